@@ -1,0 +1,79 @@
+"""Methods: one module each (a file or a folder), all with the same six names.
+
+    Options                                 frozen parameters (YAML keys under `method`)
+    supports(system)                        None, or the reason why not
+    records(system, options)                tuple of restartable pieces of the work of one point
+    cost(system, options, record)           Cost of one record
+    outputs(system, options)                tuple of Output: what a record returns and collect derives
+    run(system, options, record, context)   dict name -> array, for every Output with no sources
+
+A method knows nothing of YAML, HDF5, COMM_WORLD or the sweep: `context` is all it is given.
+"""
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Dim:
+    """A named dimension with its coordinate: numbers or strings, and their unit."""
+
+    name: str
+    values: tuple
+    units: str = "1"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One named result.
+
+    A record returns an array of shape [len(d.values) for d in dims] for each output without
+    sources. `collect` reduces the records of a point by `reduce`:
+
+    single       the only record's value
+    mean         average over the records, which are independent batches of equal weight,
+                 with its standard error X_stderr
+    variance     sources (second moment, mean): second - mean², both averaged over the records first,
+                 with a jackknife standard error; nothing is stored for it
+    norm         sources (x, y): sqrt(x² + y²), likewise
+    min          smallest over the records
+    at_min       sources (other,): the value in the record that holds the minimum of `other`
+    merge        concatenate the records along the last dimension, sort by falling real part of
+                 sources[0] (or of itself), keep as many as the dimension has
+    """
+
+    name: str
+    dims: tuple[Dim, ...] = ()
+    units: str = "1"
+    long_name: str = ""
+    dtype: str = "f8"
+    reduce: str = "single"
+    sources: tuple[str, ...] = ()
+
+    @property
+    def stored(self) -> bool:
+        """Whether a record returns it (else it is derived from its sources)."""
+        return self.reduce not in ("variance", "norm")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """bytes: memory of the whole group of ranks at its peak; time: relative, any unit."""
+
+    bytes: float
+    time: float
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a record is run with.
+
+    comm        : communicator of this group of ranks (mpi4py)
+    key         : two 32-bit words that key the random streams of this point: a hash of the seed
+                  and the model's parameters, never of ranks
+    should_stop : collective over comm; True once the run has been asked to end
+    """
+
+    comm: Any
+    key: tuple[int, int]
+    should_stop: Callable[[], bool]

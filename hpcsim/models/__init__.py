@@ -1,0 +1,1 @@
+"""Models: one file each, with a frozen `Params` and `build(params) -> System`."""

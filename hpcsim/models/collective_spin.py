@@ -1,0 +1,41 @@
+"""One collective spin with drive, twist, decay and dephasing (huber2021, Sections 3.1-3.4)."""
+import numpy as np
+
+from hpcsim.system import Jumps, Number, Parameters, Rate, Spin, System, Terms, Transposition, WeakU1
+
+
+class Params(Parameters):
+    """H = drive Sx + (twist/2S) Sx², dissipation (decay/2S) D[S-] + dephasing D[Sz]
+    with D[c]ρ = 2cρc† - c†cρ - ρc†c.
+
+    S         : the spin
+    drive     : Ω, a rate
+    twist     : g of the one-axis twisting, a rate
+    decay     : Γ
+    dephasing : Γφ; ⟨Sx⟩ decays as exp(-Γφ t)
+    """
+
+    S: Spin
+    drive: Number = 0.0
+    twist: Number = 0.0
+    decay: Rate = 0.0
+    dephasing: Rate = 0.0
+
+
+def build(params: Params) -> System:
+    one, S = np.array([0]), params.S
+    field = Terms(("Sx",), one[:, None], np.array([params.drive]))
+    twist = Terms(("Sx", "Sx"), np.array([[0, 0]]), np.array([params.twist / (2 * S)]))
+    symmetries = []
+    if params.drive == params.twist == 0:
+        symmetries.append(WeakU1())
+    if params.twist == 0:
+        symmetries.append(Transposition(one))
+    return System(
+        spins=np.array([S]),
+        hamiltonian=(field, twist),
+        # D of the paper is twice the standard form
+        jumps=(Jumps("S-", one, np.array([params.decay / S])),
+               Jumps("Sz", one, np.array([2 * params.dephasing]))),
+        symmetries=tuple(symmetries),
+    )
