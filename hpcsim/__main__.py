@@ -1,0 +1,6 @@
+"""`python -m hpcsim`, the same as the command `hpcsim`."""
+import sys
+
+from hpcsim.cli import main
+
+sys.exit(main())

@@ -1,0 +1,239 @@
+"""The YAML file: read, merge `quick` and `--set`, expand the sweep, and say clearly what is wrong.
+
+The result is plain data: a dict with the sections title, model, method, sweep, run and figures,
+where every axis of `sweep` is a dict {key: list of values}.
+"""
+import difflib
+import itertools
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError
+
+from hpcsim.system import Count, Number, Parameters
+
+
+class ConfigError(Exception):
+    """The user's input is wrong: one message with the key's path, the value and what is allowed."""
+
+
+class Run(Parameters):
+    """How to run, with no influence on results but through the seed.
+
+    seed            : of every random stream
+    ranks_per_point : MPI ranks that share one record (a distributed solve)
+    flush_seconds   : at most this much work is lost to a power cut
+    """
+
+    seed: Annotated[int, BeforeValidator(lambda v: "a whole number" if isinstance(v, bool) else v), Field(ge=0)] = 0
+    ranks_per_point: Count = 1
+    flush_seconds: Annotated[Number, Field(gt=0)] = 60.0
+
+
+class Sections(Parameters):
+    """The top level of the file."""
+
+    title: str = ""
+    model: dict[str, Any]
+    method: dict[str, Any]
+    sweep: list[dict[str, Any]] = []
+    run: Run = Run()
+    quick: dict[str, Any] = {}
+    figures: list[Any] = []
+
+
+RANGES = {"linspace": np.linspace, "geomspace": np.geomspace}
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses duplicate keys and reads 1e-3 as a number."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise ConfigError(f"line {key_node.start_mark.line + 1}: key {key!r}: keys are words; quote it")
+            if key in seen:
+                raise ConfigError(f"line {key_node.start_mark.line + 1}: duplicate key {key!r}: "
+                                  f"each key may stand once; delete one")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$"), list("-+.0123456789"))
+
+
+def _parse(text: str, where: str):
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        detail = " ".join(str(error).split())
+        raise ConfigError(f"{where}: not YAML: {detail}") from None
+
+
+def load(path, overrides=(), quick=False) -> dict:
+    """Read a config file into its resolved sections (plain data).
+
+    overrides : strings "dotted.key=value" that win over the file, value written as in YAML
+    quick     : merge the file's `quick` section over the rest
+    Raises ConfigError.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; give the path of a YAML config")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    try:
+        return resolve(_parse(text, "the file"), overrides, quick)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def resolve(raw, overrides=(), quick=False) -> dict:
+    """Merge and validate the sections of a parsed file. Raises ConfigError."""
+    if not isinstance(raw, dict):
+        raise ConfigError(f"the file holds {_show(raw)}: a mapping with the keys {', '.join(Sections.model_fields)} "
+                          f"is needed")
+    if quick:
+        if not isinstance(raw.get("quick"), dict) or not raw["quick"]:
+            raise ConfigError("quick: missing; --quick needs a section of overrides in the file")
+        raw = _merge(raw, raw["quick"])
+    for override in overrides:
+        raw = _set(raw, override)
+    sections = validate(Sections, raw, "").model_dump()
+    for name in ("model", "method"):
+        if not isinstance(sections[name].get("name"), str):
+            raise ConfigError(f"{name}.name = {_show(sections[name].get('name'))}: the name of a {name} is needed")
+    sections["sweep"] = [_axis(item, f"sweep.{i}") for i, item in enumerate(sections["sweep"])]
+    keys = [key for axis in sections["sweep"] for key in axis]
+    if twice := {key for key in keys if keys.count(key) > 1}:
+        raise ConfigError(f"sweep: {', '.join(sorted(twice))} is swept by two axes; keep one")
+    del sections["quick"]
+    return sections
+
+
+def _merge(base: dict, over: dict) -> dict:
+    """Nested dicts are merged; anything else (also a list, so the whole sweep) is replaced."""
+    out = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = _merge(out[key], value) if both else value
+    return out
+
+
+def _set(raw: dict, override: str) -> dict:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: write --set key=value, for example --set model.S=4")
+    value = _parse(text, f"--set {override}")
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    if key.split(".")[0] == "sweep" and key != "sweep":
+        raise ConfigError(f"--set {override}: a sweep is replaced whole, for example "
+                          f"--set 'sweep=[{{model.S: [2, 4]}}]'")
+    return _merge(raw, value)
+
+
+def _axis(item: dict, where: str) -> dict:
+    """One axis: {key: values}, expanded; all keys advance together."""
+    if not item:
+        raise ConfigError(f"{where}: an empty axis; give it a key and values, or delete it")
+    axis = {}
+    for key, values in item.items():
+        if not re.fullmatch(r"(model|method)\.[A-Za-z_]\w*", key) or key.endswith(".name"):
+            raise ConfigError(f"{where}.{key}: only parameters of the model or the method are swept; "
+                              f"write model.KEY or method.KEY")
+        axis[key] = _values(values, f"{where}.{key}")
+    lengths = {key: len(values) for key, values in axis.items()}
+    if len(set(lengths.values())) > 1:
+        raise ConfigError(f"{where}: keys of one axis advance together and need equal lengths, not "
+                          + ", ".join(f"{k}: {n}" for k, n in lengths.items()))
+    return axis
+
+
+def _values(values, where: str) -> list:
+    if isinstance(values, dict):
+        kind, arguments = next(iter(values.items()), (None, None))
+        if len(values) != 1 or kind not in RANGES:
+            raise ConfigError(f"{where} = {_show(values)}: write a list, or one of "
+                              + ", ".join(f"{name}: [first, last, count]" for name in RANGES))
+        ok = (isinstance(arguments, list) and len(arguments) == 3
+              and all(isinstance(a, (int, float)) and not isinstance(a, bool) and math.isfinite(a) for a in arguments)
+              and isinstance(arguments[2], int) and arguments[2] >= 1
+              and (kind != "geomspace" or arguments[0] * arguments[1] > 0))
+        if not ok:
+            raise ConfigError(f"{where}.{kind} = {_show(arguments)}: needs [first, last, count] with count >= 1"
+                              + (" and ends of one sign, not zero" if kind == "geomspace" else ""))
+        # twelve digits: the value is the one a person would have typed
+        return [float(f"{x:.12g}") for x in RANGES[kind](*arguments)]
+    if not isinstance(values, list):
+        raise ConfigError(f"{where} = {_show(values)}: a list of values is needed")
+    if not values:
+        raise ConfigError(f"{where} = []: an axis needs at least one value")
+    for value in values:
+        if isinstance(value, (dict, list)) or value is None:
+            raise ConfigError(f"{where}: {_show(value)}: the values of an axis are numbers or words")
+    if len({repr(v) for v in values}) < len(values):
+        raise ConfigError(f"{where} = {_show(values)}: a value stands twice; each point is computed once")
+    return values
+
+
+def shape(config: dict) -> tuple[int, ...]:
+    """Number of values along every axis."""
+    return tuple(len(next(iter(axis.values()))) for axis in config["sweep"])
+
+
+def points(config: dict):
+    """Yield (model, method) dicts of every point, the first axis slowest."""
+    for where in itertools.product(*(range(n) for n in shape(config))):
+        point = {"model": dict(config["model"]), "method": dict(config["method"])}
+        for axis, i in zip(config["sweep"], where):
+            for key, values in axis.items():
+                section, name = key.split(".")
+                point[section][name] = values[i]
+        yield point["model"], point["method"]
+
+
+def validate(kind: type[Parameters], values: dict, where: str) -> Parameters:
+    """kind(**values), with a ConfigError that names the key path, the value and what is allowed."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(kind, e, where) for e in error.errors()[:3])) from None
+
+
+def _explain(kind: type[Parameters], error: dict, where: str) -> str:
+    path = ".".join([where] * bool(where) + [str(part) for part in error["loc"]])
+    if error["type"] == "extra_forbidden":
+        known = _fields_at(kind, error["loc"][:-1])
+        close = difflib.get_close_matches(str(error["loc"][-1]), known, 1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{path} = {_show(error['input'])}: unknown key; {hint}known keys: {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"{path}: missing; this key is required"
+    message = error["msg"].removeprefix("Value error, ")
+    message = re.sub(r"^Input should be", "must be", message)
+    return f"{path or 'the file'} = {_show(error['input'])}: {message}"
+
+
+def _fields_at(kind, loc) -> list[str]:
+    for part in loc:
+        annotation = kind.model_fields[part].annotation if part in getattr(kind, "model_fields", {}) else None
+        if not hasattr(annotation, "model_fields"):
+            return []
+        kind = annotation
+    return list(kind.model_fields)
+
+
+def _show(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

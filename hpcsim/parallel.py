@@ -1,0 +1,171 @@
+"""Groups of MPI ranks, who computes what, how a run stops, and how an error reaches every rank."""
+import heapq
+import os
+import signal
+import sys
+import time
+import traceback
+from contextlib import contextmanager
+
+import numpy as np
+from mpi4py import MPI
+
+TAG_STOP, TAG_DONE = 1, 2
+
+
+class Groups:
+    """`world` split into groups of `size` consecutive ranks.
+
+    comm    : the communicator of this rank's group
+    leaders : the communicator of all first ranks of groups (None on the other ranks)
+    index   : of this group; count : of groups
+    """
+
+    def __init__(self, world: MPI.Comm, size: int):
+        self.world = world.Dup()
+        self.count = world.size // size
+        self.index = world.rank // size
+        self.comm = world.Split(self.index, world.rank)
+        leader = self.comm.rank == 0
+        leaders = world.Split(0 if leader else MPI.UNDEFINED, world.rank)
+        self.leaders = leaders if leader else None
+        self.leader_ranks = range(0, world.size, size)
+        node = world.Split_type(MPI.COMM_TYPE_SHARED)
+        self.nodes = world.allreduce(1 if node.rank == 0 else 0)
+        node.Free()
+
+
+def assign(costs, groups: int) -> list[np.ndarray]:
+    """Records for every group: largest first, each to the group with the least work so far.
+
+    The order within a group is largest first too. Ties go to the lowest record and group, so the
+    assignment is the same on every rank.
+    """
+    loads = [(0.0, group) for group in range(groups)]
+    mine = [[] for _ in range(groups)]
+    for record in np.argsort(-np.asarray(costs, float), kind="stable"):
+        load, group = heapq.heappop(loads)
+        mine[group].append(record)
+        heapq.heappush(loads, (load + costs[record], group))
+    return [np.array(records, int) for records in mine]
+
+
+class Stop:
+    """Whether the run should end early: SIGUSR1, SIGTERM or SIGINT on any rank, or the wall time.
+
+    A call is collective over the group. The first group to know tells the other leaders with an
+    empty message, so no group waits for another before the end. With a limit, a group also stops
+    when the longest record it has seen would no longer fit.
+    """
+
+    def __init__(self, groups: Groups, max_walltime: float | None, started: float):
+        self.groups = groups
+        self.deadline = None if max_walltime is None else started + max_walltime
+        self.longest = 0.0
+        self.reason = None
+        self._told = False
+        self._sends = []
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number, frame):
+        self.reason = self.reason or signal.Signals(number).name
+
+    def __call__(self) -> bool:
+        world, group = self.groups.world, self.groups.comm
+        if self.reason is None and self.deadline is not None and time.time() + self.longest > self.deadline:
+            self.reason = "--max-walltime"
+        if self.reason is None and world.Iprobe(tag=TAG_STOP):
+            self.reason = world.recv(tag=TAG_STOP)
+            self._told = True
+        reasons = [r for r in group.allgather(self.reason) if r]
+        if not reasons:
+            return False
+        self.reason = reasons[0]
+        if not any(group.allgather(self._told)) and group.rank == 0:
+            self._sends += [world.isend(self.reason, dest=rank, tag=TAG_STOP)
+                            for rank in self.groups.leader_ranks if rank != world.rank]
+        self._told = True
+        return True
+
+    def settle(self):
+        """After all groups have ended: receive what was told to this rank too late to matter."""
+        world = self.groups.world
+        MPI.Request.waitall(self._sends)
+        world.Barrier()
+        while world.Iprobe(tag=TAG_STOP):
+            self.reason = self.reason or world.recv(tag=TAG_STOP)
+        self.reason = next((r for r in world.allgather(self.reason) if r), None)
+
+
+class Tally:
+    """Counts finished records of all groups on rank 0, without making any group wait."""
+
+    def __init__(self, groups: Groups, report):
+        self.world, self.report, self.leader = groups.world, report, groups.leaders is not None
+        self._sends = []
+
+    def add(self):
+        """One record of this group is done (called on leaders)."""
+        if self.world.rank == 0:
+            self.report(1)
+            self.collect()
+        else:
+            self._sends = [s for s in self._sends if not s.Test()]
+            self._sends.append(self.world.Isend([b"", 0, MPI.BYTE], dest=0, tag=TAG_DONE))
+
+    def collect(self):
+        """Rank 0: receive what the other leaders have said."""
+        while self.world.Iprobe(tag=TAG_DONE):
+            self.world.Recv([bytearray(0), 0, MPI.BYTE], tag=TAG_DONE)
+            self.report(1)
+
+    def wait_for_all(self):
+        """Collective over the world: sleep, not spin, until every rank arrives, and keep reporting."""
+        arrived = self.world.Ibarrier()
+        while not arrived.Test():
+            if self.world.rank == 0:
+                self.collect()
+            time.sleep(0.01)
+        MPI.Request.Waitall(self._sends)
+        self.world.Barrier()
+        if self.world.rank == 0:
+            self.collect()
+
+
+@contextmanager
+def all_fall_together(world: MPI.Comm, expected: tuple[type[Exception], ...]):
+    """An exception inside ends every rank within seconds with exit status 1.
+
+    Errors of the `expected` kinds explain themselves and are printed as one line, any other with
+    its traceback. A rank that has already been told to end (SIGTERM from the launcher, which
+    follows another rank's error) stays silent, so that the first error is the only one shown.
+    """
+    try:
+        yield
+    except Exception as error:
+        if world.size == 1:
+            raise
+        # ranks of a group often fail together: the lowest speaks first and ends the rest
+        time.sleep(0.2 * min(world.rank, 10))
+        told = signal.getsignal(signal.SIGTERM)
+        if getattr(getattr(told, "__self__", None), "reason", None) != "SIGTERM":
+            text = f"hpcsim: error: {error}\n" if isinstance(error, expected) else traceback.format_exc()
+            sys.stderr.write(f"[rank {world.rank}] {text}")
+            sys.stderr.flush()
+        world.Abort(1)
+        os._exit(1)
+
+
+def on_root(world: MPI.Comm, action, errors: tuple[type[Exception], ...]):
+    """action() on rank 0, its result on every rank; an expected error is raised on every rank."""
+    result = error = None
+    if world.rank == 0:
+        try:
+            result = action()
+        except errors as caught:
+            error = caught
+    error = world.bcast(error)
+    if error is not None:
+        raise error
+    return world.bcast(result)
