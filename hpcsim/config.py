@@ -7,14 +7,15 @@ import difflib
 import itertools
 import math
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from hpcsim.system import Count, Number, Parameters
+from hpcsim.system import Count, Number, Parameters, Whole
 
 
 class ConfigError(Exception):
@@ -29,7 +30,7 @@ class Run(Parameters):
     flush_seconds   : at most this much work is lost to a power cut
     """
 
-    seed: Annotated[int, BeforeValidator(lambda v: "a whole number" if isinstance(v, bool) else v), Field(ge=0)] = 0
+    seed: Annotated[Whole, Field(ge=0)] = 0
     ranks_per_point: Count = 1
     flush_seconds: Annotated[Number, Field(gt=0)] = 60.0
 
@@ -203,21 +204,28 @@ def points(config: dict):
         yield point["model"], point["method"]
 
 
-def validate(kind: type[Parameters], values: dict, where: str) -> Parameters:
-    """kind(**values), with a ConfigError that names the key path, the value and what is allowed."""
+@contextmanager
+def explained(where: str, kind=None):
+    """Turn pydantic's errors into a ConfigError that names the key path, the value and what is allowed."""
     try:
-        return kind.model_validate(values)
+        yield
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(kind, e, where) for e in error.errors()[:3])) from None
 
 
-def _explain(kind: type[Parameters], error: dict, where: str) -> str:
+def validate(kind: type[Parameters], values: dict, where: str) -> Parameters:
+    """kind(**values). Raises ConfigError."""
+    with explained(where, kind):
+        return kind.model_validate(values)
+
+
+def _explain(kind, error: dict, where: str) -> str:
     path = ".".join([where] * bool(where) + [str(part) for part in error["loc"]])
     if error["type"] == "extra_forbidden":
         known = _fields_at(kind, error["loc"][:-1])
         close = difflib.get_close_matches(str(error["loc"][-1]), known, 1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        return f"{path} = {_show(error['input'])}: unknown key; {hint}known keys: {', '.join(known)}"
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return f"{path} = {_show(error['input'])}: unknown key{hint}" + (f"; known: {', '.join(known)}" if known else "")
     if error["type"] == "missing":
         return f"{path}: missing; this key is required"
     message = error["msg"].removeprefix("Value error, ")

@@ -1,6 +1,5 @@
 """Groups of MPI ranks, who computes what, how a run stops, and how an error reaches every rank."""
 import heapq
-import os
 import signal
 import sys
 import time
@@ -135,16 +134,17 @@ class Tally:
 
 @contextmanager
 def all_fall_together(world: MPI.Comm, expected: tuple[type[Exception], ...]):
-    """An exception inside ends every rank within seconds with exit status 1.
+    """An exception on one rank ends every rank within seconds with exit status 1.
 
     Errors of the `expected` kinds explain themselves and are printed as one line, any other with
     its traceback. A rank that has already been told to end (SIGTERM from the launcher, which
     follows another rank's error) stays silent, so that the first error is the only one shown.
+    Errors that all ranks agree on (`on_root`, `agree`) simply pass.
     """
     try:
         yield
     except Exception as error:
-        if world.size == 1:
+        if world.size == 1 or getattr(error, "agreed", False):
             raise
         # ranks of a group often fail together: the lowest speaks first and ends the rest
         time.sleep(0.2 * min(world.rank, 10))
@@ -154,18 +154,23 @@ def all_fall_together(world: MPI.Comm, expected: tuple[type[Exception], ...]):
             sys.stderr.write(f"[rank {world.rank}] {text}")
             sys.stderr.flush()
         world.Abort(1)
-        os._exit(1)
+
+
+def agree(world: MPI.Comm, error: Exception | None):
+    """Raise rank 0's `error`, if any, on every rank."""
+    error = world.bcast(error)
+    if error is not None:
+        error.agreed = True
+        raise error
 
 
 def on_root(world: MPI.Comm, action, errors: tuple[type[Exception], ...]):
-    """action() on rank 0, its result on every rank; an expected error is raised on every rank."""
+    """action() on rank 0, its result on every rank; an error of the kinds `errors` is raised on every rank."""
     result = error = None
     if world.rank == 0:
         try:
             result = action()
         except errors as caught:
             error = caught
-    error = world.bcast(error)
-    if error is not None:
-        raise error
+    agree(world, error)
     return world.bcast(result)

@@ -36,7 +36,8 @@ def _half_integer(value):
 
 
 Number = Annotated[float, BeforeValidator(_no_bool)]
-Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+Whole = Annotated[int, BeforeValidator(_no_bool)]
+Count = Annotated[Whole, Field(ge=1)]
 Rate = Annotated[Number, Field(ge=0)]
 Spin = Annotated[Number, AfterValidator(_half_integer)]
 

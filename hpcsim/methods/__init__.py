@@ -58,7 +58,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Cost:
-    """bytes: memory of the whole group of ranks at its peak; time: relative, any unit."""
+    """bytes: memory of the whole group of ranks at its peak; time: seconds on one core, roughly."""
 
     bytes: float
     time: float

@@ -1,0 +1,149 @@
+"""The command line: run, check, status, collect, plot, doctor. `main` returns the exit status.
+
+0 complete, 2 bad input, 75 stopped early and resumable, 1 anything else.
+"""
+import argparse
+import logging
+import re
+import sys
+from pathlib import Path
+
+from hpcsim import __version__, config, figures, store
+from hpcsim.collect import collect
+
+COMPLETE, FAILED, BAD_INPUT, RESUMABLE = 0, 1, 2, 75
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise config.ConfigError(f"{message}\n{self.format_usage().rstrip()}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="hpcsim", description="Driven-dissipative spin systems on clusters and workstations.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+
+    def add(name, action, text, configured=False):
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(action=action)
+        if configured:
+            command.add_argument("config", help="YAML config")
+            command.add_argument("--quick", action="store_true", help="apply the config's quick section")
+            command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                                 help="override one value, for example model.S=4")
+        return command
+
+    run = add("run", _run, "compute what is not yet in the run file; the same line again resumes", True)
+    run.add_argument("--out", help="run file (default: results/NAME.h5 for a config NAME.yaml)")
+    run.add_argument("--max-walltime", metavar="T", help="stop in time: seconds, 90m, 12h or H:MM:SS")
+    check = add("check", _check, "validate and estimate points, records, memory and time; compute nothing", True)
+    check.add_argument("--ranks", type=int, default=1, help="ranks to estimate for")
+    add("status", _status, "progress of a running or stopped run").add_argument("run")
+    merge = add("collect", _collect, "merge run files into one self-describing file")
+    merge.add_argument("out")
+    merge.add_argument("runs", nargs="+")
+    plot = add("plot", _plot, "draw the config's figures and print its checks")
+    plot.add_argument("collected")
+    plot.add_argument("--to", help="folder for the figures (default: beside the file)")
+    add("doctor", _doctor, "what this installation has, and the mend for what is missing")
+    return parser
+
+
+def main(argv=None) -> int:
+    world = _world(sys.argv[1:] if argv is None else argv)
+    rank = world.rank if world else 0
+    logging.basicConfig(level=logging.ERROR if rank else logging.INFO, format="hpcsim: %(message)s", stream=sys.stderr)
+    try:
+        arguments = _parser().parse_args(argv)
+        return arguments.action(arguments, world)
+    except config.ConfigError as error:
+        status, message = BAD_INPUT, error
+    except store.StoreError as error:
+        status, message = error.status, error
+    if rank == 0:
+        print(f"hpcsim: error: {message}", file=sys.stderr)
+    return status
+
+
+def _world(argv):
+    """COMM_WORLD for the commands that compute in parallel; the others need no MPI."""
+    if not {"run", "doctor"} & set(argv[:1]):
+        return None
+    from mpi4py import MPI
+    return MPI.COMM_WORLD
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text):
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    if match := re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", text):
+        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        return 86400 * days + 3600 * hours + 60 * minutes + seconds
+    raise config.ConfigError(f"--max-walltime {text}: write seconds, 90m, 12h, H:MM:SS or D-HH:MM:SS")
+
+
+def _load(arguments) -> dict:
+    """The resolved config, its figures checked too: a typo there must not wait for the end of a run."""
+    loaded = config.load(arguments.config, arguments.set, arguments.quick)
+    with config.explained(f"{arguments.config}: figures"):
+        figures.parse(loaded["figures"])
+    return loaded
+
+
+def _run(arguments, world) -> int:
+    from hpcsim import sweep
+    out = Path(arguments.out or Path("results") / (Path(arguments.config).stem + ".h5"))
+    limit = _seconds(arguments.max_walltime)
+    stopped = sweep.run(lambda: _load(arguments), out, limit, world)
+    return RESUMABLE if stopped else COMPLETE
+
+
+def _check(arguments, world) -> int:
+    from hpcsim import sweep
+    plan = sweep.plan(_load(arguments))
+    per_group = plan.config["run"]["ranks_per_point"]
+    ranks = max(arguments.ranks, per_group)
+    memory, have = sweep.memory_needed(plan, ranks // per_group), sweep.memory_available()
+    rows = {
+        "title": plan.config["title"],
+        "points": plan.point.max() + 1,
+        "records": len(plan.point),
+        "sites": plan.sites,
+        "Hilbert space": f"{plan.dimension:.6g}",
+        "memory": f"{memory / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",
+        "time": f"{sweep.seconds(plan, ranks):.3g} s on {ranks} ranks (rough)",
+        "suggested ranks": f"up to {sweep.suggested_ranks(plan)}",
+    }
+    for name, value in rows.items():
+        print(f"{name:16} {value}")
+    sweep.check_memory(plan, ranks)
+    return COMPLETE
+
+
+def _status(arguments, world) -> int:
+    print(store.format_status(store.read_status(arguments.run)))
+    return COMPLETE
+
+
+def _collect(arguments, world) -> int:
+    collect(arguments.out, arguments.runs)
+    return COMPLETE
+
+
+def _plot(arguments, world) -> int:
+    files, results = figures.plot(arguments.collected, arguments.to)
+    for file in files:
+        print(file)
+    print(figures.table(results))
+    return COMPLETE if all(result.passed for result in results) else FAILED
+
+
+def _doctor(arguments, world) -> int:
+    from hpcsim import doctor
+    lines, ok = doctor.report(world)
+    if world.rank == 0:
+        print("\n".join(lines))
+    return COMPLETE if ok else FAILED

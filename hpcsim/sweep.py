@@ -1,0 +1,283 @@
+"""From a resolved config to a finished run file: plan the records, share them out, compute, store."""
+import hashlib
+import importlib
+import json
+import logging
+import pkgutil
+import sys
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+from mpi4py import MPI
+
+import hpcsim.methods
+import hpcsim.models
+from hpcsim import __version__, store
+from hpcsim.config import ConfigError, points, shape, validate
+from hpcsim.methods import Context, Output
+from hpcsim.parallel import Groups, Stop, Tally, agree, all_fall_together, assign, on_root
+
+log = logging.getLogger("hpcsim")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is known before anything is computed.
+
+    config  : resolved, with every default written out
+    outputs : of the method, with dimensions as long as the longest point needs
+    point, index : (records,) point of each record, and its number within the point
+    bytes, time  : (records,) cost of each record
+    unknowns     : largest Hilbert space dimension and number of sites, for the reader
+    """
+
+    config: dict
+    outputs: tuple[Output, ...]
+    point: np.ndarray
+    index: np.ndarray
+    bytes: np.ndarray
+    time: np.ndarray
+    sites: int
+    dimension: float
+
+
+def find(package, name: str, what: str):
+    """The module `name` of hpcsim.models or hpcsim.methods; an unknown name lists the known ones."""
+    known = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
+    if name not in known:
+        raise ConfigError(f"{what}.name = {name!r}: unknown {what}; known: {', '.join(known)}")
+    return importlib.import_module(f"{package.__name__}.{name}")
+
+
+class Problem:
+    """The system and the method's options of one point. Raises ConfigError if they do not fit."""
+
+    def __init__(self, model: dict, method: dict):
+        model, method = dict(model), dict(method)
+        builder = find(hpcsim.models, model_name := model.pop("name"), "model")
+        self.method = find(hpcsim.methods, method_name := method.pop("name"), "method")
+        self.params = validate(builder.Params, model, "model")
+        self.options = validate(self.method.Options, method, "method")
+        self.system = builder.build(self.params)
+        if reason := self.method.supports(self.system):
+            raise ConfigError(f"method.name = {method_name!r}: does not support model {model_name!r}: {reason}")
+
+    def key(self, seed: int) -> tuple[int, int]:
+        """Two 32-bit words from the seed and the model's parameters: the key of the random streams."""
+        text = json.dumps([seed, self.params.model_dump()], sort_keys=True)
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+        return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+
+
+def plan(config: dict) -> Plan:
+    """Check every point of the sweep and lay out its records. Raises ConfigError."""
+    swept = [key for axis in config["sweep"] for key in axis]
+    point, index, bytes_, times, outputs = [], [], [], [], {}
+    sites, dimension, first = 0, 0.0, None
+    for p, (model, method) in enumerate(points(config)):
+        try:
+            problem = Problem(model, method)
+            first = first or problem
+            system, options = problem.system, problem.options
+            records = problem.method.records(system, options)
+            costs = [problem.method.cost(system, options, record) for record in records]
+            _widen(outputs, problem.method.outputs(system, options))
+        except ConfigError as error:
+            where = {k: (model if k[:6] == "model." else method)[k.split(".")[1]] for k in swept}
+            raise ConfigError(f"{error} (point {p} of the sweep: {where})" if where else str(error)) from None
+        point += [p] * len(records)
+        index += range(len(records))
+        bytes_ += [cost.bytes for cost in costs]
+        times += [cost.time for cost in costs]
+        sites, dimension = max(sites, system.sites), max(dimension, system.dimension)
+    resolved = dict(config, model={"name": config["model"]["name"], **first.params.model_dump()},
+                    method={"name": config["method"]["name"], **first.options.model_dump()})
+    return Plan(json.loads(json.dumps(resolved)), tuple(outputs.values()), np.array(point), np.array(index),
+                np.array(bytes_, float), np.array(times, float), sites, dimension)
+
+
+def _widen(known: dict, outputs):
+    """Keep for every output the longest dimensions any point needs."""
+    for output in outputs:
+        old = known.setdefault(output.name, output)
+        dims = []
+        for a, b in zip(old.dims, output.dims):
+            longer, shorter = (a, b) if len(a.values) >= len(b.values) else (b, a)
+            if longer.values[:len(shorter.values)] != shorter.values:
+                raise ConfigError(f"sweep: the dimension {a.name!r} of {output.name} takes other values at different "
+                                  f"points; compute them in separate runs")
+            dims.append(longer)
+        known[output.name] = replace(old, dims=tuple(dims))
+
+
+def seconds(plan: Plan, ranks: int) -> float:
+    """Rough wall time on `ranks` ranks: the load of the busiest group."""
+    per_group = plan.config["run"]["ranks_per_point"]
+    return max(plan.time[mine].sum() for mine in assign(plan.time, max(1, ranks // per_group))) / per_group
+
+
+def suggested_ranks(plan: Plan) -> int:
+    """Ranks beyond which the largest record alone sets the wall time."""
+    return plan.config["run"]["ranks_per_point"] * max(1, int(plan.time.sum() / plan.time.max()))
+
+
+def memory_needed(plan: Plan, groups: int) -> float:
+    """Bytes at the worst moment: the `groups` largest records at once."""
+    return float(np.sort(plan.bytes)[-groups:].sum())
+
+
+def memory_available() -> float:
+    """Bytes this node can still give: MemAvailable, or the cgroup's limit where that is smaller."""
+    with open("/proc/meminfo") as lines:
+        table = dict(line.split(":", 1) for line in lines)
+    available = 1024 * float(table["MemAvailable"].split()[0])
+    try:
+        with open("/sys/fs/cgroup/memory.max") as file:
+            limit = file.read().strip()
+    except OSError:
+        return available
+    return available if limit == "max" else min(available, float(limit))
+
+
+def check_memory(plan: Plan, ranks: int, nodes: int = 1):
+    """Raises ConfigError if the run would not fit into the memory of the nodes."""
+    per_group = plan.config["run"]["ranks_per_point"]
+    groups = max(1, ranks // per_group)
+    need, have = memory_needed(plan, groups), nodes * memory_available()
+    if need <= have:
+        return
+    largest = int(np.argmax(plan.bytes))
+    model, _ = list(points(plan.config))[plan.point[largest]]
+    mend = ("fewer groups at once (fewer ranks, or a larger run.ranks_per_point)"
+            if plan.bytes[largest] <= have else "a smaller system, or more nodes with a larger run.ranks_per_point")
+    raise ConfigError(f"model = {model}: needs about {need / 1e9:.3g} GB for {groups} records at once, and "
+                      f"{have / 1e9:.3g} GB is available; use {mend}")
+
+
+class Progress:
+    """Rate-limited lines (a bar on a terminal) with done/total, rate and time left."""
+
+    def __init__(self, total: int, done: int, cost_total: float):
+        self.total, self.done, self.first = total, done, done
+        self.started = self.last = time.time()
+        self.tty = sys.stderr.isatty()
+
+    def __call__(self, finished: int):
+        self.done += finished
+        now = time.time()
+        if self.done < self.total and now - self.last < (0.2 if self.tty else 5.0):
+            return
+        self.last = now
+        rate = (self.done - self.first) / max(now - self.started, 1e-9)
+        left = (self.total - self.done) / rate if rate else float("inf")
+        line = f"{self.done}/{self.total} records, {rate:.3g}/s, {left:.0f} s left"
+        if self.tty:
+            filled = 30 * self.done // self.total
+            sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {line}   " + "\n" * (self.done == self.total))
+        else:
+            sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+def run(load_config, path, max_walltime: float | None = None, world: MPI.Comm = MPI.COMM_SELF) -> str | None:
+    """Compute what is not yet in the run file `path`. Collective over `world`.
+
+    load_config  : () -> resolved config, called on rank 0
+    max_walltime : seconds after which to stop at a record boundary, or None
+    Returns None when complete, else why it stopped early (the file resumes).
+    Raises ConfigError or StoreError, the same on every rank, before anything is computed.
+    """
+    with all_fall_together(world, (store.StoreError,)):
+        return _run(load_config, path, max_walltime, world)
+
+
+def _run(load_config, path, max_walltime, world):
+    started = time.time()
+    planned = on_root(world, lambda: plan(load_config()), (ConfigError,))
+    config, per_group = planned.config, planned.config["run"]["ranks_per_point"]
+    if world.size % per_group:
+        agree(world, ConfigError(f"run.ranks_per_point = {per_group}: must divide the number of ranks, {world.size}; "
+                                 f"start a multiple of {per_group} ranks"))
+    groups = Groups(world, per_group)
+    on_root(world, lambda: check_memory(planned, world.size, groups.nodes), (ConfigError,))
+    stop = Stop(groups, max_walltime, started)
+    layout = store.Layout(config, tuple(config["sweep"]), planned.outputs, planned.point, planned.index)
+    file, error = None, None
+    if groups.leaders is not None:
+        try:
+            file = store.open_run(path, layout, groups.leaders)
+        except store.StoreError as caught:
+            error = caught
+    agree(world, error)
+    _work(planned, file, groups, stop, started)
+    return stop.reason
+
+
+def _work(planned: Plan, file, groups: Groups, stop: Stop, started: float):
+    world = groups.world
+    done = groups.comm.bcast(file.done if file is not None else None)
+    todo = np.flatnonzero(~done)
+    mine = todo[assign(planned.time[todo], groups.count)[groups.index]]
+    if world.rank == 0:
+        log.info("%d points, %d records (%d done), %d groups of %d ranks", planned.point.max() + 1, len(done),
+                 done.sum(), groups.count, groups.comm.size)
+    tally = Tally(groups, Progress(len(done), int(done.sum()), planned.time.sum()))
+    began, busy = time.time(), _compute(planned, mine, file, groups, stop, tally)
+    ended = time.time() - began
+    tally.wait_for_all()
+    loop = time.time() - began
+    remaining = world.allreduce(len(mine) - busy.records if groups.comm.rank == 0 else 0)
+    stop.settle()
+    if not remaining:
+        stop.reason = None
+    if file is None:
+        return
+    fractions = groups.leaders.allgather(busy.seconds / max(loop, 1e-9))
+    io = groups.leaders.allgather(file.io_seconds)
+    summary = {"started": started, "wall_seconds": time.time() - started, "loop_seconds": loop,
+               "busy_fraction": fractions, "io_seconds": sum(io), "ranks": world.size,
+               "ranks_per_point": groups.comm.size, "version": __version__,
+               "ended": stop.reason or "complete"}
+    file.finish(summary)
+    file.close()
+    if world.rank == 0:
+        log.info("%s after %.1f s; groups busy %s; %.2f s in I/O",
+                 f"stopped by {stop.reason}, the same command resumes" if stop.reason else "complete",
+                 summary["wall_seconds"], " ".join(f"{100 * f:.0f}%" for f in fractions), sum(io))
+
+
+@dataclass
+class _Busy:
+    seconds: float = 0.0
+    records: int = 0
+
+
+def _compute(planned: Plan, mine, file, groups: Groups, stop: Stop, tally: Tally) -> _Busy:
+    """This group's loop over its records; ends early when asked to."""
+    busy, problems, flushed = _Busy(), {}, time.time()
+    every = list(points(planned.config))
+    for record in mine:
+        if stop():
+            break
+        began = time.time()
+        p = planned.point[record]
+        if p not in problems:
+            problems = {p: Problem(*every[p])}
+        problem = problems[p]
+        context = Context(groups.comm, problem.key(planned.config["run"]["seed"]), stop)
+        what = problem.method.records(problem.system, problem.options)[planned.index[record]]
+        arrays = problem.method.run(problem.system, problem.options, what, context)
+        seconds = time.time() - began
+        stop.longest = max(stop.longest, seconds)
+        busy.seconds += seconds
+        busy.records += 1
+        if file is not None:
+            file.write(record, arrays, seconds)
+            if time.time() - flushed > planned.config["run"]["flush_seconds"]:
+                file.sync()
+                flushed = time.time()
+            tally.add()
+    if file is not None:
+        file.sync()
+    return busy
