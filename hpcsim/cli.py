@@ -85,25 +85,27 @@ def _seconds(text: str | None) -> float | None:
     raise config.ConfigError(f"--max-walltime {text}: write seconds, 90m, 12h, H:MM:SS or D-HH:MM:SS")
 
 
-def _load(arguments) -> dict:
-    """The resolved config, its figures checked too: a typo there must not wait for the end of a run."""
-    loaded = config.load(arguments.config, arguments.set, arguments.quick)
-    with config.explained(f"{arguments.config}: figures"):
-        figures.parse(loaded["figures"])
-    return loaded
+def _plan(arguments):
+    """The plan of a config, its figures checked too: a typo there must not wait for the end of a run."""
+    from hpcsim import sweep
+    with config.in_file(arguments.config):
+        loaded = config.load(arguments.config, arguments.set, arguments.quick)
+        with config.explained("figures"):
+            figures.parse(loaded["figures"])
+        return sweep.plan(loaded)
 
 
 def _run(arguments, world) -> int:
     from hpcsim import sweep
     out = Path(arguments.out or Path("results") / (Path(arguments.config).stem + ".h5"))
     limit = _seconds(arguments.max_walltime)
-    stopped = sweep.run(lambda: _load(arguments), out, limit, world)
+    stopped = sweep.run(lambda: _plan(arguments), out, limit, world)
     return RESUMABLE if stopped else COMPLETE
 
 
 def _check(arguments, world) -> int:
     from hpcsim import sweep
-    plan = sweep.plan(_load(arguments))
+    plan = _plan(arguments)
     per_group = plan.config["run"]["ranks_per_point"]
     ranks = max(arguments.ranks, per_group)
     memory, have = sweep.memory_needed(plan, ranks // per_group), sweep.memory_available()

@@ -75,8 +75,18 @@ def _parse(text: str, where: str):
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
-        detail = " ".join(str(error).split())
-        raise ConfigError(f"{where}: not YAML: {detail}") from None
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError(f"{where}: not YAML: {line}{problem or error}") from None
+
+
+@contextmanager
+def in_file(path):
+    """Name the file in front of every ConfigError."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def load(path, overrides=(), quick=False) -> dict:
@@ -88,15 +98,12 @@ def load(path, overrides=(), quick=False) -> dict:
     """
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file; give the path of a YAML config")
+        raise ConfigError("no such file; give the path of a YAML config")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    try:
-        return resolve(_parse(text, "the file"), overrides, quick)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"cannot be read as UTF-8 text: {error}") from None
+    return resolve(_parse(text, "the file"), overrides, quick)
 
 
 def resolve(raw, overrides=(), quick=False) -> dict:

@@ -180,21 +180,21 @@ class Progress:
         sys.stderr.flush()
 
 
-def run(load_config, path, max_walltime: float | None = None, world: MPI.Comm = MPI.COMM_SELF) -> str | None:
+def run(make_plan, path, max_walltime: float | None = None, world: MPI.Comm = MPI.COMM_SELF) -> str | None:
     """Compute what is not yet in the run file `path`. Collective over `world`.
 
-    load_config  : () -> resolved config, called on rank 0
+    make_plan    : () -> Plan, called on rank 0
     max_walltime : seconds after which to stop at a record boundary, or None
     Returns None when complete, else why it stopped early (the file resumes).
     Raises ConfigError or StoreError, the same on every rank, before anything is computed.
     """
     with all_fall_together(world, (store.StoreError,)):
-        return _run(load_config, path, max_walltime, world)
+        return _run(make_plan, path, max_walltime, world)
 
 
-def _run(load_config, path, max_walltime, world):
+def _run(make_plan, path, max_walltime, world):
     started = time.time()
-    planned = on_root(world, lambda: plan(load_config()), (ConfigError,))
+    planned = on_root(world, make_plan, (ConfigError,))
     config, per_group = planned.config, planned.config["run"]["ranks_per_point"]
     if world.size % per_group:
         agree(world, ConfigError(f"run.ranks_per_point = {per_group}: must divide the number of ranks, {world.size}; "

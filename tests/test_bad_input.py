@@ -1,0 +1,128 @@
+"""Every kind of bad input gets one message with the key's path, the value and what is allowed, and status 2."""
+import textwrap
+
+import pytest
+
+from hpcsim import cli
+
+GOOD = """
+title: a dimer
+model: {name: gain_loss_lattice, cells: 1, S: 1, g: 1.0, gain: 0.5, loss: 0.5}
+method: {name: liouvillian, task: spectrum, eigenvalues: 4}
+sweep:
+  - {model.S: [0.5, 1]}
+  - model.gain: {linspace: [0.2, 1.0, 3]}
+    model.loss: {linspace: [0.2, 1.0, 3]}
+run: {seed: 1}
+quick: {model: {g: 2.0}}
+"""
+MODEL = "{name: gain_loss_lattice, cells: 1, S: 1, g: 1.0, gain: 0.5, loss: 0.5}"
+METHOD = "{name: liouvillian, task: spectrum, eigenvalues: 4}"
+PHASE = "{name: phase_space, task: steady_state, trajectories: 64, batch: 32}"
+
+
+def text(model=MODEL, method=METHOD, more=""):
+    return f"model: {model}\nmethod: {method}\n{textwrap.dedent(more)}"
+
+
+BAD = {  # name: (file text, words that the one message must hold)
+    "not YAML": ("model: {name: [", ["not YAML", "line"]),
+    "empty file": ("", ["mapping", "model"]),
+    "a list": ("- 1\n- 2\n", ["mapping", "model"]),
+    "a tab": ("model:\n\tname: x\n", ["not YAML"]),
+    "unknown section": (text(more="modell: {}"), ["modell", "unknown key", "did you mean model"]),
+    "no model": (f"method: {METHOD}", ["model", "missing"]),
+    "no method": (f"model: {MODEL}", ["method", "missing"]),
+    "model without name": (text(model="{S: 1}"), ["model.name", "needed"]),
+    "unknown model": (text(model="{name: ising}"), ["model.name", "'ising'", "gain_loss_lattice", "collective_spin"]),
+    "unknown method": (text(method="{name: dmrg}"), ["method.name", "'dmrg'", "liouvillian", "phase_space"]),
+    "unknown key": (text(model=MODEL.replace("cells", "cels")), ["model.cels", "unknown key", "did you mean cells"]),
+    "unknown method key": (text(method=METHOD.replace("task", "tusk")), ["method.tusk", "unknown key", "task"]),
+    "duplicate key": ("model: {name: x}\nmodel: {name: y}\n", ["duplicate key 'model'", "line 2"]),
+    "duplicate nested key": (text(model=MODEL.replace("g: 1.0", "g: 1.0, g: 2.0")), ["duplicate key 'g'"]),
+    "missing parameter": (text(model="{name: gain_loss_lattice, gain: 1, loss: 1}"), ["model.S", "missing"]),
+    "wrong type": (text(model=MODEL.replace("g: 1.0", "g: strong")), ["model.g", "'strong'", "number"]),
+    "true for a number": (text(model=MODEL.replace("g: 1.0", "g: yes")), ["model.g", "True", "number"]),
+    "list for a number": (text(model=MODEL.replace("g: 1.0", "g: [1, 2]")), ["model.g", "[1, 2]", "number"]),
+    "not a number": (text(model=MODEL.replace("g: 1.0", "g: .nan")), ["model.g", "nan", "finite"]),
+    "infinite": (text(model=MODEL.replace("gain: 0.5", "gain: .inf")), ["model.gain", "inf", "finite"]),
+    "S = 0.3": (text(model=MODEL.replace("S: 1", "S: 0.3")), ["model.S", "0.3", "multiple of 1/2"]),
+    "S = 0": (text(model=MODEL.replace("S: 1", "S: 0")), ["model.S", "0", "multiple of 1/2"]),
+    "negative rate": (text(model=MODEL.replace("gain: 0.5", "gain: -0.5")), ["model.gain", "-0.5", "greater than"]),
+    "no cells": (text(model=MODEL.replace("cells: 1", "cells: 0")), ["model.cells", "0", "greater than"]),
+    "half a cell": (text(model=MODEL.replace("cells: 1", "cells: 1.5")), ["model.cells", "1.5", "integer"]),
+    "unknown task": (text(method=METHOD.replace("spectrum", "spectre")), ["method.task", "'spectre'", "steady_state"]),
+    "no eigenvalues": (text(method=METHOD.replace("4", "0")), ["method.eigenvalues", "0", "greater than"]),
+    "batch does not divide": (text(method=PHASE.replace("64", "65")), ["trajectories", "65", "batch", "32"]),
+    "dt of zero": (text(method=PHASE[:-1] + ", dt: 0}"), ["method.dt", "0", "greater than"]),
+    "sweep not a list": (text(more="sweep: {model.S: [1, 2]}"), ["sweep", "list"]),
+    "empty axis": (text(more="sweep: [{model.S: []}]"), ["sweep.0.model.S", "at least one value"]),
+    "axis without keys": (text(more="sweep: [{}]"), ["sweep.0", "empty axis"]),
+    "unequal lengths": (text(more="sweep: [{model.gain: [1, 2], model.loss: [1, 2, 3]}]"),
+                        ["sweep.0", "equal lengths", "model.gain: 2", "model.loss: 3"]),
+    "scalar axis": (text(more="sweep: [{model.S: 2}]"), ["sweep.0.model.S", "2", "list"]),
+    "unknown range": (text(more="sweep: [{model.g: {linspc: [0, 1, 3]}}]"), ["sweep.0.model.g", "linspc", "linspace"]),
+    "bad range": (text(more="sweep: [{model.g: {linspace: [0, 1]}}]"), ["sweep.0.model.g.linspace", "[0, 1]", "count"]),
+    "swept twice": (text(more="sweep: [{model.g: [0, 1]}, {model.g: [2, 3]}]"), ["sweep", "model.g", "two axes"]),
+    "same value twice": (text(more="sweep: [{model.g: [0, 1, 0]}]"), ["sweep.0.model.g", "twice"]),
+    "sweep of run": (text(more="sweep: [{run.seed: [0, 1]}]"), ["sweep.0.run.seed", "model.KEY"]),
+    "unknown swept key": (text(more="sweep: [{model.gian: [0, 1]}]"), ["model.gian", "unknown key", "gain"]),
+    "bad swept value": (text(more="sweep: [{model.S: [1, 0.3]}]"), ["model.S", "0.3", "multiple of 1/2", "point 1"]),
+    "negative seed": (text(more="run: {seed: -1}"), ["run.seed", "-1", "greater than"]),
+    "unknown run key": (text(more="run: {rank_per_point: 2}"), ["run.rank_per_point", "did you mean ranks_per_point"]),
+    "ranks per point": (text(more="run: {ranks_per_point: 0}"), ["run.ranks_per_point", "0", "greater than"]),
+    "does not fit in memory": (text(model=MODEL.replace("S: 1", "S: 300")), ["S", "300", "GB", "available"]),
+    "beyond any memory": (text(model=MODEL.replace("cells: 1", "cells: 50")), ["50", "method.name", "liouvillian"]),
+    "figure key": (text(more="figures: [{fle: a}]"), ["figures", "fle"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_one_message_and_status_2(name, tmp_path, capsys):
+    content, words = BAD[name]
+    path = tmp_path / "bad.yaml"
+    path.write_text(content)
+    assert cli.main(["check", str(path)]) == 2
+    out, err = capsys.readouterr()
+    lines = err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("hpcsim: error: "), err
+    assert str(path) in lines[0]
+    for word in words:
+        assert word in lines[0]
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["run", "nowhere.yaml"], ["nowhere.yaml", "no such file"]),
+    (["check", "."], [".", "no such file"]),
+    (["check", "{good}", "--set", "model.S"], ["--set model.S", "key=value"]),
+    (["check", "{good}", "--set", "model.T=3"], ["model.T", "3", "unknown key"]),
+    (["check", "{good}", "--set", "sweep.0=3"], ["sweep.0=3", "replaced whole"]),
+    (["run", "{good}", "--max-walltime", "soon"], ["--max-walltime soon", "90m"]),
+    (["launch"], ["launch", "run", "check"]),
+    (["run"], ["config"]),
+    (["status", "nowhere.h5"], ["nowhere.h5"]),
+    (["collect", "out.h5", "nowhere.h5"], ["nowhere.h5"]),
+    (["plot", "nowhere.h5"], ["nowhere.h5"]),
+])
+def test_command_line(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.yaml").write_text(GOOD)
+    assert cli.main([a.format(good="good.yaml") for a in arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("hpcsim: error: ") and "Traceback" not in err
+    for word in words:
+        assert word in err
+    assert not list(tmp_path.glob("**/*.h5"))
+
+
+def test_the_good_file_is_good(tmp_path, capsys):
+    (tmp_path / "good.yaml").write_text(GOOD)
+    assert cli.main(["check", str(tmp_path / "good.yaml")]) == 0
+    assert "points           6" in capsys.readouterr().out
+
+
+def test_quick_must_exist(tmp_path, capsys):
+    (tmp_path / "bad.yaml").write_text(text())
+    assert cli.main(["check", str(tmp_path / "bad.yaml"), "--quick"]) == 2
+    assert "quick" in capsys.readouterr().err

@@ -1,0 +1,294 @@
+"""What is computed is never lost: kills, signals, time limits, full disks, failing ranks, damaged files.
+
+Every run here is a real one: `mpirun python -m hpcsim run`.
+"""
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import h5py
+import numpy as np
+import pytest
+from conftest import mpi_command, mpi_environment, mpirun, require, require_program
+
+CONFIG = """
+title: survival
+model: {name: gain_loss_lattice, cells: 4, S: 10, gain: 1.5, h: 0.5, loss: 1.0}
+method: {name: phase_space, trajectories: 160, batch: 8, dt: 0.05, burn_in: 5, duration: %s}
+sweep: [{model.loss: [0.4, 1.0]}]
+run: {seed: 3}
+"""
+RECORDS = 40
+FAST, SLOW = 20, 2500  # durations: a record of a few ms, and one of about 0.1 s
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(duration=FAST, name="c.yaml"):
+        (tmp_path / name).write_text(CONFIG % duration)
+        return tmp_path / name
+    return write
+
+
+def hpcsim_run(config, out, *more):
+    return ["-m", "hpcsim", "run", config, "--out", out, *more]
+
+
+def contents(path):
+    """(data of every output, done flags) of a run file."""
+    with h5py.File(path, "r") as file:
+        return {name: values[:] for name, values in file["data"].items()}, file["records/done"][:].astype(bool)
+
+
+def same_bits(path, reference, where=slice(None)):
+    data, _ = contents(path)
+    expected, _ = contents(reference)
+    assert data.keys() == expected.keys()
+    return all(data[k][where].tobytes() == expected[k][where].tobytes() for k in data)
+
+
+def children(pid):
+    """Process ids below pid, from /proc."""
+    found = []
+    for task in (f"/proc/{pid}/task/{t}/children" for t in os.listdir(f"/proc/{pid}/task")):
+        try:
+            with open(task) as file:
+                direct = [int(p) for p in file.read().split()]
+        except FileNotFoundError:
+            continue
+        found += direct + [q for p in direct if os.path.exists(f"/proc/{p}") for q in children(p)]
+    return found
+
+
+@contextmanager
+def started(n, args, cwd):
+    """mpirun in the background; whatever is left of it is ended at the end."""
+    process = subprocess.Popen(mpi_command(n, args), env=mpi_environment(), cwd=cwd, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            for pid in [*children(process.pid), process.pid]:
+                os.kill(pid, signal.SIGKILL)
+        process.communicate()
+
+
+def wait_for_records(path, process, count):
+    """Until `count` records of the run file are done (or the run has ended)."""
+    for _ in range(3000):
+        if process.poll() is not None:
+            return
+        if path.exists() and contents(path)[1].sum() >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{path}: {count} records were not done in a minute")
+
+
+def kill_ranks(process):
+    for pid in children(process.pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    process.wait(timeout=30)
+
+
+def test_sigkill_at_random_moments_loses_no_done_record(config, tmp_path):
+    path, out, reference = config(SLOW), tmp_path / "killed.h5", tmp_path / "whole.h5"
+    assert mpirun(2, hpcsim_run(path, reference), cwd=tmp_path).returncode == 0
+    moments = random.Random(11)
+    done = np.zeros(RECORDS, bool)
+    kills = 0
+    while kills < 20:
+        with started(2, hpcsim_run(path, out), tmp_path) as process:
+            wait_for_records(out, process, 1)  # past the start; from here on any moment may come
+            time.sleep(moments.uniform(0, 0.4))
+            if process.poll() is None:
+                kill_ranks(process)
+        _, now = contents(out)
+        assert (done <= now).all()
+        assert same_bits(out, reference, now)
+        done, kills = now, kills + 1
+        if done.all():  # start afresh: all 20 kills fall into a run at work
+            out.unlink()
+            done[:] = False
+    assert mpirun(2, hpcsim_run(path, out), cwd=tmp_path).returncode == 0
+    assert contents(out)[1].all() and same_bits(out, reference)
+
+
+def test_any_number_of_ranks_gives_the_same_bits(config, tmp_path):
+    path = config()
+    for n in (1, 2, 3):
+        assert mpirun(n, hpcsim_run(path, f"{n}.h5"), cwd=tmp_path).returncode == 0
+    assert subprocess.run([sys.executable, *map(str, hpcsim_run(path, "serial.h5"))], cwd=tmp_path).returncode == 0
+    assert contents(tmp_path / "1.h5")[1].all()
+    for name in ("2.h5", "3.h5", "serial.h5"):
+        assert same_bits(tmp_path / name, tmp_path / "1.h5")
+
+
+BREAK_RANK_1 = """
+import sys
+from mpi4py import MPI
+from hpcsim import cli
+from hpcsim.methods import phase_space
+whole = phase_space.run
+def run(system, options, record, context):
+    if MPI.COMM_WORLD.rank == 1:
+        raise ArithmeticError("broken on purpose")
+    return whole(system, options, record, context)
+phase_space.run = run
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_one_rank_raising_ends_all_with_one_traceback(config, tmp_path):
+    (tmp_path / "broken.py").write_text(BREAK_RANK_1)
+    path, out = config(SLOW), tmp_path / "r.h5"
+    began = time.time()
+    ended = mpirun(3, ["broken.py", "run", path, "--out", out], cwd=tmp_path, timeout=60)
+    assert ended.returncode == 1
+    assert time.time() - began < 30
+    assert ended.stderr.count("Traceback") == 1 and "ArithmeticError: broken on purpose" in ended.stderr
+    assert mpirun(2, hpcsim_run(path, out, "--max-walltime", "0"), cwd=tmp_path).returncode == 75
+
+
+def finish_and_compare(path, out, tmp_path, n=2):
+    _, done = contents(out)
+    assert 0 < done.sum() < RECORDS
+    assert mpirun(n, hpcsim_run(path, out), cwd=tmp_path).returncode == 0
+    reference = tmp_path / "reference.h5"
+    assert mpirun(2, hpcsim_run(path, reference), cwd=tmp_path).returncode == 0
+    assert same_bits(out, reference)
+
+
+@pytest.mark.parametrize("to_one_rank", [False, True])
+def test_sigusr1_stops_at_a_record_and_resumes(config, tmp_path, to_one_rank):
+    path, out = config(SLOW), tmp_path / "r.h5"
+    with started(2, hpcsim_run(path, out), tmp_path) as process:
+        wait_for_records(out, process, 3)
+        os.kill(children(process.pid)[-1] if to_one_rank else process.pid, signal.SIGUSR1)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 75, err
+    assert "stopped by SIGUSR1" in err and "Traceback" not in err
+    finish_and_compare(path, out, tmp_path, n=3)
+
+
+def test_walltime_stops_in_time_and_resumes(config, tmp_path):
+    path, out = config(SLOW), tmp_path / "r.h5"
+    ended = mpirun(2, hpcsim_run(path, out, "--max-walltime", "1.5s"), cwd=tmp_path)
+    assert ended.returncode == 75 and "--max-walltime" in ended.stderr
+    finish_and_compare(path, out, tmp_path)
+
+
+def test_sigterm_stops_a_serial_run(config, tmp_path):
+    path, out = config(SLOW), tmp_path / "r.h5"
+    process = subprocess.Popen([sys.executable, *map(str, hpcsim_run(path, out))], cwd=tmp_path)
+    wait_for_records(out, process, 2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 75
+    finish_and_compare(path, out, tmp_path)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_full_disk_is_a_clear_error(config, tmp_path, n):
+    require(os.geteuid() == 0, "mounting a small tmpfs needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run([require_program("mount"), "-t", "tmpfs", "-o", "size=512k", "tmpfs", disk], check=True)
+    try:
+        path = config()
+        assert mpirun(n, hpcsim_run(path, disk / "first.h5"), cwd=tmp_path).returncode == 0
+        before = contents(disk / "first.h5")
+        (disk / "ballast").write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 8192))
+        ended = mpirun(n, hpcsim_run(path, disk / "second.h5"), cwd=tmp_path)
+        assert ended.returncode == 1, ended.stderr
+        assert len(re.findall("hpcsim: error: .*second.h5.*disk", ended.stderr)) == 1
+        assert "Traceback" not in ended.stderr
+        assert not list(disk.glob("*second*"))
+        after = contents(disk / "first.h5")
+        assert all(before[0][k].tobytes() == after[0][k].tobytes() for k in after[0]) and after[1].all()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_resumed_run_needs_no_more_disk(config, tmp_path):
+    require(os.geteuid() == 0, "mounting a small tmpfs needs root")
+    disk, path = tmp_path / "disk", config(SLOW)
+    disk.mkdir()
+    subprocess.run([require_program("mount"), "-t", "tmpfs", "-o", "size=512k", "tmpfs", disk], check=True)
+    try:
+        out = disk / "r.h5"
+        assert mpirun(2, hpcsim_run(path, out, "--max-walltime", "1.5s"), cwd=tmp_path).returncode == 75
+        (disk / "ballast").write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 8192))
+        finish_and_compare(path, out, tmp_path)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_run_file_of_another_config_is_refused(config, tmp_path):
+    path, out = config(), tmp_path / "r.h5"
+    assert mpirun(2, hpcsim_run(path, out), cwd=tmp_path).returncode == 0
+    before = out.read_bytes()
+    ended = mpirun(2, hpcsim_run(path, out, "--set", "model.h=0.25"), cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.count("hpcsim: error:") == 1
+    for word in ("model.h", "0.5", "0.25", str(out)):
+        assert word in ended.stderr
+    ended = mpirun(2, hpcsim_run(path, out, "--set", "run.seed=4"), cwd=tmp_path)
+    assert ended.returncode == 2 and "run.seed" in ended.stderr
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "not HDF5"])
+@pytest.mark.parametrize("command", ["run", "collect"])
+def test_a_damaged_run_file_is_named_and_never_silently_used(config, tmp_path, damage, command):
+    path, out, whole = config(), tmp_path / "r.h5", tmp_path / "whole.h5"
+    assert mpirun(2, hpcsim_run(path, whole), cwd=tmp_path).returncode == 0
+    raw = bytearray(whole.read_bytes())
+    if damage == "truncated":
+        raw = raw[:len(raw) // 2]
+    elif damage == "not HDF5":
+        raw = b"something else" * 100
+    else:
+        with h5py.File(whole, "r") as file:
+            raw[file["data/Sz"].id.get_offset() + 8 * file["data/Sz"][0].size * 5] ^= 1  # in record 5
+    out.write_bytes(raw)
+    if command == "collect":
+        ended = subprocess.run([sys.executable, "-m", "hpcsim", "collect", tmp_path / "c.h5", out], cwd=tmp_path,
+                               capture_output=True, text=True, env=mpi_environment())
+    else:
+        ended = mpirun(2, hpcsim_run(path, out), cwd=tmp_path)
+    assert "r.h5" in ended.stderr and "Traceback" not in ended.stderr
+    if command == "run" and damage == "flipped":  # the one damaged record is named and computed again
+        assert ended.returncode == 0 and re.search(r"record 5\b", ended.stderr)
+        assert same_bits(out, whole)
+    else:
+        assert ended.returncode in (1, 2) and not (tmp_path / "c.h5").exists()
+
+
+def test_two_runs_on_one_file_the_second_is_refused(config, tmp_path):
+    path, out = config(SLOW), tmp_path / "r.h5"
+    with started(2, hpcsim_run(path, out), tmp_path) as process:
+        wait_for_records(out, process, 1)
+        second = mpirun(2, hpcsim_run(path, out), cwd=tmp_path)
+        assert second.returncode == 2
+        assert second.stderr.count("hpcsim: error:") == 1 and "r.h5" in second.stderr
+        status = subprocess.run([sys.executable, "-m", "hpcsim", "status", out], cwd=tmp_path, capture_output=True,
+                                text=True, env=mpi_environment())
+        assert status.returncode == 0 and f"/{RECORDS}" in status.stdout
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    assert contents(out)[1].all()
+
+
+def test_wrong_group_size_is_refused_on_all_ranks(config, tmp_path):
+    ended = mpirun(3, hpcsim_run(config(), tmp_path / "r.h5", "--set", "run.ranks_per_point=2"), cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.count("hpcsim: error:") == 1 and "run.ranks_per_point = 2" in ended.stderr
+    assert not (tmp_path / "r.h5").exists()
