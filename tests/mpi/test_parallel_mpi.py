@@ -1,0 +1,69 @@
+"""Groups of ranks, agreement and stopping, on however many ranks this is started with."""
+import os
+import signal
+import time
+
+import pytest
+from mpi4py import MPI
+
+from hpcsim.parallel import Groups, Stop, Tally, on_root
+
+WORLD = MPI.COMM_WORLD
+
+
+@pytest.fixture
+def handlers():
+    """Signal handlers as they were."""
+    old = {s: signal.getsignal(s) for s in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in old.items():
+        signal.signal(number, handler)
+
+
+def test_groups_of_one_and_of_all():
+    singles, whole = Groups(WORLD, 1), Groups(WORLD, WORLD.size)
+    assert (singles.count, singles.index, singles.comm.size) == (WORLD.size, WORLD.rank, 1)
+    assert singles.leaders.size == WORLD.size
+    assert (whole.count, whole.index, whole.comm.size) == (1, 0, WORLD.size)
+    assert (whole.leaders is not None) == (WORLD.rank == 0)
+    assert whole.nodes == 1
+
+
+def test_an_error_on_root_is_raised_everywhere():
+    def fail():
+        raise KeyError("only rank 0 looks")
+    with pytest.raises(KeyError, match="only rank 0 looks"):
+        on_root(WORLD, fail, (KeyError,))
+    assert on_root(WORLD, lambda: WORLD.rank, (KeyError,)) == 0
+
+
+def test_a_signal_on_the_last_rank_stops_all_groups(handlers):
+    stop = Stop(Groups(WORLD, 1), None, time.time())
+    assert not stop()
+    WORLD.Barrier()
+    if WORLD.rank == WORLD.size - 1:
+        os.kill(os.getpid(), signal.SIGUSR1)
+    until = time.time() + 20
+    while not stop() and time.time() < until:
+        time.sleep(0.001)
+    assert stop.reason == "SIGUSR1"
+    stop.settle()
+    assert stop.reason == "SIGUSR1"
+
+
+def test_a_record_that_would_not_fit_is_not_begun(handlers):
+    stop = Stop(Groups(WORLD, WORLD.size), 100.0, time.time())
+    assert not stop()
+    stop.longest = 101.0
+    assert stop() and stop.reason == "--max-walltime"
+    stop.settle()
+
+
+def test_the_tally_counts_the_records_of_all_groups():
+    counted = []
+    tally = Tally(Groups(WORLD, 1), counted.append)
+    for _ in range(1 + WORLD.rank):
+        tally.add()
+    tally.wait_for_all()
+    if WORLD.rank == 0:
+        assert sum(counted) == WORLD.size * (WORLD.size + 1) // 2
