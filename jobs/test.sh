@@ -1,0 +1,55 @@
+#!/bin/bash
+# Install what is missing, then run all tests: those that need one process, then tests/mpi, which
+# are collective, under mpirun with 1, 2 and 3 ranks.
+#
+#   bash jobs/test.sh [options of pytest]
+#
+# Exit status 0: all passed. HPCSIM_REQUIRE_ALL=1 makes a test fail where it would be skipped
+# because something is not installed.
+set -uo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit
+bash jobs/setup.sh tests || exit
+. jobs/env/activate.sh
+logs=$(mktemp -d)
+export logs
+trap 'rm -rf "$logs"' EXIT
+failed=0
+selected=$(($# > 0))
+
+# stage NAME COMMAND...: run it, show its output, keep its last line and its time for the summary
+stage() {
+    local name=$1 start=$SECONDS status
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" 2>&1 | tee "$logs/stage"
+    status=${PIPESTATUS[0]}
+    if [ "$status" = 5 ] && [ "$selected" = 1 ]; then status=0; fi  # the options select no test here
+    [ "$status" = 0 ] || failed=1
+    printf '%-16s %4d s  status %-3d  %s\n' "$name" $((SECONDS - start)) "$status" \
+        "$(grep -E '[0-9]+ (passed|failed|error)|no tests ran' "$logs/stage" | tail -n 1)" >>"$logs/summary"
+}
+
+# under_mpi RANKS [options of pytest]: only rank 0 writes here, the others into files shown if a rank has failed
+# shellcheck disable=SC2317  # called through stage
+under_mpi() {
+    rm -f "$logs"/rank*
+    # shellcheck disable=SC2016
+    timeout --kill-after=20 600 mpirun --oversubscribe --bind-to none -n "$1" bash -c '
+        rank=${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-0}}
+        [ "$rank" = 0 ] || exec >"$logs/rank$rank" 2>&1
+        exec python -m pytest -p no:cacheprovider tests/mpi "$@"' -- "${@:2}"
+    local status=$?
+    [ "$status" = 0 ] || tail -n 60 "$logs"/rank* 2>/dev/null
+    return "$status"
+}
+
+stage "serial" python -m pytest tests "$@"
+for n in 1 2 3; do
+    stage "mpirun -n $n" under_mpi "$n" "$@"
+done
+
+printf '\n== summary, %d s in all\n' "$SECONDS"
+cat "$logs/summary"
+passed=$(grep -oE '[0-9]+ passed' "$logs/summary" | awk '{n += $1} END {print n + 0}')
+if [ $failed = 0 ]; then echo "all passed: $passed passed"; else echo "FAILED: see above; $passed passed"; fi
+exit $failed

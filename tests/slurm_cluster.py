@@ -1,0 +1,190 @@
+"""A real Slurm cluster of one node, made of Debian's packages, in a directory of its own.
+
+    with SlurmCluster() as cluster:
+        job = cluster.sbatch("--time=1", "jobs/run.sbatch", "config.yaml")
+        cluster.wait(job, timeout=100)
+
+munged, slurmctld and slurmd run as the present user with their own key, ports, state and
+configuration, beside any Slurm of the machine, and are ended by their process ids.
+"""
+import getpass
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from conftest import ROOT, require_program
+
+# cred_expire: a requeued job may start again only when its credential has expired, 120 s by default.
+SLURM_CONF = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={slurmctld_port}
+SlurmdPort={slurmd_port}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={directory}/munge.socket,cred_expire=5
+CredType=cred/munge
+StateSaveLocation={directory}/state
+SlurmdSpoolDir={directory}/spool
+SlurmctldPidFile={directory}/slurmctld.pid
+SlurmdPidFile={directory}/slurmd.pid
+SlurmctldLogFile={directory}/slurmctld.log
+SlurmdLogFile={directory}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+SwitchType=switch/none
+MpiDefault=none
+ReturnToService=2
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerType=sched/builtin
+SchedulerParameters=batch_sched_delay=1,sched_interval=1
+SlurmdParameters=config_overrides
+JobRequeue=1
+KillWait=5
+MinJobAge=600
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def _free_ports(count):
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+class SlurmCluster:
+    """Context manager; `environment` is what its commands run with (SLURM_CONF points at it)."""
+
+    def __init__(self, cpus=2):
+        self.programs = {
+            name: require_program(name)
+            for name in ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue", "scancel", "sinfo")
+        }
+        self.cpus = cpus
+        self.processes = []
+
+    def __enter__(self):
+        self.directory = Path(tempfile.mkdtemp(prefix="slurm-"))  # short: sockets have short paths
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH"))}
+        self.environment["SLURM_CONF"] = str(self.directory / "slurm.conf")
+        self._configure()
+        try:
+            self._start_munge()
+            self._start("slurmctld", "-D", "-i")
+            self._start("slurmd", "-D", "-N", self.host)
+            self._until(lambda: "idle" in self._command("sinfo", "-h", "-o", "%T", check=False).stdout, 30)
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *exception):
+        self._command("scancel", "--full", "--user", getpass.getuser(), check=False)
+        for _ in range(100):
+            if not self._command("squeue", "-h", check=False).stdout.strip():
+                break
+            time.sleep(0.1)
+        self._stop()
+        shutil.rmtree(self.directory)
+
+    def _configure(self):
+        for name in ("state", "spool"):
+            (self.directory / name).mkdir()
+        self.directory.chmod(0o755)
+        self.host = socket.gethostname().split(".")[0]  # the name by which mpirun knows this node
+        slurmctld_port, slurmd_port = _free_ports(2)
+        (self.directory / "slurm.conf").write_text(
+            SLURM_CONF.format(
+                host=self.host, user=getpass.getuser(), directory=self.directory, cpus=self.cpus,
+                slurmctld_port=slurmctld_port, slurmd_port=slurmd_port,
+            )
+        )
+        key = self.directory / "munge.key"
+        key.touch(0o600)
+        key.write_bytes(os.urandom(64))
+
+    def _start(self, name, *arguments):
+        with open(self.directory / f"{name}.out", "w") as out:
+            self.processes.append(
+                subprocess.Popen(
+                    [self.programs[name], *map(str, arguments)],
+                    env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                )
+            )
+
+    def _start_munge(self):
+        d = self.directory
+        self._start(
+            "munged", "--foreground", "--force", f"--key-file={d}/munge.key", f"--socket={d}/munge.socket",
+            f"--pid-file={d}/munge.pid", f"--log-file={d}/munge.log", f"--seed-file={d}/munge.seed",
+        )
+        self._until((d / "munge.socket").exists, 10)
+
+    def _until(self, condition, timeout):
+        """Wait until condition() holds; a daemon that has ended, or the timeout, is an error with the logs."""
+        end = time.monotonic() + timeout
+        while not condition():
+            dead = [p.args[0] for p in self.processes if p.poll() is not None]
+            if dead or time.monotonic() > end:
+                raise RuntimeError(f"Slurm is not ready ({dead or timeout}):\n{self.logs()}")
+            time.sleep(0.1)
+
+    def _stop(self):
+        """End the daemons, the last started first."""
+        for process in reversed(self.processes):
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _command(self, name, *arguments, check=True):
+        done = subprocess.run(
+            [self.programs[name], *map(str, arguments)], env=self.environment, cwd=ROOT,
+            capture_output=True, text=True, timeout=60,
+        )
+        if check and done.returncode:
+            raise RuntimeError(f"{name} {arguments}: {done.stderr}\n{self.logs()}")
+        return done
+
+    def logs(self):
+        """The last lines of what every daemon said."""
+        files = sorted(self.directory.glob("*.log")) + sorted(self.directory.glob("*.out"))
+        return "\n".join(f"== {f.name}\n" + "\n".join(f.read_text().splitlines()[-20:]) for f in files)
+
+    def sbatch(self, *arguments, cwd=ROOT, env=None):
+        """Submit a batch job; its number."""
+        done = subprocess.run(
+            [self.programs["sbatch"], "--parsable", *map(str, arguments)], cwd=cwd,
+            env=self.environment | (env or {}), capture_output=True, text=True, timeout=60,
+        )
+        if done.returncode:
+            raise RuntimeError(f"sbatch {arguments}: {done.stderr}")
+        return int(done.stdout.split(";")[0])
+
+    def job(self, number):
+        """What `scontrol show job` says of a job: JobState, Restarts, ExitCode, ... as a dict."""
+        return dict(re.findall(r"(\S+?)=(\S*)", self._command("scontrol", "show", "job", number).stdout))
+
+    def wait(self, number, timeout):
+        """Wait until a job has ended for good; its `job()`. A requeued job has not ended."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            job = self.job(number)
+            if job["JobState"] not in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED"):
+                return job
+            time.sleep(0.3)
+        raise TimeoutError(f"job {number} is still {job['JobState']} ({job['Reason']}):\n{self.logs()}")
