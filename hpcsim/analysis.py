@@ -169,7 +169,8 @@ def extrapolate(x, y, error=None):
     """y at x → ∞, by least squares of y = y∞ + B/x."""
     _at_least(2 + (error is None), x, "an extrapolation")
     c, stderr = _weighted_fit(np.column_stack([np.ones(len(x)), 1 / x]), y, error)
-    return Estimate(c[0], stderr[0], f"{len(x)} points, {x.min():g} to {x.max():g}", lambda x: c[0] + c[1] / x)
+    return Estimate(c[0], stderr[0], f"{len(x)} points, {x.min():g} to {x.max():g}",
+                    lambda x: c[0] + c[1] / x)
 
 
 def value(x, y, error=None):

@@ -44,7 +44,8 @@ def test_gaussian_means_and_variances(phase):
     for site, name in enumerate("ab"):
         n = C[site, site].real - 0.5
         sign = 1 if up[site] else -1
-        assert analysis.gaussian_Sz(gain, loss, 1.0, h, 100.0, name) == pytest.approx(sign * (100 - n), abs=1e-9)
+        mean = sign * (100 - n)
+        assert analysis.gaussian_Sz(gain, loss, 1.0, h, 100.0, name) == pytest.approx(mean, abs=1e-9)
         variance = n**2 + n + abs(W[site, site]) ** 2
         assert analysis.gaussian_var_Sz(gain, loss, 1.0, h, 100.0, name) == pytest.approx(variance, abs=1e-9)
 

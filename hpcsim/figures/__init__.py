@@ -1,0 +1,98 @@
+"""Figures and checks that a config declares, from a collected file.
+
+    figures:
+      - file: fig5ab                                # writes fig5ab.png and fig5ab.pdf
+        panels:
+          - {y: Sz, x: loss, by: sublattice, divide: S, overlays: [{theory: gaussian_Sz}]}
+        checks:
+          - {name: jump, y: Sz, x: loss, by: sublattice, analysis: steepest_at,
+             select: {loss: [1, 2]}, expect: upper_boundary, sigmas: 1}
+
+`parse` validates the section before anything is computed; `plot` draws and checks.
+"""
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hpcsim import store
+from hpcsim.analysis import ESTIMATES
+from hpcsim.figures.curves import Curve, curves, divisor, evaluate, located, name_of
+from hpcsim.figures.draw import draw
+from hpcsim.figures.section import Check, parse
+
+__all__ = ["CheckResult", "parse", "plot", "table"]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One line of the table; value and error are NaN where the estimate could not be made."""
+
+    name: str
+    value: float
+    error: float
+    expect: str
+    passed: bool
+    note: str
+
+
+def plot(path, to=None) -> tuple[list[Path], list[CheckResult]]:
+    """Draw the figures of a collected file as PNG and PDF into the folder `to` (default: beside it).
+
+    Returns the files written and the results of the checks. Raises store.StoreError where a figure
+    asks for what the file does not have.
+    """
+    data = store.load(path)
+    folder = Path(to) if to else Path(path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    files, results = [], []
+    for figure in parse(data.config["figures"]):
+        files += draw(data, figure, folder)
+        for check in figure.checks:
+            with located(f"figure {figure.file}, check {check.name!r}"):
+                several = curves(data, check)
+                results += [_judge(check, curve, len(several) > 1) for curve in several]
+    return files, results
+
+
+def table(results: list[CheckResult]) -> str:
+    """The checks in aligned columns, and how many passed."""
+    if not results:
+        return "no checks"
+    rows = [("", "check", "value", "expected", "note")]
+    for r in results:
+        value = f"{r.value:.4g}" + (f" ± {r.error:.2g}" if r.error else "")
+        rows.append(("pass" if r.passed else "FAIL", r.name, value, r.expect, r.note))
+    width = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, width)).rstrip() for row in rows]
+    lines.insert(1, "  ".join("-" * w for w in width))
+    return "\n".join(lines + [f"{sum(r.passed for r in results)} of {len(results)} checks passed"])
+
+
+def _judge(check: Check, curve: Curve, several: bool) -> CheckResult:
+    """The verdict on one curve, named after it where there are several."""
+    name = f"{check.name} ({name_of(curve, check)})" if several else check.name
+    scale = divisor(check.divide, curve.known)
+    arguments = {key: evaluate(v, curve.known) / scale if isinstance(v, str) else v
+                 for key, v in check.arguments.items()}
+    expect = evaluate(check.expect, curve.known) if isinstance(check.expect, str) else check.expect
+    if np.size(expect) > 1:
+        raise ValueError(f"expect = {check.expect} is not one number here: it changes along {check.x}")
+    value = error = np.nan
+    try:
+        if missing := int(np.sum(np.isnan(curve.y))):
+            raise ValueError(f"{missing} of {len(curve.y)} points are missing")
+        estimate = ESTIMATES[check.analysis](curve.x, curve.y, curve.error, **arguments)
+        value, error, note = float(estimate.value), float(estimate.error), estimate.note
+    except ValueError as problem:       # the data do not allow the estimate: that is a failed check
+        note = str(problem)
+    if expect is None:
+        above, below = (bound if bound is not None else np.nan for bound in (check.above, check.below))
+        wanted = " and ".join(f"{sign} {bound:g}" for sign, bound in ((">", above), ("<", below)) if bound == bound)
+        passed = not (np.isnan(value) or value <= above or value >= below)     # nothing is beyond a NaN
+    else:
+        tolerance = (check.within or 0.0) + (check.sigmas * error if check.sigmas else 0.0)
+        wanted = f"{expect:.4g} ± {tolerance:.2g}"
+        # rounding must not decide where the boundary lies on a grid point
+        passed = bool(abs(value - expect) <= tolerance * (1 + 1e-9))
+    return CheckResult(name, value, error, wanted, passed, note)

@@ -1,0 +1,155 @@
+"""Curves out of a collected file, and theories with arguments taken from the same place."""
+import inspect
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpcsim.analysis import THEORY
+from hpcsim.figures.section import Data
+from hpcsim.store import Collected, StoreError
+
+
+@dataclass(frozen=True)
+class Curve:
+    """x, y, error : (n,) numbers, error None for numbers without; known: parameters and coordinates,
+    each one value or (n,), in the order of x; variable: the name of y."""
+
+    x: np.ndarray
+    y: np.ndarray
+    error: np.ndarray | None
+    known: dict
+    variable: str
+
+
+def curves(data: Collected, spec: Data) -> list[Curve]:
+    """The curves of a panel or check. Raises ValueError naming the key and what there is."""
+    found = []
+    for name in spec.y:
+        variable = _variable(data, name, "y")
+        kept = {dim: np.arange(n) for dim, n in zip(variable.dims, variable.values.shape)}
+        for key, wanted in spec.select.items():
+            dim, which = _select(data, variable, key, wanted)
+            kept[dim] = np.intersect1d(kept[dim], which)
+        if empty := [dim for dim, which in kept.items() if not len(which)]:
+            raise ValueError(f"select: nothing is left along {empty[0]}")
+        if spec.by is None:
+            found.append(_curve(data, spec, name, kept))
+        else:
+            dim, _ = _coordinate(data, variable, spec.by, "by")
+            found += [_curve(data, spec, name, kept | {dim: np.array([i])}) for i in kept[dim]]
+    return found
+
+
+def _curve(data, spec, name, kept) -> Curve:
+    """The points of variable `name` at the kept indices of each of its dimensions."""
+    variable = data.variables[name]
+    if spec.x is not None:
+        along, _ = _coordinate(data, variable, spec.x, "x")
+        if extra := [dim for dim in kept if dim != along and len(kept[dim]) > 1]:
+            raise ValueError(f"{name} is not one curve over {spec.x}: add by or select for " + ", ".join(extra))
+    grid = np.ix_(*kept.values())
+    known = dict(data.config["model"])
+    for key, other in data.variables.items():
+        if len(other.dims) == 1 and other.dims[0] in kept:
+            known[key] = _along(other, variable)[grid].ravel()
+            if len(kept[other.dims[0]]) == 1:
+                known[key] = known[key][0]
+    scale = divisor(spec.divide, known)
+    y = _part(variable.values[grid].ravel(), spec.part, name) / scale
+    stderr = data.variables.get(f"{name}_stderr")
+    error = None if stderr is None else stderr.values[grid].ravel() / scale
+    x = np.atleast_1d(known[spec.x] if spec.x else np.arange(len(y)))
+    order = np.argsort(x, kind="stable")
+    known = {key: v[order] if isinstance(v, np.ndarray) else v for key, v in known.items()}
+    return Curve(x[order], y[order], None if error is None else error[order], known, name)
+
+
+def _along(coordinate, variable):
+    """The values of a coordinate, broadcast to the shape of the variable."""
+    axis = variable.dims.index(coordinate.dims[0])
+    shape = [-1 if i == axis else 1 for i in range(len(variable.dims))]
+    return np.broadcast_to(coordinate.values.reshape(shape), variable.values.shape)
+
+
+def _variable(data, name, key):
+    if name not in data.variables:
+        have = ", ".join(sorted(data.variables))
+        raise ValueError(f"{key} = {name}: no such variable; the file has {have}")
+    return data.variables[name]
+
+
+def _coordinate(data, variable, name, key):
+    """Dimension of `variable` that the coordinate `name` runs along, and its values."""
+    coordinate = _variable(data, name, key)
+    if len(coordinate.dims) != 1 or coordinate.dims[0] not in variable.dims:
+        dims = ", ".join(variable.dims) or "none"
+        raise ValueError(f"{key}: {name} is no coordinate here; dimensions: {dims}")
+    return coordinate.dims[0], coordinate.values
+
+
+def _select(data, variable, name, wanted):
+    """The dimension of coordinate `name` and the indices along it with the wanted value or range."""
+    dim, values = _coordinate(data, variable, name, "select")
+    if wanted in ("min", "max"):
+        return dim, np.array([(np.argmin if wanted == "min" else np.argmax)(values)])
+    if isinstance(wanted, list):
+        which = np.flatnonzero((values >= wanted[0]) & (values <= wanted[1]))
+    elif values.dtype.kind in "OSU":
+        which = np.flatnonzero(values.astype(str) == str(wanted))
+    elif isinstance(wanted, str):
+        raise ValueError(f"select: {name} = {wanted}: a number, [from, to], min or max is needed")
+    else:
+        which = np.flatnonzero(np.isclose(values, wanted, rtol=1e-6, atol=1e-9 * np.abs(values).max()))
+    if not len(which):
+        raise ValueError(f"select: {name} = {wanted}: the file has " + ", ".join(map(_short, values)))
+    return dim, which
+
+
+def _short(value) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
+
+
+def _part(y, part, name):
+    if (part is not None) != np.iscomplexobj(y):
+        raise ValueError(f"{name} is {'complex: give' if part is None else 'real: leave out'} part")
+    return {None: lambda: y, "real": lambda: y.real, "imag": lambda: y.imag, "abs": lambda: np.abs(y),
+            "decay": lambda: -y.real}[part]()
+
+
+def divisor(power: str | None, known: dict):
+    if power is None:
+        return 1.0
+    name, _, exponent = power.partition("^")
+    return parameter(name, known, "divide") ** int(exponent or 1)
+
+
+def parameter(name, known, key):
+    if name not in known:
+        raise ValueError(f"{key}: {name} is neither a parameter of the model nor a coordinate of the data")
+    return known[name]
+
+
+def evaluate(theory: str, known: dict):
+    """A theory with its arguments taken by name from the model's parameters and the coordinates."""
+    function = THEORY[theory]
+    names = inspect.signature(function).parameters
+    return function(**{name: parameter(name, known, theory) for name in names})
+
+
+def name_of(curve: Curve, spec: Data) -> str:
+    """A curve among the others of its panel or check: `S = 4`, `a`."""
+    parts = [curve.variable] if len(spec.y) > 1 else []
+    if spec.by:
+        value = curve.known[spec.by]
+        parts.append(value if isinstance(value, str) else f"{spec.by} = {value:g}")
+    return ", ".join(parts)
+
+
+@contextmanager
+def located(place: str):
+    """Say in which figure a name stands that the file does not know."""
+    try:
+        yield
+    except ValueError as error:
+        raise StoreError(f"{place}: {error}") from None

@@ -1,0 +1,149 @@
+"""Drawing of one figure."""
+from pathlib import Path
+
+import numpy as np
+
+from hpcsim.analysis import ESTIMATES
+from hpcsim.figures.curves import curves, divisor, evaluate, located, name_of, parameter
+from hpcsim.figures.section import Data, Figure, Panel
+
+# Okabe and Ito's palette: told apart with every kind of colour blindness
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = "osD^vP*X"
+DASHES = ("-", "--", ":", "-.")
+STYLE = {"font.size": 9, "axes.labelsize": 10, "legend.fontsize": 8, "legend.frameon": False,
+         "axes.spines.top": False, "axes.spines.right": False, "lines.markersize": 4, "lines.linewidth": 1.3,
+         "savefig.dpi": 200, "pdf.fonttype": 42, "mathtext.fontset": "cm"}
+
+
+def draw(data, figure: Figure, folder: Path) -> list[Path]:
+    """Write figure.file as PNG and PDF into the folder; returns both paths."""
+    # imported here: hundreds of ranks import this module to validate a config and never draw
+    import matplotlib
+    from matplotlib.figure import Figure as Canvas
+
+    columns = figure.columns or len(figure.panels)
+    rows = -(-len(figure.panels) // columns)
+    files = [folder / (figure.file + suffix) for suffix in (".png", ".pdf")]
+    with matplotlib.rc_context(STYLE):
+        canvas = Canvas(figsize=(3.6 * columns, 2.9 * rows), constrained_layout=True)
+        for i, panel in enumerate(figure.panels):
+            axes = canvas.add_subplot(rows, columns, i + 1)
+            with located(f"figure {figure.file}, panel {i}"):
+                (_draw_map if panel.kind == "map" else _draw_lines)(data, panel, axes)
+                _dress(data, panel, axes)
+            tag = f"({chr(97 + i)})  " if len(figure.panels) > 1 else ""
+            axes.set_title(tag + panel.title, loc="left", fontsize=10)
+        canvas.suptitle(figure.title, fontsize=10)
+        for file in files:
+            canvas.savefig(file)
+    return files
+
+
+def _draw_lines(data, panel: Panel, axes):
+    several = curves(data, panel)
+    colours, fitted = _colours(several, panel), any(overlay.fit for overlay in panel.overlays)
+    for i, (curve, colour) in enumerate(zip(several, colours)):
+        joined = "-" if curve.error is None and not fitted else "none"
+        axes.errorbar(curve.x, curve.y, curve.error, color=colour, label=_label(data, curve, panel),
+                      marker=MARKERS[i % len(MARKERS)], linestyle=joined, linewidth=0.8, elinewidth=0.8)
+    for overlay, dashes in zip(panel.overlays, DASHES):
+        if overlay.theory:
+            _draw_theory(overlay, dashes, panel, several, colours, axes)
+        else:
+            narrowed = panel.model_copy(update={"select": panel.select | overlay.select})
+            for curve, colour in zip(curves(data, narrowed), colours):
+                if np.any(np.isnan(curve.y)):
+                    continue    # points still to be computed: no fit without them
+                fit = ESTIMATES[overlay.fit](curve.x, curve.y, curve.error, **overlay.arguments)
+                label = _fill(overlay.label, curve.known | {"value": fit.value, "error": fit.error})
+                x = _fine(curve.x, panel.xscale)
+                axes.plot(x, fit.line(x), color=colour, linestyle=dashes, zorder=1, label=label)
+
+
+def _draw_theory(overlay, dashes, panel, several, colours, axes):
+    """A theory on a fine grid: in the colours of the curves, or once in grey where it is one for all."""
+    lines = []
+    for curve in several:
+        x = _fine(curve.x, panel.xscale)
+        known = {key: np.interp(x, curve.x, v) if np.shape(v) == curve.x.shape and v.dtype.kind in "fi" else v
+                 for key, v in curve.known.items()}
+        y = evaluate(overlay.theory, known) / divisor(panel.divide, known)
+        lines.append((x, np.broadcast_to(y, x.shape)))
+    one = all(np.array_equal(line, lines[0], equal_nan=True) for line in lines)
+    for (x, y), colour in zip(lines[:1] if one else lines, colours):
+        axes.plot(x, y, color="0.3" if one else colour, linestyle=dashes, zorder=1)
+    if overlay.label:
+        axes.plot([], [], color="0.3", linestyle=dashes, label=overlay.label)
+
+
+def _draw_map(data, panel: Panel, axes):
+    """y in colours over x and z: cividis, or red to blue about zero where y has both signs."""
+    flat = Data(y=panel.y, select=panel.select, divide=panel.divide, part=panel.part)
+    (curve,) = curves(data, flat)
+    x, column = np.unique(parameter(panel.x, curve.known, "x"), return_inverse=True)
+    z, row = np.unique(parameter(panel.z, curve.known, "z"), return_inverse=True)
+    if len(x) * len(z) != len(curve.y):
+        raise ValueError(f"{panel.y[0]} is not one map over {panel.x} and {panel.z}: select along the others")
+    image = np.full((len(z), len(x)), np.nan)
+    image[row, column] = curve.y
+    extent = np.nanmax(np.abs(image)) if np.nanmin(image) < 0 < np.nanmax(image) else None
+    colours = {"cmap": "cividis"} if extent is None else {"cmap": "RdBu_r", "vmin": -extent, "vmax": extent}
+    mesh = axes.pcolormesh(x, z, image, shading="nearest", rasterized=True, **colours)
+    axes.figure.colorbar(mesh, ax=axes, label=_axis_label(data, panel.y[0]))
+    for overlay, dashes in zip(panel.overlays, DASHES):
+        fine = _fine(x, panel.xscale)
+        line = evaluate(overlay.theory, data.config["model"] | {panel.x: fine})
+        axes.plot(fine, line, color="black", linestyle=dashes, label=overlay.label)
+    axes.set(xlim=(x[0], x[-1]), ylim=(z[0], z[-1]))
+
+
+def _dress(data, panel: Panel, axes):
+    """Labels, scales, limits, vertical lines and legend."""
+    for line in panel.vlines:
+        at = evaluate(line, data.config["model"]) if isinstance(line, str) else line
+        axes.axvline(at, color="0.6", linestyle=":", linewidth=1, zorder=0)
+    vertical = panel.z or panel.y[0]
+    axes.set(xscale=panel.xscale, yscale=panel.yscale,
+             xlabel=_axis_label(data, panel.x) if panel.xlabel is None else panel.xlabel,
+             ylabel=_axis_label(data, vertical) if panel.ylabel is None else panel.ylabel)
+    if panel.xlim:
+        axes.set_xlim(panel.xlim)
+    if panel.ylim:
+        axes.set_ylim(panel.ylim)
+    if panel.legend != "none" and axes.get_legend_handles_labels()[0]:
+        beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
+        axes.legend(**(beside if panel.legend == "outside" else {"loc": panel.legend}))
+
+
+def _fine(x, scale):
+    return (np.geomspace if scale == "log" else np.linspace)(x.min(), x.max(), 400)
+
+
+def _colours(several, panel):
+    """An ordered scale where `by` is a number, the palette where it names things."""
+    values = [curve.known.get(panel.by) for curve in several]
+    if len(several) > 2 and len(panel.y) == 1 and not isinstance(values[0], str):
+        import matplotlib
+        return matplotlib.colormaps["viridis"](np.linspace(0.85, 0, len(several)))
+    return [COLOURS[i % len(COLOURS)] for i in range(len(several))]
+
+
+def _label(data, curve, panel) -> str:
+    if panel.label is not None:
+        return _fill(panel.label, curve.known | {"y": curve.variable})
+    return name_of(curve, panel) if panel.by else _axis_label(data, curve.variable)
+
+
+def _fill(template: str, values: dict) -> str:
+    try:
+        return template.format(**values)
+    except (KeyError, IndexError, ValueError) as error:
+        known = ", ".join(sorted(values))
+        raise ValueError(f"label {template!r}: {error} does not fit; known: {known}") from None
+
+
+def _axis_label(data, name) -> str:
+    attrs = data.variables[name].attrs
+    units = attrs.get("units", "1")
+    return (attrs.get("long_name") or name) + ("" if units in ("1", "") else f" ({units})")

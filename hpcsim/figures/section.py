@@ -1,0 +1,185 @@
+"""The section `figures` of a config: what to draw and what to check."""
+import inspect
+import math
+import string
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from hpcsim.analysis import ESTIMATES, THEORY
+from hpcsim.system import Count, Number, Parameters
+
+
+def _known(functions: dict, what: str):
+    def check(name: str) -> str:
+        if name not in functions:
+            raise ValueError(f"unknown {what}; known: {', '.join(functions)}")
+        return name
+    return check
+
+
+def _template(text: str) -> str:
+    list(string.Formatter().parse(text))     # raises ValueError on unbalanced braces
+    return text
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _quantity(value) -> float | str:
+    if isinstance(value, str):
+        return _known(THEORY, "theory")(value)
+    if not _is_number(value):
+        raise ValueError("a number or the name of a theory is needed")
+    return value
+
+
+def _selection(value):
+    pair = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    if not (pair or _is_number(value) or isinstance(value, str)):
+        raise ValueError("a value, [from, to], min or max is needed")
+    return value
+
+
+# Each checks the whole value itself: a union of types would report every branch that failed.
+Theory = Annotated[str, AfterValidator(_known(THEORY, "theory"))]
+Analysis = Annotated[str, AfterValidator(_known(ESTIMATES, "analysis"))]
+Quantity = Annotated[Any, AfterValidator(_quantity)]
+Selection = Annotated[Any, AfterValidator(_selection)]
+Names = Annotated[tuple[str, ...], Field(min_length=1),
+                  BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+Label = Annotated[str, AfterValidator(_template)]
+Power = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\^[1-9])?$")]
+Limits = Annotated[list[Number], Field(min_length=2, max_length=2)]
+
+
+class Data(Parameters):
+    """Which numbers of the collected file: one curve per variable and value of `by`.
+
+    y      : variable, or a list of them
+    x      : a coordinate; without it all points are taken together
+    by     : coordinate with one curve per value
+    select : {coordinate: value, `min`, `max`, or [from, to]}
+    divide : parameter or coordinate that y is divided by, with a power: S or S^2
+    part   : of complex y: real, imag, abs, or decay for minus the real part
+    """
+
+    y: Names
+    x: str | None = None
+    by: str | None = None
+    select: dict[str, Selection] = {}
+    divide: Power | None = None
+    part: Literal["real", "imag", "abs", "decay"] | None = None
+
+
+class Overlay(Parameters):
+    """A line over the data: a theory, or a fit to every curve.
+
+    label     : for the legend; {value} and {error} are a fit's, {S} a coordinate's
+    arguments : of the fit
+    select    : narrows what is fitted
+    """
+
+    theory: Theory | None = None
+    fit: Literal["power_law", "extrapolate"] | None = None
+    label: Label = ""
+    arguments: dict[str, Number] = {}
+    select: dict[str, Selection] = {}
+
+    @model_validator(mode="after")
+    def _one(self):
+        if (self.theory is None) == (self.fit is None):
+            raise ValueError("one of theory and fit is needed")
+        if self.fit:
+            _check_arguments(self.fit, self.arguments)
+        return self
+
+
+class Panel(Data):
+    """One pair of axes. kind `lines` draws y over x; `map` draws y in colours over x and z.
+
+    label  : of the curves, with the coordinates in braces: `S = {S:g}`
+    vlines : vertical lines at numbers or theories
+    legend : where: `best`, a corner, `outside` or `none`
+    """
+
+    x: str
+    kind: Literal["lines", "map"] = "lines"
+    z: str | None = None
+    title: str = ""
+    label: Label | None = None
+    xlabel: str | None = None
+    ylabel: str | None = None
+    xscale: Literal["linear", "log"] = "linear"
+    yscale: Literal["linear", "log"] = "linear"
+    xlim: Limits | None = None
+    ylim: Limits | None = None
+    vlines: list[Quantity] = []
+    overlays: Annotated[list[Overlay], Field(max_length=4)] = []
+    legend: Literal["best", "upper left", "upper right", "lower left", "lower right", "center left",
+                    "center right", "lower center", "upper center", "center", "outside", "none"] = "best"
+
+    @model_validator(mode="after")
+    def _axes(self):
+        if (self.kind == "map") != (self.z is not None):
+            raise ValueError("a map needs z, its vertical coordinate; lines have none")
+        if self.kind == "map" and (self.by or len(self.y) > 1):
+            raise ValueError("a map shows one variable, with no by")
+        return self
+
+
+class Check(Data):
+    """A statement that the numbers must bear out: an estimate from every curve against a number.
+
+    analysis  : the estimate
+    arguments : of it; a name stands for a theory
+    expect    : the number, or a theory; met within `within` plus `sigmas` standard errors
+    below, above : or bounds
+    """
+
+    name: str
+    analysis: Analysis
+    arguments: dict[str, Quantity] = {}
+    expect: Quantity | None = None
+    within: Annotated[Number, Field(ge=0)] | None = None
+    sigmas: Annotated[Number, Field(ge=0)] | None = None
+    below: Number | None = None
+    above: Number | None = None
+
+    @model_validator(mode="after")
+    def _criterion(self):
+        _check_arguments(self.analysis, self.arguments)
+        bounds = self.below is not None or self.above is not None
+        tolerance = self.within is not None or self.sigmas is not None
+        if bounds == (self.expect is not None) or tolerance != (self.expect is not None):
+            raise ValueError("either expect with within or sigmas (or both), or below, above or both")
+        return self
+
+
+class Figure(Parameters):
+    """One figure: file.png and file.pdf, its panels in `columns` columns, and its checks."""
+
+    file: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    title: str = ""
+    columns: Count | None = None
+    panels: Annotated[list[Panel], Field(min_length=1)]
+    checks: list[Check] = []
+
+
+class Section(Parameters):
+    """The section `figures`."""
+
+    figures: tuple[Figure, ...] = ()
+
+
+def _check_arguments(name: str, arguments: dict):
+    known = [p for p in inspect.signature(ESTIMATES[name]).parameters if p not in ("x", "y", "error")]
+    for argument in arguments:
+        if argument not in known:
+            raise ValueError(f"{name} has no argument {argument!r}; it has {', '.join(known) or 'none'}")
+
+
+def parse(section: list) -> tuple[Figure, ...]:
+    """The figures of a config. Raises pydantic.ValidationError with paths figures.0.panels.1.x"""
+    return Section(figures=section).figures

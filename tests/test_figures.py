@@ -1,0 +1,249 @@
+"""The section `figures`: what it refuses, which numbers it takes, what it draws and how it judges."""
+import matplotlib.image
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from hpcsim import figures, store
+from hpcsim.figures.curves import curves, evaluate
+from hpcsim.figures.section import Data
+
+SPINS, LOSSES = np.array([2.0, 4.0, 8.0]), np.linspace(0.1, 0.5, 5)
+
+
+def collected(section=()):
+    """Sweep over S and over loss with gain = 2 loss; power laws in S, so that results are known."""
+    S, loss, m = SPINS[:, None], LOSSES[None, :], np.array([1.0, -1.0])
+    v = store.Variable
+    variables = {
+        "S": v(("S",), SPINS, {}),
+        "loss": v(("loss",), LOSSES, {"units": "g", "long_name": "loss rate"}),
+        "gain": v(("loss",), 2 * LOSSES, {}),
+        "sublattice": v(("sublattice",), np.array(["a", "b"], object), {}),
+        "eigenvalue": v(("eigenvalue",), np.arange(3), {}),
+        "gap": v(("S", "loss"), loss / S, {"units": "g", "long_name": "Liouvillian gap"}),
+        "Sz": v(("S", "loss", "sublattice"), (S * loss)[..., None] * m, {}),
+        "Sz_stderr": v(("S", "loss", "sublattice"), 0.01 * S[..., None] * np.ones((3, 5, 2)), {}),
+        "eigenvalues": v(("S", "loss", "eigenvalue"), (loss / S)[..., None] * np.arange(3) * (-1 - 2j), {}),
+        "missing": v(("S", "loss"), np.where(loss > 0.45, np.nan, loss / S), {}),
+    }
+    model = {"name": "gain_loss_lattice", "cells": 1, "g": 1.0, "h": 0.5}
+    return store.Collected(variables=variables, attrs={}, config={"model": model, "figures": list(section)})
+
+
+def check(**keys):
+    return {"name": "a statement", "analysis": "value", "y": "gap", "expect": 0, "within": 0.1} | keys
+
+
+def figure(**keys):
+    return {"file": "figure", "panels": [{"y": "gap", "x": "loss", "by": "S"}]} | keys
+
+
+def panel(**keys):
+    return figure(panels=[{"y": "gap", "x": "S"} | keys])
+
+
+@pytest.fixture
+def plot(tmp_path, monkeypatch):
+    """plot(section, data) -> files, results"""
+    def run(section, data=None):
+        data = data or collected(section)
+        monkeypatch.setattr(store, "load", lambda path: data)
+        return figures.plot(tmp_path / "data.h5", tmp_path / "out")
+    return run
+
+
+# ------------------------------------------------------------------ the section
+
+REFUSED = {
+    "unknown key": (figure(panel=[]), "figures.0.panel", "Extra inputs"),
+    "no panel": (figure(panels=[]), "figures.0.panels", "at least 1"),
+    "a path as file": (figure(file="../x"), "figures.0.file", "pattern"),
+    "unknown kind": (panel(kind="pie"), "figures.0.panels.0.kind", "'map'"),
+    "map without z": (panel(kind="map"), "figures.0.panels.0", "needs z"),
+    "theory": (panel(overlays=[{"theory": "gausian"}]),
+               "figures.0.panels.0.overlays.0.theory", "known: gaussian_Sz"),
+    "theory and fit": (panel(overlays=[{"theory": "gaussian_Sz", "fit": "power_law"}]),
+                       "figures.0.panels.0.overlays.0", "one of"),
+    "line at a word": (panel(vlines=["here"]), "figures.0.panels.0.vlines.0", "known: gaussian_Sz"),
+    "braces": (panel(label="{S"), "figures.0.panels.0.label", "expected '}'"),
+    "divide": (panel(divide="S+1"), "figures.0.panels.0.divide", "pattern"),
+    "selection": (panel(select={"loss": [1]}), "figures.0.panels.0.select.loss", "[from, to]"),
+    "analysis": (figure(checks=[check(analysis="power")]), "figures.0.checks.0.analysis", "power_law"),
+    "argument": (figure(checks=[check(analysis="power_law", arguments={"theory": 1})]),
+                 "figures.0.checks.0", "it has correction"),
+    "expect": (figure(checks=[check(expect="one")]), "figures.0.checks.0.expect", "unknown theory"),
+    "no criterion": (figure(checks=[check(expect=None, within=None)]), "figures.0.checks.0", "either expect"),
+    "no tolerance": (figure(checks=[check(within=None)]), "figures.0.checks.0", "either expect"),
+    "two criteria": (figure(checks=[check(below=1)]), "figures.0.checks.0", "either expect"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_with_path_and_what_is_allowed(case):
+    section, path, allowed = REFUSED[case]
+    with pytest.raises(ValidationError) as caught:
+        figures.parse([section])
+    errors = caught.value.errors()
+    assert len(errors) == 1, errors
+    assert ".".join(map(str, errors[0]["loc"])) == path
+    assert allowed in errors[0]["msg"]
+
+
+def test_an_empty_section_is_no_figure():
+    assert figures.parse([]) == ()
+
+
+# ------------------------------------------------------------------ which numbers
+
+def test_one_curve_per_value_of_by_divided_by_the_coordinate():
+    several = curves(collected(), Data(y="Sz", x="loss", by="S", divide="S^2", select={"sublattice": "b"}))
+    assert len(several) == 3
+    for curve, S in zip(several, SPINS):
+        assert np.allclose(curve.x, LOSSES)
+        assert np.allclose(curve.y, -LOSSES / S)
+        assert np.allclose(curve.error, 0.01 / S)
+        assert curve.known["S"] == S and curve.known["sublattice"] == "b"
+
+
+def test_a_coordinate_that_advances_with_the_axis():
+    (curve,) = curves(collected(), Data(y="gap", x="gain", select={"S": "max", "gain": [0.3, 0.9]}))
+    assert np.allclose(curve.x, [0.4, 0.6, 0.8])
+    assert np.allclose(curve.y, [0.2 / 8, 0.3 / 8, 0.4 / 8])
+    assert np.allclose(curve.known["loss"], [0.2, 0.3, 0.4])
+    assert curve.error is None
+
+
+def test_values_are_found_but_not_near_misses():
+    (curve,) = curves(collected(), Data(y="gap", x="S", select={"loss": 0.3 + 1e-12}))
+    assert np.allclose(curve.y, 0.3 / SPINS)
+    with pytest.raises(ValueError, match="loss = 0.31: the file has 0.1, 0.2, 0.3, 0.4, 0.5"):
+        curves(collected(), Data(y="gap", x="S", select={"loss": 0.31}))
+
+
+def test_parts_of_complex_numbers():
+    select = {"S": 2, "eigenvalue": 1}
+    for part, factor in {"real": -1, "imag": -2, "abs": np.sqrt(5), "decay": 1}.items():
+        (curve,) = curves(collected(), Data(y="eigenvalues", x="loss", part=part, select=select))
+        assert np.allclose(curve.y, factor * LOSSES / 2)
+    with pytest.raises(ValueError, match="complex: give part"):
+        curves(collected(), Data(y="eigenvalues", x="loss", select=select))
+
+
+def test_without_x_all_points_are_taken_together():
+    (curve,) = curves(collected(), Data(y="gap"))
+    assert curve.y.shape == (15,)
+    assert np.allclose(curve.y, curve.known["loss"] / curve.known["S"])
+
+
+@pytest.mark.parametrize("keys, message", {
+    "variable": (dict(y="gapp"), "no such variable; the file has S, Sz"),
+    "coordinate": (dict(y="gap", x="sublattice"), "no coordinate here; dimensions: S, loss"),
+    "left over": (dict(y="gap", x="loss"), "add by or select for S"),
+    "divide": (dict(y="gap", x="loss", by="S", divide="spin"), "spin is neither"),
+    "word": (dict(y="gap", x="loss", select={"S": "large"}), "min or max"),
+    "nothing": (dict(y="gap", x="S", select={"loss": [0.1, 0.2], "gain": [0.8, 1.0]}), "nothing is left"),
+}.values())
+def test_wrong_names(keys, message):
+    with pytest.raises(ValueError, match=message):
+        curves(collected(), Data(**keys))
+
+
+def test_theory_takes_its_arguments_by_name():
+    known = {"gain": 2.0, "g": 1.0, "h": 0.5, "S": 3}
+    assert evaluate("upper_boundary", known) == pytest.approx(2.25 / 2)
+    with pytest.raises(ValueError, match="gaussian_gap: loss is neither"):
+        evaluate("gaussian_gap", known)
+
+
+# ------------------------------------------------------------------ drawing and judging
+
+def test_plot_writes_png_and_pdf_with_overlays_and_maps(plot):
+    panels = [
+        {"y": "Sz", "x": "loss", "by": "sublattice", "divide": "S", "select": {"S": "max"}, "vlines": [0.25],
+         "overlays": [{"theory": "gaussian_Sz", "label": "theory"}], "legend": "outside"},
+        {"y": "gap", "x": "S", "select": {"loss": 0.5}, "xscale": "log", "yscale": "log",
+         "overlays": [{"fit": "power_law", "label": "exponent {value:.2f}"}]},
+        {"kind": "map", "y": "gap", "x": "loss", "z": "S"},
+        {"y": ["gap", "missing"], "x": "loss", "select": {"S": 2}, "ylim": [0, 1]},
+    ]
+    files, results = plot([figure(panels=panels, columns=2)])
+    assert [f.name for f in files] == ["figure.png", "figure.pdf"]
+    assert results == []
+    image = matplotlib.image.imread(files[0])
+    assert image.shape[0] > 500 and image[..., :3].std() > 0.05
+    assert files[1].read_bytes().startswith(b"%PDF")
+
+
+def test_curves_and_theory_are_where_they_should_be(plot, monkeypatch):
+    from matplotlib.figure import Figure
+    seen = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, file: seen.append(self))
+    plot([figure(panels=[{"y": "Sz", "x": "loss", "by": "sublattice", "divide": "S", "select": {"S": 8},
+                          "overlays": [{"theory": "gaussian_Sz"}]}])])
+    (axes,) = seen[0].axes
+    assert axes.get_xlabel() == "loss rate (g)"
+    assert np.allclose(axes.containers[0].lines[0].get_ydata(), LOSSES)
+    theory = [line for line in axes.lines if len(line.get_xdata()) == 400]
+    assert len(theory) == 2
+    x, y = theory[0].get_data()
+    # gain = 2 loss: up-up while 2 loss² < (g-h)²
+    assert np.all(np.isnan(y) == (2 * x**2 >= 0.25))
+    P, C = 0.02, np.sqrt((0.25 - 0.02) * (2.25 - 0.02))
+    assert y[0] == pytest.approx(1 - (1 + P / C) / 8)
+
+
+def test_a_check_is_met_within_its_tolerance_only(plot):
+    power = dict(y="gap", x="S", analysis="power_law", select={"loss": 0.5})
+    bound = dict(expect=None, within=None, analysis="maximum")
+    _, results = plot([figure(checks=[
+        check(**power, name="right", expect=-1, within=1e-6),
+        check(**power, name="wrong", expect=-0.9, within=0.09),
+        check(**bound, name="below", below=0.26),
+        check(**bound, name="above", below=0.26, above=0.25),
+        check(**bound | dict(y="missing"), name="hidden", x="loss", by="S", below=9),
+        check(**bound | dict(y="Sz", analysis="max_deviation"), name="far", x="loss", by="sublattice",
+              divide="S", select={"S": 8, "loss": [0, 0.3]}, arguments={"theory": "gaussian_Sz"}, below=4),
+    ])])
+    by_name = {r.name: r for r in results}
+    assert by_name["right"].passed and by_name["right"].value == pytest.approx(-1)
+    assert not by_name["wrong"].passed and by_name["wrong"].expect == "-0.9 ± 0.09"
+    assert by_name["below"].passed and not by_name["above"].passed
+    hidden = by_name["hidden (S = 2)"]
+    assert not hidden.passed and "1 of 5 points are missing" in hidden.note
+    # theory 1 - (1 + P/C)/8 at the first point, 0.1 measured, standard error 0.01
+    P, C = 0.02, np.sqrt((0.25 - 0.02) * (2.25 - 0.02))
+    assert by_name["far (a)"].value == pytest.approx((1 - (1 + P / C) / 8 - 0.1) / 0.01)
+    assert not by_name["far (a)"].passed
+
+
+def test_sigmas_count_the_error_of_the_estimate(plot):
+    value = dict(y="Sz", analysis="value", select={"S": 2, "loss": 0.1, "sublattice": "a"}, within=None)
+    _, results = plot([figure(checks=[check(**value, expect=x, sigmas=2) for x in (0.23, 0.25)])])
+    assert [r.passed for r in results] == [True, False]       # 0.2 ± 0.02
+    assert results[0].error == pytest.approx(0.02)
+
+
+def test_expected_value_from_theory(plot):
+    boundary = dict(expect="upper_boundary", within=1)
+    _, results = plot([figure(checks=[check(**boundary, select={"S": 2, "loss": 0.5})])])
+    assert results[0].expect == "2.25 ± 1"
+    where = "figure figure, check 'a statement': expect = upper_boundary is not one number"
+    with pytest.raises(store.StoreError, match=where):
+        plot([figure(checks=[check(**boundary, x="loss", select={"S": 2})])])
+
+
+def test_a_wrong_name_says_where(plot):
+    with pytest.raises(store.StoreError, match="figure figure, panel 0: y = gapp: no such variable"):
+        plot([figure(panels=[{"y": "gapp", "x": "loss"}])])
+
+
+def test_table_is_aligned_and_counts():
+    result = figures.CheckResult
+    text = figures.table([result("exponent", -0.98, 0.01, "-1 ± 0.05", True, "4 points"),
+                          result("a longer name", float("nan"), float("nan"), "< 4", False, "missing")])
+    lines = text.splitlines()
+    assert lines[-1] == "1 of 2 checks passed"
+    assert lines[2].startswith("pass  exponent       -0.98 ± 0.01")
+    assert lines[3].index("missing") == lines[2].index("4 points") == lines[0].index("note")
+    assert figures.table([]) == "no checks"
