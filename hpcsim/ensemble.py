@@ -1,0 +1,133 @@
+"""Ensembles of independent trajectories: random streams, and the split over records and ranks.
+
+The random streams are counter-based: every number is a pure function of the key of the point and of
+a counter (step, block, trajectory, purpose), so a trajectory is the same whatever the batch, the rank
+or the run that computes it.
+"""
+import math
+
+import numpy as np
+from numba import njit
+from pydantic import model_validator
+
+from hpcsim.system import Count, Parameters
+
+DRAWS_PER_BLOCK = 8
+
+_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+_LOW, _32, _16, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(16), np.uint64(0xFFFF)
+# of 65536 equal cases, this many give +a, as many -a, the rest 0; a makes the variance 1 exactly
+_TAIL = np.uint64(10923)
+_UPPER = np.uint64(65536 - 10923)
+_AMPLITUDE = math.sqrt(65536 / (2 * 10923))
+
+
+class EnsembleOptions(Parameters):
+    """Options of every method that averages over trajectories.
+
+    trajectories : how many per point
+    batch        : how many make one record; standard errors come from the spread of the records
+    """
+
+    trajectories: Count = 256
+    batch: Count = 64
+
+    @model_validator(mode="after")
+    def _whole_batches(self):
+        if self.trajectories % self.batch or self.trajectories < 2 * self.batch:
+            raise ValueError(
+                f"trajectories = {self.trajectories}, batch = {self.batch}: trajectories must be batch times a whole "
+                f"number of records, at least 2 (a standard error needs two); for example trajectories: "
+                f"{max(2, round(self.trajectories / self.batch)) * self.batch}")
+        return self
+
+    @property
+    def batches(self) -> int:
+        """Number of records of one point."""
+        return self.trajectories // self.batch
+
+
+def share(batch: int, comm) -> range:
+    """The trajectories, out of range(batch), that this rank of `comm` computes."""
+    return range(batch * comm.rank // comm.size, batch * (comm.rank + 1) // comm.size)
+
+
+def gather(values: np.ndarray, comm) -> np.ndarray:
+    """Join every rank's [..., its trajectories] along the last axis, in order of trajectories, on all ranks."""
+    return np.concatenate(comm.allgather(values), axis=-1)
+
+
+@njit(cache=True)
+def _round(c0, c1, c2, c3, k0, k1):
+    # the masks tell the compiler that 32x32-bit products suffice
+    p0, p1 = _M0 * (c0 & _LOW), _M1 * (c2 & _LOW)
+    return (p1 >> _32) ^ c1 ^ k0, p1 & _LOW, (p0 >> _32) ^ c3 ^ k1, p0 & _LOW
+
+
+@njit(cache=True, error_model="numpy")
+def philox4x32(words, key):
+    """Philox4x32-10: replace every column of `words`, a counter, by four random 32-bit words, in place.
+
+    words : (4, n) uint64 that hold 32-bit values
+    key   : (2,) likewise
+    Source: Salmon, Moraes, Dror and Shaw, SC11 (2011), doi:10.1145/2063384.2063405.
+    """
+    w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
+    k0, k1 = key[0], key[1]
+    for _ in range(5):
+        # two rounds a pass: one alone waits for memory, and a loop over all ten is not vectorised
+        j0, j1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
+        for n in range(words.shape[1]):
+            a, b, c, d = _round(w0[n], w1[n], w2[n], w3[n], k0, k1)
+            w0[n], w1[n], w2[n], w3[n] = _round(a, b, c, d, j0, j1)
+        k0, k1 = (j0 + _W0) & _LOW, (j1 + _W1) & _LOW
+
+
+@njit(cache=True, error_model="numpy")
+def fill_words(words, step, block, first, purpose, key):
+    """Random words of the counters (step, block, first + t, purpose) for t in range(words.shape[1])."""
+    for t in range(words.shape[1]):
+        words[0, t], words[1, t], words[3, t] = step, block, purpose
+        words[2, t] = first + np.uint64(t)
+    philox4x32(words, key)
+
+
+@njit(cache=True)
+def uniform(word):
+    """Uniform in (0, 1), never 0 or 1, from one 32-bit word."""
+    return (word + 0.5) / 4294967296.0
+
+
+@njit(cache=True, error_model="numpy")
+def fill_normals(out, words, step, block, first, purpose, key):
+    """Four independent standard normals (Box-Muller) for each trajectory first + t: out is (4, trajectories).
+
+    words : (4, trajectories) uint64, scratch
+    """
+    fill_words(words, step, block, first, purpose, key)
+    for t in range(out.shape[1]):
+        for pair in (0, 2):
+            radius = math.sqrt(-2 * math.log(uniform(words[pair, t])))
+            angle = 2 * math.pi * uniform(words[pair + 1, t])
+            out[pair, t], out[pair + 1, t] = radius * math.cos(angle), radius * math.sin(angle)
+
+
+@njit(cache=True, error_model="numpy")
+def fill_three_point(out, words, scale, step, block, first, purpose, key):
+    """out[d, t] = scale[d] times a three-point variable of (step, block + d // 8, trajectory first + t).
+
+    It is ±√3 with probability 1/6 each and else 0, to 16 bits: the moments of a normal up to the fifth,
+    which is all that a weak second-order step sees.
+
+    out   : (draws, trajectories), draws a multiple of DRAWS_PER_BLOCK = 8
+    words : (4, trajectories) uint64, scratch
+    """
+    for d in range(out.shape[0]):
+        word = d % DRAWS_PER_BLOCK // 2
+        if d % DRAWS_PER_BLOCK == 0:
+            fill_words(words, step, block + np.uint64(d // DRAWS_PER_BLOCK), first, purpose, key)
+        shift, a = _16 * np.uint64(d % 2), scale[d] * _AMPLITUDE
+        for t in range(out.shape[1]):
+            u = (words[word, t] >> shift) & _HALF
+            out[d, t] = a if u < _TAIL else (-a if u >= _UPPER else 0.0)
