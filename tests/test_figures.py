@@ -213,8 +213,8 @@ def test_a_check_is_met_within_its_tolerance_only(plot):
     assert not hidden.passed and "1 of 5 points are missing" in hidden.note
     # theory 1 - (1 + P/C)/8 at the first point, 0.1 measured, standard error 0.01
     P, C = 0.02, np.sqrt((0.25 - 0.02) * (2.25 - 0.02))
-    assert by_name["far (a)"].value == pytest.approx((1 - (1 + P / C) / 8 - 0.1) / 0.01)
-    assert not by_name["far (a)"].passed
+    assert by_name["far (sublattice a)"].value == pytest.approx((1 - (1 + P / C) / 8 - 0.1) / 0.01)
+    assert not by_name["far (sublattice a)"].passed
 
 
 def test_sigmas_count_the_error_of_the_estimate(plot):
@@ -234,8 +234,9 @@ def test_expected_value_from_theory(plot):
 
 
 def test_a_wrong_name_says_where(plot):
-    with pytest.raises(store.StoreError, match="figure figure, panel 0: y = gapp: no such variable"):
+    with pytest.raises(store.StoreError, match="figure figure, panel 0: y = gapp: no such variable") as caught:
         plot([figure(panels=[{"y": "gapp", "x": "loss"}])])
+    assert caught.value.status == 2
 
 
 def test_table_is_aligned_and_counts():

@@ -138,11 +138,11 @@ def evaluate(theory: str, known: dict):
 
 
 def name_of(curve: Curve, spec: Data) -> str:
-    """A curve among the others of its panel or check: `S = 4`, `a`."""
+    """A curve among the others of its panel or check: `S = 4`, `sublattice a`."""
     parts = [curve.variable] if len(spec.y) > 1 else []
     if spec.by:
         value = curve.known[spec.by]
-        parts.append(value if isinstance(value, str) else f"{spec.by} = {value:g}")
+        parts.append(f"{spec.by} {value}" if isinstance(value, str) else f"{spec.by} = {value:g}")
     return ", ".join(parts)
 
 
@@ -152,4 +152,4 @@ def located(place: str):
     try:
         yield
     except ValueError as error:
-        raise StoreError(f"{place}: {error}") from None
+        raise StoreError(f"{place}: {error}", 2) from None

@@ -107,6 +107,9 @@ def _dress(data, panel: Panel, axes):
     axes.set(xscale=panel.xscale, yscale=panel.yscale,
              xlabel=_axis_label(data, panel.x) if panel.xlabel is None else panel.xlabel,
              ylabel=_axis_label(data, vertical) if panel.ylabel is None else panel.ylabel)
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            _plain_ticks(axis)
     if panel.xlim:
         axes.set_xlim(panel.xlim)
     if panel.ylim:
@@ -114,6 +117,15 @@ def _dress(data, panel: Panel, axes):
     if panel.legend != "none" and axes.get_legend_handles_labels()[0]:
         beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
         axes.legend(**(beside if panel.legend == "outside" else {"loc": panel.legend}))
+
+
+def _plain_ticks(axis):
+    """1, 2, 5 in each decade where there are few, written as numbers and not as powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _fine(x, scale):
