@@ -1,0 +1,23 @@
+"""The run file: laid out completely before anything is computed, so that no kill can break it.
+
+Every dataset is contiguous, allocated at the start and filled with NaN; afterwards only raw data
+are written, each record into its own slab, followed by its CRC and then its done flag:
+
+    /data/<output>            (records, *dims) float64 or complex128
+    /records/point, index     which point of the sweep a record belongs to, its number within the point
+    /records/done, crc, seconds
+    /config, /axes, /outputs  the resolved config (YAML), the axes of the sweep and the outputs (JSON)
+    /history                  one JSON entry per finished session
+    /table_crc                CRC-32 of every byte of the file outside the datasets written later
+
+Where h5py has no MPI, every writer has a file of this layout to itself: F.g000.h5, F.g001.h5, ...
+"""
+from hpcsim.store.collected import Collected, Variable, load
+from hpcsim.store.disk import versions
+from hpcsim.store.layout import Layout, StoreError, difference, missing, plain, science
+from hpcsim.store.read import RunData, format_status, read_runs, read_status
+from hpcsim.store.run import RunFile, open_run, run_files
+
+__all__ = ["Collected", "Layout", "RunData", "RunFile", "StoreError", "Variable", "difference",
+           "format_status", "load", "missing", "open_run", "plain", "read_runs", "read_status", "run_files",
+           "science", "versions"]

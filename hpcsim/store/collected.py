@@ -1,0 +1,53 @@
+"""Reading what collect wrote, for figures."""
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+import yaml
+
+from hpcsim.store.disk import DAMAGE
+from hpcsim.store.layout import StoreError
+
+HDF5_OWN_ATTRIBUTES = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An array with the names of its dimensions and its attributes (units, long_name)."""
+
+    dims: tuple[str, ...]
+    values: np.ndarray
+    attrs: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A collected file: its variables (coordinates among them), its attributes and its resolved config."""
+
+    variables: dict[str, Variable]
+    attrs: dict
+    config: dict
+
+
+def load(path) -> Collected:
+    """Read a file that `hpcsim collect` wrote. Raises StoreError."""
+    if not Path(path).is_file():
+        raise StoreError(f"{path}: no such file; hpcsim collect writes it", 2)
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            if file.attrs.get("hpcsim") != "collected":
+                raise StoreError(f"{path}: is not a collected file; hpcsim collect OUT.h5 {path} makes one", 2)
+            variables = {name: _variable(name, data) for name, data in file.items()}
+            attrs = dict(file.attrs)
+    except DAMAGE as error:
+        raise StoreError(f"{path}: is not an HDF5 file, or is truncated or damaged ({error}); "
+                         f"collect it again") from None
+    return Collected(variables, attrs, yaml.safe_load(attrs["config"]))
+
+
+def _variable(name: str, data: h5py.Dataset) -> Variable:
+    values = data.asstr()[()] if h5py.check_string_dtype(data.dtype) else data[()]
+    dims = (name,) if data.is_scale else tuple(dim.keys()[0] for dim in data.dims)
+    attrs = {key: value for key, value in data.attrs.items() if key not in HDF5_OWN_ATTRIBUTES}
+    return Variable(dims, values, attrs)

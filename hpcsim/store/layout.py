@@ -1,0 +1,93 @@
+"""What a run file holds, as plain data, and how two runs differ."""
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+FREE_SECTIONS = ("run", "figures", "title")  # may change between the sessions of one run
+
+
+class StoreError(Exception):
+    """A file cannot be used. status: 2 if the user's command is to be mended, 1 for damage and full disks."""
+
+    def __init__(self, message: str, status: int = 1):
+        super().__init__(message, status)
+        self.status = status
+
+    def __str__(self):
+        return self.args[0]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All that is known of a run before it starts.
+
+    config  : resolved plain data
+    axes    : of the sweep, {key: values}; the keys of one axis advance together, the axes form an
+              outer product with the first axis slowest
+    outputs : methods.Output of every result, with dims as long as the longest point needs
+    point   : (records,) flat index of the point of each record
+    index   : (records,) number of the record within its point
+    """
+
+    config: dict
+    axes: tuple[dict, ...]
+    outputs: tuple
+    point: np.ndarray
+    index: np.ndarray
+
+    def __post_init__(self):
+        for output in self.outputs:
+            if output.reduce == "single" and np.any(self.index):
+                raise ValueError(f"output {output.name} is single, but a point has several records")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
+        return tuple(len(next(iter(axis.values()))) for axis in self.axes)
+
+
+def science(config: dict) -> dict:
+    """The part of a config that results depend on."""
+    kept = {key: value for key, value in config.items() if key not in FREE_SECTIONS}
+    return {**kept, "run": {"seed": config.get("run", {}).get("seed")}}
+
+
+def difference(a, b, where: str = ""):
+    """(path, value in a, value in b) of the first place where two nested plain data differ, or None."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        pairs = [(key, a.get(key, "absent"), b.get(key, "absent")) for key in {**a, **b}]
+    elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) and len(a) == len(b):
+        pairs = [(i, x, y) for i, (x, y) in enumerate(zip(a, b))]
+    else:
+        return None if a == b else (where, a, b)
+    found = (difference(x, y, f"{where}.{key}".lstrip(".")) for key, x, y in pairs)
+    return next(filter(None, found), None)
+
+
+def plain_layout(layout: Layout) -> dict:
+    """All of a layout but its config, as plain data."""
+    return {"axes": layout.axes, "outputs": {output.name: plain_output(output) for output in layout.outputs},
+            "point": np.asarray(layout.point).tolist(), "index": np.asarray(layout.index).tolist()}
+
+
+def plain_output(output) -> dict:
+    """An Output, and whether it is stored, as JSON gives it back."""
+    names = ("name", "units", "long_name", "dtype", "reduce", "sources", "stored")
+    dims = [{"name": dim.name, "values": dim.values, "units": dim.units} for dim in output.dims]
+    all_plain = {name: getattr(output, name) for name in names} | {"dims": dims}
+    return json.loads(json.dumps(all_plain, default=plain))
+
+
+def plain(value):
+    """For json: a numpy scalar or array."""
+    return value.tolist()
+
+
+def slab_shape(output) -> tuple[int, ...]:
+    return tuple(len(dim.values) for dim in output.dims)
+
+
+def missing(dtype):
+    """NaN, in both parts of a complex number."""
+    return complex(np.nan, np.nan) if np.dtype(dtype).kind == "c" else np.nan

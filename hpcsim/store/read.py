@@ -1,0 +1,110 @@
+"""Reading run files: everything, verified, for collect; progress for the status."""
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hpcsim.store import lock
+from hpcsim.store.disk import intact_records, read_history, read_layout, reading
+from hpcsim.store.layout import Layout, StoreError
+from hpcsim.store.run import run_files
+
+
+@dataclass(frozen=True)
+class RunData:
+    """One run file read whole.
+
+    done    : (records,) bool
+    arrays  : {output: (records, *dims)}, of the stored outputs
+    seconds : (records,) time each record took
+    history : finished sessions, plain data
+    """
+
+    path: Path
+    layout: Layout
+    done: np.ndarray
+    arrays: dict
+    seconds: np.ndarray
+    history: list
+    versions: dict
+
+
+def read_runs(path) -> list[RunData]:
+    """The run `path` and all its parts, every CRC verified. Raises StoreError if one fails."""
+    return [_read_run(file) for file in run_files(path) or [path]]
+
+
+def _read_run(path) -> RunData:
+    with reading(path) as file:
+        arrays = {name: data[...] for name, data in file["data"].items()}
+        done, damaged = intact_records(file, arrays)
+        if damaged:
+            raise StoreError(f"{path}: damaged (the CRC fails): record {', '.join(map(str, damaged))}; "
+                             f"the same hpcsim run command computes again what is damaged")
+        return RunData(Path(path), read_layout(file), done, arrays, file["records/seconds"][:],
+                       read_history(file), json.loads(file.attrs["versions"]))
+
+
+def read_status(path) -> dict:
+    """Progress of a running or stopped run. Takes no lock and disturbs no writer.
+
+    files, bytes, title; records, done; points, points_done; progress (points, 2), done and all records of
+    each; history of the finished sessions; holder, and running: True, False, or None where only
+    another host knows; elapsed_seconds and rate (records per second) of the present or last session.
+    Raises StoreError.
+    """
+    files, history, done = run_files(path) or [Path(path)], [], None
+    for each in files:
+        with reading(each) as file:
+            layout, flags = read_layout(file), file["records/done"][:] == 1
+            history += read_history(file)
+        if done is not None and len(done) != len(flags):
+            raise StoreError(f"{each}: is no part of the same run as {files[0]}; move one of them away", 2)
+        done = flags if done is None else done | flags
+    points = math.prod(layout.shape)
+    progress = np.stack([np.bincount(layout.point[kept], minlength=points) for kept in (done, slice(None))], 1)
+    held = lock.read(path)
+    running = lock.alive(held)
+    elapsed, computed = _session(held, running, files, history, int(done.sum()))
+    return {"files": files, "bytes": sum(file.stat().st_size for file in files),
+            "title": layout.config.get("title", ""), "records": len(done), "done": int(done.sum()),
+            "points": points, "points_done": int((progress[:, 0] == progress[:, 1]).sum()),
+            "progress": progress, "history": history, "running": running,
+            "holder": lock.holder(held) if held else "", "elapsed_seconds": elapsed,
+            "rate": computed / elapsed if elapsed > 0 else 0.0}
+
+
+def _session(held, running, files, history, done) -> tuple[float, int]:
+    """(seconds, records computed) of the present or killed session, or else of the last in the history."""
+    if held and "done" in held:
+        end = max(os.path.getmtime(file) for file in files) if running is False else time.time()
+        return max(0.0, end - held["started"]), done - held["done"]
+    last = history[-1] if history else {}
+    return last.get("wall_seconds", 0.0), last.get("records_done", 0) - last.get("records_before", 0)
+
+
+def format_status(status: dict) -> str:
+    """`read_status` for people."""
+    left, rate, holder = status["records"] - status["done"], status["rate"], status["holder"]
+    if status["running"] is not False:
+        state = f"running on {holder}" if status["running"] else f"running or killed on {holder}"
+        state += f", {left / rate:.0f} s left" if left and rate else ""
+    elif left:
+        state = (f"killed on {holder}" if holder else "stopped") + "; the same command resumes"
+    else:
+        state = "complete"
+    lines = [f"{', '.join(map(str, status['files']))}: {status['title']}",
+             f"{status['done']}/{status['records']} records, {status['points_done']}/{status['points']} points, "
+             f"{status['elapsed_seconds']:.0f} s, {rate:.3g} records/s; {state}"]
+    begun = [(p, done, total) for p, (done, total) in enumerate(status["progress"]) if 0 < done < total]
+    lines += [f"point {p}: {done}/{total} records" for p, done, total in begun[:10]]
+    for entry in status["history"]:
+        busy = entry.get("busy_fraction") or [math.nan]
+        lines.append(f"{time.ctime(entry.get('started', 0))}: {entry.get('wall_seconds', 0):.1f} s on "
+                     f"{entry.get('ranks', '?')} ranks, groups busy {min(busy):.0%} to {max(busy):.0%}, "
+                     f"{entry.get('io_seconds', 0):.2f} s in I/O, {entry.get('ended')}")
+    return "\n".join(lines)

@@ -1,0 +1,210 @@
+"""Writing: open or create the run file on all ranks, and add records to it."""
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from hpcsim.store import disk
+from hpcsim.store.layout import Layout, StoreError, difference, plain, plain_layout, science
+from hpcsim.store.lock import Lock
+
+log = logging.getLogger("hpcsim")
+
+
+class RunFile:
+    """A run file open for writing by every rank of `comm`.
+
+    done       : (records,) bool, what was done and intact when the file was opened
+    io_seconds : spent in write and sync by this rank
+    """
+
+    def __init__(self, path: Path, comm, shared: bool, done: np.ndarray, lock: Lock | None):
+        self.done, self.io_seconds = done, 0.0
+        self._path, self._comm, self._shared, self._lock, self._written = path, comm, shared, lock, 0
+        self._file = (h5py.File(path, "r+", driver="mpio", comm=comm) if shared
+                      else h5py.File(path, "r+", locking=False))
+        self._data = dict(self._file["data"])
+        self._records = dict(self._file["records"])
+        self._history = self._file["history"]
+        self._fd = os.open(path, os.O_RDWR)
+
+    def write(self, record: int, arrays: dict, seconds: float):
+        """Store what record `record` returned: {output: array no larger than its slab}. Not collective.
+
+        Raises StoreError where the disk fails, ValueError for arrays that are not the outputs.
+        """
+        if arrays.keys() != self._data.keys():
+            raise ValueError(f"a record returned {sorted(arrays)}, the outputs are {sorted(self._data)}")
+        slabs = {name: disk.record_slab(name, arrays[name], self._data[name]) for name in sorted(arrays)}
+        began = time.perf_counter()
+        try:
+            for name, slab in slabs.items():
+                self._data[name][record] = slab
+            self._records["seconds"][record] = seconds
+            self._records["crc"][record] = disk.record_crc(record, seconds, slabs.values())
+            self._flush()
+            self._records["done"][record] = 1
+            self._flush()
+        except OSError as error:
+            raise StoreError(f"{self._path}: record {record} cannot be written ({error}); those before are "
+                             f"safe: make room on the disk, then give the same command again") from None
+        self._written += 1
+        self.io_seconds += time.perf_counter() - began
+
+    def _flush(self):
+        """Let nothing sit in HDF5's buffers: the mpio driver has none, and its flush is collective."""
+        if not self._shared:
+            self._file.flush()
+
+    def sync(self):
+        """Bring what was written to the disk, against a power cut. Not collective."""
+        began = time.perf_counter()
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise StoreError(f"{self._path}: cannot be brought to the disk: {error}") from None
+        self.io_seconds += time.perf_counter() - began
+
+    def finish(self, summary: dict):
+        """Add this session to the history. Collective.
+
+        summary : plain data; `started` (seconds since 1970), `wall_seconds`, `busy_fraction` (of each
+                  group), `io_seconds`, `ranks` and `ended` (why) are shown by the status. The number
+                  of records and the versions are added.
+        """
+        before = int(self.done.sum())
+        after = before + self._comm.allreduce(self._written)
+        on_rank0(self._comm, self._append, {**summary, "records_before": before, "records_done": after,
+                                            "versions": disk.versions()})
+
+    def _append(self, entry: dict):
+        sessions, length = self._history.shape
+        text = json.dumps(entry, default=plain).encode()
+        if len(text) > length:  # many groups
+            entry = {key: [min(value), sum(value) / len(value), max(value)] if isinstance(value, list) else value
+                     for key, value in entry.items()} | {"lists": "min, mean, max"}
+            text = json.dumps(entry, default=plain).encode()
+        starts = [entry.get("started", 0) for entry in disk.read_history(self._file)]
+        slot = len(starts) if len(starts) < sessions else int(np.argmin(starts))
+        self._history[slot] = np.frombuffer(text.ljust(length, b"\0"), np.uint8)
+        self._flush()
+
+    def close(self):
+        """Collective. Gives up the lock: the run has come to a clean end."""
+        self._file.close()
+        os.close(self._fd)
+        if self._lock:
+            self._lock.release()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        # Closing a shared file is collective: after an error on this rank alone it would wait for ever.
+        if kind is None or not self._shared:
+            self.close()
+
+
+def open_run(path, layout: Layout, comm) -> RunFile:
+    """Create the run file, or check that it belongs to `layout` and is intact. Collective over `comm`.
+
+    comm : communicator of all ranks that write
+    Records whose CRC fails are named in the log and count as not done.
+    Raises StoreError, the same on every rank: file in use, of another config, damaged, disk full.
+    """
+    path = Path(path)
+    shared = comm.size > 1 and h5py_has_mpi()
+    split = comm.size > 1 and not shared
+    targets = [part(path, rank) for rank in range(comm.size)] if split else [path]
+    lock, done = None, None
+    error = None
+    if comm.rank == 0:
+        try:
+            lock = Lock(path)
+            done = _prepare(path, targets, layout)
+            lock.note(done=int(done.sum()))
+        except Exception as caught:
+            error = caught
+    done, error = comm.bcast((done, error))
+    run = None
+    if error is None:
+        try:
+            run = RunFile(targets[comm.rank if split else 0], comm, shared, done, lock)
+        except OSError as caught:
+            error = StoreError(f"{path}: cannot be opened for writing: {caught}")
+        error = next(filter(None, comm.allgather(error)), None)
+    if error is not None:
+        if lock:
+            lock.release()
+        raise error
+    return run
+
+
+def h5py_has_mpi() -> bool:
+    """Whether the h5py in use can write one file from several ranks."""
+    return h5py.get_config().mpi
+
+
+def part(path: Path, rank: int) -> Path:
+    """The file of one writer where h5py has no MPI."""
+    return path.with_name(f"{path.stem}.g{rank:03d}{path.suffix}")
+
+
+def run_files(path) -> list[Path]:
+    """The existing files of the run `path`: itself, and its parts."""
+    path = Path(path)
+    name = re.compile(re.escape(path.stem) + r"\.g\d{3,}" + re.escape(path.suffix))
+    parts = sorted(p for p in path.parent.glob("*") if name.fullmatch(p.name))
+    return [p for p in (path, *parts) if p.is_file()]
+
+
+def on_rank0(comm, work, *arguments):
+    """The result of `work` on rank 0, on every rank; its exception likewise."""
+    result = error = None
+    if comm.rank == 0:
+        try:
+            result = work(*arguments)
+        except Exception as caught:
+            error = caught
+    result, error = comm.bcast((result, error))
+    if error is not None:
+        raise error
+    return result
+
+
+def _prepare(path: Path, targets: list[Path], layout: Layout) -> np.ndarray:
+    """Check every file of the run and create the missing ones; (records,) which records are done."""
+    done = np.zeros(len(layout.point), bool)
+    for file in run_files(path):
+        done |= _resume(file, layout)
+    missing = [target for target in targets if not target.exists()]
+    need, free = len(missing) * disk.file_bytes(layout), shutil.disk_usage(path.parent).free
+    if need > free:
+        raise StoreError(f"{path}: the disk is full: the run file needs {need} bytes and {free} are free; "
+                         f"make room, or choose another place with --out")
+    for target in missing:
+        disk.create(target, layout)
+    return done
+
+
+def _resume(path: Path, layout: Layout) -> np.ndarray:
+    """(records,) which records of an existing file are done and intact. Raises StoreError."""
+    with disk.reading(path) as file:
+        old = disk.read_layout(file)
+        if found := difference(science(old.config), science(layout.config)):
+            where, then, now = found
+            raise StoreError(f"{path}: belongs to another config: {where} = {then!r} in the file, {now!r} now; "
+                             f"restore the value, or give this run another file with --out", 2)
+        if found := difference(plain_layout(old), plain_layout(layout)):
+            raise StoreError(f"{path}: was laid out differently by another version of hpcsim ({found[0]}); "
+                             f"give this run another file with --out", 2)
+        done, damaged = disk.intact_records(file, {name: data[...] for name, data in file["data"].items()})
+    for record in damaged:
+        log.warning("%s: record %d is damaged (its CRC fails); it will be computed again", path, record)
+    return done
