@@ -37,7 +37,7 @@ def load(path) -> Collected:
     try:
         with h5py.File(path, "r", locking=False) as file:
             if file.attrs.get("hpcsim") != "collected":
-                raise StoreError(f"{path}: is not a collected file; hpcsim collect OUT.h5 {path} makes one", 2)
+                raise StoreError(f"{path}: is not a collected file; make one: hpcsim collect OUT.h5 {path}", 2)
             variables = {name: _variable(name, data) for name, data in file.items()}
             attrs = dict(file.attrs)
     except DAMAGE as error:

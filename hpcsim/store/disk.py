@@ -22,6 +22,7 @@ from hpcsim.store.layout import Layout, StoreError, missing, plain, plain_layout
 FORMAT = 1
 HISTORY = (32, 4096)  # sessions, bytes of each entry
 LIBRARIES = ("numpy", "scipy", "numba", "h5py", "mpi4py", "petsc4py", "slepc4py")
+CONSISTENCY_FLAGS = (20, 4)  # offset, bytes: HDF5 notes there that the file is open (superblock version 0)
 # what h5py and the parsers raise on damaged bytes
 DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, yaml.YAMLError)
 
@@ -30,7 +31,7 @@ def create(path: Path, layout: Layout):
     """Write the whole file under another name, then rename it: there is no half-made run file."""
     new = path.with_name(path.name + ".new")
     try:
-        with h5py.File(new, "w", locking=False) as file:
+        with h5py.File(new, "w", libver="earliest", locking=False) as file:
             _lay_out(file, layout)
         with h5py.File(new, "r", locking=False) as file:
             crc, where = _table_crc(new, file), file["table_crc"].id.get_offset()
@@ -107,7 +108,7 @@ def _table_crc(path: Path, file: h5py.File) -> int:
     extents = sorted((data.id.get_offset(), data.id.get_storage_size()) for data in written)
     crc = position = 0
     with open(path, "rb") as raw:
-        for offset, length in [*extents, (os.path.getsize(path), 0)]:
+        for offset, length in [CONSISTENCY_FLAGS, *extents, (os.path.getsize(path), 0)]:
             raw.seek(position)
             crc = zlib.crc32(raw.read(max(0, offset - position)), crc)
             position = offset + length

@@ -37,8 +37,8 @@ class Lock:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(fd)
-                raise StoreError(f"{run_file}: another run is writing it ({holder(read(run_file))}); wait for "
-                                 f"its end, or give this run another file with --out", 2) from None
+                raise StoreError(f"{run_file}: another run is writing it ({holder(read(run_file))}); wait "
+                                 f"for its end, or give this run another file with --out", 2) from None
             except OSError as error:
                 log.warning("%s: this file system has no locks (%s): do not start two runs on one file",
                             run_file, error.strerror)

@@ -66,7 +66,7 @@ def read_status(path) -> dict:
             raise StoreError(f"{each}: is no part of the same run as {files[0]}; move one of them away", 2)
         done = flags if done is None else done | flags
     points = math.prod(layout.shape)
-    progress = np.stack([np.bincount(layout.point[kept], minlength=points) for kept in (done, slice(None))], 1)
+    progress = np.stack([np.bincount(at, minlength=points) for at in (layout.point[done], layout.point)], 1)
     held = lock.read(path)
     running = lock.alive(held)
     elapsed, computed = _session(held, running, files, history, int(done.sum()))
@@ -98,8 +98,8 @@ def format_status(status: dict) -> str:
     else:
         state = "complete"
     lines = [f"{', '.join(map(str, status['files']))}: {status['title']}",
-             f"{status['done']}/{status['records']} records, {status['points_done']}/{status['points']} points, "
-             f"{status['elapsed_seconds']:.0f} s, {rate:.3g} records/s; {state}"]
+             f"{status['done']}/{status['records']} records, "
+             f"{status['points_done']}/{status['points']} points, {status['elapsed_seconds']:.0f} s, {rate:.3g} records/s; {state}"]
     begun = [(p, done, total) for p, (done, total) in enumerate(status["progress"]) if 0 < done < total]
     lines += [f"point {p}: {done}/{total} records" for p, done, total in begun[:10]]
     for entry in status["history"]:

@@ -87,8 +87,8 @@ class RunFile:
         sessions, length = self._history.shape
         text = json.dumps(entry, default=plain).encode()
         if len(text) > length:  # many groups
-            entry = {key: [min(value), sum(value) / len(value), max(value)] if isinstance(value, list) else value
-                     for key, value in entry.items()} | {"lists": "min, mean, max"}
+            entry = {key: [min(v), sum(v) / len(v), max(v)] if isinstance(v, list) else v
+                     for key, v in entry.items()} | {"lists": "min, mean, max"}
             text = json.dumps(entry, default=plain).encode()
         starts = [entry.get("started", 0) for entry in disk.read_history(self._file)]
         slot = len(starts) if len(starts) < sessions else int(np.argmin(starts))
@@ -199,8 +199,8 @@ def _resume(path: Path, layout: Layout) -> np.ndarray:
         old = disk.read_layout(file)
         if found := difference(science(old.config), science(layout.config)):
             where, then, now = found
-            raise StoreError(f"{path}: belongs to another config: {where} = {then!r} in the file, {now!r} now; "
-                             f"restore the value, or give this run another file with --out", 2)
+            raise StoreError(f"{path}: belongs to another config: {where} = {then!r} in the file, {now!r} "
+                             f"now; restore the value, or give this run another file with --out", 2)
         if found := difference(plain_layout(old), plain_layout(layout)):
             raise StoreError(f"{path}: was laid out differently by another version of hpcsim ({found[0]}); "
                              f"give this run another file with --out", 2)
