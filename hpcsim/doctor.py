@@ -156,7 +156,7 @@ def _mpi4py():
 
     library = MPI.Get_library_version().strip("\0\n ").splitlines()[0].split(",")[0]
     return {"version": importlib.import_module("mpi4py").__version__, "library": library,
-            "standard": ".".join(map(str, MPI.Get_version())), "size": MPI.COMM_WORLD.size}
+            "standard": ".".join(map(str, MPI.Get_version()))}
 
 
 def _petsc4py():
@@ -257,7 +257,7 @@ def _judge_mpi(facts):
         Finding("MPI", f"{mpi['library']} (standard {mpi['standard']})"),
         Finding("mpi4py", mpi["version"]),
         _judge_mpirun(facts, mpi),
-        _judge_ranks(facts, mpi),
+        _judge_ranks(facts),
     ]
 
 
@@ -271,12 +271,13 @@ def _judge_mpirun(facts, mpi):
     return Finding("mpirun", facts["mpirun"])
 
 
-def _judge_ranks(facts, mpi):
-    if facts["started"] > mpi["size"]:
-        value = f"{facts['started']} started, but mpi4py sees {mpi['size']}: the launcher is of another MPI"
+def _judge_ranks(facts):
+    size = len(facts["ranks"])
+    if facts["started"] > size:
+        value = f"{facts['started']} started, but mpi4py sees {size}: the launcher is of another MPI"
         return Finding("ranks", value, "wrong", _mend(facts, "mpirun"))
     hosts = {rank["host"] for rank in facts["ranks"]}
-    return Finding("ranks", f"{mpi['size']} on {len(hosts)} host{'s' * (len(hosts) > 1)}")
+    return Finding("ranks", f"{size} on {len(hosts)} host{'s' * (len(hosts) > 1)}")
 
 
 def _vendor(text) -> str:

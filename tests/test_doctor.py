@@ -10,7 +10,7 @@ from hpcsim import doctor
 HEALTHY = {
     "hpcsim": "0.1.0", "kind": "debian", "python": "3.11.2", "executable": "/usr/bin/python3", "host": "node1",
     "threads": 1, "cores": 4, "usable": 4, "memory": 8e9, "started": 2, "slurm": None,
-    "mpi4py": {"version": "3.1.4", "library": "Open MPI v4.1.4", "standard": "3.1", "size": 2},
+    "mpi4py": {"version": "3.1.4", "library": "Open MPI v4.1.4", "standard": "3.1"},
     "petsc4py": {"version": "3.18.5", "scalar": "real", "integer": 32, "solvers": ["mumps", "superlu_dist"]},
     "slepc4py": {"version": "3.18.2"},
     "h5py": {"version": "3.7.0", "hdf5": "1.10.8", "mpi": True, "mpi_under_mpirun": False},
