@@ -121,8 +121,9 @@ class System:
 
     @property
     def dimension(self) -> float:
-        """Dimension Π_i (2 S_i + 1) of the Hilbert space, as a float: it may be astronomical."""
-        return float(np.exp(np.sum(np.log(2 * self.spins + 1))))
+        """Dimension Π_i (2 S_i + 1) of the Hilbert space, as a float: it may be astronomical, even inf."""
+        with np.errstate(over="ignore"):
+            return float(np.prod(2 * self.spins + 1))
 
     def symmetry(self, kind):
         """The declared symmetry of this class, or None."""
