@@ -13,11 +13,11 @@ are written, each record into its own slab, followed by its CRC and then its don
 Where h5py has no MPI, every writer has a file of this layout to itself: F.g000.h5, F.g001.h5, ...
 """
 from hpcsim.store.collected import Collected, Variable, load
-from hpcsim.store.disk import versions
+from hpcsim.store.disk import kind, sync_folder
 from hpcsim.store.layout import Layout, StoreError, difference, missing, plain, science
 from hpcsim.store.read import RunData, format_status, read_runs, read_status
 from hpcsim.store.run import RunFile, open_run, run_files
 
 __all__ = ["Collected", "Layout", "RunData", "RunFile", "StoreError", "Variable", "difference",
-           "format_status", "load", "missing", "open_run", "plain", "read_runs", "read_status", "run_files",
-           "science", "versions"]
+           "format_status", "kind", "load", "missing", "open_run", "plain", "read_runs", "read_status", "run_files",
+           "science", "sync_folder"]

@@ -37,7 +37,7 @@ def load(path) -> Collected:
     try:
         with h5py.File(path, "r", locking=False) as file:
             if file.attrs.get("hpcsim") != "collected":
-                raise StoreError(f"{path}: is not a collected file; make one: hpcsim collect OUT.h5 {path}", 2)
+                raise StoreError(f"{path}: is not collected yet: hpcsim collect OUT.h5 {path}", 2)
             variables = {name: _variable(name, data) for name, data in file.items()}
             attrs = dict(file.attrs)
     except DAMAGE as error:
@@ -48,6 +48,6 @@ def load(path) -> Collected:
 
 def _variable(name: str, data: h5py.Dataset) -> Variable:
     values = data.asstr()[()] if h5py.check_string_dtype(data.dtype) else data[()]
-    dims = (name,) if data.is_scale else tuple(dim.keys()[0] for dim in data.dims)
+    dims = (name,) if h5py.h5ds.is_scale(data.id) else tuple(dim.keys()[0] for dim in data.dims)
     attrs = {key: value for key, value in data.attrs.items() if key not in HDF5_OWN_ATTRIBUTES}
     return Variable(dims, values, attrs)

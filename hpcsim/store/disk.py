@@ -24,7 +24,7 @@ HISTORY = (32, 4096)  # sessions, bytes of each entry
 LIBRARIES = ("numpy", "scipy", "numba", "h5py", "mpi4py", "petsc4py", "slepc4py")
 CONSISTENCY_FLAGS = (20, 4)  # offset, bytes: HDF5 notes there that the file is open (superblock version 0)
 # what h5py and the parsers raise on damaged bytes
-DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, yaml.YAMLError)
+DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, yaml.YAMLError)
 
 
 def create(path: Path, layout: Layout):
@@ -140,6 +140,15 @@ def reading(path):
     except DAMAGE as error:
         raise StoreError(f"{path}: is truncated or damaged ({error}); nothing in it can be trusted: "
                          f"move it away and run again") from None
+
+
+def kind(path) -> str | None:
+    """"run" or "collected" for a file of hpcsim, None for any other file."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return file.attrs.get("hpcsim")
+    except OSError:
+        return None
 
 
 def read_layout(file: h5py.File) -> Layout:

@@ -48,9 +48,13 @@ class Layout:
 
 
 def science(config: dict) -> dict:
-    """The part of a config that results depend on."""
+    """The part of a config that results depend on; a swept parameter stands in its axis alone."""
     kept = {key: value for key, value in config.items() if key not in FREE_SECTIONS}
-    return {**kept, "run": {"seed": config.get("run", {}).get("seed")}}
+    kept["run"] = {"seed": config.get("run", {}).get("seed")}
+    for key in (key for axis in config.get("sweep", ()) for key in axis):
+        section, _, name = key.partition(".")
+        kept[section] = {other: value for other, value in kept[section].items() if other != name}
+    return kept
 
 
 def difference(a, b, where: str = ""):

@@ -99,7 +99,8 @@ def format_status(status: dict) -> str:
         state = "complete"
     lines = [f"{', '.join(map(str, status['files']))}: {status['title']}",
              f"{status['done']}/{status['records']} records, "
-             f"{status['points_done']}/{status['points']} points, {status['elapsed_seconds']:.0f} s, {rate:.3g} records/s; {state}"]
+             f"{status['points_done']}/{status['points']} points, "
+             f"{status['elapsed_seconds']:.0f} s, {rate:.3g} records/s; {state}"]
     begun = [(p, done, total) for p, (done, total) in enumerate(status["progress"]) if 0 < done < total]
     lines += [f"point {p}: {done}/{total} records" for p, done, total in begun[:10]]
     for entry in status["history"]:

@@ -1,0 +1,316 @@
+"""Merge run files into one self-describing file.
+
+Any number of run files, of parts written without a parallel HDF5 and of extended sweeps become one
+compressed HDF5 file with dimension scales, which opens in xarray (engine "h5netcdf"). The records
+of each point are reduced as `methods.Output` says. Of a point that is not complete,
+
+    mean, variance, norm     are taken over the records that are done;
+    single, min, at_min, merge  are NaN: a gap over some of the sectors would be wrong.
+
+`records_done` and `records_total` say for each point how far it is. Points that no file has are NaN.
+"""
+import hashlib
+import json
+import math
+import os
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import yaml
+
+from hpcsim.store import RunData, StoreError, Variable, difference, kind, missing, plain, read_runs, science, sync_folder
+
+COUNTS = {"records_done": "records that are computed", "records_total": "records of the point"}
+
+
+def collect(out_path, run_paths):
+    """Write the collected file `out_path` from the run files `run_paths`.
+
+    The configs of the files may differ in the values of the sweep and in `run`, `figures` and `title`.
+    Raises StoreError: a damaged file, other differences, one record with two values, no place to write.
+    """
+    out = Path(out_path)
+    if out.exists() and kind(out) != "collected":
+        raise StoreError(f"{out}: exists and is not a collected file; the first argument of hpcsim collect is the "
+                         f"file to write: give it another name", 2)
+    runs = {run.path.resolve(): run for path in run_paths for run in read_runs(path)}
+    merged = _merge(list(runs.values()))
+    coordinates = _coordinates(merged)
+    further = [name for name, variable in coordinates.items() if variable.dims != (name,)]
+    attributes = _attributes(merged) | ({"coordinates": " ".join(further)} if further else {})  # a CF convention
+    _write(out, {**coordinates, **_reduced(merged)}, attributes)
+
+
+@dataclass(frozen=True)
+class _Merged:
+    """Several runs on common axes and dimensions.
+
+    axes    : {key: values} of the union of the sweeps
+    outputs : {name: Output}, of the first run; dims : {name: union of labels}, units : {name: of the dim}
+    points  : for each point, (index, run, record) of the records that are done, in order of index
+    total   : (points,) number of records
+    arrays  : for each run, {output: (records, *dims)} with the common dims
+    names   : {key of an axis: its name as a coordinate}
+    """
+
+    runs: list[RunData]
+    axes: list[dict]
+    outputs: dict
+    dims: dict
+    units: dict
+    points: list[list]
+    total: np.ndarray
+    arrays: list[dict]
+    names: dict
+
+    @property
+    def shape(self):
+        return tuple(len(next(iter(axis.values()))) for axis in self.axes)
+
+
+def _merge(runs: list[RunData]) -> _Merged:
+    for run in runs[1:]:
+        _require_same(runs[0], run)
+    labels = [[[*zip(*axis.values())] for axis in run.layout.axes] for run in runs]
+    union = [_union(of_runs) for of_runs in zip(*labels)]
+    axes = [dict(zip(axis, map(list, zip(*values)))) for axis, values in zip(runs[0].layout.axes, union)]
+    at = [_points(run, own, union) for run, own in zip(runs, labels)]
+    outputs = {output.name: output for output in runs[0].layout.outputs}
+    dims, units, arrays = _common_dims(runs)
+    points, total = _records(runs, at, arrays, math.prod(map(len, union)))
+    keys = [key for axis in axes for key in axis]
+    return _Merged(runs, axes, outputs, dims, units, points, total, arrays, _names(keys, {*outputs, *dims}))
+
+
+def _require_same(first: RunData, other: RunData):
+    """The two configs differ at most in the values of the sweep, the two outputs in the labels of their dims."""
+    def compared(run):
+        config = {key: value for key, value in science(run.layout.config).items() if key not in ("sweep", "run")}
+        outputs = {o.name: [o.units, o.dtype, o.reduce, o.sources, [[d.name, d.units] for d in o.dims]]
+                   for o in run.layout.outputs}
+        return {**config, "sweep": [list(axis) for axis in run.layout.axes], "outputs": outputs}
+    if found := difference(compared(first), compared(other)):
+        where, a, b = found
+        raise StoreError(f"{first.path} and {other.path}: differ in more than the values of the sweep: "
+                         f"{where} = {a!r} and {b!r}; collect them into two files", 2)
+
+
+def _union(lists) -> list:
+    """Every label once: in the given order if all lists are the same, else numbers sorted."""
+    together = [*dict.fromkeys(label for labels in lists for label in labels)]
+    if all(labels == together for labels in lists):
+        return together
+    numbers = all(isinstance(value, (int, float)) for label in together for value in label)
+    return sorted(together) if numbers else together
+
+
+def _points(run: RunData, own, union) -> np.ndarray:
+    """(records,) flat index of each record's point on the common axes."""
+    if not own:
+        return run.layout.point
+    where = np.unravel_index(run.layout.point, run.layout.shape)
+    places = [np.array([common.index(label) for label in labels]) for labels, common in zip(own, union)]
+    return np.ravel_multi_index([place[i] for place, i in zip(places, where)], [len(u) for u in union])
+
+
+def _common_dims(runs):
+    """Union of the labels of every dimension, their units, and the arrays of every run on them."""
+    found, units = defaultdict(list), {}
+    for run in runs:
+        own = {}
+        for dim in (dim for output in run.layout.outputs for dim in output.dims):
+            labels = [(label,) for label in dim.values]
+            if own.setdefault(dim.name, labels) != labels:
+                raise ValueError(f"two outputs have a dimension {dim.name} with different coordinates")
+            units[dim.name] = dim.units
+        for name, labels in own.items():
+            found[name].append(labels)
+    dims = {name: _union(lists) for name, lists in found.items()}
+    placed = [{o.name: _placed(run.arrays[o.name], o, dims) for o in run.layout.outputs if o.stored} for run in runs]
+    return {name: [label for label, in labels] for name, labels in dims.items()}, units, placed
+
+
+def _placed(array, output, dims):
+    """(records, *common dims): every value where its labels are."""
+    places = [[dims[dim.name].index((label,)) for label in dim.values] for dim in output.dims]
+    shape = tuple(len(dims[dim.name]) for dim in output.dims)
+    if array.shape[1:] == shape:
+        return array
+    wide = np.full((len(array), *shape), missing(array.dtype), array.dtype)
+    wide[np.ix_(np.arange(len(array)), *places)] = array
+    return wide
+
+
+def _records(runs, at, arrays, points: int):
+    """For each point the done records in order of their index, and the number of its records."""
+    known, done = [set() for _ in range(points)], [{} for _ in range(points)]
+    for k, run in enumerate(runs):
+        for r, (p, index, finished) in enumerate(zip(at[k], run.layout.index, run.done)):
+            known[p].add(index)
+            if not finished:
+                continue
+            other, s = done[p].setdefault(index, (k, r))
+            for name in arrays[k]:
+                if not np.array_equal(arrays[k][name][r], arrays[other][name][s], equal_nan=True):
+                    raise StoreError(f"{runs[other].path} and {run.path}: {name} of record {index} of one point "
+                                     f"(records {s} and {r} of the files) has two values; leave one file out", 2)
+    return [sorted((index, *where) for index, where in own.items()) for own in done], np.array([*map(len, known)])
+
+
+def _names(keys, taken) -> dict:
+    """Last parts of the dotted keys, or all of the key with _ where that would be ambiguous."""
+    taken = taken | {f"{name}_stderr" for name in taken} | COUNTS.keys()
+    short = [key.rpartition(".")[2] for key in keys]
+    return {key: name if name not in taken and short.count(name) == 1 else key.replace(".", "_")
+            for key, name in zip(keys, short)}
+
+
+def _reduced(merged: _Merged) -> dict[str, Variable]:
+    """Every output on the axes of the sweep, its standard error, and the counts of records."""
+    axes = tuple(merged.names[next(iter(axis))] for axis in merged.axes)
+    variables = {}
+    for output in merged.outputs.values():
+        shape = tuple(len(merged.dims[dim.name]) for dim in output.dims)
+        values = np.full((len(merged.points), *shape), missing(output.dtype), output.dtype)
+        errors = np.full(values.shape, np.nan)
+        for p, records in enumerate(merged.points):
+            averaged = output.reduce in ("mean", "variance", "norm")
+            if not records or not averaged and len(records) < merged.total[p]:
+                continue
+
+            def rows(name):
+                return np.stack([merged.arrays[k][name][r] for _, k, r in records])
+            values[p], errors[p] = REDUCTIONS[output.reduce](output, rows)
+        dims = axes + tuple(dim.name for dim in output.dims)
+        about = {"units": output.units, "long_name": output.long_name or output.name}
+        if output.reduce in ("mean", "variance", "norm"):
+            variables[f"{output.name}_stderr"] = Variable(dims, errors.reshape(merged.shape + shape), {
+                **about, "long_name": f"standard error of {about['long_name']}"})
+            about["ancillary_variables"] = f"{output.name}_stderr"
+        variables[output.name] = Variable(dims, values.reshape(merged.shape + shape), about)
+    for name, counts in zip(COUNTS, ([len(records) for records in merged.points], merged.total)):
+        variables[name] = Variable(axes, np.array(counts, np.int64).reshape(merged.shape),
+                                   {"units": "1", "long_name": COUNTS[name]})
+    return variables
+
+
+def _single(output, rows):
+    return rows(output.name)[0], np.nan
+
+
+def _mean(output, rows):
+    x = rows(output.name)
+    return x.mean(0), x.std(0, ddof=1) / math.sqrt(len(x)) if len(x) > 1 else np.nan
+
+
+def _variance(output, rows):
+    return _jackknife(lambda second, mean: second - mean**2, *map(rows, output.sources))
+
+
+def _norm(output, rows):
+    return _jackknife(np.hypot, *map(rows, output.sources))
+
+
+def _jackknife(function, *samples):
+    """function of the averages over the n records, and sqrt((n-1)/n Σ_i (f_i - f̄)²), f_i without record i."""
+    n = len(samples[0])
+    value = function(*(x.mean(0) for x in samples))
+    if n == 1:
+        return value, np.nan
+    left_out = function(*((x.sum(0) - x) / (n - 1) for x in samples))
+    return value, np.sqrt((n - 1) / n * ((left_out - left_out.mean(0))**2).sum(0))
+
+
+def _min(output, rows):
+    return np.fmin.reduce(rows(output.name)), np.nan
+
+
+def _at_min(output, rows):
+    values, other = rows(output.name), rows(output.sources[0])
+    where = np.where(np.isnan(other), np.inf, other).argmin(0)
+    where = where.reshape(1, *where.shape, *[1] * (values.ndim - other.ndim))
+    return np.where(np.isnan(other).all(0), missing(values.dtype), np.take_along_axis(values, where, 0)[0]), np.nan
+
+
+def _merged_eigenvalues(output, rows):
+    key = rows(output.sources[0] if output.sources else output.name).real
+    values = rows(output.name)
+    kept = values.shape[-1]
+    key, values = (np.concatenate(list(x), axis=-1) for x in (key, values))
+    order = np.argsort(-key, axis=-1, kind="stable")[..., :kept]
+    return np.take_along_axis(values, order, -1), np.nan
+
+
+REDUCTIONS = {"single": _single, "mean": _mean, "variance": _variance, "norm": _norm, "min": _min,
+              "at_min": _at_min, "merge": _merged_eigenvalues}
+
+
+def _coordinates(merged: _Merged) -> dict[str, Variable]:
+    """The first key of an axis names its dimension, its further keys are coordinates along that."""
+    found = {}
+    for axis in merged.axes:
+        dim = merged.names[next(iter(axis))]
+        for key, values in axis.items():
+            found[merged.names[key]] = Variable((dim,), _labels(values), {"long_name": key})
+    for name, labels in merged.dims.items():
+        found[name] = Variable((name,), _labels(labels), {"units": merged.units[name], "long_name": name})
+    return found
+
+
+def _labels(values) -> np.ndarray:
+    """Numbers as they are, anything else as text."""
+    array = np.array(values)
+    if array.ndim == 1 and array.dtype.kind in "iuf":
+        return array
+    return np.array([v if isinstance(v, str) else json.dumps(v) for v in values], object)
+
+
+def _attributes(merged: _Merged) -> dict:
+    layouts = [run.layout for run in merged.runs]
+    config = {**layouts[0].config, "sweep": merged.axes}
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    seeds = sorted({layout.config.get("run", {}).get("seed", 0) for layout in layouts})
+    sessions = sorted((entry for run in merged.runs for entry in run.history), key=lambda e: e.get("started", 0))
+    commits = dict.fromkeys(run.versions["commit"] for run in merged.runs if "commit" in run.versions)
+    versions = {json.dumps(run.versions): run.versions for run in merged.runs}
+    return {"hpcsim": "collected", "title": config.get("title", ""), "config": text,
+            "config_hash": hashlib.sha256(text.encode()).hexdigest(), "seed": seeds[0] if len(seeds) == 1 else seeds,
+            "versions": json.dumps([*versions.values()]), "commit": " ".join(commits) or "unknown",
+            "sources": json.dumps([run.path.name for run in merged.runs]), "sessions": json.dumps(sessions),
+            "compute_seconds": float(sum(run.seconds[run.done].sum() for run in merged.runs)),
+            "collected": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+
+
+def _write(out: Path, variables: dict[str, Variable], attributes: dict):
+    """All under another name first, then renamed. Raises StoreError."""
+    new = out.with_name(out.name + ".new")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(new, "w", locking=False) as file:
+            file.attrs.update(attributes)
+            for name, variable in variables.items():
+                _write_variable(file, name, variable)
+            for name, variable in variables.items():
+                for i, dim in enumerate(variable.dims):
+                    if dim != name:
+                        file[name].dims[i].attach_scale(file[dim])
+        with open(new, "rb") as raw:
+            os.fsync(raw.fileno())
+        os.replace(new, out)
+    except (OSError, RuntimeError) as error:
+        new.unlink(missing_ok=True)
+        raise StoreError(f"{out}: cannot be written ({error}); make room on the disk, or choose another place") from None
+    sync_folder(out.parent)
+
+
+def _write_variable(file: h5py.File, name: str, variable: Variable):
+    text = variable.values.dtype == object
+    packed = {"compression": "gzip", "shuffle": True, "fletcher32": True} if variable.values.ndim and not text else {}
+    data = file.create_dataset(name, data=variable.values, dtype=h5py.string_dtype() if text else None, **packed)
+    data.attrs.update(variable.attrs)
+    if variable.dims == (name,):
+        data.make_scale(name)
