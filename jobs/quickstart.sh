@@ -12,7 +12,7 @@ bash jobs/setup.sh
 
 out=${1:-results/quickstart}
 mkdir -p "$out"
-ranks=$(nproc)
+ranks=$(env -u OMP_NUM_THREADS nproc)  # with it, nproc would count threads
 [ "$ranks" -lt 2 ] || ranks=2
 failed=()
 figures=()

@@ -133,7 +133,7 @@ class SlurmCluster:
         self._until((d / "munge.socket").exists, 10)
 
     def _until(self, condition, timeout):
-        """Wait until condition() holds; a daemon that has ended, or the timeout, is an error with the logs."""
+        """Wait until condition() holds. A daemon that has ended, or the timeout, is an error with the logs."""
         end = time.monotonic() + timeout
         while not condition():
             dead = [p.args[0] for p in self.processes if p.poll() is not None]

@@ -8,8 +8,8 @@ from conftest import mpirun
 from hpcsim import doctor
 
 HEALTHY = {
-    "hpcsim": "0.1.0", "kind": "debian", "python": "3.11.2", "executable": "/usr/bin/python3", "host": "node1",
-    "threads": 1, "cores": 4, "usable": 4, "memory": 8e9, "started": 2, "slurm": None,
+    "hpcsim": "0.1.0", "kind": "debian", "python": "3.11.2", "executable": "/usr/bin/python3",
+    "host": "node1", "threads": 1, "cores": 4, "usable": 4, "memory": 8e9, "started": 2, "slurm": None,
     "mpi4py": {"version": "3.1.4", "library": "Open MPI v4.1.4", "standard": "3.1"},
     "petsc4py": {"version": "3.18.5", "scalar": "real", "integer": 32, "solvers": ["mumps", "superlu_dist"]},
     "slepc4py": {"version": "3.18.2"},
@@ -34,8 +34,10 @@ MISMATCHES = {
                         ["HYDRA", "Open MPI v4.1.4", "openmpi-bin"]),
     "ranks alone": (["started"], 8, "ranks", "wrong", ["8 started", "sees 2"]),
     "no PETSc": (["petsc4py"], ABSENT, "PETSc", "missing", ["python3-petsc4py-real"]),
-    "complex PETSc": (["petsc4py", "scalar"], "complex", "PETSc", "warn", ["complex", "python3-petsc4py-real"]),
-    "no MUMPS": (["petsc4py", "solvers"], ["superlu_dist"], "solvers", "missing", ["SuperLU_DIST", "no MUMPS"]),
+    "complex PETSc": (["petsc4py", "scalar"], "complex", "PETSc", "warn",
+                      ["complex", "python3-petsc4py-real"]),
+    "no MUMPS": (["petsc4py", "solvers"], ["superlu_dist"], "solvers", "missing",
+                 ["SuperLU_DIST", "no MUMPS"]),
     "no SLEPc": (["slepc4py"], ABSENT, "SLEPc", "missing", ["python3-slepc4py-real"]),
     "SLEPc of another PETSc": (["slepc4py", "version"], "3.20.1", "SLEPc", "wrong", ["3.20.1", "3.18.5"]),
     "no h5py": (["h5py"], ABSENT, "h5py", "missing", ["python3-h5py-mpi"]),
@@ -43,7 +45,7 @@ MISMATCHES = {
     "two libmpi loaded": (["libmpi"], ["/usr/lib/libmpi.so.40", OTHER_MPI], "one libmpi", "wrong",
                           [OTHER_MPI, "bash jobs/setup.sh"]),
     "h5py linked to another": (["links", "h5py"], [OTHER_MPI], "one libmpi", "wrong",
-                               [f"h5py is linked to {OTHER_MPI}", "mpi4py is linked to /usr/lib/libmpi.so.40"]),
+                               [f"h5py is linked to {OTHER_MPI}", "mpi4py is linked to /usr/lib/libmpi"]),
     "hosts differ": (["ranks"], [HEALTHY["ranks"][0], {"host": "node2", "threads": 1, "libmpi": [OTHER_MPI]}],
                      "one libmpi", "wrong", ["node2", OTHER_MPI, "same modules"]),
     "reference BLAS": (["blas"], ["/usr/lib/blas/libblas.so.3"], "BLAS of PETSc", "warn",
@@ -53,7 +55,8 @@ MISMATCHES = {
     "no numba": (["numba"], ABSENT, "numba", "missing", ["pip install numba"]),
     "too many ranks": (["ranks"], [HEALTHY["ranks"][0]] * 5, "threads", "warn",
                        ["5 ranks", "4 cores", "OMP_NUM_THREADS=1"]),
-    "too many threads": (["ranks"], [HEALTHY["ranks"][0] | {"threads": 3}] * 2, "threads", "warn", ["4 cores"]),
+    "too many threads": (["ranks"], [HEALTHY["ranks"][0] | {"threads": 3}] * 2, "threads", "warn",
+                         ["4 cores"]),
 }
 
 
@@ -91,10 +94,11 @@ def test_the_mend_suits_the_kind_of_installation(kind, command):
 
 def test_debian_takes_the_mpi_build_of_h5py_under_mpirun_only():
     h5py = {"version": "3.7.0", "hdf5": "1.10.8", "mpi": False, "mpi_under_mpirun": True}
-    statuses = {started: {f.name: f.status for f in doctor.judge(HEALTHY | {"h5py": h5py, "started": started})}
-                for started in (1, 2)}
-    assert statuses[1]["h5py"] == "ok"
-    assert statuses[2]["h5py"] == "warn"
+    def statuses(started):
+        return {f.name: f.status for f in doctor.judge(HEALTHY | {"h5py": h5py, "started": started})}
+
+    assert statuses(1)["h5py"] == "ok"
+    assert statuses(2)["h5py"] == "warn"
 
 
 def test_missing_things_make_the_report_fail(monkeypatch):

@@ -51,8 +51,8 @@ def test_syntax(script):
 
 
 def test_shellcheck():
-    done = subprocess.run([require_program("shellcheck"), "-x", *map(str, SCRIPTS)], cwd=ROOT, capture_output=True,
-                          text=True)
+    command = [require_program("shellcheck"), "-x", *map(str, SCRIPTS)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
@@ -98,7 +98,8 @@ def test_setup_off_debian_names_the_other_ways(checkout, tmp_path):
 def test_setup_names_what_the_chosen_python_lacks(checkout, tmp_path):
     environment = stranger(tmp_path / "bin")
     program(tmp_path / "bin" / "tail", "echo ModuleNotFoundError: petsc4py")
-    done = bash(checkout / "jobs/setup.sh", env=environment | {"HPCSIM_PYTHON": str(tmp_path / "bin" / "python3")})
+    environment["HPCSIM_PYTHON"] = str(tmp_path / "bin" / "python3")
+    done = bash(checkout / "jobs/setup.sh", env=environment)
     assert done.returncode == 2
     assert "HPCSIM_PYTHON=" in done.stderr and "ModuleNotFoundError: petsc4py" in done.stderr
 
@@ -117,7 +118,8 @@ def test_quickstart_names_the_figures_and_fails_with_a_check(checkout, tmp_path,
     program(tmp_path / "bin/mpirun", "exit 0")
     program(checkout / ".venv/bin/hpcsim",
             f'[ "$1" != plot ] || {{ echo "${{2%.h5}}.png"; echo {check}; exit {status}; }}')
-    done = bash(checkout / "jobs/quickstart.sh", env=os.environ | {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"})
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    done = bash(checkout / "jobs/quickstart.sh", env=os.environ | {"PATH": path})
     assert done.returncode == status, done.stderr
     for name in ("fig2c", "fig5ab"):
         assert done.stdout.count(f"results/quickstart/{name}-collected.png") == 2  # by plot, and at the end
@@ -172,8 +174,8 @@ def test_run_sbatch_explains_its_use(tmp_path, arguments, words):
 
 def test_debian_has_the_packages_bound_to_mpi():
     packages = set((JOBS / "env/debian.txt").read_text().split())
-    assert {"python3-mpi4py", "python3-petsc4py-real", "python3-slepc4py-real", "python3-h5py-mpi", "openmpi-bin",
-            "python3-venv", "libopenblas0-pthread"} <= packages
+    assert {"python3-mpi4py", "python3-petsc4py-real", "python3-slepc4py-real", "python3-h5py-mpi",
+            "openmpi-bin", "python3-venv", "libopenblas0-pthread"} <= packages
     assert all(re.fullmatch(r"#.*|[a-z0-9.+-]+", line)
                for line in (JOBS / "env/debian.txt").read_text().splitlines())
 

@@ -22,7 +22,7 @@ ARROWS = {
 
 
 def imported(tree):
-    """Every module that a source imports, at its top or within a function; `from a import b` gives a and a.b."""
+    """Every module that a source imports, anywhere in it; `from a import b` gives a and a.b."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
