@@ -22,7 +22,8 @@ import h5py
 import numpy as np
 import yaml
 
-from hpcsim.store import RunData, StoreError, Variable, difference, kind, missing, plain, read_runs, science, sync_folder
+from hpcsim.store import (RunData, StoreError, Variable, difference, kind, missing, read_runs, science,
+                          sync_folder)
 
 COUNTS = {"records_done": "records that are computed", "records_total": "records of the point"}
 
@@ -35,13 +36,15 @@ def collect(out_path, run_paths):
     """
     out = Path(out_path)
     if out.exists() and kind(out) != "collected":
-        raise StoreError(f"{out}: exists and is not a collected file; the first argument of hpcsim collect is the "
-                         f"file to write: give it another name", 2)
+        raise StoreError(f"{out}: exists and is not a collected file; the first argument of hpcsim collect "
+                         f"is the file to write: give it another name", 2)
     runs = {run.path.resolve(): run for path in run_paths for run in read_runs(path)}
     merged = _merge(list(runs.values()))
     coordinates = _coordinates(merged)
     further = [name for name, variable in coordinates.items() if variable.dims != (name,)]
-    attributes = _attributes(merged) | ({"coordinates": " ".join(further)} if further else {})  # a CF convention
+    attributes = _attributes(merged)
+    if further:
+        attributes["coordinates"] = " ".join(further)  # CF: these variables are no data
     _write(out, {**coordinates, **_reduced(merged)}, attributes)
 
 
@@ -87,12 +90,12 @@ def _merge(runs: list[RunData]) -> _Merged:
 
 
 def _require_same(first: RunData, other: RunData):
-    """The two configs differ at most in the values of the sweep, the two outputs in the labels of their dims."""
+    """Configs may differ in the values of the sweep and the seed, outputs in the labels of their dims."""
     def compared(run):
-        config = {key: value for key, value in science(run.layout.config).items() if key not in ("sweep", "run")}
         outputs = {o.name: [o.units, o.dtype, o.reduce, o.sources, [[d.name, d.units] for d in o.dims]]
                    for o in run.layout.outputs}
-        return {**config, "sweep": [list(axis) for axis in run.layout.axes], "outputs": outputs}
+        return {**science(run.layout.config), "run": None, "sweep": [list(axis) for axis in run.layout.axes],
+                "outputs": outputs}
     if found := difference(compared(first), compared(other)):
         where, a, b = found
         raise StoreError(f"{first.path} and {other.path}: differ in more than the values of the sweep: "
@@ -130,7 +133,8 @@ def _common_dims(runs):
         for name, labels in own.items():
             found[name].append(labels)
     dims = {name: _union(lists) for name, lists in found.items()}
-    placed = [{o.name: _placed(run.arrays[o.name], o, dims) for o in run.layout.outputs if o.stored} for run in runs]
+    placed = [{output.name: _placed(run.arrays[output.name], output, dims)
+               for output in run.layout.outputs if output.stored} for run in runs]
     return {name: [label for label, in labels] for name, labels in dims.items()}, units, placed
 
 
@@ -156,9 +160,10 @@ def _records(runs, at, arrays, points: int):
             other, s = done[p].setdefault(index, (k, r))
             for name in arrays[k]:
                 if not np.array_equal(arrays[k][name][r], arrays[other][name][s], equal_nan=True):
-                    raise StoreError(f"{runs[other].path} and {run.path}: {name} of record {index} of one point "
-                                     f"(records {s} and {r} of the files) has two values; leave one file out", 2)
-    return [sorted((index, *where) for index, where in own.items()) for own in done], np.array([*map(len, known)])
+                    raise StoreError(f"{runs[other].path} and {run.path}: their records {s} and {r} are one "
+                                     f"record of one point, but differ in {name}; leave one file out", 2)
+    ordered = [sorted((index, *where) for index, where in own.items()) for own in done]
+    return ordered, np.array([len(own) for own in known])
 
 
 def _names(keys, taken) -> dict:
@@ -216,7 +221,7 @@ def _norm(output, rows):
 
 
 def _jackknife(function, *samples):
-    """function of the averages over the n records, and sqrt((n-1)/n Σ_i (f_i - f̄)²), f_i without record i."""
+    """function of the averages over n records, and sqrt((n-1)/n Σ_i (f_i - f̄)²), f_i without record i."""
     n = len(samples[0])
     value = function(*(x.mean(0) for x in samples))
     if n == 1:
@@ -231,9 +236,10 @@ def _min(output, rows):
 
 def _at_min(output, rows):
     values, other = rows(output.name), rows(output.sources[0])
-    where = np.where(np.isnan(other), np.inf, other).argmin(0)
-    where = where.reshape(1, *where.shape, *[1] * (values.ndim - other.ndim))
-    return np.where(np.isnan(other).all(0), missing(values.dtype), np.take_along_axis(values, where, 0)[0]), np.nan
+    other = other.reshape(other.shape + (1,) * (values.ndim - other.ndim))
+    where = np.where(np.isnan(other), np.inf, other).argmin(0)[None]
+    there = np.take_along_axis(values, where, 0)[0]
+    return np.where(np.isnan(other).all(0), missing(values.dtype), there), np.nan
 
 
 def _merged_eigenvalues(output, rows):
@@ -274,11 +280,12 @@ def _attributes(merged: _Merged) -> dict:
     config = {**layouts[0].config, "sweep": merged.axes}
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     seeds = sorted({layout.config.get("run", {}).get("seed", 0) for layout in layouts})
-    sessions = sorted((entry for run in merged.runs for entry in run.history), key=lambda e: e.get("started", 0))
+    sessions = [entry for run in merged.runs for entry in run.history]
     commits = dict.fromkeys(run.versions["commit"] for run in merged.runs if "commit" in run.versions)
     versions = {json.dumps(run.versions): run.versions for run in merged.runs}
     return {"hpcsim": "collected", "title": config.get("title", ""), "config": text,
-            "config_hash": hashlib.sha256(text.encode()).hexdigest(), "seed": seeds[0] if len(seeds) == 1 else seeds,
+            "config_hash": hashlib.sha256(text.encode()).hexdigest(),
+            "seed": seeds[0] if len(seeds) == 1 else seeds,
             "versions": json.dumps([*versions.values()]), "commit": " ".join(commits) or "unknown",
             "sources": json.dumps([run.path.name for run in merged.runs]), "sessions": json.dumps(sessions),
             "compute_seconds": float(sum(run.seconds[run.done].sum() for run in merged.runs)),
@@ -303,14 +310,16 @@ def _write(out: Path, variables: dict[str, Variable], attributes: dict):
         os.replace(new, out)
     except (OSError, RuntimeError) as error:
         new.unlink(missing_ok=True)
-        raise StoreError(f"{out}: cannot be written ({error}); make room on the disk, or choose another place") from None
+        raise StoreError(f"{out}: cannot be written ({error}); make room on the disk, or choose "
+                         f"another place") from None
     sync_folder(out.parent)
 
 
 def _write_variable(file: h5py.File, name: str, variable: Variable):
     text = variable.values.dtype == object
-    packed = {"compression": "gzip", "shuffle": True, "fletcher32": True} if variable.values.ndim and not text else {}
-    data = file.create_dataset(name, data=variable.values, dtype=h5py.string_dtype() if text else None, **packed)
+    packed = {"compression": "gzip", "shuffle": True, "fletcher32": True}
+    data = file.create_dataset(name, data=variable.values, dtype=h5py.string_dtype() if text else None,
+                               **(packed if variable.values.ndim and not text else {}))
     data.attrs.update(variable.attrs)
     if variable.dims == (name,):
         data.make_scale(name)

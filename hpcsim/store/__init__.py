@@ -19,5 +19,5 @@ from hpcsim.store.read import RunData, format_status, read_runs, read_status
 from hpcsim.store.run import RunFile, open_run, run_files
 
 __all__ = ["Collected", "Layout", "RunData", "RunFile", "StoreError", "Variable", "difference",
-           "format_status", "kind", "load", "missing", "open_run", "plain", "read_runs", "read_status", "run_files",
-           "science", "sync_folder"]
+           "format_status", "kind", "load", "missing", "open_run", "plain", "read_runs", "read_status",
+           "run_files", "science", "sync_folder"]

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import h5py
@@ -22,11 +23,13 @@ class RunFile:
 
     done       : (records,) bool, what was done and intact when the file was opened
     io_seconds : spent in write and sync by this rank
+    cleanup    : gives up the lock, on rank 0
     """
 
-    def __init__(self, path: Path, comm, shared: bool, done: np.ndarray, lock: Lock | None):
+    def __init__(self, path: Path, comm, shared: bool, done: np.ndarray):
         self.done, self.io_seconds = done, 0.0
-        self._path, self._comm, self._shared, self._lock, self._written = path, comm, shared, lock, 0
+        self.cleanup = ExitStack()
+        self._path, self._comm, self._shared, self._written = path, comm, shared, 0
         self._file = (h5py.File(path, "r+", driver="mpio", comm=comm) if shared
                       else h5py.File(path, "r+", locking=False))
         self._data = dict(self._file["data"])
@@ -52,8 +55,8 @@ class RunFile:
             self._records["done"][record] = 1
             self._flush()
         except OSError as error:
-            raise StoreError(f"{self._path}: record {record} cannot be written ({error}); those before are "
-                             f"safe: make room on the disk, then give the same command again") from None
+            raise StoreError(f"{self._path}: record {record} cannot be written ({error}); those before "
+                             f"are safe: make room on the disk, then give the same command again") from None
         self._written += 1
         self.io_seconds += time.perf_counter() - began
 
@@ -99,8 +102,7 @@ class RunFile:
         """Collective. Gives up the lock: the run has come to a clean end."""
         self._file.close()
         os.close(self._fd)
-        if self._lock:
-            self._lock.release()
+        self.cleanup.close()
 
     def __enter__(self):
         return self
@@ -120,30 +122,26 @@ def open_run(path, layout: Layout, comm) -> RunFile:
     """
     path = Path(path)
     shared = comm.size > 1 and h5py_has_mpi()
-    split = comm.size > 1 and not shared
-    targets = [part(path, rank) for rank in range(comm.size)] if split else [path]
-    lock, done = None, None
-    error = None
-    if comm.rank == 0:
-        try:
+    targets = [path] if shared or comm.size == 1 else [part(path, rank) for rank in range(comm.size)]
+    with ExitStack() as cleanup:
+
+        def prepare():
             lock = Lock(path)
+            cleanup.callback(lock.release)
             done = _prepare(path, targets, layout)
             lock.note(done=int(done.sum()))
-        except Exception as caught:
-            error = caught
-    done, error = comm.bcast((done, error))
-    run = None
-    if error is None:
+            return done
+
+        done = on_rank0(comm, prepare)
+        run = error = None
         try:
-            run = RunFile(targets[comm.rank if split else 0], comm, shared, done, lock)
+            run = RunFile(targets[comm.rank % len(targets)], comm, shared, done)
         except OSError as caught:
             error = StoreError(f"{path}: cannot be opened for writing: {caught}")
-        error = next(filter(None, comm.allgather(error)), None)
-    if error is not None:
-        if lock:
-            lock.release()
-        raise error
-    return run
+        for failed in filter(None, comm.allgather(error)):
+            raise failed
+        run.cleanup = cleanup.pop_all()
+        return run
 
 
 def h5py_has_mpi() -> bool:
@@ -197,14 +195,14 @@ def _resume(path: Path, layout: Layout) -> np.ndarray:
     """(records,) which records of an existing file are done and intact. Raises StoreError."""
     with disk.reading(path) as file:
         old = disk.read_layout(file)
-        if found := difference(science(old.config), science(layout.config)):
-            where, then, now = found
-            raise StoreError(f"{path}: belongs to another config: {where} = {then!r} in the file, {now!r} "
-                             f"now; restore the value, or give this run another file with --out", 2)
-        if found := difference(plain_layout(old), plain_layout(layout)):
-            raise StoreError(f"{path}: was laid out differently by another version of hpcsim ({found[0]}); "
-                             f"give this run another file with --out", 2)
         done, damaged = disk.intact_records(file, {name: data[...] for name, data in file["data"].items()})
+    if found := difference(science(old.config), science(layout.config)):
+        where, then, now = found
+        raise StoreError(f"{path}: belongs to another config: {where} = {then!r} in the file, {now!r} now; "
+                         f"restore the value, or give this run another file with --out", 2)
+    if found := difference(plain_layout(old), plain_layout(layout)):
+        raise StoreError(f"{path}: was laid out differently by another version of hpcsim ({found[0]}); "
+                         f"give this run another file with --out", 2)
     for record in damaged:
         log.warning("%s: record %d is damaged (its CRC fails); it will be computed again", path, record)
     return done
