@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from hpcsim import figures, store
+from conftest import ROOT
+from hpcsim import config, figures, store
 from hpcsim.figures.curves import curves, evaluate
 from hpcsim.figures.section import Data
 
+CONFIGS = sorted(ROOT.glob("configs/*/*.yaml"))
 SPINS, LOSSES = np.array([2.0, 4.0, 8.0]), np.linspace(0.1, 0.5, 5)
 
 
@@ -88,6 +90,14 @@ def test_refused_with_path_and_what_is_allowed(case):
     assert len(errors) == 1, errors
     assert ".".join(map(str, errors[0]["loc"])) == path
     assert allowed in errors[0]["msg"]
+
+
+@pytest.mark.parametrize("quick", [False, True], ids=["full", "quick"])
+@pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
+def test_every_config_has_a_figure_of_its_name_and_checks(path, quick):
+    sections = figures.parse(config.load(path, quick=quick)["figures"])
+    assert path.stem in [figure.file for figure in sections]
+    assert all(figure.checks for figure in sections)
 
 
 def test_an_empty_section_is_no_figure():

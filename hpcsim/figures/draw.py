@@ -1,4 +1,5 @@
 """Drawing of one figure."""
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = "osD^vP*X"
 DASHES = ("-", "--", ":", "-.")
 STYLE = {"font.size": 9, "axes.labelsize": 10, "legend.fontsize": 8, "legend.frameon": False,
+         "legend.handlelength": 1.3, "legend.handletextpad": 0.5,
          "axes.spines.top": False, "axes.spines.right": False, "lines.markersize": 4, "lines.linewidth": 1.3,
          "savefig.dpi": 200, "pdf.fonttype": 42, "mathtext.fontset": "cm"}
 
@@ -22,6 +24,7 @@ def draw(data, figure: Figure, folder: Path) -> list[Path]:
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
+    logging.getLogger("fontTools").setLevel(logging.ERROR)     # it comments on every table of a font
     columns = figure.columns or len(figure.panels)
     rows = -(-len(figure.panels) // columns)
     files = [folder / (figure.file + suffix) for suffix in (".png", ".pdf")]
