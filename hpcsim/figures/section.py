@@ -4,7 +4,7 @@ import math
 import string
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 
 from hpcsim.analysis import ESTIMATES, THEORY
 from hpcsim.system import Count, Number, Parameters
@@ -91,6 +91,8 @@ class Overlay(Parameters):
     def _one(self):
         if (self.theory is None) == (self.fit is None):
             raise ValueError("one of theory and fit is needed")
+        if self.theory and (self.arguments or self.select):
+            raise ValueError("arguments and select belong to a fit, not to a theory")
         if self.fit:
             _check_arguments(self.fit, self.arguments)
         return self
@@ -124,8 +126,8 @@ class Panel(Data):
     def _axes(self):
         if (self.kind == "map") != (self.z is not None):
             raise ValueError("a map needs z, its vertical coordinate; lines have none")
-        if self.kind == "map" and (self.by or len(self.y) > 1):
-            raise ValueError("a map shows one variable, with no by")
+        if self.kind == "map" and (self.by or len(self.y) > 1 or any(overlay.fit for overlay in self.overlays)):
+            raise ValueError("a map shows one variable, with no by and no fit")
         return self
 
 
@@ -167,12 +169,6 @@ class Figure(Parameters):
     checks: list[Check] = []
 
 
-class Section(Parameters):
-    """The section `figures`."""
-
-    figures: tuple[Figure, ...] = ()
-
-
 def _check_arguments(name: str, arguments: dict):
     known = [p for p in inspect.signature(ESTIMATES[name]).parameters if p not in ("x", "y", "error")]
     for argument in arguments:
@@ -181,5 +177,5 @@ def _check_arguments(name: str, arguments: dict):
 
 
 def parse(section: list) -> tuple[Figure, ...]:
-    """The figures of a config. Raises pydantic.ValidationError with paths figures.0.panels.1.x"""
-    return Section(figures=section).figures
+    """The figures of a config. Raises pydantic.ValidationError with paths such as 0.panels.1.x"""
+    return TypeAdapter(tuple[Figure, ...]).validate_python(section)
