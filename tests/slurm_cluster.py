@@ -83,6 +83,7 @@ class SlurmCluster:
         try:
             self._start_munge()
             self._start("slurmctld", "-D", "-i")
+            self.started = time.monotonic()
             self._start("slurmd", "-D", "-N", self.host)
             self._until(lambda: "idle" in self._command("sinfo", "-h", "-o", "%T", check=False).stdout, 30)
         except BaseException:
@@ -91,7 +92,7 @@ class SlurmCluster:
         return self
 
     def __exit__(self, *exception):
-        self._command("scancel", "--full", "--user", getpass.getuser(), check=False)
+        self._command("scancel", "--user", getpass.getuser(), check=False)
         for _ in range(100):
             if not self._command("squeue", "-h", check=False).stdout.strip():
                 break
@@ -133,7 +134,7 @@ class SlurmCluster:
         self._until((d / "munge.socket").exists, 10)
 
     def _until(self, condition, timeout):
-        """Wait until condition() holds. A daemon that has ended, or the timeout, is an error with the logs."""
+        """Wait until condition() holds; an ended daemon or the timeout is an error with the logs."""
         end = time.monotonic() + timeout
         while not condition():
             dead = [p.args[0] for p in self.processes if p.poll() is not None]
@@ -164,6 +165,13 @@ class SlurmCluster:
         """The last lines of what every daemon said."""
         files = sorted(self.directory.glob("*.log")) + sorted(self.directory.glob("*.out"))
         return "\n".join(f"== {f.name}\n" + "\n".join(f.read_text().splitlines()[-20:]) for f in files)
+
+    def seconds_to_warnings(self):
+        """Time until Slurm next compares its jobs with their limits and warns them, which is every 30 s."""
+        return 30 - (time.monotonic() - self.started) % 30
+
+    def scancel(self, number):
+        self._command("scancel", number)
 
     def sbatch(self, *arguments, cwd=ROOT, env=None):
         """Submit a batch job; its number."""

@@ -1,0 +1,88 @@
+"""jobs/run.sbatch under a real Slurm: warned before the limit, requeued, continued, equal in every bit."""
+import os
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from conftest import ROOT, mpirun
+from slurm_cluster import SlurmCluster
+
+SCRIPT = ROOT / "jobs" / "run.sbatch"
+
+# 128 records, together about 25 s of two cores
+CONFIG = """
+title: work for half a minute
+model: {name: gain_loss_lattice, cells: 50, S: 1000, g: 1.0, h: 0.5, gain: 1.5, loss: 1.0}
+method: {name: phase_space, task: steady_state, burn_in: 20, duration: 280, sample_every: 20,
+         trajectories: 256, batch: 16}
+sweep: [{model.loss: {linspace: [0.5, 2.0, 8]}}]
+run: {seed: 3}
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with SlurmCluster(cpus=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "chain.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def submit(cluster, folder, *options, **environment):
+    """Submit from `folder`, with this Python's hpcsim on the PATH."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return cluster.sbatch(*options, SCRIPT, "chain.yaml", cwd=folder, env={"PATH": path, **environment})
+
+
+def contents(path):
+    """Every dataset of a file, and what must be the same of its attributes."""
+    with h5py.File(path) as file:
+        found = {}
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+        return found, file.attrs["config_hash"], file.attrs["seed"]
+
+
+def test_a_job_out_of_time_is_requeued_and_ends_with_the_same_bits(cluster, folder):
+    for arguments in (["run", "chain.yaml", "--out", "whole.h5"], ["collect", "whole-collected.h5", "whole.h5"]):
+        done = mpirun(2 if arguments[0] == "run" else 1, ["-m", "hpcsim", *arguments], cwd=folder)
+        assert done.returncode == 0, done.stderr
+
+    time.sleep((cluster.seconds_to_warnings() - 11) % 30)  # the warning comes early in the job
+    job = submit(cluster, folder, "--ntasks=2", "--time=1", "--signal=B:USR1@50")
+    ended = cluster.wait(job, timeout=150)
+    log = (folder / f"slurm-{job}.out").read_text()
+
+    assert ended["JobState"] == "COMPLETED" and ended["ExitCode"] == "0:0", log
+    assert int(ended["Restarts"]) >= 1, log
+    assert "start 1, 2 ranks" in log and "the time limit is near" in log and "start 2, 2 ranks" in log
+    assert "SIGUSR1" in log  # the ranks have seen it, and not merely died of it
+    assert "complete after" in log
+    whole, *attributes = contents(folder / "whole-collected.h5")
+    parts, *others = contents(folder / "results" / "chain-collected.h5")
+    assert attributes == others and whole.keys() == parts.keys()
+    for name, values in whole.items():
+        np.testing.assert_array_equal(values, parts[name], err_msg=name)
+    assert np.isfinite(parts["Sz"]).all() and np.all(parts["records_done"] == 16)
+
+
+def test_a_cancelled_job_does_not_come_back(cluster, folder):
+    """srun hands the ranks' status 75 to the script while Slurm ends it: it must not requeue itself."""
+    job = submit(cluster, folder, "--ntasks=2", HPCSIM_LAUNCHER="srun", SLURM_MPI_TYPE="pmix")
+    log = folder / f"slurm-{job}.out"
+    end = time.monotonic() + 60
+    while "128 records" not in (log.read_text() if log.exists() else ""):
+        assert time.monotonic() < end, cluster.logs()
+        time.sleep(0.2)
+    cluster.scancel(job)
+    ended = cluster.wait(job, timeout=30)
+    assert ended["JobState"] == "CANCELLED"
+    time.sleep(7)  # a requeued job would be back by now
+    assert cluster.job(job)["JobState"] == "CANCELLED" and cluster.job(job)["Restarts"] == "0"
+    assert "SIGTERM" in log.read_text() and "not requeued" in log.read_text()
