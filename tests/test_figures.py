@@ -247,7 +247,8 @@ def test_expected_value_from_theory(plot):
 
 
 def test_a_wrong_name_says_where(plot):
-    with pytest.raises(store.StoreError, match="figure figure, panel 0: y = gapp: no such variable") as caught:
+    where = "figure figure, panel 0: y = gapp: no such variable"
+    with pytest.raises(store.StoreError, match=where) as caught:
         plot([figure(panels=[{"y": "gapp", "x": "loss"}])])
     assert caught.value.status == 2
 

@@ -88,7 +88,8 @@ def _judge(check: Check, curve: Curve, several: bool) -> CheckResult:
         note = str(problem)
     if expect is None:
         above, below = (bound if bound is not None else np.nan for bound in (check.above, check.below))
-        wanted = " and ".join(f"{sign} {bound:g}" for sign, bound in ((">", above), ("<", below)) if bound == bound)
+        bounds = {">": above, "<": below}.items()
+        wanted = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if not np.isnan(bound))
         passed = not (np.isnan(value) or value <= above or value >= below)     # nothing is beyond a NaN
     else:
         tolerance = (check.within or 0.0) + (check.sigmas * error if check.sigmas else 0.0)

@@ -47,7 +47,8 @@ def _curve(data, spec, name, kept) -> Curve:
     if spec.x is not None:
         along, _ = _coordinate(data, variable, spec.x, "x")
         if extra := [dim for dim in kept if dim != along and len(kept[dim]) > 1]:
-            raise ValueError(f"{name} is not one curve over {spec.x}: add by or select for " + ", ".join(extra))
+            more = ", ".join(extra)
+            raise ValueError(f"{name} is not one curve over {spec.x}: add by or select for {more}")
     grid = np.ix_(*kept.values())
     known = dict(data.config["model"])
     for key, other in data.variables.items():

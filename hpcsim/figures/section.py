@@ -126,7 +126,8 @@ class Panel(Data):
     def _axes(self):
         if (self.kind == "map") != (self.z is not None):
             raise ValueError("a map needs z, its vertical coordinate; lines have none")
-        if self.kind == "map" and (self.by or len(self.y) > 1 or any(overlay.fit for overlay in self.overlays)):
+        fitted = any(overlay.fit for overlay in self.overlays)
+        if self.kind == "map" and (self.by or fitted or len(self.y) > 1):
             raise ValueError("a map shows one variable, with no by and no fit")
         return self
 
