@@ -83,7 +83,7 @@ def plan(config: dict) -> Plan:
             records = problem.method.records(system, options)
             costs = [problem.method.cost(system, options, record) for record in records]
             _widen(outputs, problem.method.outputs(system, options))
-        except ConfigError as error:
+        except (ConfigError, ValueError) as error:
             where = {k: (model if k[:6] == "model." else method)[k.split(".")[1]] for k in swept}
             raise ConfigError(f"{error} (point {p} of the sweep: {where})" if where else str(error)) from None
         point += [p] * len(records)

@@ -7,6 +7,9 @@
     outputs(system, options)                tuple of Output: what a record returns and collect derives
     run(system, options, record, context)   dict name -> array, for every Output with no sources
 
+Options() without arguments is a steady-state task. `records`, `cost` and `outputs` raise ValueError, with a
+message that names the key, where the options do not fit the system.
+
 A method knows nothing of YAML, HDF5, COMM_WORLD or the sweep: `context` is all it is given.
 """
 from collections.abc import Callable
