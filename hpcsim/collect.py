@@ -10,6 +10,7 @@ of each point are reduced as `methods.Output` says. Of a point that is not compl
 `records_done` and `records_total` say for each point how far it is. Points that no file has are NaN.
 """
 import hashlib
+import io
 import json
 import math
 import os
@@ -22,7 +23,7 @@ import h5py
 import numpy as np
 import yaml
 
-from hpcsim.store import (RunData, StoreError, Variable, difference, kind, missing, read_runs, science,
+from hpcsim.store import (RunData, StoreError, Variable, difference, is_collected, missing, read_runs, science,
                           sync_folder)
 
 COUNTS = {"records_done": "records that are computed", "records_total": "records of the point"}
@@ -35,7 +36,7 @@ def collect(out_path, run_paths):
     Raises StoreError: a damaged file, other differences, one record with two values, no place to write.
     """
     out = Path(out_path)
-    if out.exists() and kind(out) != "collected":
+    if out.exists() and not is_collected(out):
         raise StoreError(f"{out}: exists and is not a collected file; the first argument of hpcsim collect "
                          f"is the file to write: give it another name", 2)
     runs = {run.path.resolve(): run for path in run_paths for run in read_runs(path)}
@@ -294,21 +295,24 @@ def _attributes(merged: _Merged) -> dict:
 
 def _write(out: Path, variables: dict[str, Variable], attributes: dict):
     """All under another name first, then renamed. Raises StoreError."""
+    memory = io.BytesIO()  # HDF5 crashes where a disk turns out to be full
+    with h5py.File(memory, "w") as file:
+        file.attrs.update(attributes)
+        for name, variable in variables.items():
+            _write_variable(file, name, variable)
+        for name, variable in variables.items():
+            for i, dim in enumerate(variable.dims):
+                if dim != name:
+                    file[name].dims[i].attach_scale(file[dim])
     new = out.with_name(out.name + ".new")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(new, "w", locking=False) as file:
-            file.attrs.update(attributes)
-            for name, variable in variables.items():
-                _write_variable(file, name, variable)
-            for name, variable in variables.items():
-                for i, dim in enumerate(variable.dims):
-                    if dim != name:
-                        file[name].dims[i].attach_scale(file[dim])
-        with open(new, "rb") as raw:
+        with open(new, "wb") as raw:
+            raw.write(memory.getbuffer())
+            raw.flush()
             os.fsync(raw.fileno())
         os.replace(new, out)
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         new.unlink(missing_ok=True)
         raise StoreError(f"{out}: cannot be written ({error}); make room on the disk, or choose "
                          f"another place") from None

@@ -8,16 +8,17 @@ are written, each record into its own slab, followed by its CRC and then its don
     /records/done, crc, seconds
     /config, /axes, /outputs  the resolved config (YAML), the axes of the sweep and the outputs (JSON)
     /history                  one JSON entry per finished session
-    /table_crc                CRC-32 of every byte of the file outside the datasets written later
+
+A header before HDF5's own holds a CRC of every byte outside the datasets that are written later.
 
 Where h5py has no MPI, every writer has a file of this layout to itself: F.g000.h5, F.g001.h5, ...
 """
-from hpcsim.store.collected import Collected, Variable, load
-from hpcsim.store.disk import kind, sync_folder
+from hpcsim.store.collected import Collected, Variable, is_collected, load
+from hpcsim.store.disk import sync_folder
 from hpcsim.store.layout import Layout, StoreError, difference, missing, plain, science
 from hpcsim.store.read import RunData, format_status, read_runs, read_status
 from hpcsim.store.run import RunFile, open_run, run_files
 
 __all__ = ["Collected", "Layout", "RunData", "RunFile", "StoreError", "Variable", "difference",
-           "format_status", "kind", "load", "missing", "open_run", "plain", "read_runs", "read_status",
+           "format_status", "is_collected", "load", "missing", "open_run", "plain", "read_runs", "read_status",
            "run_files", "science", "sync_folder"]

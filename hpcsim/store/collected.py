@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import yaml
 
-from hpcsim.store.disk import DAMAGE
 from hpcsim.store.layout import StoreError
 
+DAMAGE = (OSError, KeyError, ValueError, RuntimeError)  # what h5py makes of damaged bytes
 HDF5_OWN_ATTRIBUTES = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST")
 
 
@@ -28,6 +28,15 @@ class Collected:
     variables: dict[str, Variable]
     attrs: dict
     config: dict
+
+
+def is_collected(path) -> bool:
+    """Whether hpcsim collect wrote the file."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return file.attrs.get("hpcsim") == "collected"
+    except OSError:
+        return False
 
 
 def load(path) -> Collected:

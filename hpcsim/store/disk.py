@@ -20,33 +20,29 @@ from hpcsim import __version__
 from hpcsim.store.layout import Layout, StoreError, missing, plain, plain_layout, plain_output, slab_shape
 
 FORMAT = 1
+MAGIC = b"hpcsim run file\n"
+HEADER = 8192  # bytes before HDF5's own (its user block)
+CONSISTENCY_FLAGS = (HEADER + 20, 4)  # offset, bytes: HDF5 notes there that the file is open
 HISTORY = (32, 4096)  # sessions, bytes of each entry
 LIBRARIES = ("numpy", "scipy", "numba", "h5py", "mpi4py", "petsc4py", "slepc4py")
-CONSISTENCY_FLAGS = (20, 4)  # offset, bytes: HDF5 notes there that the file is open (superblock version 0)
-# what h5py and the parsers raise on damaged bytes
-DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, yaml.YAMLError)
 
 
 def create(path: Path, layout: Layout):
     """Write the whole file under another name, then rename it: there is no half-made run file."""
     new = path.with_name(path.name + ".new")
     try:
-        with h5py.File(new, "w", libver="earliest", locking=False) as file:
-            _lay_out(file, layout)
-        with h5py.File(new, "r", locking=False) as file:
-            crc, where = _table_crc(new, file), file["table_crc"].id.get_offset()
-        with open(new, "r+b") as raw:
-            raw.seek(where)
-            raw.write(struct.pack("<I", crc))
-            raw.flush()
-            os.fsync(raw.fileno())
+        with open(new, "wb") as raw:  # HDF5 crashes where a disk turns out to be full: ask before
+            os.posix_fallocate(raw.fileno(), 0, file_bytes(layout))
+        with h5py.File(new, "w", libver="earliest", userblock_size=HEADER, locking=False) as file:
+            written = _lay_out(file, layout)
+            extents = sorted((data.id.get_offset(), data.id.get_storage_size()) for data in written)
+        _seal(new, extents)
         os.replace(new, path)
     except (OSError, RuntimeError) as error:
         new.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
-        raise StoreError(f"{path}: cannot be created, the disk or a quota may be full: it needs "
-                         f"{file_bytes(layout)} bytes and {free} are free on the disk ({error}); "
-                         f"make room, or choose another place with --out") from None
+        raise StoreError(f"{path}: cannot be created ({error}): it needs {file_bytes(layout)} bytes, and {free} "
+                         f"are free on the disk; make room, or choose another place with --out") from None
     sync_folder(path.parent)
 
 
@@ -69,86 +65,97 @@ def _yaml(config: dict) -> str:
     return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
 
-def _lay_out(file: h5py.File, layout: Layout):
+def _lay_out(file: h5py.File, layout: Layout) -> list[h5py.Dataset]:
+    """Make all datasets; those that are written later."""
     text = _yaml(layout.config)
     outputs = [plain_output(output) for output in layout.outputs]
-    file.attrs.update(hpcsim="run", format=FORMAT, versions=json.dumps(versions()),
-                      config_hash=hashlib.sha256(text.encode()).hexdigest())
+    file.attrs.update(versions=json.dumps(versions()), config_hash=hashlib.sha256(text.encode()).hexdigest())
     for name, content in (("config", text), ("axes", json.dumps(layout.axes, default=plain)),
                           ("outputs", json.dumps(outputs))):
         file[name] = np.bytes_(content.encode())  # a dataset: attributes end at 64 KB
     records = len(layout.point)
     file["records/point"] = np.asarray(layout.point, np.int64)
     file["records/index"] = np.asarray(layout.index, np.int64)
-    _allocate(file, "records/done", (records,), "u1", 0)
-    _allocate(file, "records/crc", (records,), "u4", 0)
-    _allocate(file, "records/seconds", (records,), "f8", np.nan)
-    _allocate(file, "history", HISTORY, "u1", 0)
-    _allocate(file, "table_crc", (1,), "u4", 0)
-    for output in layout.outputs:
-        if output.stored:
-            _allocate(file, f"data/{output.name}", (records, *slab_shape(output)), output.dtype,
-                      missing(output.dtype))
+    return [
+        _allocate(file, "history", HISTORY, "u1", 0),
+        _allocate(file, "records/done", (records,), "u1", 0),
+        _allocate(file, "records/crc", (records,), "u4", 0),
+        _allocate(file, "records/seconds", (records,), "f8", np.nan),
+        *(_allocate(file, f"data/{output.name}", (records, *slab_shape(output)), output.dtype, missing(output.dtype))
+          for output in layout.outputs if output.stored),
+    ]
 
 
-def _allocate(file: h5py.File, name: str, shape, dtype, fill):
+def _allocate(file: h5py.File, name: str, shape, dtype, fill) -> h5py.Dataset:
     """A contiguous dataset whose bytes are on the disk, with the fill value in them, from now on."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5py.h5d.FILL_TIME_ALLOC)
-    file.create_dataset(name, shape, np.dtype(dtype).newbyteorder("<"), fillvalue=fill, dcpl=properties)
+    return file.create_dataset(name, shape, np.dtype(dtype).newbyteorder("<"), fillvalue=fill, dcpl=properties)
 
 
-def _table_crc(path: Path, file: h5py.File) -> int:
-    """CRC-32 of all bytes that never change after the creation: HDF5's own, and our tables."""
-    written = [file[name] for name in ("history", "table_crc")]
-    written += [file["records"][name] for name in ("done", "crc", "seconds")]
-    written += file["data"].values()
-    extents = sorted((data.id.get_offset(), data.id.get_storage_size()) for data in written)
-    crc = position = 0
+def _seal(path: Path, extents: list):
+    """Write the header, a CRC of itself and of every byte outside the extents that are written later."""
+    body = json.dumps({"format": FORMAT, "bytes": os.path.getsize(path), "extents": extents,
+                       "crc": _crc_outside(path, extents)})
+    body = body.encode().ljust(HEADER - len(MAGIC) - 9) + b"\n"
+    with open(path, "r+b") as raw:
+        raw.write(MAGIC + b"%08x" % zlib.crc32(body) + body)
+        raw.flush()
+        os.fsync(raw.fileno())
+
+
+def _crc_outside(path: Path, extents: list) -> int:
+    """CRC-32 of all that never changes after the creation: HDF5's own tables, and ours."""
+    crc, position = 0, HEADER
     with open(path, "rb") as raw:
         for offset, length in [CONSISTENCY_FLAGS, *extents, (os.path.getsize(path), 0)]:
             raw.seek(position)
-            crc = zlib.crc32(raw.read(max(0, offset - position)), crc)
+            crc = zlib.crc32(raw.read(offset - position), crc)
             position = offset + length
     return crc
 
 
-@contextmanager
-def reading(path):
-    """A run file open for reading, its tables verified; others may be writing it at the time.
+def _check(path: Path):
+    """Raise StoreError unless this is a run file, whole and intact outside its records.
 
-    Raises StoreError, also for whatever h5py makes of damaged bytes.
+    Done before HDF5 sees the file: it may crash on damaged tables.
     """
-    path = Path(path)
+    lost = "nothing in it can be trusted: move it away and run again"
     if not path.is_file():
         raise StoreError(f"{path}: no such file; give a run file, as hpcsim run --out wrote it", 2)
+    with open(path, "rb") as raw:
+        header = raw.read(HEADER)
+    if not header.startswith(MAGIC):
+        raise StoreError(f"{path}: is not a run file; give a file that hpcsim run --out wrote", 2)
+    stated, body = header[len(MAGIC):len(MAGIC) + 8], header[len(MAGIC) + 8:]
+    if stated != b"%08x" % zlib.crc32(body):
+        raise StoreError(f"{path}: is damaged (the CRC of its header fails); {lost}")
+    seal = json.loads(body)
+    if seal["format"] != FORMAT:
+        raise StoreError(f"{path}: has format {seal['format']}, this version reads {FORMAT}; "
+                         f"use the version that wrote it", 2)
+    if os.path.getsize(path) != seal["bytes"]:
+        raise StoreError(f"{path}: is truncated or damaged (it has {os.path.getsize(path)} bytes, not "
+                         f"{seal['bytes']}); {lost}")
+    if _crc_outside(path, seal["extents"]) != seal["crc"]:
+        raise StoreError(f"{path}: is damaged (the CRC of its tables fails); {lost}")
+
+
+@contextmanager
+def reading(path):
+    """A run file open for reading, verified but for its records; others may be writing it at the time.
+
+    Raises StoreError.
+    """
+    path = Path(path)
     try:
-        if not h5py.is_hdf5(path):
-            raise StoreError(f"{path}: is not an HDF5 file, or its beginning is lost; give a run file", 2)
+        _check(path)
         with h5py.File(path, "r", locking=False) as file:
-            if file.attrs.get("hpcsim") != "run":
-                raise StoreError(f"{path}: is not a run file; give a file that hpcsim run --out wrote", 2)
-            if file.attrs["format"] != FORMAT:
-                raise StoreError(f"{path}: has format {file.attrs['format']}, this version reads {FORMAT}; "
-                                 f"use the version that wrote it", 2)
-            if file["table_crc"][0] != _table_crc(path, file):
-                raise StoreError(f"{path}: is damaged (the CRC of its tables fails); nothing in it can be "
-                                 f"trusted: move it away and run again")
             yield file
-    except DAMAGE as error:
-        raise StoreError(f"{path}: is truncated or damaged ({error}); nothing in it can be trusted: "
-                         f"move it away and run again") from None
-
-
-def kind(path) -> str | None:
-    """"run" or "collected" for a file of hpcsim, None for any other file."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return file.attrs.get("hpcsim")
-    except OSError:
-        return None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error})") from None
 
 
 def read_layout(file: h5py.File) -> Layout:

@@ -3,7 +3,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -88,14 +87,14 @@ class RunFile:
 
     def _append(self, entry: dict):
         sessions, length = self._history.shape
+        number = 1 + max((old.get("session", 0) for old in disk.read_history(self._file)), default=0)
+        entry = {"session": number, **entry}
         text = json.dumps(entry, default=plain).encode()
         if len(text) > length:  # many groups
             entry = {key: [min(v), sum(v) / len(v), max(v)] if isinstance(v, list) else v
                      for key, v in entry.items()} | {"lists": "min, mean, max"}
             text = json.dumps(entry, default=plain).encode()
-        starts = [entry.get("started", 0) for entry in disk.read_history(self._file)]
-        slot = len(starts) if len(starts) < sessions else int(np.argmin(starts))
-        self._history[slot] = np.frombuffer(text.ljust(length, b"\0"), np.uint8)
+        self._history[number % sessions] = np.frombuffer(text.ljust(length, b"\0"), np.uint8)
         self._flush()
 
     def close(self):
@@ -182,12 +181,13 @@ def _prepare(path: Path, targets: list[Path], layout: Layout) -> np.ndarray:
     for file in run_files(path):
         done |= _resume(file, layout)
     missing = [target for target in targets if not target.exists()]
-    need, free = len(missing) * disk.file_bytes(layout), shutil.disk_usage(path.parent).free
-    if need > free:
-        raise StoreError(f"{path}: the disk is full: the run file needs {need} bytes and {free} are free; "
-                         f"make room, or choose another place with --out")
-    for target in missing:
-        disk.create(target, layout)
+    try:
+        for target in missing:
+            disk.create(target, layout)
+    except StoreError:
+        for target in missing:
+            target.unlink(missing_ok=True)
+        raise
     return done
 
 
