@@ -12,11 +12,11 @@ from slurm_cluster import SlurmCluster
 
 SCRIPT = ROOT / "jobs" / "run.sbatch"
 
-# 128 records, together about 25 s of two cores
+# 128 records, together 20 s of two idle cores, of which Slurm's warning leaves the first job about 6 s
 CONFIG = """
 title: work for half a minute
 model: {name: gain_loss_lattice, cells: 50, S: 1000, g: 1.0, h: 0.5, gain: 1.5, loss: 1.0}
-method: {name: phase_space, task: steady_state, burn_in: 20, duration: 280, sample_every: 20,
+method: {name: phase_space, task: steady_state, burn_in: 20, duration: 880, sample_every: 20,
          trajectories: 256, batch: 16}
 sweep: [{model.loss: {linspace: [0.5, 2.0, 8]}}]
 run: {seed: 3}
@@ -43,18 +43,24 @@ def submit(cluster, folder, *options, **environment):
 
 def contents(path):
     """Every dataset of a file, and what must be the same of its attributes."""
+    found = {}
+
+    def add(name, item):
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
     with h5py.File(path) as file:
-        found = {}
-        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+        file.visititems(add)
         return found, file.attrs["config_hash"], file.attrs["seed"]
 
 
 def test_a_job_out_of_time_is_requeued_and_ends_with_the_same_bits(cluster, folder):
-    for arguments in (["run", "chain.yaml", "--out", "whole.h5"], ["collect", "whole-collected.h5", "whole.h5"]):
-        done = mpirun(2 if arguments[0] == "run" else 1, ["-m", "hpcsim", *arguments], cwd=folder)
+    for ranks, *arguments in ((2, "run", "chain.yaml", "--out", "whole.h5"),
+                              (1, "collect", "whole-collected.h5", "whole.h5")):
+        done = mpirun(ranks, ["-m", "hpcsim", *arguments], cwd=folder)
         assert done.returncode == 0, done.stderr
 
-    time.sleep((cluster.seconds_to_warnings() - 11) % 30)  # the warning comes early in the job
+    time.sleep((cluster.seconds_to_warnings() - 9) % 30)  # the warning comes early in the job
     job = submit(cluster, folder, "--ntasks=2", "--time=1", "--signal=B:USR1@50")
     ended = cluster.wait(job, timeout=150)
     log = (folder / f"slurm-{job}.out").read_text()
