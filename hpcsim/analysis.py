@@ -183,7 +183,7 @@ def value(x, y, error=None):
 def maximum(x, y, error=None):
     """The largest y."""
     i = int(np.argmax(y))
-    return Estimate(y[i], 0.0 if error is None else error[i], f"at {x[i]:g}")
+    return Estimate(y[i], 0.0 if error is None else error[i], f"of {len(y)} values")
 
 
 def minimum_at(x, y, error=None):

@@ -246,6 +246,13 @@ def test_expected_value_from_theory(plot):
         plot([figure(checks=[check(**boundary, x="loss", select={"S": 2})])])
 
 
+def test_figures_of_another_config_are_drawn_instead(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "load", lambda path: collected([figure(file="old")]))
+    files, _ = figures.plot(tmp_path / "data.h5", section=[figure(file="new")])
+    assert [f.name for f in files] == ["new.png", "new.pdf"]
+    assert all(f.parent == tmp_path and f.is_file() for f in files)
+
+
 def test_a_wrong_name_says_where(plot):
     where = "figure figure, panel 0: y = gapp: no such variable"
     with pytest.raises(store.StoreError, match=where) as caught:

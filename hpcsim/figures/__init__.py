@@ -36,9 +36,10 @@ class CheckResult:
     note: str
 
 
-def plot(path, to=None) -> tuple[list[Path], list[CheckResult]]:
+def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
     """Draw the figures of a collected file as PNG and PDF into the folder `to` (default: beside it).
 
+    section : the `figures` of another config, to draw instead of those the run was started with
     Returns the files written and the results of the checks. Raises store.StoreError where a figure
     asks for what the file does not have.
     """
@@ -46,7 +47,7 @@ def plot(path, to=None) -> tuple[list[Path], list[CheckResult]]:
     folder = Path(to) if to else Path(path).parent
     folder.mkdir(parents=True, exist_ok=True)
     files, results = [], []
-    for figure in parse(data.config["figures"]):
+    for figure in parse(data.config["figures"] if section is None else section):
         files += draw(data, figure, folder)
         for check in figure.checks:
             with located(f"figure {figure.file}, check {check.name!r}"):
