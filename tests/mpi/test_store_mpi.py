@@ -1,0 +1,148 @@
+"""The run file written by all ranks of the communicator, into one file or, without parallel HDF5, into parts."""
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from mpi4py import MPI
+from test_store import OUTPUTS, RECORDS, arrays, layout
+
+from hpcsim import store
+from hpcsim.collect import collect
+from hpcsim.store import StoreError, disk
+from hpcsim.store import run as store_run
+
+WORLD = MPI.COMM_WORLD
+
+
+@pytest.fixture
+def folder():
+    """One folder for all ranks."""
+    with tempfile.TemporaryDirectory() as own:
+        yield Path(WORLD.bcast(own))
+        WORLD.Barrier()
+
+
+@pytest.fixture(params=["shared", "parts"])
+def way(request, monkeypatch):
+    """With a parallel HDF5, and as if there were none."""
+    if request.param == "parts":
+        monkeypatch.setattr(store_run, "h5py_has_mpi", lambda: False)
+    elif WORLD.size > 1:
+        assert h5py.get_config().mpi
+    return request.param
+
+
+def write(path, records, comm=WORLD, **kw):
+    """Share the records among the ranks; the done flags each rank saw at the start."""
+    with store.open_run(path, layout(**kw), comm) as run:
+        for record in list(records)[comm.rank::comm.size]:
+            run.write(record, arrays(record), 0.5)
+        run.sync()
+        run.finish({"started": 1e9, "ended": "test", "busy_fraction": [1.0] * comm.size, "ranks": comm.size})
+    comm.Barrier()
+    return run.done
+
+
+def union(path):
+    """{record: its arrays} over all files of the run."""
+    return {int(r): {name: run.arrays[name][r] for name in run.arrays}
+            for run in store.read_runs(path) for r in np.flatnonzero(run.done)}
+
+
+def same(found, records):
+    assert sorted(found) == sorted(records)
+    for record, got in found.items():
+        expected = arrays(record)
+        assert got["Sz"].tobytes() == expected["Sz"].tobytes() and got["gap"] == expected["gap"]
+        assert got["eigenvalues"][:2].tobytes() == expected["eigenvalues"].tobytes()
+
+
+def test_all_ranks_write_and_resume(folder, way):
+    path = folder / "r.h5"
+    assert not write(path, range(5)).any()
+    assert len(store.run_files(path)) == (WORLD.size if way == "parts" else 1)
+    same(union(path), range(5))
+    seen = write(path, range(5, RECORDS))
+    assert np.flatnonzero(seen).tolist() == [0, 1, 2, 3, 4]
+    same(union(path), range(RECORDS))
+    status = store.read_status(path)
+    assert (status["done"], status["points_done"]) == (RECORDS, 3)
+    assert [entry["records_done"] for entry in status["history"]] == [5, RECORDS]
+    assert status["history"][0]["ranks"] == WORLD.size
+    WORLD.Barrier()
+    assert not list(folder.glob("*.lock"))
+
+
+def test_a_run_in_parts_resumes_on_any_number_of_ranks(folder, way):
+    """First on all ranks, then on the first alone, then on all again."""
+    path, alone = folder / "r.h5", WORLD.Split(WORLD.rank, 0)
+    write(path, range(4))
+    if WORLD.rank == 0:
+        assert np.flatnonzero(write(path, [4, 5], alone)).tolist() == [0, 1, 2, 3]
+    WORLD.Barrier()
+    assert np.flatnonzero(write(path, range(6, RECORDS))).tolist() == [0, 1, 2, 3, 4, 5]
+    same(union(path), range(RECORDS))
+    if WORLD.rank == 0:
+        collect(folder / "c.h5", [path])
+        assert store.load(folder / "c.h5").variables["records_done"].values.tolist() == [4, 4, 4]
+    alone.Free()
+
+
+@pytest.mark.parametrize("failure", ["another config", "damaged", "full disk", "in use"])
+def test_an_error_on_rank_0_is_raised_on_all(folder, way, monkeypatch, failure):
+    path, kw, status = folder / "r.h5", {}, 1
+    held = None
+    if failure == "full disk":
+        monkeypatch.setattr(disk, "file_bytes", lambda layout: 1 << 60)
+    else:
+        write(path, [0])
+    if failure == "another config":
+        kw, status = {"method": {"name": "y"}}, 2
+    if failure == "damaged" and WORLD.rank == 0:
+        file = store.run_files(path)[0]
+        file.write_bytes(file.read_bytes()[:-1])
+    if failure == "in use":
+        status = 2
+        held = store.lock.Lock(path) if WORLD.rank == 0 else None
+        WORLD.Barrier()
+    with pytest.raises(StoreError) as caught:
+        store.open_run(path, layout(**kw), WORLD)
+    messages = WORLD.allgather(str(caught.value))
+    assert len(set(messages)) == 1 and "r." in messages[0]
+    assert caught.value.status == status
+    if failure == "full disk":
+        assert not list(folder.glob("*"))
+    WORLD.Barrier()
+    if held:
+        held.release()
+
+
+def test_an_error_while_writing_on_one_rank_leaves_the_others_free(folder):
+    """Leaving the file with an error does not wait for the ranks that have none."""
+    path = folder / "r.h5"
+    run = store.open_run(path, layout(), WORLD)
+    last = WORLD.rank == WORLD.size - 1
+    if last:
+        with pytest.raises(KeyError), run:
+            raise KeyError("only here")
+    WORLD.Barrier()
+    if WORLD.size > 1 or not last:
+        run.close()
+    WORLD.Barrier()
+    assert not list(folder.glob("*.lock"))
+
+
+def test_the_collected_file_is_the_same_for_both_ways(folder, monkeypatch):
+    write(folder / "shared.h5", range(RECORDS))
+    monkeypatch.setattr(store_run, "h5py_has_mpi", lambda: False)
+    write(folder / "parts.h5", range(RECORDS))
+    if WORLD.rank == 0:
+        for name in ("shared", "parts"):
+            collect(folder / f"{name}_collected.h5", [folder / f"{name}.h5"])
+        a, b = (store.load(folder / f"{name}_collected.h5").variables for name in ("shared", "parts"))
+        assert a.keys() == b.keys() >= {output.name for output in OUTPUTS}
+        for name in a:
+            assert a[name].dims == b[name].dims and a[name].values.tobytes() == b[name].values.tobytes() \
+                or a[name].values.dtype == object and (a[name].values == b[name].values).all()
