@@ -117,10 +117,11 @@ class Sector:
         for jump in jumps:
             l_length = np.diff(jump.indptr)
             length += l_length[e.m] * l_length[e.n]
-        room = int(length.sum()) * (1 if self.layout.real else 2)
-        pointer, columns, data = np.zeros(stop - start + 1, np.int64), np.empty(room, np.int64), np.empty(room)
+        room = int(length.sum()) * (1 if self.layout.real else 2) + stop - start
+        pointer, columns = np.zeros(stop - start + 1, np.int64), np.empty(room, np.int64)
+        data = np.empty(room)
         stacked = sparse.vstack([sparse.csr_matrix(h.shape), *jumps], "csr").astype(complex)
-        _fill(self.layout, e.m, e.n, e.imaginary, h.indptr, h.indices, h.data, self.operators.rates,
+        _fill(self.layout, start, e.m, e.n, e.imaginary, h.indptr, h.indices, h.data, self.operators.rates,
               stacked.indptr[h.shape[0]:], stacked.indices, stacked.data, pointer, columns, data)
         used = pointer[-1]
         matrix = sparse.csr_matrix((data[:used], columns[:used], pointer), (stop - start, self.size))
@@ -200,14 +201,17 @@ def _put(layout, p, q, weight, of_imaginary, columns, data, at):
 
 
 @njit(cache=True)
-def _fill(layout, m, n, imaginary, h_pointer, h_columns, h_data, rates, l_pointer, l_columns, l_data,
+def _fill(layout, start, m, n, imaginary, h_pointer, h_columns, h_data, rates, l_pointer, l_columns, l_data,
           pointer, columns, data):
-    """Rows of the unknowns c|m><n|, with duplicates.
+    """Rows of the unknowns c|m><n|, the first of which is `start`, with duplicates.
 
     The jump operators lie one below the other in one CSR matrix: (jumps * D, D).
     """
     at, dimension = 0, len(h_pointer) - 1
     for u in range(len(m)):
+        # the diagonal is always stored: PETSc shifts in place only what is there
+        columns[at], data[at] = start + u, 0
+        at += 1
         for a in range(h_pointer[m[u]], h_pointer[m[u] + 1]):
             at = _put(layout, h_columns[a], n[u], -1j * h_data[a], imaginary[u], columns, data, at)
         for b in range(h_pointer[n[u]], h_pointer[n[u] + 1]):

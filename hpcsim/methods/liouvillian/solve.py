@@ -59,7 +59,8 @@ def _matrix(PETSc, comm, sector: Sector):
     rows = sector.rows(start, stop)
     csr = (rows.indptr.astype(PETSc.IntType), rows.indices.astype(PETSc.IntType),
            rows.data.astype(PETSc.ScalarType))
-    return PETSc.Mat().createAIJ(((stop - start, sector.size), (stop - start, sector.size)), csr=csr, comm=comm)
+    layout = (stop - start, sector.size)
+    return PETSc.Mat().createAIJ((layout, layout), csr=csr, comm=comm)
 
 
 def _direct(ksp):
@@ -75,11 +76,12 @@ def _set_up(PETSc, solver, ksp, size: int):
         solver.setUp()
         failure, detail = (ksp.getPC().getFactorMatrix().getMumpsInfog(i) for i in (1, 2))
     except PETSc.Error as error:
-        raise RuntimeError(f"PETSc could not set up a MUMPS factorisation of {size} unknowns: {error}") from error
+        raise RuntimeError(f"PETSc could not factorise {size} unknowns by MUMPS: {error}") from error
     if failure < 0:
         mend = {-9: "raise petsc_options: {st_mat_mumps_icntl_14: 100}",
                 -13: "use more ranks_per_point or nodes with more memory"}.get(failure, "see MUMPS's manual")
-        raise RuntimeError(f"MUMPS failed on {size} unknowns, INFOG(1) = {failure}, INFOG(2) = {detail}: {mend}")
+        raise RuntimeError(f"MUMPS failed on {size} unknowns, INFOG(1) = {failure}, INFOG(2) = {detail}: "
+                           + mend)
 
 
 def leading_eigenvalues(comm, sector: Sector, count: int, options: dict):
@@ -118,8 +120,8 @@ def leading_eigenvalues(comm, sector: Sector, count: int, options: dict):
         found = solver.getConverged()
         if found < count:
             raise RuntimeError(f"only {found} of {count} eigenvalues of sector k = {sector.k}, parity = "
-                               f"{sector.parity} converged: ask for fewer, or raise petsc_options: {{eps_ncv: "
-                               f"{4 * count + 2 * SUBSPACE}}}")
+                               f"{sector.parity} converged: ask for fewer eigenvalues, or raise petsc_options: "
+                               f"{{eps_ncv: {4 * count + 2 * SUBSPACE}}}")
         values = np.array([solver.getEigenvalue(i) for i in range(found)])
         errors = [solver.computeError(i, SLEPc.EPS.ErrorType.ABSOLUTE) for i in range(found)]
     finally:
@@ -139,8 +141,8 @@ def _dense(comm, sector: Sector, count: int):
     if comm.rank == 0:
         matrix = sector.rows(0, sector.size).toarray()
         values, vectors = linalg.eig(matrix)
-        errors = np.linalg.norm(matrix @ vectors - values * vectors, axis=0) / abs(matrix).sum(1).max(initial=1e-300)
-        result = _leading(values, errors, count)
+        norm = abs(matrix).sum(1).max() or 1
+        result = _leading(values, np.linalg.norm(matrix @ vectors - values * vectors, axis=0) / norm, count)
     return comm.bcast(result)
 
 
@@ -191,8 +193,8 @@ def steady_state(comm, sector: Sector, options: dict):
         for each in (ksp, shifted, matrix):
             each.destroy()
     if second < UNIQUE:
-        raise RuntimeError("the steady state is not unique: a second eigenvalue of the Liouvillian is zero to "
-                           f"{second:.1e} of its norm; give the model dissipation that connects all states")
+        raise RuntimeError("the steady state is not unique: a second eigenvalue of the Liouvillian is zero "
+                           f"to {second:.1e} of its norm; the model needs dissipation that connects all states")
     if not residual < RESIDUAL:
         raise RuntimeError(f"the steady state is not accurate: |Lρ| = {residual:.1e} |L||ρ|")
     return local, residual

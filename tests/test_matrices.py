@@ -1,0 +1,141 @@
+"""Operators and the full-space Liouvillian of small systems, against numpy and QuTiP."""
+import numpy as np
+import pytest
+from conftest import require_module
+from scipy.linalg import expm
+
+from hpcsim import matrices
+from hpcsim.models import collective_spin, gain_loss_lattice
+from hpcsim.system import Jumps, System, Terms, Transposition, WeakU1
+
+
+def dimer(**change):
+    return gain_loss_lattice.build(gain_loss_lattice.Params(**{"S": 1.0, "gain": 0.7, "loss": 1.3} | change))
+
+
+def one(*symmetries, hamiltonian=(), jumps=()):
+    """One spin 1 with H = Σ name and jumps at rate 1."""
+    site = np.array([0])
+    return System(
+        spins=np.array([1.0]), symmetries=symmetries,
+        hamiltonian=tuple(Terms((name,), site[:, None], np.ones(1)) for name in hamiltonian),
+        jumps=tuple(Jumps(name, site, np.ones(1)) for name in jumps))
+
+
+@pytest.mark.parametrize("spin", [0.5, 1.0, 1.5, 2.0])
+def test_one_site_operators_obey_the_spin_algebra(spin):
+    Sx, Sy, Sz, up, down = (matrices.one_site_operator(name, spin).toarray()
+                            for name in ("Sx", "Sy", "Sz", "S+", "S-"))
+    assert np.allclose(Sx @ Sy - Sy @ Sx, 1j * Sz)
+    assert np.allclose(Sx @ Sx + Sy @ Sy + Sz @ Sz, spin * (spin + 1) * np.eye(round(2 * spin + 1)))
+    assert np.allclose(up, Sx + 1j * Sy) and np.allclose(down, up.T)
+    assert Sz[0, 0] == spin
+
+
+def test_site_zero_is_the_slowest_index():
+    system = System(spins=np.array([0.5, 1.0, 1.5]), hamiltonian=(), jumps=())
+    middle = matrices.one_site_operator("S+", 1.0).toarray()
+    expected = np.kron(np.kron(np.eye(2), middle), np.eye(4))
+    assert np.array_equal(matrices.site_operator(system, "S+", 1).toarray(), expected)
+
+
+def test_dimer_hamiltonian_is_the_exchange_of_its_docstring():
+    up = matrices.one_site_operator("S+", 1.0).toarray()
+    exchange = np.kron(up, up.T)
+    H = matrices.hamiltonian(dimer(g=0.8))
+    assert np.isrealobj(H) and np.allclose(H.toarray(), 0.8 / 2 * (exchange + exchange.T))
+    assert H.nnz == np.count_nonzero(H.toarray())
+
+
+def test_jumps_of_zero_rate_are_dropped_and_collective_ones_are_summed():
+    assert [rate for rate, _ in matrices.jump_operators(dimer(gain=0))] == [1.3]
+    pair = System(spins=np.full(2, 0.5), hamiltonian=(),
+                  jumps=(Jumps("S-", np.array([0, 1]), np.array([0.4]), collective=True),))
+    (rate, jump), = matrices.jump_operators(pair)
+    assert rate == 0.4
+    assert np.allclose(jump.toarray(), sum(matrices.site_operator(pair, "S-", i).toarray() for i in (0, 1)))
+
+
+def test_liouvillian_is_the_master_equation_on_column_stacked_states():
+    system = collective_spin.build(collective_spin.Params(S=1, drive=0.7, twist=0.4, decay=0.3, dephasing=0.2))
+    H, jumps = matrices.hamiltonian(system), matrices.jump_operators(system)
+    rng = np.random.default_rng(1)
+    rho = rng.normal(size=(3, 3)) + 1j * rng.normal(size=(3, 3))
+    Sx, Sy, Sz = (matrices.one_site_operator(name, 1.0).toarray() for name in ("Sx", "Sy", "Sz"))
+    down = Sx - 1j * Sy
+    energy = 0.7 * Sx + 0.4 / 2 * Sx @ Sx
+    expected = -1j * (energy @ rho - rho @ energy)
+    for rate, c in ((0.3 / 2, down), (0.2, Sz)):   # the papers' D[c]ρ = 2cρc† - {c†c, ρ}
+        expected += rate * (2 * c @ rho @ c.conj().T - c.conj().T @ c @ rho - rho @ c.conj().T @ c)
+    got = matrices.full_liouvillian(H, jumps) @ rho.flatten("F")
+    assert np.allclose(got, expected.flatten("F"))
+    effective = matrices.effective_hamiltonian(H, jumps).toarray()
+    recycled = sum(rate * jump.toarray() @ rho @ jump.toarray().T for rate, jump in jumps)
+    assert np.allclose(-1j * (effective @ rho - rho @ effective.conj().T) + recycled, expected)
+
+
+def test_liouvillian_agrees_with_qutip():
+    qutip = require_module("qutip")
+    S, g, gain, loss = 1.0, 1.0, 0.7, 1.3
+    up_a = qutip.tensor(qutip.jmat(S, "+"), qutip.qeye(3))
+    up_b = qutip.tensor(qutip.qeye(3), qutip.jmat(S, "+"))
+    H = g / (2 * S) * (up_a * up_b.dag() + up_b * up_a.dag())
+    expected = qutip.liouvillian(H, [np.sqrt(gain / S) * up_a, np.sqrt(loss / S) * up_b.dag()]).full()
+    system = dimer(S=S, g=g, gain=gain, loss=loss)
+    got = matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system))
+    assert np.allclose(got.toarray(), expected, atol=1e-13)
+
+
+def test_charge_counts_sz_and_signs_count_lowerings():
+    system = System(spins=np.array([0.5, 1.0, 1.5]), hamiltonian=(), jumps=())
+    total = sum(matrices.site_operator(system, "Sz", i).diagonal() for i in range(3))
+    assert np.array_equal(matrices.charges(system), total + 3)
+    lowered = sum(system.spins[i] - matrices.site_operator(system, "Sz", i).diagonal() for i in (0, 2))
+    assert np.array_equal(matrices.transposition_signs(system, np.array([0, 2])), (-1)**lowered.astype(int))
+
+
+@pytest.mark.parametrize("system", [
+    dimer(), dimer(cells=2, S=0.5, h=0.3),
+    collective_spin.build(collective_spin.Params(S=2, drive=1, decay=1, dephasing=0.3)),
+    collective_spin.build(collective_spin.Params(S=2, decay=1)),
+], ids=["dimer", "chain", "driven", "decaying"])
+def test_declared_symmetries_hold_for_the_evolution_itself(system):
+    H, jumps = matrices.hamiltonian(system), matrices.jump_operators(system)
+    matrices.verify_symmetries(system, H, jumps)
+    evolution = expm(0.3 * matrices.full_liouvillian(H, jumps).toarray())
+    D = H.shape[0]
+    rng = np.random.default_rng(2)
+    rho = rng.normal(size=(D, D)) + 1j * rng.normal(size=(D, D))
+
+    def evolve(matrix):
+        return (evolution @ matrix.flatten("F")).reshape((D, D), order="F")
+
+    if system.symmetry(WeakU1):
+        rotation = np.diag(np.exp(0.7j * matrices.charges(system)))
+        rotated = rotation @ rho @ rotation.conj()
+        assert np.allclose(evolve(rotated), rotation @ evolve(rho) @ rotation.conj())
+    if transposition := system.symmetry(Transposition):
+        U = np.diag(matrices.transposition_signs(system, transposition.sites))
+        assert np.allclose(evolve(U @ rho.T @ U), U @ evolve(rho).T @ U)
+
+
+T = Transposition(np.array([0]))
+
+
+@pytest.mark.parametrize("system, words", [
+    (one(WeakU1(), hamiltonian=["Sx"]), "WeakU1, but the Hamiltonian"),
+    (one(WeakU1(), hamiltonian=["Sz"], jumps=["S-", "Sx"]), "WeakU1, but jump operator 1"),
+    (one(T, hamiltonian=["Sy"]), "the Hamiltonian is not real"),
+    (one(T, hamiltonian=["Sz"]), "U H U = -H"),
+    (one(T, hamiltonian=["Sx"], jumps=["Sy"]), "jump operator 0 is not real"),
+    (System(spins=np.full(2, 0.5), hamiltonian=(), symmetries=(T,),
+            jumps=(Jumps("S-", np.array([0, 1]), np.ones(1), collective=True),)), "U L U"),
+])
+def test_a_false_symmetry_is_refused(system, words):
+    with pytest.raises(ValueError, match=words.replace("+", r"\+")):
+        matrices.verify_symmetries(system, matrices.hamiltonian(system), matrices.jump_operators(system))
+
+
+def test_a_jump_may_shift_the_charge_by_a_constant():
+    system = one(WeakU1(), T, hamiltonian=[], jumps=["S-", "S+", "Sz"])
+    matrices.verify_symmetries(system, matrices.hamiltonian(system), matrices.jump_operators(system))
