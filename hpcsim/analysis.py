@@ -202,19 +202,20 @@ def steepest_at(x, y, error=None):
 
 
 def _deviations(x, y, error, theory, allowance):
-    """|y - theory| beyond the allowance, in standard errors. Raises ValueError."""
+    """|y - theory| / sqrt(error² + allowance²). Raises ValueError."""
     if error is None:
         raise ValueError("a comparison in standard errors needs data with standard errors")
     theory = np.broadcast_to(theory, y.shape)
     if np.any(np.isnan(theory)):
         raise ValueError(f"the theory does not hold at {x[np.isnan(theory)][0]:g}: select where it does")
-    return np.maximum(np.abs(y - theory) - allowance, 0) / error
+    return np.abs(y - theory) / np.hypot(error, allowance)
 
 
 def max_deviation(x, y, error=None, theory=NAN, allowance=0.0):
     """The largest |y - theory| in standard errors.
 
-    allowance : systematic difference that is not counted, in units of y, as a theory for S → ∞ needs
+    allowance : systematic uncertainty, in units of y, added to the statistical one in quadrature: a
+                theory for S → ∞, or a method with a finite time step, is never exact
     """
     deviation = _deviations(x, y, error, theory, allowance)
     i = int(np.argmax(deviation))

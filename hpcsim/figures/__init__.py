@@ -10,6 +10,7 @@
 
 `parse` validates the section before anything is computed; `plot` draws and checks.
 """
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,10 +65,16 @@ def table(results: list[CheckResult]) -> str:
     for r in results:
         value = f"{r.value:.4g}" + (f" ± {r.error:.2g}" if r.error else "")
         rows.append(("pass" if r.passed else "FAIL", r.name, value, r.expect, r.note))
-    width = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, width)).rstrip() for row in rows]
+    width = [max(_columns(row[i]) for row in rows) for i in range(len(rows[0]))]
+    padded = [[cell + " " * (w - _columns(cell)) for cell, w in zip(row, width)] for row in rows]
+    lines = ["  ".join(cells).rstrip() for cells in padded]
     lines.insert(1, "  ".join("-" * w for w in width))
     return "\n".join(lines + [f"{sum(r.passed for r in results)} of {len(results)} checks passed"])
+
+
+def _columns(text: str) -> int:
+    """Width on a terminal: a combining bar, as over Γ̄, takes none."""
+    return sum(not unicodedata.combining(character) for character in text)
 
 
 def _judge(check: Check, curve: Curve, several: bool) -> CheckResult:
