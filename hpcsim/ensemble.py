@@ -17,10 +17,10 @@ DRAWS_PER_BLOCK = 8
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _32, _16, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(16), np.uint64(0xFFFF)
-# of 65536 equal cases, this many give +a, as many -a, the rest 0; a makes the variance 1 exactly
+# of 65536 equal cases, this many give +a, as many -a, the rest 0; this a makes the variance 1 exactly
 _TAIL = np.uint64(10923)
 _UPPER = np.uint64(65536 - 10923)
-_AMPLITUDE = math.sqrt(65536 / (2 * 10923))
+THREE_POINT_AMPLITUDE = math.sqrt(65536 / (2 * 10923))
 
 
 class EnsembleOptions(Parameters):
@@ -120,14 +120,14 @@ def fill_three_point(out, words, scale, step, block, first, purpose, key):
     It is ±√3 with probability 1/6 each and else 0, to 16 bits: the moments of a normal up to the fifth,
     which is all that a weak second-order step sees.
 
-    out   : (draws, trajectories), draws a multiple of DRAWS_PER_BLOCK = 8
+    out   : (draws, trajectories)
     words : (4, trajectories) uint64, scratch
     """
     for d in range(out.shape[0]):
         word = d % DRAWS_PER_BLOCK // 2
         if d % DRAWS_PER_BLOCK == 0:
             fill_words(words, step, block + np.uint64(d // DRAWS_PER_BLOCK), first, purpose, key)
-        shift, a = _16 * np.uint64(d % 2), scale[d] * _AMPLITUDE
+        shift, a = _16 * np.uint64(d % 2), scale[d] * THREE_POINT_AMPLITUDE
         for t in range(out.shape[1]):
             u = (words[word, t] >> shift) & _HALF
             out[d, t] = a if u < _TAIL else (-a if u >= _UPPER else 0.0)

@@ -106,8 +106,15 @@ def supports(system: System) -> str | None:
 
 
 def records(system: System, options: Options) -> tuple[int, ...]:
-    """One record for each batch of trajectories. Raises ValueError if `initial` does not fit the sublattices."""
+    """One record for each batch of trajectories.
+
+    Raises ValueError if `initial` does not fit the sublattices, or if dt is far too large for the system.
+    """
     _angles(system, options)
+    drift, noise = compile_system(system, options.scheme).fastest(system.spins)
+    if options.dt * max(drift / 2, noise) > 1:
+        raise ValueError(f"dt = {options.dt:g}: too large: spins turn at rates up to {drift:.3g} and noise has the power "
+                         f"{noise:.3g}; use dt <= {0.1 / max(drift / 2, noise):.1g} or so, and halve it to see the error")
     return tuple(range(options.batches))
 
 
@@ -152,15 +159,16 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     gaps, slots = _schedule(options)
     tables = compile_system(system, options.scheme).over(options.dt)
     angles, key = _angles(system, options), np.array(context.key, np.uint64)
+    conserving = options.scheme == "spin_conserving"
     sublattices = len(system.sublattices)
     moments = np.zeros((slots[-1] + 1, QUANTITIES, sublattices, len(mine)))
     for start in range(0, len(mine), LANES):
         lanes = min(LANES, len(mine) - start)
         first = np.uint64(record * options.batch + mine[start])
         spinors, total = np.empty((system.sites, 4, lanes)), np.zeros((*moments.shape[:-1], lanes))
-        spin_coherent(spinors, system.spins, angles, first, key)
-        simulate(total, gaps, slots, spinors, options.scheme == "spin_conserving", tables, options.dt,
-                 system.sublattice, first, key)
+        spin_coherent(spinors, conserving, system.spins, angles, first, key)
+        simulate(total, gaps, slots, spinors, conserving, tables, options.dt, system.spins, system.sublattice,
+                 first, key)
         moments[..., start:start + lanes] = total
     sites = np.bincount(system.sublattice, minlength=sublattices)
     # every rank averages the same numbers in the same order
@@ -190,7 +198,7 @@ def _angles(system: System, options: Options) -> np.ndarray:
 
 
 def _results(means: np.ndarray, sites: np.ndarray) -> dict[str, np.ndarray]:
-    """Outputs from the classical moments [..., quantity, sublattice]; ⟨Sj²⟩ is the classical one less ⅛."""
-    x, y, z, xx, yy, zz, length, length2 = np.moveaxis(means, -2, 0).swapaxes(1, -1)
-    return {"Sx": x, "Sy": y, "Sz": z, "Sx2": xx - 1 / 8, "Sy2": yy - 1 / 8, "Sz2": zz - 1 / 8,
-            "Mz": np.tensordot(sites, z, 1), "spin_length": length, "spin_length2": length2}
+    """Outputs, [sublattice] or [sublattice, time], from the means [..., quantity, sublattice]."""
+    names = ("Sx", "Sy", "Sz", "Sx2", "Sy2", "Sz2", "spin_length", "spin_length2")
+    results = dict(zip(names, np.moveaxis(means, -2, 0).swapaxes(1, -1)))
+    return results | {"Mz": np.tensordot(sites, results["Sz"], 1)}
