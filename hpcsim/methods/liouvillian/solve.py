@@ -78,7 +78,8 @@ def _set_up(PETSc, solver, ksp, size: int):
     except PETSc.Error as error:
         raise RuntimeError(f"PETSc could not factorise {size} unknowns by MUMPS: {error}") from error
     if failure < 0:
-        mend = {-9: "raise petsc_options: {st_mat_mumps_icntl_14: 100}",
+        mend = {-10: "the matrix is singular: the steady state is not unique",
+                -9: "raise petsc_options: {st_mat_mumps_icntl_14: 100}",
                 -13: "use more ranks_per_point or nodes with more memory"}.get(failure, "see MUMPS's manual")
         raise RuntimeError(f"MUMPS failed on {size} unknowns, INFOG(1) = {failure}, INFOG(2) = {detail}: "
                            + mend)

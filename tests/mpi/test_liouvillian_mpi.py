@@ -1,0 +1,81 @@
+"""The exact method distributed over ranks: run under mpirun, every rank runs every test.
+
+Each test compares the whole communicator with this rank alone.
+"""
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from hpcsim.methods import Context, liouvillian
+from hpcsim.methods.liouvillian import Options, solve
+from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.models import collective_spin, gain_loss_lattice
+
+WORLD = MPI.COMM_WORLD
+DIMER = gain_loss_lattice.build(gain_loss_lattice.Params(S=4, gain=0.5, loss=0.7))
+CHAIN = gain_loss_lattice.build(gain_loss_lattice.Params(S=0.5, cells=3, h=0.4, gain=0.9, loss=0.7))
+TWISTED = collective_spin.build(collective_spin.Params(S=8, drive=1.3, decay=1, twist=0.4))
+
+
+def run(system, comm, record, **options):
+    context = Context(comm, (0, 0), lambda: False)
+    return liouvillian.run(system, Options(**options), record, context)
+
+
+def identical_everywhere(result):
+    """Whether all ranks hold the same bits."""
+    return all(WORLD.allgather(np.asarray(value).tobytes()) == [np.asarray(value).tobytes()] * WORLD.size
+               for value in result.values())
+
+
+@pytest.mark.parametrize("system, record", [
+    (DIMER, (0, 1)), (DIMER, (0, -1)), (DIMER, (1, 0)), (DIMER, (7, 0)), (CHAIN, (0, 1)), (TWISTED, (0, 0)),
+], ids=["dimer even", "dimer odd", "dimer k = 1", "dimer, dense", "chain", "no symmetry"])
+def test_spectrum_is_the_same_on_all_ranks_and_on_one(system, record):
+    alone = run(system, MPI.COMM_SELF, record, task="spectrum")
+    together = run(system, WORLD, record, task="spectrum")
+    assert np.allclose(together["eigenvalues"], alone["eigenvalues"], rtol=0, atol=1e-9)
+    assert together["gap"] == pytest.approx(alone["gap"], abs=1e-9)
+    assert together["residual"].max() < 1e-10
+    assert identical_everywhere(together)
+
+
+@pytest.mark.parametrize("system", [DIMER, CHAIN, TWISTED], ids=["dimer", "chain", "no symmetry"])
+def test_steady_state_is_the_same_on_all_ranks_and_on_one(system):
+    record, = liouvillian.records(system, Options())
+    alone, together = run(system, MPI.COMM_SELF, record), run(system, WORLD, record)
+    for name in alone:
+        assert np.allclose(together[name], alone[name], rtol=0, atol=1e-11), name
+    assert identical_everywhere(together)
+
+
+def test_more_ranks_than_unknowns():
+    system = collective_spin.build(collective_spin.Params(S=0.5, decay=1))
+    assert Sector(operators(system), 0, 1).size == 2
+    assert run(system, WORLD, (0, 1))["Sz"] == pytest.approx(-0.5)
+    assert run(system, WORLD, (1, 0), task="spectrum")["eigenvalues"][0] == pytest.approx(-1)
+
+
+def test_every_rank_assembles_its_own_rows_only():
+    sector = Sector(operators(DIMER), 1, 0)
+    start, stop = solve.row_range(WORLD, sector.size)
+    ranges = WORLD.allgather((start, stop))
+    assert ranges[0][0] == 0 and ranges[-1][1] == sector.size
+    assert all(before[1] == after[0] for before, after in zip(ranges, ranges[1:]))
+    assert max(b - a for a, b in ranges) - min(b - a for a, b in ranges) <= 1
+    parts = WORLD.allgather(sector.rows(start, stop))
+    whole = sector.rows(0, sector.size)
+    assert sum(part.nnz for part in parts) == whole.nnz
+    assert abs(np.vstack([part.toarray() for part in parts]) - whole.toarray()).max() == 0
+
+
+def test_groups_of_ranks_work_apart():
+    """Each rank a group of its own, with a point of its own, at the same time."""
+    gain = 0.5 + 0.1 * WORLD.rank
+    system = gain_loss_lattice.build(gain_loss_lattice.Params(S=3, gain=gain, loss=0.7))
+    group = WORLD.Split(WORLD.rank)
+    mine = run(system, group, (0, 1))["Sz"]
+    every = WORLD.allgather(mine)
+    for rank, Sz in enumerate(every):
+        other = gain_loss_lattice.build(gain_loss_lattice.Params(S=3, gain=0.5 + 0.1 * rank, loss=0.7))
+        assert np.allclose(run(other, MPI.COMM_SELF, (0, 1))["Sz"], Sz, atol=1e-12)
