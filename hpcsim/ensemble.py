@@ -3,6 +3,9 @@
 The random streams are counter-based: every number is a pure function of the key of the point and of
 a counter (step, block, trajectory, purpose), so a trajectory is the same whatever the batch, the rank
 or the run that computes it.
+
+Methods compile these functions into their own kernels, and numba's cache of a kernel does not see a
+change in this file: delete the __pycache__ folders after one.
 """
 import math
 
@@ -36,10 +39,11 @@ class EnsembleOptions(Parameters):
     @model_validator(mode="after")
     def _whole_batches(self):
         if self.trajectories % self.batch or self.trajectories < 2 * self.batch:
+            mend = max(2, round(self.trajectories / self.batch)) * self.batch
             raise ValueError(
-                f"trajectories = {self.trajectories}, batch = {self.batch}: trajectories must be batch times a whole "
-                f"number of records, at least 2 (a standard error needs two); for example trajectories: "
-                f"{max(2, round(self.trajectories / self.batch)) * self.batch}")
+                f"trajectories = {self.trajectories}, batch = {self.batch}: trajectories must be batch times "
+                f"a whole number of records, at least 2 (a standard error needs two); for example "
+                f"trajectories: {mend}")
         return self
 
     @property
@@ -54,7 +58,7 @@ def share(batch: int, comm) -> range:
 
 
 def gather(values: np.ndarray, comm) -> np.ndarray:
-    """Join every rank's [..., its trajectories] along the last axis, in order of trajectories, on all ranks."""
+    """Join every rank's [..., its trajectories] along the last axis, in their order, on all ranks."""
     return np.concatenate(comm.allgather(values), axis=-1)
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from hpcsim.ensemble import EnsembleOptions, fill_normals, fill_three_point, fill_words, philox4x32, share, uniform
+from hpcsim.ensemble import (
+    EnsembleOptions, fill_normals, fill_three_point, fill_words, philox4x32, share, uniform)
 
 KEY = np.array([0x12345678, 0x9ABCDEF0], np.uint64)
 PURPOSE = np.uint64(5)
@@ -29,8 +30,8 @@ def test_philox_known_answers(counter, key, words, columns):
 
 def _three_point(draws, step, block, first, count, purpose=PURPOSE, scale=1.0, key=KEY):
     out, words = np.empty((draws, count)), np.empty((4, count), np.uint64)
-    fill_three_point(out, words, np.full(draws, scale), np.uint64(step), np.uint64(block), np.uint64(first), purpose,
-                     key)
+    fill_three_point(out, words, np.full(draws, scale), np.uint64(step), np.uint64(block), np.uint64(first),
+                     purpose, key)
     return out
 
 
@@ -48,8 +49,9 @@ def test_numbers_do_not_depend_on_the_batch():
     parts = np.hstack([_three_point(20, 3, 0, 100, 17), _three_point(20, 3, 0, 117, 33)])
     assert np.array_equal(whole, parts)
     assert np.array_equal(whole[8:], _three_point(12, step=3, block=1, first=100, count=50))
-    for other in (_three_point(20, 4, 0, 100, 50), _three_point(20, 3, 5, 100, 50), _three_point(20, 3, 0, 200, 50),
-                  _three_point(20, 3, 0, 100, 50, purpose=np.uint64(6)), _three_point(20, 3, 0, 100, 50, key=KEY[::-1])):
+    for other in (_three_point(20, 4, 0, 100, 50), _three_point(20, 3, 5, 100, 50),
+                  _three_point(20, 3, 0, 200, 50), _three_point(20, 3, 0, 100, 50, purpose=np.uint64(6)),
+                  _three_point(20, 3, 0, 100, 50, key=KEY[::-1])):
         assert abs(np.corrcoef(whole.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(1000)
 
 
