@@ -23,8 +23,8 @@ import h5py
 import numpy as np
 import yaml
 
-from hpcsim.store import (RunData, StoreError, Variable, difference, is_collected, missing, read_runs, science,
-                          sync_folder)
+from hpcsim.store import (RunData, StoreError, Variable, difference, is_collected, missing, read_runs,
+                          science, sync_folder)
 
 COUNTS = {"records_done": "records that are computed", "records_total": "records of the point"}
 

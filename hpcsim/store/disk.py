@@ -40,9 +40,9 @@ def create(path: Path, layout: Layout):
         os.replace(new, path)
     except (OSError, RuntimeError) as error:
         new.unlink(missing_ok=True)
-        free = shutil.disk_usage(path.parent).free
-        raise StoreError(f"{path}: cannot be created ({error}): it needs {file_bytes(layout)} bytes, and {free} "
-                         f"are free on the disk; make room, or choose another place with --out") from None
+        raise StoreError(f"{path}: cannot be created ({error}): it needs {file_bytes(layout)} bytes, and "
+                         f"{shutil.disk_usage(path.parent).free} are free on the disk; make room, or choose "
+                         f"another place with --out") from None
     sync_folder(path.parent)
 
 
@@ -81,8 +81,8 @@ def _lay_out(file: h5py.File, layout: Layout) -> list[h5py.Dataset]:
         _allocate(file, "records/done", (records,), "u1", 0),
         _allocate(file, "records/crc", (records,), "u4", 0),
         _allocate(file, "records/seconds", (records,), "f8", np.nan),
-        *(_allocate(file, f"data/{output.name}", (records, *slab_shape(output)), output.dtype, missing(output.dtype))
-          for output in layout.outputs if output.stored),
+        *(_allocate(file, f"data/{output.name}", (records, *slab_shape(output)), output.dtype,
+                    missing(output.dtype)) for output in layout.outputs if output.stored),
     ]
 
 
@@ -92,7 +92,8 @@ def _allocate(file: h5py.File, name: str, shape, dtype, fill) -> h5py.Dataset:
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5py.h5d.FILL_TIME_ALLOC)
-    return file.create_dataset(name, shape, np.dtype(dtype).newbyteorder("<"), fillvalue=fill, dcpl=properties)
+    kind = np.dtype(dtype).newbyteorder("<")
+    return file.create_dataset(name, shape, kind, fillvalue=fill, dcpl=properties)
 
 
 def _seal(path: Path, extents: list):
@@ -193,7 +194,7 @@ def intact_records(file: h5py.File, arrays: dict) -> tuple[np.ndarray, list[int]
     good = np.zeros(len(flags), bool)
     for r in np.flatnonzero(flags):
         slabs = (arrays[name][r] for name in sorted(arrays))
-        good[r] = flags[r] == 1 and crcs[r] == record_crc(r, seconds[r], slabs)
+        good[r] = crcs[r] == record_crc(r, seconds[r], slabs)
     return good, np.flatnonzero((flags != 0) & ~good).tolist()
 
 

@@ -60,7 +60,7 @@ def read_status(path) -> dict:
     files, history, done = run_files(path) or [Path(path)], [], None
     for each in files:
         with reading(each) as file:
-            layout, flags = read_layout(file), file["records/done"][:] == 1
+            layout, flags = read_layout(file), file["records/done"][:] != 0
             history += read_history(file)
         if done is not None and len(done) != len(flags):
             raise StoreError(f"{each}: is no part of the same run as {files[0]}; move one of them away", 2)

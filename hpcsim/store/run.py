@@ -82,13 +82,12 @@ class RunFile:
         """
         before = int(self.done.sum())
         after = before + self._comm.allreduce(self._written)
-        on_rank0(self._comm, self._append, {**summary, "records_before": before, "records_done": after,
-                                            "versions": disk.versions()})
+        on_rank0(self._comm, self._append, {**summary, "records_before": before, "records_done": after})
 
     def _append(self, entry: dict):
         sessions, length = self._history.shape
         number = 1 + max((old.get("session", 0) for old in disk.read_history(self._file)), default=0)
-        entry = {"session": number, **entry}
+        entry = {"session": number, **entry, "versions": disk.versions()}
         text = json.dumps(entry, default=plain).encode()
         if len(text) > length:  # many groups
             entry = {key: [min(v), sum(v) / len(v), max(v)] if isinstance(v, list) else v
