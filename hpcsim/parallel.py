@@ -93,7 +93,8 @@ class Stop:
         MPI.Request.waitall(self._sends)
         world.Barrier()
         while world.Iprobe(tag=TAG_STOP):
-            self.reason = self.reason or world.recv(tag=TAG_STOP)
+            told = world.recv(tag=TAG_STOP)
+            self.reason = self.reason or told
         self.reason = next((r for r in world.allgather(self.reason) if r), None)
 
 
