@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import mpirun
 from mpi4py import MPI
 from pydantic import ValidationError
 from scipy import sparse
@@ -323,3 +324,30 @@ def test_what_no_direct_solver_can_hold_is_not_supported():
     assert liouvillian.supports(dimer(0.5, 1, 1, cells=4)) is None
     for system in (dimer(1000, 1, 1), dimer(5000, 1, 1, cells=500), spin(40000, drive=1)):
         assert "unknowns" in liouvillian.supports(system)
+
+
+LONE_RANK = """
+from pathlib import Path
+from mpi4py import MPI
+from hpcsim.methods import Context, liouvillian
+from hpcsim.models import gain_loss_lattice
+
+def caught():
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(line for line in status if line.startswith("SigCgt"))
+
+group = MPI.COMM_WORLD.Split(MPI.COMM_WORLD.rank)
+if MPI.COMM_WORLD.rank == 1:
+    system = gain_loss_lattice.build(gain_loss_lattice.Params(S=1, gain=1, loss=1))
+    before = caught()
+    liouvillian.run(system, liouvillian.Options(), (0, 1), Context(group, (0, 0), lambda: False))
+    print("the same handlers" if caught() == before else before + " became " + caught())
+"""
+
+
+def test_a_group_that_solves_needs_no_other_and_leaves_signals_alone(tmp_path):
+    """PETSc is initialised on the group's communicator, and its signal handlers are not."""
+    script = tmp_path / "lone_rank.py"
+    script.write_text(LONE_RANK)
+    done = mpirun(2, [script], timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, "the same handlers"), done.stdout + done.stderr

@@ -24,7 +24,7 @@ def _libraries(comm):
     import petsc4py
     import slepc4py
 
-    # signals belong to the program, which ends cleanly on SIGTERM and SIGUSR1
+    # signals belong to the program: PETSc would take several, in some versions SIGTERM too
     arguments = ["hpcsim", "-no_signal_handler"]
     petsc4py.init(arguments, comm=comm)
     slepc4py.init(arguments)
