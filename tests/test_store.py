@@ -337,7 +337,7 @@ def done_flags(path):
         return file["records/done"][:].astype(bool)
 
 
-@pytest.mark.parametrize("ranks, kills", [(None, 6), (2, 4)])
+@pytest.mark.parametrize("ranks, kills", [(None, 3), (2, 2)])
 def test_sigkill_leaves_every_done_record_intact(tmp_path, ranks, kills):
     path = tmp_path / "r.h5"
     counts = []
@@ -346,7 +346,7 @@ def test_sigkill_leaves_every_done_record_intact(tmp_path, ranks, kills):
         writer = Writer(path, ranks, large=True)
         until = time.time() + 30
         while done_flags(path).sum() < wanted and time.time() < until:
-            pass
+            time.sleep(1e-4)
         seen = done_flags(path)
         writer.kill()
         [run] = store.read_runs(path)  # raises if what is done were damaged
