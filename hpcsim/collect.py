@@ -95,8 +95,9 @@ def _require_same(first: RunData, other: RunData):
     def compared(run):
         outputs = {o.name: [o.units, o.dtype, o.reduce, o.sources, [[d.name, d.units] for d in o.dims]]
                    for o in run.layout.outputs}
-        return {**science(run.layout.config), "run": None, "sweep": [list(axis) for axis in run.layout.axes],
-                "outputs": outputs}
+        sweep = [list(axis) for axis in run.layout.axes]
+        config = {**science(run.layout.config), "sweep": None, "run": None}
+        return {"the keys of the sweep": sweep, **config, "outputs": outputs}
     if found := difference(compared(first), compared(other)):
         where, a, b = found
         raise StoreError(f"{first.path} and {other.path}: differ in more than the values of the sweep: "
@@ -143,7 +144,7 @@ def _placed(array, output, dims):
     """(records, *common dims): every value where its labels are."""
     places = [[dims[dim.name].index((label,)) for label in dim.values] for dim in output.dims]
     shape = tuple(len(dims[dim.name]) for dim in output.dims)
-    if array.shape[1:] == shape:
+    if places == [list(range(n)) for n in shape]:
         return array
     wide = np.full((len(array), *shape), missing(array.dtype), array.dtype)
     wide[np.ix_(np.arange(len(array)), *places)] = array
@@ -159,6 +160,8 @@ def _records(runs, at, arrays, points: int):
             if not finished:
                 continue
             other, s = done[p].setdefault(index, (k, r))
+            if other == k:
+                continue
             for name in arrays[k]:
                 if not np.array_equal(arrays[k][name][r], arrays[other][name][s], equal_nan=True):
                     raise StoreError(f"{runs[other].path} and {run.path}: their records {s} and {r} are one "

@@ -180,9 +180,13 @@ def test_extended_sizes_are_matched_by_label(tmp_path):
                   sweep=({"model.S": [1]},), count=1)
     large = write(tmp_path / "b.h5", of((-2, -1, 0, 1, 2)), lambda where, i: {"P_m": np.arange(5.0)},
                   sweep=({"model.S": [2]},), count=1)
-    got = collected(tmp_path, large, small).variables
-    assert got["m"].values.tolist() == [-2, -1, 0, 1, 2] and got["S"].values.tolist() == [1, 2]
-    np.testing.assert_array_equal(got["P_m"].values, [[np.nan, 1, 2, 3, np.nan], [0, 1, 2, 3, 4]])
+    falling = write(tmp_path / "c.h5", of((2, 1, 0, -1, -2)), lambda where, i: {"P_m": np.arange(5.0)},
+                    sweep=({"model.S": [3]},), count=1)
+    collect(tmp_path / "all.h5", [large, small, falling])
+    got = store.load(tmp_path / "all.h5").variables
+    assert got["m"].values.tolist() == [-2, -1, 0, 1, 2] and got["S"].values.tolist() == [1, 2, 3]
+    expected = [[np.nan, 1, 2, 3, np.nan], [0, 1, 2, 3, 4], [4, 3, 2, 1, 0]]
+    np.testing.assert_array_equal(got["P_m"].values, expected)
 
 
 def test_one_record_may_stand_in_two_files_if_it_is_the_same(tmp_path):
@@ -204,7 +208,8 @@ def test_one_record_may_stand_in_two_files_if_it_is_the_same(tmp_path):
 @pytest.mark.parametrize("change, names", [
     ({"model": {"name": "m", "S": 3.0}}, ["model.S", "2.0", "3.0"]),
     ({"method": {"name": "x", "dt": 0.1}}, ["method.dt", "absent", "0.1"]),
-    ({"sweep": ({"model.loss": [0.5, 1.0, 1.5]},)}, ["sweep.0.0", "model.gain", "model.loss"]),
+    ({"sweep": ({"model.loss": [0.5, 1.0, 1.5]},)}, ["keys of the sweep.0.0", "model.gain", "model.loss"]),
+    ({"sweep": (), "model": {"name": "m", "S": 2.0, "gain": 0.5}}, ["keys of the sweep = ", "[['model.gain']]", "[]"]),
     ({"outputs": ENSEMBLE[:3]}, ["outputs.var_Sx"]),
 ])
 def test_configs_that_differ_elsewhere_are_refused(tmp_path, change, names):
