@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     plot = add("plot", _plot, "draw the config's figures and print its checks")
     plot.add_argument("collected")
     plot.add_argument("--to", help="folder for the figures (default: beside the file)")
+    plot.add_argument("--config", help="take the figures from this YAML, not from the one that was run")
     add("doctor", _doctor, "what this installation has, and the mend for what is missing")
     return parser
 
@@ -53,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv=None) -> int:
     world = _world(sys.argv[1:] if argv is None else argv)
     rank = world.rank if world else 0
-    logging.basicConfig(level=logging.ERROR if rank else logging.INFO, format="hpcsim: %(message)s", stream=sys.stderr)
+    logging.basicConfig(format="hpcsim: %(message)s", stream=sys.stderr)
+    logging.getLogger("hpcsim").setLevel(logging.ERROR if rank else logging.INFO)
     try:
         arguments = _parser().parse_args(argv)
         return arguments.action(arguments, world)
@@ -88,40 +90,46 @@ def _seconds(text: str | None) -> float | None:
 def _plan(arguments):
     """The plan of a config, its figures checked too: a typo there must not wait for the end of a run."""
     from hpcsim import sweep
-    with config.in_file(arguments.config):
-        loaded = config.load(arguments.config, arguments.set, arguments.quick)
-        with config.explained("figures"):
-            figures.parse(loaded["figures"])
-        return sweep.plan(loaded)
+    loaded = config.load(arguments.config, arguments.set, arguments.quick)
+    _figures(loaded)
+    return sweep.plan(loaded)
+
+
+def _figures(loaded):
+    with config.explained("figures"):
+        figures.parse(loaded["figures"])
+    return loaded["figures"]
 
 
 def _run(arguments, world) -> int:
     from hpcsim import sweep
     out = Path(arguments.out or Path("results") / (Path(arguments.config).stem + ".h5"))
     limit = _seconds(arguments.max_walltime)
-    stopped = sweep.run(lambda: _plan(arguments), out, limit, world)
+    with config.in_file(arguments.config):
+        stopped = sweep.run(lambda: _plan(arguments), out, limit, world)
     return RESUMABLE if stopped else COMPLETE
 
 
 def _check(arguments, world) -> int:
     from hpcsim import sweep
-    plan = _plan(arguments)
-    per_group = plan.config["run"]["ranks_per_point"]
-    ranks = max(arguments.ranks, per_group)
-    memory, have = sweep.memory_needed(plan, ranks // per_group), sweep.memory_available()
-    rows = {
-        "title": plan.config["title"],
-        "points": plan.point.max() + 1,
-        "records": len(plan.point),
-        "sites": plan.sites,
-        "Hilbert space": f"{plan.dimension:.6g}",
-        "memory": f"{memory / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",
-        "time": f"{sweep.seconds(plan, ranks):.3g} s on {ranks} ranks (rough)",
-        "suggested ranks": f"up to {sweep.suggested_ranks(plan)}",
-    }
-    for name, value in rows.items():
-        print(f"{name:16} {value}")
-    sweep.check_memory(plan, ranks)
+    with config.in_file(arguments.config):
+        plan = _plan(arguments)
+        per_group = plan.config["run"]["ranks_per_point"]
+        ranks = max(arguments.ranks, per_group)
+        memory, have = sweep.memory_needed(plan, ranks // per_group), sweep.memory_available()
+        rows = {
+            "title": plan.config["title"],
+            "points": plan.point.max() + 1,
+            "records": len(plan.point),
+            "sites": plan.sites,
+            "Hilbert space": f"{plan.dimension:.6g} states",
+            "memory": f"{memory / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",
+            "time": f"{sweep.seconds(plan, ranks):.3g} s on {ranks} ranks (rough)",
+            "suggested ranks": f"up to {sweep.suggested_ranks(plan)}",
+        }
+        for name, value in rows.items():
+            print(f"{name:16} {value}")
+        sweep.check_memory(plan, ranks)
     return COMPLETE
 
 
@@ -136,7 +144,11 @@ def _collect(arguments, world) -> int:
 
 
 def _plot(arguments, world) -> int:
-    files, results = figures.plot(arguments.collected, arguments.to)
+    section = None
+    if arguments.config:
+        with config.in_file(arguments.config):
+            section = _figures(config.load(arguments.config))
+    files, results = figures.plot(arguments.collected, arguments.to, section)
     for file in files:
         print(file)
     print(figures.table(results))

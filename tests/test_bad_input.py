@@ -72,7 +72,7 @@ BAD = {  # name: (file text, words that the one message must hold)
     "unknown run key": (text(more="run: {rank_per_point: 2}"), ["run.rank_per_point", "did you mean ranks_per_point"]),
     "ranks per point": (text(more="run: {ranks_per_point: 0}"), ["run.ranks_per_point", "0", "greater than"]),
     "does not fit in memory": (text(model=MODEL.replace("S: 1", "S: 300")), ["S", "300", "GB", "available"]),
-    "beyond any memory": (text(model=MODEL.replace("cells: 1", "cells: 50")), ["50", "method.name", "liouvillian"]),
+    "beyond any memory": (text(model=MODEL.replace("cells: 1", "cells: 50")), ["method.name", "liouvillian", "10^", "fewer sites"]),
     "figure key": (text(more="figures: [{fle: a}]"), ["figures", "fle"]),
 }
 
