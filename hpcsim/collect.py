@@ -316,7 +316,8 @@ def _write(out: Path, variables: dict[str, Variable], attributes: dict):
             os.fsync(raw.fileno())
         os.replace(new, out)
     except OSError as error:
-        new.unlink(missing_ok=True)
+        if new.exists():
+            new.unlink()
         raise StoreError(f"{out}: cannot be written ({error}); make room on the disk, or choose "
                          f"another place") from None
     sync_folder(out.parent)

@@ -209,7 +209,8 @@ def test_one_record_may_stand_in_two_files_if_it_is_the_same(tmp_path):
     ({"model": {"name": "m", "S": 3.0}}, ["model.S", "2.0", "3.0"]),
     ({"method": {"name": "x", "dt": 0.1}}, ["method.dt", "absent", "0.1"]),
     ({"sweep": ({"model.loss": [0.5, 1.0, 1.5]},)}, ["keys of the sweep.0.0", "model.gain", "model.loss"]),
-    ({"sweep": (), "model": {"name": "m", "S": 2.0, "gain": 0.5}}, ["keys of the sweep = ", "[['model.gain']]", "[]"]),
+    ({"sweep": (), "model": {"name": "m", "S": 2.0, "gain": 0.5}},
+     ["keys of the sweep = ", "[['model.gain']]", "[]"]),
     ({"outputs": ENSEMBLE[:3]}, ["outputs.var_Sx"]),
 ])
 def test_configs_that_differ_elsewhere_are_refused(tmp_path, change, names):
@@ -268,6 +269,8 @@ def test_no_room_for_the_collected_file(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
     assert caught.value.status == 1 and (tmp_path / "c.h5").read_bytes() == before
+    with pytest.raises(StoreError, match="x.h5: cannot be written"):
+        collect(tmp_path / "r.h5" / "x.h5", [run])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c.h5", "r.h5"]
 
 

@@ -451,6 +451,11 @@ def test_the_status_counts_points_and_rate(tmp_path):
 
 
 def test_a_long_config_has_room(tmp_path):
+    assert written(tmp_path / "s.h5").stat().st_size <= store.disk.file_bytes(layout()) < 200_000
     long = layout(model={"name": "m", "note": "ψ" * 200_000})
     store.open_run(tmp_path / "r.h5", long, MPI.COMM_SELF).close()
     assert store.read_runs(tmp_path / "r.h5")[0].layout.config == long.config
+    assert (tmp_path / "r.h5").stat().st_size <= store.disk.file_bytes(long)
+    many = tuple(Output(f"x{i}", reduce="mean") for i in range(1000))
+    with pytest.raises(ValueError, match="too many"):
+        store.open_run(tmp_path / "m.h5", layout(many), MPI.COMM_SELF)

@@ -8,7 +8,7 @@ import shutil
 import struct
 import subprocess
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -47,9 +47,10 @@ def create(path: Path, layout: Layout):
 
 
 def sync_folder(folder: Path):
-    """Bring a rename in the folder to the disk."""
+    """Bring a rename in the folder to the disk, where the file system can."""
     fd = os.open(folder, os.O_RDONLY)
-    os.fsync(fd)
+    with suppress(OSError):
+        os.fsync(fd)
     os.close(fd)
 
 
@@ -57,8 +58,8 @@ def file_bytes(layout: Layout) -> int:
     """Bytes of the run file, with some room for HDF5's own tables."""
     stored = [output for output in layout.outputs if output.stored]
     record = 32 + sum(np.dtype(o.dtype).itemsize * math.prod(slab_shape(o)) for o in stored)
-    texts = len(_yaml(layout.config)) + len(json.dumps(plain_layout(layout)))
-    return len(layout.point) * record + math.prod(HISTORY) + texts + 2048 * (8 + len(stored))
+    texts = len(_yaml(layout.config).encode()) + len(json.dumps(plain_layout(layout)))
+    return HEADER + len(layout.point) * record + math.prod(HISTORY) + texts + 2048 * (8 + len(stored))
 
 
 def _yaml(config: dict) -> str:
@@ -101,6 +102,8 @@ def _seal(path: Path, extents: list):
     body = json.dumps({"format": FORMAT, "bytes": os.path.getsize(path), "extents": extents,
                        "crc": _crc_outside(path, extents)})
     body = body.encode().ljust(HEADER - len(MAGIC) - 9) + b"\n"
+    if len(MAGIC) + 8 + len(body) > HEADER:
+        raise ValueError(f"{len(extents)} datasets are too many for the header of a run file")
     with open(path, "r+b") as raw:
         raw.write(MAGIC + b"%08x" % zlib.crc32(body) + body)
         raw.flush()
