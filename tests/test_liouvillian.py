@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
-from hpcsim import matrices
+from hpcsim import matrices, solvers
 from hpcsim.methods import Context, liouvillian
-from hpcsim.methods.liouvillian import Options, solve
+from hpcsim.methods.liouvillian import Options
 from hpcsim.methods.liouvillian.sectors import Sector, operators, sector_names
 from hpcsim.models import collective_spin, gain_loss_lattice
 from hpcsim.system import Transposition, WeakU1
@@ -147,7 +147,7 @@ def test_steady_state_against_the_null_vector_of_the_whole(system):
 @everywhere
 def test_the_steady_state_is_a_state(system):
     sector = Sector(operators(system), *liouvillian._home(system))
-    x, _ = solve.steady_state(MPI.COMM_SELF, sector, {})
+    x, _ = solvers.steady_state(MPI.COMM_SELF, sector, {})
     elements = sector.elements(0, sector.size)
     half = np.zeros((round(system.dimension),) * 2, complex)
     np.add.at(half, (elements.m, elements.n), x * np.where(elements.imaginary, 1j, 1))
@@ -184,11 +184,11 @@ def test_the_sector_that_holds_the_gap_of_the_dimer_varies(gain, loss, k, parity
 @pytest.mark.parametrize("gain, loss, k", [(0.1, 0.1, 1), (0.1, 0.1, 3), (0.1, 0.1, 4), (0.02, 0.05, 4)])
 def test_the_gap_of_a_sector_that_oscillates_fast(gain, loss, k):
     sector = Sector(operators(dimer(4, gain, loss)), k, 0)
-    assert sector.size > solve.DENSE
+    assert sector.size > solvers.DENSE
     dense = np.linalg.eigvals(sector.rows(0, sector.size).toarray())
     slowest = dense[np.argmax(dense.real)]
     assert np.sum(abs(dense) < abs(slowest) - 1e-9) > 50
-    values, residuals = solve.leading_eigenvalues(MPI.COMM_SELF, sector, 6, {})
+    values, residuals = solvers.leading_eigenvalues(MPI.COMM_SELF, sector, 6, {})
     assert np.allclose(values.real, np.sort(dense.real)[::-1][:6], rtol=0, atol=1e-9)
     assert residuals.max() < 1e-10
 
@@ -197,19 +197,19 @@ def test_the_gap_of_a_sector_that_oscillates_fast(gain, loss, k):
 def test_the_slowest_eigenvalues_of_a_strongly_driven_spin(parity):
     """Its eigenvalues of largest real part rotate at multiples of the drive."""
     sector = Sector(operators(spin(9, drive=10, decay=1)), 0, parity)
-    assert sector.size > solve.DENSE
+    assert sector.size > solvers.DENSE
     dense = np.linalg.eigvals(sector.rows(0, sector.size).toarray())
-    values, _ = solve.leading_eigenvalues(MPI.COMM_SELF, sector, 8, {})
+    values, _ = solvers.leading_eigenvalues(MPI.COMM_SELF, sector, 8, {})
     assert np.allclose(values.real, np.sort(dense.real)[::-1][:8], rtol=0, atol=1e-9)
     assert abs(values.imag).max() > 15
 
 
 def test_krylov_and_lapack_agree_on_a_sector(monkeypatch):
     sector = Sector(operators(dimer(2, 0.4, 0.3)), 1, 0)
-    assert sector.size <= solve.DENSE
-    dense, errors = solve.leading_eigenvalues(MPI.COMM_SELF, sector, 5, {})
-    monkeypatch.setattr(solve, "DENSE", 0)
-    krylov, residuals = solve.leading_eigenvalues(MPI.COMM_SELF, sector, 5, {})
+    assert sector.size <= solvers.DENSE
+    dense, errors = solvers.leading_eigenvalues(MPI.COMM_SELF, sector, 5, {})
+    monkeypatch.setattr(solvers, "DENSE", 0)
+    krylov, residuals = solvers.leading_eigenvalues(MPI.COMM_SELF, sector, 5, {})
     assert np.allclose(krylov, dense, rtol=0, atol=1e-11)
     assert max(errors.max(), residuals.max()) < 1e-11
 

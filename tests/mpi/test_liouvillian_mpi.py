@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from hpcsim import solvers
 from hpcsim.methods import Context, liouvillian
-from hpcsim.methods.liouvillian import Options, solve
+from hpcsim.methods.liouvillian import Options
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.models import collective_spin, gain_loss_lattice
 
@@ -58,7 +59,7 @@ def test_more_ranks_than_unknowns():
 
 def test_every_rank_assembles_its_own_rows_only():
     sector = Sector(operators(DIMER), 1, 0)
-    start, stop = solve.row_range(WORLD, sector.size)
+    start, stop = solvers.row_range(WORLD, sector.size)
     ranges = WORLD.allgather((start, stop))
     assert ranges[0][0] == 0 and ranges[-1][1] == sector.size
     assert all(before[1] == after[0] for before, after in zip(ranges, ranges[1:]))

@@ -10,9 +10,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from hpcsim import matrices
+from hpcsim import matrices, solvers
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.liouvillian import solve
 from hpcsim.methods.liouvillian.sectors import Sector, operators, sector_names, sector_sizes
 from hpcsim.system import Count, Parameters, System, Transposition, WeakU1
 
@@ -119,7 +118,7 @@ def cost(system: System, options: Options, record) -> Cost:
     factor = _factor_entries(system, unknowns)
     vectors, solves = 10, 6
     if options.task == "spectrum":
-        vectors = 2 * options.eigenvalues + solve.SUBSPACE
+        vectors = 2 * options.eigenvalues + solvers.SUBSPACE
         solves = 1.5 * vectors
     memory = 10 * factor + (100 * _entries_per_row(system) + 8 * vectors) * unknowns
     return Cost(bytes=memory, time=0.01 + 1e-11 * factor**1.5 + 7e-10 * solves * factor)
@@ -164,7 +163,7 @@ def run(system: System, options: Options, record, context: Context) -> dict:
 
 def _spectrum(sector: Sector, options: Options, comm, steady: bool) -> dict:
     count = min(max(options.eigenvalues, 2), sector.size)   # 2: the gap is beside the zero
-    values, errors = solve.leading_eigenvalues(comm, sector, count, options.petsc_options)
+    values, errors = solvers.leading_eigenvalues(comm, sector, count, options.petsc_options)
     decaying = _without_zero(values, sector) if steady else values
     padding = max(options.eigenvalues - len(values), 0)
 
@@ -192,8 +191,8 @@ def _without_zero(values, sector: Sector):
 
 
 def _steady_state(system: System, sector: Sector, options: Options, comm) -> dict:
-    state, residual = solve.steady_state(comm, sector, options.petsc_options)
-    elements = sector.elements(*solve.row_range(comm, sector.size))
+    state, residual = solvers.steady_state(comm, sector, options.petsc_options)
+    elements = sector.elements(*solvers.row_range(comm, sector.size))
 
     def expectation(operator):
         return comm.allreduce(sector.functional(operator, elements) @ state)

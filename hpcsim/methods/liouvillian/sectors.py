@@ -128,6 +128,19 @@ class Sector:
         matrix.sum_duplicates()
         return matrix
 
+    def __str__(self):
+        return f"sector k = {self.k}, parity = {self.parity}"
+
+    @property
+    def spin(self) -> float:
+        """Σ_i S_i."""
+        return self.operators.spin
+
+    def trace(self, start: int, stop: int) -> np.ndarray:
+        """Tr B of the elements of unknowns start..stop-1; also the components of the identity."""
+        elements = self.elements(start, stop)
+        return np.where(elements.m == elements.n, 1.0, 0.0)
+
     def functional(self, operator: sparse.csr_matrix, elements: Elements) -> np.ndarray:
         """Tr(O B) of Hermitian elements B, O in the product basis: (unknowns,). k = 0 only."""
         order = self.operators.order

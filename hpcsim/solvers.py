@@ -1,5 +1,13 @@
 """Eigenvalues and the steady state of a sector, distributed: the one place for PETSc and SLEPc.
 
+A sector is any object that knows its part of the Liouvillian L in a real basis:
+
+    size               number of unknowns
+    spin               Σ_i S_i of the spins it describes: |L| / spin is a mean rate per unit of spin
+    rows(start, stop)  rows start..stop-1 of L: (stop - start, size) CSR, the diagonal stored even where zero
+    trace(start, stop) (stop - start,): Tr ρ = Σ_u trace[u] x[u]; also the components of some positive state
+    str(sector)        its name, for messages
+
 The matrices are real, so this runs on real and complex builds of PETSc alike. Every function is
 collective over the communicator it is given and returns the same on all its ranks (up to rounding).
 """
@@ -7,8 +15,6 @@ from contextlib import contextmanager
 
 import numpy as np
 from scipy import linalg
-
-from hpcsim.methods.liouvillian.sectors import Sector
 
 PREFIX = "hpcsim_"          # of PETSc's options database
 DENSE = 128                 # unknowns up to which LAPACK on one rank is faster than setting up PETSc
@@ -53,7 +59,7 @@ def row_range(comm, size: int) -> tuple[int, int]:
     return size * comm.rank // comm.size, size * (comm.rank + 1) // comm.size
 
 
-def _matrix(PETSc, comm, sector: Sector):
+def _matrix(PETSc, comm, sector):
     """The sector's Liouvillian as a distributed AIJ matrix, each rank assembling its own rows."""
     start, stop = row_range(comm, sector.size)
     rows = sector.rows(start, stop)
@@ -85,7 +91,7 @@ def _set_up(PETSc, solver, ksp, size: int):
                            + mend)
 
 
-def leading_eigenvalues(comm, sector: Sector, count: int, options: dict):
+def leading_eigenvalues(comm, sector, count: int, options: dict):
     """The `count` eigenvalues of largest real part, falling, and their residuals |Lx - λx| / (|L||x|).
 
     Two arrays of min(count, size). |L| is the largest sum of moduli of a row.
@@ -101,7 +107,7 @@ def leading_eigenvalues(comm, sector: Sector, count: int, options: dict):
     PETSc, SLEPc = _libraries(comm)
     matrix = _matrix(PETSc, comm, sector)
     norm = matrix.norm(PETSc.NormType.NORM_INFINITY)
-    shift = norm / sector.operators.spin
+    shift = norm / sector.spin
     solver = SLEPc.EPS().create(comm)
     try:
         with _options(PETSc, options):
@@ -120,9 +126,8 @@ def leading_eigenvalues(comm, sector: Sector, count: int, options: dict):
             solver.solve()
         found = solver.getConverged()
         if found < count:
-            raise RuntimeError(f"only {found} of {count} eigenvalues of sector k = {sector.k}, parity = "
-                               f"{sector.parity} converged: ask for fewer eigenvalues, or raise petsc_options: "
-                               f"{{eps_ncv: {4 * count + 2 * SUBSPACE}}}")
+            raise RuntimeError(f"only {found} of {count} eigenvalues of {sector} converged: ask for fewer "
+                               f"eigenvalues, or raise petsc_options: {{eps_ncv: {4 * count + 2 * SUBSPACE}}}")
         values = np.array([solver.getEigenvalue(i) for i in range(found)])
         errors = [solver.computeError(i, SLEPc.EPS.ErrorType.ABSOLUTE) for i in range(found)]
     finally:
@@ -136,7 +141,7 @@ def _leading(values, errors, count):
     return values[order], errors[order]
 
 
-def _dense(comm, sector: Sector, count: int):
+def _dense(comm, sector, count: int):
     """The same by LAPACK on one rank."""
     result = None
     if comm.rank == 0:
@@ -147,10 +152,10 @@ def _dense(comm, sector: Sector, count: int):
     return comm.bcast(result)
 
 
-def steady_state(comm, sector: Sector, options: dict):
+def steady_state(comm, sector, options: dict):
     """This rank's part of the x with Lx = 0 and trace 1, and its residual |Lx| / (|L||x|).
 
-    Inverse iteration x <- (L - σ)^-1 x from the identity, with σ next to nothing: L - σ is as sparse
+    Inverse iteration x <- (L - σ)^-1 x from a positive state, with σ next to nothing: L - σ is as sparse
     as L, where putting the trace into a row of L fills the factors. A second, traceless vector is iterated
     along; it grows by 1/|λ| of the next eigenvalue, which must not be zero too.
 
@@ -159,10 +164,9 @@ def steady_state(comm, sector: Sector, options: dict):
     PETSc, _ = _libraries(comm)
     matrix = _matrix(PETSc, comm, sector)
     norm = matrix.norm(PETSc.NormType.NORM_INFINITY)
-    elements = sector.elements(*row_range(comm, sector.size))
     state, other, work = matrix.createVecLeft(), matrix.createVecLeft(), matrix.createVecLeft()
     trace = matrix.createVecLeft()
-    trace.array = elements.m == elements.n
+    trace.array = sector.trace(*row_range(comm, sector.size))
     state.array = trace.array
     other.array = np.cos(np.arange(*trace.owner_range))
     shifted = matrix.copy()
