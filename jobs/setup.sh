@@ -29,12 +29,17 @@ lock() {
 # The lines of this file's stamp in .venv: what was asked for, and from which list.
 stamp() { printf '%s %s\n' "$1" "$(cat pyproject.toml jobs/setup.sh | cksum)"; }
 
-complete() {
-    grep -qxF "$(stamp "$mode")" "$venv/hpcsim-setup" 2>/dev/null &&
-        [ -x "$venv/bin/hpcsim" ] && command -v mpirun srun >/dev/null && "$venv/bin/python" - 2>/dev/null <<'PY'
+complete() { grep -qxF "$(stamp "$mode")" "$venv/hpcsim-setup" 2>/dev/null && [ -z "$(lacking)" ]; }
+
+# What is not there of all that is to be there.
+lacking() {
+    [ -x "$venv/bin/hpcsim" ] || echo .venv/bin/hpcsim
+    command -v mpirun srun >/dev/null || echo mpirun
+    "$venv/bin/python" - <<'PY' 2>&1 || echo .venv/bin/python
 import importlib.util
-for name in ("mpi4py", "petsc4py", "slepc4py", "h5py", "numpy", "scipy", "numba", "yaml", "pydantic", "hpcsim"):
-    assert importlib.util.find_spec(name), name
+for name in ("mpi4py", "petsc4py", "slepc4py", "h5py", "numpy", "scipy", "numba", "yaml", "matplotlib", "pydantic"):
+    if importlib.util.find_spec(name) is None:
+        print(name)
 PY
 }
 
@@ -181,6 +186,7 @@ mapfile -t wanted <<<"$list"
 pip_install "${wanted[@]}"
 pip_install --no-deps --no-build-isolation --editable .
 none_from_pip
+[ -z "$(lacking)" ] || stop "still missing: $(lacking | xargs). Remove .venv and try again" 1
 stamp run >"$venv/hpcsim-setup"
 if [ "$mode" = tests ]; then stamp tests >>"$venv/hpcsim-setup"; fi
 say "done"
