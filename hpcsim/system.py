@@ -4,8 +4,9 @@ A `System` is plain data for the master equation (ħ = 1, standard Lindblad form
 
     dρ/dt = -i [H, ρ] + Σ_j γ_j ( L_j ρ L_j† - ½ {L_j† L_j, ρ} ),
 
-where H and the jump operators L_j are tables of products of one-site operators. Papers that
-write D[c]ρ = 2cρc† - c†cρ - ρc†c mean twice the rate here; each model converts once, in `build`.
+where H and the jump operators L_j are tables of products of one-site operators, of spins and of boson
+modes. Papers that write D[c]ρ = 2cρc† - c†cρ - ρc†c mean twice the rate here; each model converts
+once, in `build`.
 """
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -13,8 +14,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-ONE_SITE_OPERATORS = ("Sx", "Sy", "Sz", "S+", "S-")
-HERMITIAN_OPERATORS = ("Sx", "Sy", "Sz")
+HERMITIAN_OPERATORS = ("Sx", "Sy", "Sz")            # of a spin
+SPIN_OPERATORS = (*HERMITIAN_OPERATORS, "S+", "S-")
+HERMITIAN_BOSON_OPERATORS = ("n", "x", "p")         # n = a†a, x = a + a†, p = i(a† - a)
+BOSON_OPERATORS = (*HERMITIAN_BOSON_OPERATORS, "a", "a+")
 
 
 class Parameters(BaseModel):
@@ -46,7 +49,7 @@ Spin = Annotated[Number, AfterValidator(_half_integer)]
 class Terms:
     """A family of Hamiltonian terms that share their operators: Σ_r c_r Π_j O_j(site[r, j]).
 
-    operators    : names out of Sx, Sy, Sz (factors on the same site must be equal)
+    operators    : names out of Sx, Sy, Sz and, on boson modes, n, x, p (factors on the same site must be equal)
     sites        : (terms, len(operators)) integers
     coefficients : (terms,) real
     """
@@ -60,7 +63,7 @@ class Terms:
 class Jumps:
     """A family of jump operators that share their one-site operator O.
 
-    operator   : one of Sx, Sy, Sz, S+, S-
+    operator   : one of Sx, Sy, Sz, S+, S- or, on boson modes, n, x, p, a, a+
     sites      : (m,) integers
     rates      : (m,) local decay, L_r = O(site[r]) at rates[r]; or
                  (1,) with collective=True, the one jump operator L = Σ_r O(site[r])
@@ -74,10 +77,15 @@ class Jumps:
 
 @dataclass(frozen=True)
 class WeakU1:
-    """Weak U(1): rotations about z, exp(iφQ) with Q = Σ_i Sz_i, commute with the Liouvillian.
+    """Weak U(1): exp(iφQ), Q = Σ_i w_i Sz_i + Σ_modes w_i n_i, commutes with the Liouvillian.
 
-    Its sectors hold the |m⟩⟨n| with Q(m) - Q(n) = k.
+    It does where H keeps Q and every L_j shifts it by one constant. Its sectors hold the |m⟩⟨n| with
+    Q(m) - Q(n) = k.
+
+    weights : (sites,) integers w; None is 1 on every site
     """
+
+    weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -85,16 +93,54 @@ class Transposition:
     """The map ρ -> U ρᵀ U, U = Π_i (-1)^(S_i - Sz_i) over `sites`, commutes with the Liouvillian.
 
     It does where, in the Sz basis, H and the L_j are real, U H U = -H and U L_j U = ± L_j.
+    On a boson mode the factor of U is (-1)^n.
     """
 
     sites: np.ndarray
 
 
 @dataclass(frozen=True)
-class System:
-    """An open spin system.
+class Parity:
+    """Weak Z2: ρ -> U ρ U†, with U² = 1 up to a phase, commutes with the Liouvillian.
 
-    spins       : (sites,) the S of every site
+    U rotates every spin by π about `axis`, exp(iπ S_axis), and then moves site i to permutation[i].
+    It is a symmetry where U H U† = H and U permutes the jump operators of equal rate, up to phases.
+
+    axis        : "x", "y" or "z" (which is (-1)^n on boson modes; x and y need spins alone); None: no rotation
+    permutation : (sites,) integers, its own inverse; None: sites stay. It may not commute with a Translation
+    """
+
+    axis: str | None = None
+    permutation: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Translation:
+    """Weak Z_order: ρ -> T ρ T†, where T moves site i to permutation[i], commutes with the Liouvillian.
+
+    It does where T H T† = H and T permutes the jump operators of equal rate, up to phases. A lattice of two
+    dimensions declares two, which commute. Its sectors have the eigenvalues exp(2πi q/order) of the map.
+
+    permutation : (sites,) integers
+    """
+
+    permutation: np.ndarray
+
+    @property
+    def order(self) -> int:
+        """The smallest number of steps that moves every site back: the lcm of the cycles' lengths."""
+        order, moved = 1, self.permutation
+        while not np.array_equal(moved, np.arange(len(moved))):
+            order, moved = order + 1, self.permutation[moved]
+        return order
+
+
+@dataclass(frozen=True)
+class System:
+    """An open system of spins and boson modes.
+
+    spins       : (sites,) the S of every site, 0 at a boson mode
+    cutoffs     : (sites,) the number of Fock states kept of every boson mode, 0 at a spin; None: no modes
     sublattice  : (sites,) index into `sublattices`; averages are reported per sublattice
     sublattices : names
     """
@@ -106,25 +152,41 @@ class System:
     sublattice: np.ndarray = None
     sublattices: tuple[str, ...] = ("all",)
     units: str = field(default="1", metadata={"doc": "unit of rates, for labels"})
+    cutoffs: np.ndarray = None
 
     def __post_init__(self):
         if self.sublattice is None:
             object.__setattr__(self, "sublattice", np.zeros(len(self.spins), int))
+        if self.cutoffs is None:
+            object.__setattr__(self, "cutoffs", np.zeros(len(self.spins), int))
         for terms in self.hamiltonian:
-            for name in terms.operators:
-                if name not in HERMITIAN_OPERATORS:
-                    raise ValueError(f"a Hamiltonian term is a product of {HERMITIAN_OPERATORS}, not {name}")
+            for name, sites in zip(terms.operators, terms.sites.T):
+                self._check("Hamiltonian term", name, sites, HERMITIAN_OPERATORS, HERMITIAN_BOSON_OPERATORS)
+        for jumps in self.jumps:
+            self._check("jump operator", jumps.operator, jumps.sites, SPIN_OPERATORS, BOSON_OPERATORS)
+
+    def _check(self, what, name, sites, of_spins, of_bosons):
+        """ValueError if the operator is not known, or not on these sites."""
+        if name not in of_spins + of_bosons:
+            raise ValueError(f"a {what} is made of {of_spins} and {of_bosons}, not {name}")
+        if np.any((self.cutoffs[sites] > 0) != (name in of_bosons)):
+            raise ValueError(f"a {what} {name} is on a {'spin' if name in of_bosons else 'boson mode'}")
 
     @property
     def sites(self) -> int:
         return len(self.spins)
 
     @property
+    def levels(self) -> np.ndarray:
+        """(sites,) dimension of every site: 2S + 1, or the cutoff of a boson mode."""
+        return np.where(self.cutoffs > 0, self.cutoffs, np.rint(2 * self.spins + 1).astype(int))
+
+    @property
     def dimension(self) -> float:
-        """Dimension Π_i (2 S_i + 1) of the Hilbert space, as a float: it may be astronomical, even inf."""
+        """Dimension Π_i levels_i of the Hilbert space, as a float: it may be astronomical, even inf."""
         with np.errstate(over="ignore"):
-            return float(np.prod(2 * self.spins + 1))
+            return float(np.prod(self.levels.astype(float)))
 
     def symmetry(self, kind):
-        """The declared symmetry of this class, or None."""
+        """The declared symmetry of this class (the first, of Parity and Translation), or None."""
         return next((s for s in self.symmetries if isinstance(s, kind)), None)

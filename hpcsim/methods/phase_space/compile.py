@@ -58,6 +58,8 @@ class Tables(NamedTuple):
 
 def unsupported(system: System) -> str | None:
     """Why the truncated Wigner equations of this system are not known here, or None."""
+    if np.any(system.cutoffs):
+        return "it has boson modes: only spins are supported"
     for terms in system.hamiltonian:
         if np.any(terms.coefficients) and (len(terms.operators) > 2 or len(set(terms.operators)) > 1):
             return (f"its Hamiltonian has the term {' '.join(terms.operators)}: only single operators and "
