@@ -181,9 +181,10 @@ def test_the_sector_that_holds_the_gap_of_the_dimer_varies(gain, loss, k, parity
 
 # The eigenvalue of largest real part of these sectors is up to the 220th nearest to zero: a search around
 # zero finds others, with a gap up to 14 % too large.
-@pytest.mark.parametrize("gain, loss, k", [(0.1, 0.1, 1), (0.1, 0.1, 3), (0.1, 0.1, 4), (0.02, 0.05, 4)])
-def test_the_gap_of_a_sector_that_oscillates_fast(gain, loss, k):
-    sector = Sector(operators(dimer(4, gain, loss)), k, 0)
+@pytest.mark.parametrize("S, gain, loss, k", [
+    (4, 0.1, 0.1, 1), (4, 0.1, 0.1, 4), (4, 0.02, 0.05, 4), (5, 0.02, 0.05, 5)])
+def test_the_gap_of_a_sector_that_oscillates_fast(S, gain, loss, k):
+    sector = Sector(operators(dimer(S, gain, loss)), k, 0)
     assert sector.size > solvers.DENSE
     dense = np.linalg.eigvals(sector.rows(0, sector.size).toarray())
     slowest = dense[np.argmax(dense.real)]
@@ -298,6 +299,14 @@ def test_petsc_options_reach_the_solver_and_stay_with_it():
         solve_all(system, task="spectrum", sectors=[3], petsc_options={"eps_max_it": 1, "eps_ncv": 20})
     (_, result), = solve_all(system, task="spectrum", sectors=[3])
     assert result["residual"].max() < 1e-10
+
+
+def test_a_subspace_too_small_is_enlarged():
+    system = dimer(4, 0.1, 0.1)
+    (_, expected), = solve_all(system, task="spectrum", sectors=[1])
+    small = {"eps_max_it": 3, "eps_ncv": 50}        # takes about 50 restarts
+    (_, result), = solve_all(system, task="spectrum", sectors=[1], petsc_options=small)
+    assert np.allclose(result["eigenvalues"].real, expected["eigenvalues"].real, rtol=0, atol=1e-9)
 
 
 @everywhere
