@@ -187,12 +187,20 @@ def _values(values, where: str) -> list:
         raise ConfigError(f"{where} = {_show(values)}: a list of values is needed")
     if not values:
         raise ConfigError(f"{where} = []: an axis needs at least one value")
+    if ".model." in where:
+        values = [_word(value) for value in values]
     for value in values:
         if isinstance(value, (dict, list)) or value is None:
-            raise ConfigError(f"{where}: {_show(value)}: the values of an axis are numbers or words")
+            raise ConfigError(f"{where}: {_show(value)}: the values of an axis are numbers, words, or sizes [nx, ny]")
     if len({repr(v) for v in values}) < len(values):
         raise ConfigError(f"{where} = {_show(values)}: a value stands twice; each point is computed once")
     return values
+
+
+def _word(value):
+    """A size [nx, ny] of a lattice as the word nxxny, which labels the axis; anything else as it is."""
+    sizes = isinstance(value, list) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)
+    return "{}x{}".format(*value) if sizes else value
 
 
 def shape(config: dict) -> tuple[int, ...]:

@@ -1,11 +1,64 @@
-"""Site indices and bonds of the lattices that models are made of."""
+"""Chains and square lattices: their size in a config, site indices, bonds and translations.
+
+A lattice of shape (nx, ny) has the site (x, y) at index y nx + x; a chain has the shape (n, 1).
+"""
+import re
+from typing import Annotated, Any
+
 import numpy as np
+from pydantic import BeforeValidator
 
 
-def chain_bonds(cells: int, periodic: bool) -> np.ndarray:
-    """Ordered neighbours (n, n+1) of a chain: (bonds, 2), the last bond closing a periodic one.
+def _size(value):
+    """An integer, or a tuple of two, from what the config holds."""
+    word = re.fullmatch(r"(\d+)x(\d+)", value) if isinstance(value, str) else None
+    if word:
+        value = [int(n) for n in word.groups()]
+    pair = isinstance(value, (list, tuple))
+    numbers = value if pair else [value]
+    whole = [type(n) in (int, float) and n % 1 == 0 and n > 0 for n in numbers]
+    if not all(whole) or len(numbers) != (2 if pair else 1):
+        raise ValueError("must be an integer greater than 0, or two of them: [nx, ny], or a word like 4x6")
+    return tuple(map(int, numbers)) if pair else int(value)
 
-    A periodic chain of one cell has no neighbour.
+
+# nx, or [nx, ny] of a square lattice; in a sweep also the word 4x6
+Size = Annotated[Any, BeforeValidator(_size)]
+
+
+def shape(size) -> tuple[int, int]:
+    """(nx, ny) of a Size: an integer n is (n, 1)."""
+    return size if isinstance(size, tuple) else (size, 1)
+
+
+def coordinates(shape) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of every site: (sites,) each."""
+    nx, ny = shape
+    return np.tile(np.arange(nx), ny), np.repeat(np.arange(ny), nx)
+
+
+def bonds(shape, periodic: bool) -> np.ndarray:
+    """Nearest neighbours, each bond once: (bonds, 2), from a site to the next along x or along y.
+
+    A periodic direction of one site has no bond, one of two sites has its one bond once.
     """
-    first = np.arange(cells if periodic and cells > 1 else cells - 1)
-    return np.column_stack([first, (first + 1) % cells])
+    x, y = coordinates(shape)
+    along = []
+    for step, length, place in ((1, 0), shape[0], x), ((0, 1), shape[1], y):
+        wraps = periodic and length > 2
+        first = np.flatnonzero((place < length - 1) | wraps)
+        along.append(np.column_stack([first, translation(shape, *step)[first]]))
+    return np.vstack(along)
+
+
+def translation(shape, dx: int, dy: int) -> np.ndarray:
+    """The index of (x + dx, y + dy), around the lattice, for every site: (sites,)."""
+    (nx, ny), (x, y) = shape, coordinates(shape)
+    return (y + dy) % ny * nx + (x + dx) % nx
+
+
+def is_bipartite(shape, periodic: bool) -> bool:
+    """Whether every bond joins an even x + y with an odd one."""
+    x, y = coordinates(shape)
+    first, second = bonds(shape, periodic).T
+    return bool(np.all((x + y)[first] % 2 != (x + y)[second] % 2))

@@ -49,7 +49,7 @@ Spin = Annotated[Number, AfterValidator(_half_integer)]
 class Terms:
     """A family of Hamiltonian terms that share their operators: Σ_r c_r Π_j O_j(site[r, j]).
 
-    operators    : names out of Sx, Sy, Sz and, on boson modes, n, x, p (factors on the same site must be equal)
+    operators    : names out of Sx, Sy, Sz and, on boson modes, n, x, p; factors on one site must be equal
     sites        : (terms, len(operators)) integers
     coefficients : (terms,) real
     """
@@ -105,9 +105,10 @@ class Parity:
 
     U rotates every spin by π about `axis`, exp(iπ S_axis), and then moves site i to permutation[i].
     It is a symmetry where U H U† = H and U permutes the jump operators of equal rate, up to phases.
+    It may turn the Q of WeakU1 into -Q, and a Translation into its inverse, instead of commuting with them.
 
-    axis        : "x", "y" or "z" (which is (-1)^n on boson modes; x and y need spins alone); None: no rotation
-    permutation : (sites,) integers, its own inverse; None: sites stay. It may not commute with a Translation
+    axis        : "x", "y" (spins only) or "z" ((-1)^n on boson modes); None: no rotation
+    permutation : (sites,) integers, its own inverse; None: sites stay
     """
 
     axis: str | None = None
@@ -120,6 +121,7 @@ class Translation:
 
     It does where T H T† = H and T permutes the jump operators of equal rate, up to phases. A lattice of two
     dimensions declares two, which commute. Its sectors have the eigenvalues exp(2πi q/order) of the map.
+    With weights of alternating sign it may turn the Q of WeakU1 into -Q.
 
     permutation : (sites,) integers
     """

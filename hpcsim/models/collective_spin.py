@@ -1,7 +1,7 @@
 """One collective spin with drive, twist, decay and dephasing (huber2021, Sections 3.1-3.4)."""
 import numpy as np
 
-from hpcsim.system import Jumps, Number, Parameters, Rate, Spin, System, Terms, Transposition, WeakU1
+from hpcsim.system import Jumps, Number, Parameters, Parity, Rate, Spin, System, Terms, Transposition, WeakU1
 
 
 class Params(Parameters):
@@ -27,8 +27,10 @@ def build(params: Params) -> System:
     field = Terms(("Sx",), one[:, None], np.array([params.drive]))
     twist = Terms(("Sx", "Sx"), np.array([[0, 0]]), np.array([params.twist / (2 * S)]))
     symmetries = []
-    if params.drive == params.twist == 0:
-        symmetries.append(WeakU1())
+    if params.drive == 0:
+        symmetries.append(WeakU1() if params.twist == 0 else Parity("z"))
+    if params.decay == 0:
+        symmetries.append(Parity("x"))
     if params.twist == 0:
         symmetries.append(Transposition(one))
     return System(

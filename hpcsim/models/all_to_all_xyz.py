@@ -1,0 +1,84 @@
+"""All-to-all XYZ spins 1/2 with local and collective dissipation (huybrechts2020, Eqs. 2-4 and 19)."""
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from hpcsim.system import Jumps, Number, Parameters, Parity, Rate, System, Terms, Translation, WeakU1, Whole
+
+
+class Params(Parameters):
+    """Pauli matrices σ, σ∓ = (σx ∓ iσy)/2, and the standard Lindblad form D[c]ρ = cρc† - ½{c†c, ρ}:
+
+    H = (1/(N-1)) Σ_{i<j} (Jx σxσx + Jy σyσy + Jz σzσz) + field Σ_i (cos θ σx + sin θ σy)
+    local       Σ_i ( decay D[σ-] + pump D[σ+] + dephasing D[σz/2] )
+    collective  ( collective_decay D[Σσ-] + collective_pump D[Σσ+] + collective_dephasing D[Σσz/2] ) / (N-1)
+
+    H is Eq. 4 up to a constant. The paper names pump and dephasing but does not define them: here ⟨σx⟩ of one
+    spin decays at (decay + pump + dephasing)/2.
+
+    N                    : number of spins, at least 2
+    Jx, Jy, Jz           : couplings, rates
+    decay, collective_decay         : γ, Γ
+    pump, collective_pump           : the same upwards
+    dephasing, collective_dephasing : of σz/2
+    field                : h of the probe, Eq. 19
+    field_angle          : θ in units of π, from x to y
+    """
+
+    N: Annotated[Whole, Field(ge=2)]
+    Jx: Number
+    Jy: Number
+    Jz: Number
+    decay: Rate = 0.0
+    collective_decay: Rate = 0.0
+    dephasing: Rate = 0.0
+    collective_dephasing: Rate = 0.0
+    pump: Rate = 0.0
+    collective_pump: Rate = 0.0
+    field: Number = 0.0
+    field_angle: Number = 0.0
+
+
+def build(params: Params) -> System:
+    N, sites = params.N, np.arange(params.N)
+    pairs = np.column_stack(np.triu_indices(N, 1))
+    # σ = 2 S
+    terms = [Terms((name, name), pairs, np.full(len(pairs), 4 * J / (N - 1)))
+             for name, J in (("Sx", params.Jx), ("Sy", params.Jy), ("Sz", params.Jz))]
+    terms += [Terms((name,), sites[:, None], np.full(N, 2 * params.field * part))
+              for name, part in zip(("Sx", "Sy"), _direction(params))]
+    jumps = []
+    for name, local, collective in (("S-", params.decay, params.collective_decay),
+                                    ("S+", params.pump, params.collective_pump),
+                                    ("Sz", params.dephasing, params.collective_dephasing)):
+        if local:
+            jumps.append(Jumps(name, sites, np.full(N, local)))
+        if collective:
+            jumps.append(Jumps(name, sites, np.array([collective / (N - 1)]), collective=True))
+    return System(
+        spins=np.full(N, 0.5),
+        hamiltonian=tuple(t for t in terms if np.any(t.coefficients)),
+        jumps=tuple(jumps),
+        symmetries=tuple(_symmetries(params)),
+    )
+
+
+def _direction(params: Params) -> np.ndarray:
+    """cos θ and sin θ, exact where they are 0."""
+    return np.round([np.cos(np.pi * params.field_angle), np.sin(np.pi * params.field_angle)], 15)
+
+
+def _symmetries(params: Params):
+    """Of all permutations of the spins: the cyclic one and the reversal."""
+    if params.field == 0:
+        yield WeakU1() if params.Jx == params.Jy else Parity("z")
+    if params.decay == params.pump and params.collective_decay == params.collective_pump:
+        # σ- and σ+ are exchanged by rotations about x and y, of which one keeps the field
+        along_x, along_y = _direction(params)
+        if params.field == 0 or along_y == 0:
+            yield Parity("x")
+        elif along_x == 0:
+            yield Parity("y")
+    yield Parity(None, np.arange(params.N)[::-1])
+    yield Translation(np.roll(np.arange(params.N), -1))
