@@ -1,4 +1,5 @@
 """Drawing of one figure."""
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ def draw(data, figure: Figure, folder: Path) -> list[Path]:
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
+    logging.getLogger("fontTools").setLevel(logging.ERROR)     # it comments on every table of a font
     columns = figure.columns or len(figure.panels)
     rows = -(-len(figure.panels) // columns)
     files = [folder / (figure.file + suffix) for suffix in (".png", ".pdf")]
