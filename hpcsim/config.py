@@ -240,7 +240,8 @@ def _explain(kind, error: dict, where: str) -> str:
         known = _fields_at(kind, error["loc"][:-1])
         close = difflib.get_close_matches(str(error["loc"][-1]), known, 1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        return f"{path} = {_show(error['input'])}: unknown key{hint}" + (f"; known: {', '.join(known)}" if known else "")
+        listed = f"; known: {', '.join(known)}" if known else ""
+        return f"{path} = {_show(error['input'])}: unknown key{hint}{listed}"
     if error["type"] == "missing":
         return f"{path}: missing; this key is required"
     message = error["msg"].removeprefix("Value error, ")

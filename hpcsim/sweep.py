@@ -14,7 +14,7 @@ from mpi4py import MPI
 import hpcsim.methods
 import hpcsim.models
 from hpcsim import __version__, store
-from hpcsim.config import ConfigError, points, shape, validate
+from hpcsim.config import ConfigError, points, validate
 from hpcsim.methods import Context, Output
 from hpcsim.parallel import Groups, Stop, Tally, agree, all_fall_together, assign, on_root
 
@@ -29,7 +29,7 @@ class Plan:
     outputs : of the method, with dimensions as long as the longest point needs
     point, index : (records,) point of each record, and its number within the point
     bytes, time  : (records,) cost of each record
-    unknowns     : largest Hilbert space dimension and number of sites, for the reader
+    sites, dimension : of the largest system and Hilbert space
     """
 
     config: dict
@@ -158,7 +158,7 @@ def check_memory(plan: Plan, ranks: int, nodes: int = 1):
 class Progress:
     """Rate-limited lines (a bar on a terminal) with done/total, rate and time left."""
 
-    def __init__(self, total: int, done: int, cost_total: float):
+    def __init__(self, total: int, done: int):
         self.total, self.done, self.first = total, done, done
         self.started = self.last = time.time()
         self.tty = sys.stderr.isatty()
@@ -222,9 +222,9 @@ def _work(planned: Plan, file, groups: Groups, stop: Stop, started: float):
     if world.rank == 0:
         log.info("%d points, %d records (%d done), %d groups of %d ranks", planned.point.max() + 1, len(done),
                  done.sum(), groups.count, groups.comm.size)
-    tally = Tally(groups, Progress(len(done), int(done.sum()), planned.time.sum()))
-    began, busy = time.time(), _compute(planned, mine, file, groups, stop, tally)
-    ended = time.time() - began
+    tally = Tally(groups, Progress(len(done), int(done.sum())))
+    began = time.time()
+    busy = _compute(planned, mine, file, groups, stop, tally)
     tally.wait_for_all()
     loop = time.time() - began
     remaining = world.allreduce(len(mine) - busy.records if groups.comm.rank == 0 else 0)
@@ -255,16 +255,15 @@ class _Busy:
 
 def _compute(planned: Plan, mine, file, groups: Groups, stop: Stop, tally: Tally) -> _Busy:
     """This group's loop over its records; ends early when asked to."""
-    busy, problems, flushed = _Busy(), {}, time.time()
-    every = list(points(planned.config))
+    busy, flushed = _Busy(), time.time()
+    every, at = list(points(planned.config)), None
     for record in mine:
         if stop():
             break
         began = time.time()
-        p = planned.point[record]
-        if p not in problems:
-            problems = {p: Problem(*every[p])}
-        problem = problems[p]
+        if planned.point[record] != at:
+            at = planned.point[record]
+            problem = Problem(*every[at])
         context = Context(groups.comm, problem.key(planned.config["run"]["seed"]), stop)
         what = problem.method.records(problem.system, problem.options)[planned.index[record]]
         arrays = problem.method.run(problem.system, problem.options, what, context)
