@@ -19,6 +19,10 @@ quick: {model: {g: 2.0}}
 MODEL = "{name: gain_loss_lattice, cells: 1, S: 1, g: 1.0, gain: 0.5, loss: 0.5}"
 METHOD = "{name: liouvillian, task: spectrum, eigenvalues: 4}"
 PHASE = "{name: phase_space, task: steady_state, trajectories: 64, batch: 32}"
+XYZ = "{name: xyz_lattice, convention: lee2013, sites: 3, Jx: 1, Jy: 2, Jz: 0, decay: 1}"
+ALL = "{name: all_to_all_xyz, N: 3, Jx: 0.6, Jy: 1, Jz: 1, decay: 1}"
+KERR = "{name: kerr_oscillator, detuning: 1, U: 1, F: 1, D: 2, cutoff: 8}"
+CAVITY = "{name: cavity_dimer, S: 0.5, detuning: 9, Gc: 1, G: 1, decay_a: 1, decay_b: 1}"
 
 
 def text(model=MODEL, method=METHOD, more=""):
@@ -51,6 +55,30 @@ BAD = {  # name: (file text, words that the one message must hold)
     "negative rate": (text(model=MODEL.replace("gain: 0.5", "gain: -0.5")), ["model.gain", "-0.5", "greater than"]),
     "no cells": (text(model=MODEL.replace("cells: 1", "cells: 0")), ["model.cells", "0", "greater than"]),
     "half a cell": (text(model=MODEL.replace("cells: 1", "cells: 1.5")), ["model.cells", "1.5", "integer"]),
+    "no rows": (text(model=MODEL.replace("cells: 1", "cells: [2, 0]")), ["model.cells", "[2, 0]", "greater than"]),
+    "three lengths": (text(model=MODEL.replace("cells: 1", "cells: [2, 2, 2]")), ["model.cells", "[2, 2, 2]", "[nx, ny]"]),
+    "odd periodic square": (text(model=MODEL.replace("cells: 1", "cells: [2, 3]")), ["[2, 3]", "even", "periodic: false"]),
+    "no convention": (text(model=XYZ.replace("convention: lee2013, ", "")), ["model.convention", "missing"]),
+    "unknown convention": (text(model=XYZ.replace("lee2013", "lee")), ["model.convention", "'lee'", "lee2013", "huber2021"]),
+    "no sites": (text(model=XYZ.replace("sites: 3", "sites: 0")), ["model.sites", "0", "greater than"]),
+    "one length": (text(model=XYZ.replace("sites: 3", "sites: [3]")), ["model.sites", "[3]", "[nx, ny]"]),
+    "length of a half": (text(model=XYZ.replace("sites: 3", "sites: [3, 2.5]")), ["model.sites", "2.5", "integer"]),
+    "sites in words": (text(model=XYZ.replace("sites: 3", "sites: many")), ["model.sites", "'many'", "4x6"]),
+    "Pauli matrices of S = 1": (text(model=XYZ.replace("sites: 3", "sites: 3, S: 1")), ["S = 1", "lee2013", "huber2021"]),
+    "negative decay": (text(model=XYZ.replace("decay: 1", "decay: -1")), ["model.decay", "-1", "greater than"]),
+    "lonely spin": (text(model=ALL.replace("N: 3", "N: 1")), ["model.N", "1", "greater than or equal to 2"]),
+    "half a spin": (text(model=ALL.replace("N: 3", "N: 2.5")), ["model.N", "2.5", "integer"]),
+    "negative pump": (text(model=ALL.replace("decay: 1", "pump: -1")), ["model.pump", "-1", "greater than"]),
+    "negative collective decay": (text(model=ALL.replace("decay: 1", "collective_decay: -2")),
+                                  ["model.collective_decay", "-2", "greater than"]),
+    "no coupling": (text(model=ALL.replace("Jz: 1, ", "")), ["model.Jz", "missing"]),
+    "cutoff 0": (text(model=KERR.replace("cutoff: 8", "cutoff: 0")), ["model.cutoff", "0", "greater than or equal to 2"]),
+    "no cutoff": (text(model=KERR.replace(", cutoff: 8", "")), ["model.cutoff", "missing"]),
+    "D of zero": (text(model=KERR.replace("D: 2", "D: 0")), ["model.D", "0", "greater than"]),
+    "one Fock state": (text(model=CAVITY.replace("G: 1", "G: 1, cutoff_c: 1")), ["model.cutoff_c", "1", "greater than"]),
+    "mode without decay": (text(model=CAVITY.replace(", decay_b: 1", "")), ["model.decay_b", "missing"]),
+    "bosons by phase space": (text(model=KERR, method="{name: phase_space}"),
+                              ["method.name", "'phase_space'", "kerr_oscillator", "boson"]),
     "unknown task": (text(method=METHOD.replace("spectrum", "spectre")), ["method.task", "'spectre'", "steady_state"]),
     "no eigenvalues": (text(method=METHOD.replace("4", "0")), ["method.eigenvalues", "0", "greater than"]),
     "batch does not divide": (text(method=PHASE.replace("64", "65")), ["trajectories", "65", "batch", "32"]),
@@ -68,6 +96,8 @@ BAD = {  # name: (file text, words that the one message must hold)
     "sweep of run": (text(more="sweep: [{run.seed: [0, 1]}]"), ["sweep.0.run.seed", "model.KEY"]),
     "unknown swept key": (text(more="sweep: [{model.gian: [0, 1]}]"), ["model.gian", "unknown key", "gain"]),
     "bad swept value": (text(more="sweep: [{model.S: [1, 0.3]}]"), ["model.S", "0.3", "multiple of 1/2", "point 1"]),
+    "sweep of triples": (text(more="sweep: [{model.cells: [[2, 2, 2]]}]"), ["model.cells", "[2, 2, 2]", "[nx, ny]"]),
+    "sweep of pairs": (text(more="sweep: [{model.S: [[1, 1]]}]"), ["model.S", "'1x1'", "number"]),
     "negative seed": (text(more="run: {seed: -1}"), ["run.seed", "-1", "greater than"]),
     "unknown run key": (text(more="run: {rank_per_point: 2}"), ["run.rank_per_point", "did you mean ranks_per_point"]),
     "ranks per point": (text(more="run: {ranks_per_point: 0}"), ["run.ranks_per_point", "0", "greater than"]),

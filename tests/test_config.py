@@ -49,3 +49,14 @@ def test_streams_are_keyed_by_seed_and_parameters(change):
     assert key != Problem(model, method).key(2)
     assert key != Problem(dict(model, **change), method).key(1)
     assert all(0 <= word < 2**32 for word in key)
+
+
+def test_sizes_of_lattices_are_swept_as_words(tmp_path):
+    loaded = resolve(tmp_path, "model: {name: xyz_lattice, convention: lee2013, Jx: 1, Jy: 2}\n"
+                               "method: {name: liouvillian}\nsweep: [{model.sites: [3, [2, 2], 2x3]}]")
+    assert loaded["sweep"] == [{"model.sites": [3, "2x2", "2x3"]}]
+    problems = [Problem(model, method) for model, method in config.points(loaded)]
+    assert [p.params.sites for p in problems] == [3, (2, 2), (2, 3)]
+    model = {**problems[1].params.model_dump(), "name": "xyz_lattice", "sites": [2, 2]}
+    written = Problem(model, {"name": "liouvillian"})
+    assert written.key(1) == problems[1].key(1) != problems[2].key(1)

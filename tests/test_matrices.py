@@ -1,4 +1,6 @@
 """Operators and the full-space Liouvillian of small systems, against numpy and QuTiP."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import require_module
@@ -6,7 +8,7 @@ from scipy.linalg import expm
 
 from hpcsim import matrices
 from hpcsim.models import collective_spin, gain_loss_lattice
-from hpcsim.system import Jumps, System, Terms, Transposition, WeakU1
+from hpcsim.system import Jumps, Parity, System, Terms, Translation, Transposition, WeakU1
 
 
 def dimer(**change):
@@ -119,7 +121,43 @@ def test_declared_symmetries_hold_for_the_evolution_itself(system):
         assert np.allclose(evolve(U @ rho.T @ U), U @ evolve(rho).T @ U)
 
 
+@pytest.mark.parametrize("spin", [0.5, 1.0, 1.5])
+@pytest.mark.parametrize("axis", ["x", "y", "z"])
+def test_rotations_by_pi_are_the_exponentials(axis, spin):
+    system = System(spins=np.full(2, spin), hamiltonian=(), jumps=())
+    total = sum(matrices.site_operator(system, f"S{axis}", i).toarray() for i in (0, 1))
+    expected = expm(1j * np.pi * total)
+    image, sign = matrices.basis_map(system, Parity(axis))
+    found = np.zeros_like(expected)
+    found[image, np.arange(len(image))] = sign
+    phase = np.vdot(found, expected) / len(image)
+    assert abs(phase) == pytest.approx(1) and np.allclose(expected, phase * found)
+
+
+def test_a_permutation_moves_the_operators_of_a_site_to_its_image():
+    system = System(spins=np.full(3, 1.0), hamiltonian=(), jumps=())
+    image, sign = matrices.basis_map(system, Translation(np.array([1, 2, 0])))
+    U = np.zeros((27, 27))
+    U[image, np.arange(27)] = sign
+    for site in range(3):
+        here, there = (matrices.site_operator(system, "S+", i).toarray() for i in (site, (site + 1) % 3))
+        assert np.array_equal(U @ here @ U.T, there)
+
+
 T = Transposition(np.array([0]))
+
+
+def two(*symmetries, couplings=("Sx",), jumps=("S-",), rates=(0.3, 0.3), collective=False):
+    """Two spins 1 with H = Σ SS' and the same jumps on both."""
+    sites = np.arange(2)
+    return System(
+        spins=np.array([1.0, 1.0]), symmetries=symmetries,
+        hamiltonian=tuple(Terms((name, name), sites[None], np.ones(1)) for name in couplings),
+        jumps=tuple(Jumps(name, sites, np.array(rates), collective) for name in jumps))
+
+
+SWAP = np.array([1, 0])
+MODE = System(spins=np.zeros(1), cutoffs=np.array([4]), symmetries=(Parity("x"),), jumps=(), hamiltonian=())
 
 
 @pytest.mark.parametrize("system, words", [
@@ -130,6 +168,19 @@ T = Transposition(np.array([0]))
     (one(T, hamiltonian=["Sx"], jumps=["Sy"]), "jump operator 0 is not real"),
     (System(spins=np.full(2, 0.5), hamiltonian=(), symmetries=(T,),
             jumps=(Jumps("S-", np.array([0, 1]), np.ones(1), collective=True),)), "U L U"),
+    (two(WeakU1(np.array([1, -1])), couplings=["Sz"], rates=[0.3], collective=True),
+     "jump operator 0 changes"),
+    (two(WeakU1(np.array([1, -1])), couplings=["Sx", "Sy"]), "the Hamiltonian changes its charge"),
+    (two(Parity("x")), "Parity about x, but the image of jump operator 0, of rate 0.3, has the rate 0"),
+    (one(Parity("z"), hamiltonian=["Sx"]), "Parity about z, but the Hamiltonian does not obey U H U† = H"),
+    (two(Translation(SWAP), rates=(0.3, 0.4)), "Translation .* rate 0.3, has the rate 0.4"),
+    (System(spins=np.full(3, 0.5), hamiltonian=(), jumps=(), symmetries=(Parity(None, np.array([1, 2, 0])),)),
+     "not its own inverse"),
+    (System(spins=np.array([0.5, 1]), hamiltonian=(), jumps=(), symmetries=(Translation(SWAP),)),
+     "equal sites"),
+    (System(spins=np.full(2, 0.5), hamiltonian=(), jumps=(), symmetries=(Translation(np.array([1, 1])),)),
+     "not a permutation"),
+    (MODE, "not defined on a boson mode"),
 ])
 def test_a_false_symmetry_is_refused(system, words):
     with pytest.raises(ValueError, match=words.replace("+", r"\+")):
@@ -139,3 +190,28 @@ def test_a_false_symmetry_is_refused(system, words):
 def test_a_jump_may_shift_the_charge_by_a_constant():
     system = one(WeakU1(), T, hamiltonian=[], jumps=["S-", "S+", "Sz"])
     matrices.verify_symmetries(system, matrices.hamiltonian(system), matrices.jump_operators(system))
+
+
+@pytest.mark.parametrize("system", [
+    two(Parity("x"), Parity("z"), Translation(SWAP), Parity("y", SWAP), jumps=["S-", "S+", "Sz"]),
+    two(Parity("z"), Translation(SWAP), jumps=["S-", "Sx"], rates=[0.2], collective=True),
+    # the rates of one operator add up: 0.3 + 0.3 downwards, 0.6 upwards
+    replace(two(Parity("x")), jumps=tuple(Jumps(name, np.arange(2), np.full(2, rate))
+                                          for name, rate in (("S-", 0.3), ("S+", 0.6), ("S-", 0.3)))),
+], ids=["local", "collective", "one operator twice"])
+def test_symmetries_that_permute_the_jumps_are_accepted(system):
+    matrices.verify_symmetries(system, matrices.hamiltonian(system), matrices.jump_operators(system))
+
+
+@pytest.mark.parametrize("operators, sites, words", [
+    (("a",), [[0]], "a Hamiltonian term is made of"),
+    (("n",), [[1]], "Hamiltonian term n is on a spin"),
+    (("Sx", "Sx"), [[1, 0]], "Hamiltonian term Sx is on a boson mode"),
+])
+def test_operators_stand_on_their_kind_of_site(operators, sites, words):
+    with pytest.raises(ValueError, match=words):
+        System(spins=np.array([0, 0.5]), cutoffs=np.array([3, 0]), jumps=(),
+               hamiltonian=(Terms(operators, np.array(sites), np.ones(1)),))
+    with pytest.raises(ValueError, match="jump operator S- is on a boson mode"):
+        System(spins=np.array([0, 0.5]), cutoffs=np.array([3, 0]), hamiltonian=(),
+               jumps=(Jumps("S-", np.array([0]), np.ones(1)),))
