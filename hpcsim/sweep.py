@@ -1,4 +1,5 @@
 """From a resolved config to a finished run file: plan the records, share them out, compute, store."""
+import functools
 import hashlib
 import importlib
 import json
@@ -42,6 +43,7 @@ class Plan:
     dimension: float
 
 
+@functools.cache
 def find(package, name: str, what: str):
     """The module `name` of hpcsim.models or hpcsim.methods; an unknown name lists the known ones."""
     known = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
