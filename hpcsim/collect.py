@@ -4,7 +4,7 @@ Any number of run files, of parts written without a parallel HDF5 and of extende
 compressed HDF5 file with dimension scales, which opens in xarray (engine "h5netcdf"). The records
 of each point are reduced as `methods.Output` says. Of a point that is not complete,
 
-    mean, variance, norm     are taken over the records that are done;
+    mean, variance, norm, decay_length are taken over the records that are done;
     single, min, at_min, merge  are NaN: a gap over some of the sectors would be wrong.
 
 `records_done` and `records_total` say for each point how far it is. Points that no file has are NaN.
@@ -17,11 +17,13 @@ import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import h5py
 import numpy as np
 import yaml
+from scipy.optimize import minimize_scalar
 
 from hpcsim.store import (RunData, StoreError, Variable, difference, is_collected, missing, read_runs,
                           science, sync_folder)
@@ -187,7 +189,7 @@ def _reduced(merged: _Merged) -> dict[str, Variable]:
         values = np.full((len(merged.points), *shape), missing(output.dtype), output.dtype)
         errors = np.full(values.shape, np.nan)
         for p, records in enumerate(merged.points):
-            averaged = output.reduce in ("mean", "variance", "norm")
+            averaged = output.reduce in AVERAGED
             if not records or not averaged and len(records) < merged.total[p]:
                 continue
 
@@ -196,7 +198,7 @@ def _reduced(merged: _Merged) -> dict[str, Variable]:
             values[p], errors[p] = REDUCTIONS[output.reduce](output, rows)
         dims = axes + tuple(dim.name for dim in output.dims)
         about = {"units": output.units, "long_name": output.long_name or output.name}
-        if output.reduce in ("mean", "variance", "norm"):
+        if output.reduce in AVERAGED:
             variables[f"{output.name}_stderr"] = Variable(dims, errors.reshape(merged.shape + shape), {
                 **about, "long_name": f"standard error of {about['long_name']}"})
             about["ancillary_variables"] = f"{output.name}_stderr"
@@ -222,6 +224,44 @@ def _variance(output, rows):
 
 def _norm(output, rows):
     return _jackknife(np.hypot, *map(rows, output.sources))
+
+
+def _decay_length(output, rows):
+    """Along the second dimension of the source, with its standard errors, the same for every jackknife sample."""
+    samples = np.moveaxis(rows(output.sources[0]), 2, -1)
+    error = samples.std(0, ddof=1) / math.sqrt(len(samples)) if len(samples) > 1 else np.full(samples[0].shape, 1.0)
+
+    def lengths(c):
+        return np.array([_fit_decay(*pair) for pair in zip(c.reshape(-1, c.shape[-1]), cycle(
+            error.reshape(-1, c.shape[-1])))]).reshape(c.shape[:-1])
+
+    return _jackknife(lengths, samples)
+
+
+def _fit_decay(c, error) -> float:
+    """ξ of c(s) = A (μ^s + μ^(L-s)), μ = exp(-1/ξ), L = 2 (len(c) - 1), from s = 1 on by weighted least squares.
+
+    Even and odd distances have each their own A: correlations may alternate, or vanish at every second.
+    NaN where no decay is seen at three standard errors.
+    """
+    s, c, weight = np.arange(1, len(c)), c[1:], 1 / np.maximum(error[1:], 1e-300) ** 2
+    length = 2 * len(c)
+
+    def explained(log_xi):
+        """Reduction of χ² by the best A, for each ξ."""
+        decay = np.exp(-np.exp(-np.atleast_1d(log_xi))[:, None])
+        basis = decay ** s + decay ** (length - s)
+        parts = [(weight * c * basis, weight * basis ** 2) for basis in (basis * (s % 2), basis * ((s + 1) % 2))]
+        return sum(top.sum(1) ** 2 / np.maximum(bottom.sum(1), 1e-300) for top, bottom in parts)
+
+    grid = np.linspace(math.log(0.1), math.log(10 * length), 200)
+    found = explained(grid)
+    best = int(found.argmax())
+    if not found[best] > 9 or best in (0, len(grid) - 1):
+        return np.nan
+    fine = minimize_scalar(lambda x: -explained(x)[0], bounds=(grid[best - 1], grid[best + 1]), method="bounded",
+                           options={"xatol": 1e-7})
+    return math.exp(fine.x)
 
 
 def _jackknife(function, *samples):
@@ -255,8 +295,9 @@ def _merged_eigenvalues(output, rows):
     return np.take_along_axis(values, order, -1), np.nan
 
 
-REDUCTIONS = {"single": _single, "mean": _mean, "variance": _variance, "norm": _norm, "min": _min,
-              "at_min": _at_min, "merge": _merged_eigenvalues}
+REDUCTIONS = {"single": _single, "mean": _mean, "variance": _variance, "norm": _norm,
+              "decay_length": _decay_length, "min": _min, "at_min": _at_min, "merge": _merged_eigenvalues}
+AVERAGED = ("mean", "variance", "norm", "decay_length")     # with standard errors
 
 
 def _coordinates(merged: _Merged) -> dict[str, Variable]:

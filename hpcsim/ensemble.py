@@ -20,6 +20,7 @@ DRAWS_PER_BLOCK = 8
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _32, _16, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(16), np.uint64(0xFFFF)
+_2, _3, _4, _5, _6, _7, _8, _9 = (np.uint64(n) for n in range(2, 10))
 # of 65536 equal cases, this many give +a, as many -a, the rest 0; this a makes the variance 1 exactly
 _TAIL = np.uint64(10923)
 _UPPER = np.uint64(65536 - 10923)
@@ -69,6 +70,21 @@ def _round(c0, c1, c2, c3, k0, k1):
     return (p1 >> _32) ^ c1 ^ k0, p1 & _LOW, (p0 >> _32) ^ c3 ^ k1, p0 & _LOW
 
 
+@njit(cache=True)
+def _ten_rounds(a, b, c, d, k0, k1):
+    # written out: a loop over the rounds would not be vectorised over trajectories
+    a, b, c, d = _round(a, b, c, d, k0, k1)
+    a, b, c, d = _round(a, b, c, d, (k0 + _W0) & _LOW, (k1 + _W1) & _LOW)
+    a, b, c, d = _round(a, b, c, d, (k0 + _2 * _W0) & _LOW, (k1 + _2 * _W1) & _LOW)
+    a, b, c, d = _round(a, b, c, d, (k0 + _3 * _W0) & _LOW, (k1 + _3 * _W1) & _LOW)
+    a, b, c, d = _round(a, b, c, d, (k0 + _4 * _W0) & _LOW, (k1 + _4 * _W1) & _LOW)
+    a, b, c, d = _round(a, b, c, d, (k0 + _5 * _W0) & _LOW, (k1 + _5 * _W1) & _LOW)
+    a, b, c, d = _round(a, b, c, d, (k0 + _6 * _W0) & _LOW, (k1 + _6 * _W1) & _LOW)
+    a, b, c, d = _round(a, b, c, d, (k0 + _7 * _W0) & _LOW, (k1 + _7 * _W1) & _LOW)
+    a, b, c, d = _round(a, b, c, d, (k0 + _8 * _W0) & _LOW, (k1 + _8 * _W1) & _LOW)
+    return _round(a, b, c, d, (k0 + _9 * _W0) & _LOW, (k1 + _9 * _W1) & _LOW)
+
+
 @njit(cache=True, error_model="numpy")
 def philox4x32(words, key):
     """Philox4x32-10: replace every column of `words`, a counter, by four random 32-bit words, in place.
@@ -77,24 +93,19 @@ def philox4x32(words, key):
     key   : (2,) likewise
     Source: Salmon, Moraes, Dror and Shaw, SC11 (2011), doi:10.1145/2063384.2063405.
     """
-    w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
     k0, k1 = key[0], key[1]
-    for _ in range(5):
-        # two rounds a pass: one alone waits for memory, and a loop over all ten is not vectorised
-        j0, j1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-        for n in range(words.shape[1]):
-            a, b, c, d = _round(w0[n], w1[n], w2[n], w3[n], k0, k1)
-            w0[n], w1[n], w2[n], w3[n] = _round(a, b, c, d, j0, j1)
-        k0, k1 = (j0 + _W0) & _LOW, (j1 + _W1) & _LOW
+    for n in range(words.shape[1]):
+        words[0, n], words[1, n], words[2, n], words[3, n] = _ten_rounds(
+            words[0, n], words[1, n], words[2, n], words[3, n], k0, k1)
 
 
 @njit(cache=True, error_model="numpy")
 def fill_words(words, step, block, first, purpose, key):
     """Random words of the counters (step, block, first + t, purpose) for t in range(words.shape[1])."""
+    k0, k1 = key[0], key[1]
     for t in range(words.shape[1]):
-        words[0, t], words[1, t], words[3, t] = step, block, purpose
-        words[2, t] = first + np.uint64(t)
-    philox4x32(words, key)
+        words[0, t], words[1, t], words[2, t], words[3, t] = _ten_rounds(
+            step, block, first + np.uint64(t), purpose, k0, k1)
 
 
 @njit(cache=True)
@@ -124,14 +135,15 @@ def fill_three_point(out, words, scale, step, block, first, purpose, key):
     It is ±√3 with probability 1/6 each and else 0, to 16 bits: the moments of a normal up to the fifth,
     which is all that a weak second-order step sees.
 
-    out   : (draws, trajectories)
+    out   : (len(scale) or more, trajectories), further rows are left alone; len(scale) is even
     words : (4, trajectories) uint64, scratch
     """
-    for d in range(out.shape[0]):
-        word = d % DRAWS_PER_BLOCK // 2
-        if d % DRAWS_PER_BLOCK == 0:
-            fill_words(words, step, block + np.uint64(d // DRAWS_PER_BLOCK), first, purpose, key)
-        shift, a = _16 * np.uint64(d % 2), scale[d] * THREE_POINT_AMPLITUDE
+    for k in range(len(scale) // 2):
+        word = k % (DRAWS_PER_BLOCK // 2)
+        if word == 0:
+            fill_words(words, step, block + np.uint64(2 * k // DRAWS_PER_BLOCK), first, purpose, key)
+        a, b = scale[2 * k] * THREE_POINT_AMPLITUDE, scale[2 * k + 1] * THREE_POINT_AMPLITUDE
         for t in range(out.shape[1]):
-            u = (words[word, t] >> shift) & _HALF
-            out[d, t] = a if u < _TAIL else (-a if u >= _UPPER else 0.0)
+            u, v = words[word, t] & _HALF, words[word, t] >> _16
+            out[2 * k, t] = a if u < _TAIL else (-a if u >= _UPPER else 0.0)
+            out[2 * k + 1, t] = b if v < _TAIL else (-b if v >= _UPPER else 0.0)

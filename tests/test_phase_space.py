@@ -426,7 +426,7 @@ def test_outputs_are_what_run_returns(options, extra):
     assert set(result) == {output.name for output in outputs if output.stored}
     for output in outputs:
         shape = tuple(len(dim.values) for dim in output.dims)
-        assert shape == (extra if output.name == "Mz" else (2,) + extra)
+        assert shape == (extra if output.name in ("Mz", "burn_in_used") else (2,) + extra)
         assert set(output.sources) <= set(result)
         if output.stored:
             assert result[output.name].shape == shape and result[output.name].dtype == output.dtype

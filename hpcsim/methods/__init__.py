@@ -39,6 +39,8 @@ class Output:
     variance     sources (second moment, mean): second - mean², both averaged over the records first,
                  with a jackknife standard error; nothing is stored for it
     norm         sources (x, y): sqrt(x² + y²), likewise
+    decay_length sources (correlation,): ξ of C(s) = A (μ^s + μ^(L-s)), μ = exp(-1/ξ), over the periodic
+                 dimension `distance`, s = 0 ... L/2, likewise; NaN where C does not decay
     min          smallest over the records
     at_min       sources (other,): the value in the record that holds the minimum of `other`
     merge        concatenate the records along the last dimension, sort by falling real part of
@@ -56,7 +58,7 @@ class Output:
     @property
     def stored(self) -> bool:
         """Whether a record returns it (else it is derived from its sources)."""
-        return self.reduce not in ("variance", "norm")
+        return self.reduce not in ("variance", "norm", "decay_length")
 
 
 @dataclass(frozen=True)

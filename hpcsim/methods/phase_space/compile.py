@@ -1,7 +1,9 @@
-"""From a System's tables to the drift and noise of the truncated Wigner equations."""
+"""From a System's tables to the drift and noise of the stochastic equations."""
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
 
 from hpcsim.ensemble import DRAWS_PER_BLOCK, THREE_POINT_AMPLITUDE
 from hpcsim.system import HERMITIAN_OPERATORS, System
@@ -10,17 +12,21 @@ from hpcsim.system import HERMITIAN_OPERATORS, System
 class Tables(NamedTuple):
     """The classical spins obey ds/dt = b × s (Stratonovich). Component j of the field on site i is
 
-        b_ij = field_ij + Σ_e coupling_ej s_{neighbour e, j} + damping_i (-s_y, s_x, 0)_j + noise_ij
+        b_ij = field_ij + Σ_e coupling_ej s_{neighbour e, j} + square_ij s_ij
+               + damping_i (-s_y, s_x, 0)_j + noise_ij
 
-    with e in range(start[i], start[i + 1]) (compressed sparse rows). A term on one site alone is its own
-    neighbour. In the positive diffusion approximation, the noise of decay and pump acts on the spinors
-    instead, and `loss` and `gain` hold their rates.
+    with e in range(start[i], start[i + 1]) (compressed sparse rows). In the positive diffusion approximation,
+    the noise of decay and pump acts on the spinors instead, and `loss` and `gain` hold their rates.
 
-    field    : (sites, 3)
-    start    : (sites + 1,), neighbour : (entries,), coupling : (entries, 3)
-    damping  : (sites,) rate of S- minus rate of S+
-    draw     : (sites, 3) row of the random numbers that drive b_ij
-    strength : (draws,) square root of the noise power of a row; the last row, 0, is for no noise
+    field      : (sites, 3)
+    start      : (sites + 1,), neighbour : (entries,), coupling : (entries, 3)
+    square     : (sites, 3), damping : (sites,) rate of S- minus rate of S+
+    order      : (sites,) the order in which sites are turned; of a bipartite graph, the first `first_half` have
+                 no bond among themselves, nor have the others; first_half is -1 if the graph is not bipartite
+    block      : (sites,) number of the block of random numbers that drives site i, rising along `order`
+    draw       : (sites, 3) row of that block for b_ij; the row DRAWS_PER_BLOCK, beyond the block, is for no noise
+    strength   : (blocks, DRAWS_PER_BLOCK) square root of the noise power of a row
+    ito        : (sites, 3) half the noise power of the other two components
     loss, gain : (sites,) rates of S- and S+ that act on spinors
     """
 
@@ -28,22 +34,30 @@ class Tables(NamedTuple):
     start: np.ndarray
     neighbour: np.ndarray
     coupling: np.ndarray
+    square: np.ndarray
     damping: np.ndarray
+    order: np.ndarray
+    first_half: int
+    block: np.ndarray
     draw: np.ndarray
     strength: np.ndarray
+    ito: np.ndarray
     loss: np.ndarray
     gain: np.ndarray
 
-    def over(self, dt: float) -> "Tables":
+    def over(self, dt: float, rotating: bool = True) -> "Tables":
         """The same for a step dt: w = tan(angle/2) of a Cayley rotation by the angle b dt, instead of b.
 
         To first order w is b dt/2, which is what the deterministic field gets. A noise has three values:
-        each gets the w of its own angle, or the rotation would be wrong in the order dt.
+        each gets the w of its own angle, or the rotation would be wrong in the order dt. Explicit
+        integrators, which do not rotate, take b dt/2 for all.
         """
         half, a = dt / 2, THREE_POINT_AMPLITUDE
+        angle = np.sqrt(dt) / 2 * self.strength
         return self._replace(
-            field=half * self.field, coupling=half * self.coupling, damping=half * self.damping,
-            strength=np.tan(a * np.sqrt(dt) / 2 * self.strength) / a)
+            field=half * self.field, coupling=half * self.coupling, square=half * self.square,
+            damping=half * self.damping, ito=dt * self.ito,
+            strength=np.tan(a * angle) / a if rotating else angle)
 
     def fastest(self, spins: np.ndarray) -> tuple[float, float]:
         """Bounds over all sites: of |b| without noise, and of the noise power of a component of b."""
@@ -52,8 +66,9 @@ class Tables(NamedTuple):
         rows = np.repeat(np.arange(len(spins)), np.diff(self.start))
         largest = np.abs(self.coupling).max(axis=1, initial=0)
         np.add.at(from_neighbours, rows, largest * lengths[self.neighbour])
-        drift = np.linalg.norm(self.field, axis=1) + from_neighbours + np.abs(self.damping) * lengths
-        return float(drift.max()), float(self.strength.max() ** 2)
+        own = (np.abs(self.square).max(axis=1, initial=0) + np.abs(self.damping)) * lengths
+        drift = np.linalg.norm(self.field, axis=1) + from_neighbours + own
+        return float(drift.max()), float(self.strength.max(initial=0) ** 2)
 
 
 def unsupported(system: System) -> str | None:
@@ -102,8 +117,14 @@ def compile_system(system: System, scheme: str) -> Tables:
     if scheme == "spin_conserving":
         power += np.outer(loss + gain, [1, 1, 0])
         loss, gain = np.zeros(n), np.zeros(n)
-    return Tables(field, *_sparse_rows(n, np.vstack(pairs), np.vstack(values)), damping, *_draws(power),
-                  loss, gain)
+    pairs, values = np.vstack(pairs), np.vstack(values)
+    alone = pairs[:, 0] == pairs[:, 1]
+    square = np.zeros((n, 3))
+    np.add.at(square, pairs[alone, 0], values[alone])
+    start, neighbour, coupling = _sparse_rows(n, pairs[~alone], values[~alone])
+    order, first_half = _halves(n, start, neighbour)
+    return Tables(field, start, neighbour, coupling, square, damping, order, first_half,
+                  *_draws(power, order, first_half), (power.sum(axis=1, keepdims=True) - power) / 2, loss, gain)
 
 
 def _sparse_rows(n, pairs, values):
@@ -114,12 +135,33 @@ def _sparse_rows(n, pairs, values):
     return np.searchsorted(flat, n * np.arange(n + 1)), flat % n, coupling
 
 
-def _draws(power):
-    """draw and strength: the driven components site by site, in whole blocks with a 0 at the end."""
-    driven = power > 0
-    rows = int(driven.sum())
-    strength = np.zeros((rows // DRAWS_PER_BLOCK + 1) * DRAWS_PER_BLOCK)
-    strength[:rows] = np.sqrt(power[driven])
-    draw = np.full(power.shape, len(strength) - 1)
-    draw[driven] = np.arange(rows)
-    return draw, strength
+def _halves(n, start, neighbour):
+    """order and first_half of `Tables`: the double cover of a bipartite graph falls into two copies of it."""
+    bonds = sp.csr_matrix((np.ones(len(neighbour)), neighbour, start), (n, n))
+    _, label = connected_components(sp.bmat([[None, bonds], [bonds, None]]), directed=False)
+    one, other = label[:n], label[n:]
+    if np.any(one == other):
+        return np.arange(n), -1
+    return np.argsort(one > other, kind="stable"), int(np.sum(one < other))
+
+
+def _draws(power, order, first_half):
+    """block, draw and strength: a site's numbers are all in one block, and no block serves both halves."""
+    needed = np.count_nonzero(power, axis=1)[order]
+    block, used = np.zeros(len(order), int), np.zeros(len(order), int)
+    for part in (slice(0, max(first_half, 0)), slice(max(first_half, 0), len(order))):
+        # the sites of one part in blocks, as many to a block as the neediest allows
+        share = DRAWS_PER_BLOCK // max(1, needed[part].max(initial=0))
+        place = np.arange(len(needed[part]))
+        block[part] = place // share + (block[part.start - 1] + 1 if part.start else 0)
+        used[part] = place % share * (DRAWS_PER_BLOCK // share)
+    strength = np.zeros((block.max() + 1, DRAWS_PER_BLOCK))
+    draw = np.full(power.shape, DRAWS_PER_BLOCK)
+    rank = np.cumsum(power > 0, axis=1) - 1
+    row = np.empty(len(order), int)
+    row[order], site_block = used, np.empty(len(order), int)
+    site_block[order] = block
+    site, axis = np.nonzero(power)
+    draw[site, axis] = row[site] + rank[site, axis]
+    strength[site_block[site], draw[site, axis]] = np.sqrt(power[site, axis])
+    return site_block, draw, strength

@@ -1,0 +1,70 @@
+"""Samples of spin coherent states in the P, Wigner and Q representations."""
+import math
+
+import numpy as np
+from numba import njit
+
+from hpcsim.ensemble import fill_normals
+from hpcsim.methods.phase_space.kernels import INITIAL
+
+SHARP, FOCK, COHERENT, P, Q = range(5)
+
+
+@njit(cache=True, error_model="numpy")
+def spin_coherent(z, distribution, spins, angles, first, key):
+    """Spinors of the spin coherent states in the directions `angles`, (sites, 2) polar and azimuth.
+
+    A sample of the state "up", 2S bosons in α and none in β, is rotated (huber2021, Sections 2.5 and 2.6):
+
+    P        α = √2S, β = 0: a coherent state of α
+    Q        |α|² has the Gamma distribution of shape 2S + 1, β is normal with ⟨|β|²⟩ = 1
+    Wigner   β is normal with ⟨|β|²⟩ = ½ and
+       COHERENT  α = √2S + the like, a coherent state as in huber2021: ⟨Sj²⟩ is off by a relative 1/(2S)
+       FOCK      |α|² has the mean 2S + ½ and the variance ¼ of the Fock state 2S
+       SHARP     |α|² = 2S + 1 - |β|², so that |s| = S + ½
+    """
+    trajectories = z.shape[2]
+    normals, words = np.empty((4, trajectories)), np.empty((4, trajectories), np.uint64)
+    for i in range(z.shape[0]):
+        fill_normals(normals, words, np.uint64(0), np.uint64(i), first, INITIAL, key)
+        c, s = math.cos(angles[i, 0] / 2), math.sin(angles[i, 0] / 2)
+        p, q = math.cos(angles[i, 1]), math.sin(angles[i, 1])
+        width = 0.0 if distribution == P else (math.sqrt(0.5) if distribution == Q else 0.5)
+        bosons = 2 * spins[i]
+        for t in range(trajectories):
+            br, bi, ar, ai = width * normals[0, t], width * normals[1, t], math.sqrt(bosons), 0.0
+            if distribution == COHERENT:
+                ar, ai = ar + normals[2, t] / 2, normals[3, t] / 2
+            elif distribution == FOCK:
+                ar = math.sqrt(max(bosons + 0.5 + normals[2, t] / 2, 0.0))
+            elif distribution == SHARP:
+                # the rare |β|² beyond 2S + 1, at the smallest spins, is set to it
+                fit = math.sqrt(max(1.0, (br * br + bi * bi) / (bosons + 1)))
+                br, bi = br / fit, bi / fit
+                ar = math.sqrt(max(bosons + 1 - br * br - bi * bi, 0.0))
+            z[i, 0, t], z[i, 1, t], z[i, 2, t], z[i, 3, t] = ar, ai, br, bi
+        if distribution == Q:
+            _gamma(z, i, bosons + 1, normals, words, first, key)
+        for t in range(trajectories):
+            ar, ai, br, bi = z[i, 0, t], z[i, 1, t], z[i, 2, t], z[i, 3, t]
+            re, im = c * ar - s * br, c * ai - s * bi
+            z[i, 0, t], z[i, 1, t] = p * re + q * im, p * im - q * re
+            z[i, 2, t], z[i, 3, t] = s * ar + c * br, s * ai + c * bi
+
+
+@njit(cache=True, error_model="numpy")
+def _gamma(z, i, shape, normals, words, first, key):
+    """Re α = the root of a variable of the Gamma distribution (Marsaglia and Tsang 2000, doi:10.1145/358407.358414).
+
+    All trajectories draw again until the last is accepted: the numbers of one do not depend on the others.
+    """
+    d = shape - 1 / 3
+    c, attempt = 1 / math.sqrt(9 * d), np.uint64(1)
+    waiting = np.ones(z.shape[2], np.bool_)
+    while np.any(waiting):
+        fill_normals(normals, words, attempt, np.uint64(i), first, INITIAL, key)
+        for t in range(z.shape[2]):
+            x, v, u = normals[0, t], (1 + c * normals[0, t]) ** 3, math.erfc(normals[2, t] / math.sqrt(2)) / 2
+            if waiting[t] and v > 0 and math.log(u) < x * x / 2 + d - d * v + d * math.log(v):
+                z[i, 0, t], waiting[t] = math.sqrt(d * v), False
+        attempt += np.uint64(1)

@@ -1,0 +1,133 @@
+"""Options of the phase-space method."""
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from hpcsim.ensemble import EnsembleOptions
+from hpcsim.methods.phase_space.kernels import INTEGRATORS
+from hpcsim.methods.phase_space.observables import OBSERVABLES
+from hpcsim.system import Count, Number
+
+# with burn_in: auto, the time is cut into so many windows
+WINDOWS = 20
+
+
+def _numbers(value) -> bool:
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(x, (int, float)) and not isinstance(x, bool) for x in value)
+
+
+def _direction(value):
+    if not _numbers(value) or len(value) != 2 or not 0 <= value[0] <= 1:
+        raise ValueError("a direction is [polar, azimuth] in units of π, with 0 <= polar <= 1; [0, 0] is up")
+    return float(value[0]), float(value[1])
+
+
+def _initial(value):
+    if isinstance(value, dict) and value:
+        return {str(name): _direction(direction) for name, direction in value.items()}
+    return _direction(value)
+
+
+def _times(value):
+    if isinstance(value, dict) and list(value) == ["linspace"]:
+        try:
+            value = [float(f"{t:.12g}") for t in np.linspace(*value["linspace"])]
+        except (TypeError, ValueError):
+            raise ValueError("write linspace: [first, last, count]") from None
+    if not _numbers(value) or not value or value[0] < 0 or np.any(np.diff(value) <= 0):
+        raise ValueError(
+            "times are a rising list of numbers, not negative, or linspace: [first, last, count]")
+    return tuple(float(t) for t in value)
+
+
+def _different(names):
+    if len(set(names)) < len(names):
+        raise ValueError("each observable once")
+    return names
+
+
+Direction = tuple[float, float]
+
+
+class Options(EnsembleOptions):
+    """Every time is in the model's unit of time, and a whole number of steps dt.
+
+    task         : steady_state (averaged over time after burn_in) or evolve (at given times)
+    representation : wigner, P or Q. P and Q need scheme: pda, and a Hamiltonian without products of operators
+    scheme       : spin_conserving or pda
+    sampling     : of the initial state in the Wigner representation with pda: fock (second moments right) or
+                   coherent (as in huber2021, second moments too large by 1/2S)
+    drop_interaction_noise : P and Q with products of operators all the same, their second derivatives dropped
+    integrator   : sib (semi-implicit), eo (even-odd, bipartite graphs), auto (eo where it can be), or, to see
+                   what they get wrong, euler_maruyama and midpoint (explicit, scheme: spin_conserving)
+    dt           : step; errors are of second order, so halve it to see them
+    observables  : more to measure: correlation, structure_factor, squeezing, histogram_Sz
+    initial      : [polar, azimuth] in units of π of the spin coherent state of all sites, or one for each
+                   sublattice by name. Along x by default, as far from the poles as can be
+    sample_every : steady_state: steps between samples
+    burn_in      : steady_state: time before averaging, 200 by default; auto: found from the data, between 0
+                   and half of duration (see burn_in_used)
+    duration     : steady_state: time of averaging, 200 by default; with burn_in: auto, time of everything
+    times        : evolve: the times of the results, a list or linspace: [first, last, count]
+    """
+
+    task: Literal["steady_state", "evolve"] = "steady_state"
+    representation: Literal["wigner", "P", "Q"] = "wigner"
+    scheme: Literal["spin_conserving", "pda"] = "spin_conserving"
+    sampling: Literal["fock", "coherent"] = "fock"
+    drop_interaction_noise: bool = False
+    integrator: Literal[("auto", *INTEGRATORS)] = "auto"
+    dt: Annotated[Number, Field(gt=0)] = 0.05
+    initial: Annotated[Direction | dict[str, Direction], BeforeValidator(_initial)] = (0.5, 0.0)
+    observables: Annotated[tuple[Literal[tuple(OBSERVABLES)], ...], AfterValidator(_different)] = ()
+    sample_every: Count = 10
+    burn_in: Annotated[Number, Field(ge=0)] | Literal["auto"] | None = None
+    duration: Annotated[Number, Field(gt=0)] | None = None
+    times: Annotated[tuple[float, ...], BeforeValidator(_times)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_times(cls, values):
+        if isinstance(values, dict) and values.get("task", "steady_state") == "steady_state":
+            return {"burn_in": 200.0, "duration": 200.0} | values
+        return values
+
+    @field_validator("burn_in", "duration", "times")
+    @classmethod
+    def _whole_steps(cls, value, info: ValidationInfo):
+        per_sample = info.field_name == "duration"
+        if value is None or value == "auto" or "dt" not in info.data or "sample_every" not in info.data:
+            return value
+        unit = info.data["dt"] * (info.data["sample_every"] if per_sample else 1)
+        steps = np.atleast_1d(value) / unit
+        if np.any(wrong := np.abs(steps - np.round(steps)) > 1e-6):
+            what = "dt * sample_every" if per_sample else "dt"
+            raise ValueError(
+                f"{unit * steps[wrong][0]:g} is not a multiple of {what} = {unit:g}; change one of them")
+        return value
+
+    @model_validator(mode="after")
+    def _combinations(self):
+        if self.representation != "wigner" and self.scheme != "pda":
+            raise ValueError(f"representation = {self.representation}: there is no {self.scheme} scheme for it; "
+                             f"set scheme: pda")
+        if self.sampling == "coherent" and (self.representation, self.scheme) != ("wigner", "pda"):
+            raise ValueError("sampling = coherent: belongs to representation: wigner with scheme: pda; delete it")
+        if self.integrator in ("euler_maruyama", "midpoint") and self.scheme == "pda":
+            raise ValueError(f"integrator = {self.integrator}: needs scheme: spin_conserving; with pda use sib or eo")
+        if self.burn_in == "auto" and self.duration / (self.dt * self.sample_every) < WINDOWS:
+            raise ValueError(f"burn_in = auto: needs at least {WINDOWS} samples, and duration = {self.duration:g} has "
+                             f"{self.duration / (self.dt * self.sample_every):.0f}; lower sample_every")
+        return self
+
+    @model_validator(mode="after")
+    def _times_of_the_task(self):
+        for task, keys in {"steady_state": ("burn_in", "duration"), "evolve": ("times",)}.items():
+            for key in keys:
+                if task == self.task and getattr(self, key) is None:
+                    raise ValueError(f"{key} is missing; task: {task} requires it")
+                if task != self.task and getattr(self, key) is not None:
+                    raise ValueError(f"{key} belongs to task: {task}, not to {self.task}; delete it")
+        return self
