@@ -197,9 +197,10 @@ def _destroy(*objects):
 def steady_state(comm, sector, options: dict):
     """This rank's part of the x with Lx = 0 and trace 1, and its residual |Lx| / (|L||x|).
 
-    Inverse iteration x <- (L - σ)^-1 x from a positive state, with σ next to nothing: L - σ is as sparse
-    as L, where putting the trace into a row of L fills the factors. A second, traceless vector is iterated
-    along; it grows by 1/|λ| of the next eigenvalue, which must not be zero too.
+    Inverse iteration from a positive state, with σ next to nothing: L - σ is as sparse as L, where putting
+    the trace into a row of L fills the factors. Written as x <- x - (L - σ)^-1 L x it refines: the second step
+    makes small components as accurate, relative to themselves, as large ones. A second, traceless vector is
+    iterated along; it grows by 1/|λ| of the next eigenvalue, which must not be zero too.
 
     Raises RuntimeError if it is, or if the residual stays large.
     """
@@ -207,7 +208,7 @@ def steady_state(comm, sector, options: dict):
     matrix = _matrix(PETSc, comm, sector)
     norm = matrix.norm(PETSc.NormType.NORM_INFINITY)
     state, other, work = matrix.createVecLeft(), matrix.createVecLeft(), matrix.createVecLeft()
-    trace = matrix.createVecLeft()
+    trace, rest = matrix.createVecLeft(), matrix.createVecLeft()
     trace.array = sector.trace(*row_range(comm, sector.size))
     state.array = trace.array
     other.array = np.cos(np.arange(*trace.owner_range))
@@ -216,16 +217,17 @@ def steady_state(comm, sector, options: dict):
         ksp = _almost_inverse(PETSc, matrix, norm, options)
         residual = np.inf
         for _ in range(10):
-            ksp.solve(state, work)
-            work.scale(1 / work.dot(trace))
-            work.copy(state)
+            matrix.mult(state, rest)
+            ksp.solve(rest, work)
+            state.axpy(-1, work)
+            state.scale(1 / state.dot(trace))
             other.axpy(-other.dot(trace), state)
             other.normalize()
             ksp.solve(other, work)
             second = 1 / (norm * work.norm())
             work.copy(other)
-            matrix.mult(state, work)
-            previous, residual = residual, work.norm() / (norm * state.norm())
+            matrix.mult(state, rest)
+            previous, residual = residual, rest.norm() / (norm * state.norm())
             if residual > previous / 2:
                 break
         local = state.array.real.copy()

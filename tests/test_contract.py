@@ -16,7 +16,7 @@ from scipy.sparse.linalg import spsolve
 import hpcsim.methods
 from hpcsim.collect import REDUCTIONS
 from hpcsim.methods import Context, Cost
-from hpcsim.models import collective_spin, gain_loss_lattice
+from hpcsim.models import all_to_all_xyz, collective_spin, gain_loss_lattice
 from hpcsim.system import Jumps, Parameters, System, Terms
 
 METHODS = {m.name: importlib.import_module(f"hpcsim.methods.{m.name}")
@@ -25,6 +25,7 @@ SYSTEMS = {
     "dimer": gain_loss_lattice.build(gain_loss_lattice.Params(S=4, gain=0.6, loss=0.4)),
     "driven spin": collective_spin.build(collective_spin.Params(S=10, drive=2.0, decay=1.0)),
     "half spins": gain_loss_lattice.build(gain_loss_lattice.Params(S=0.5, cells=2, h=0.5, gain=0.6, loss=0.4)),
+    "all to all": all_to_all_xyz.build(all_to_all_xyz.Params(N=4, Jx=0.6, Jy=1.4, Jz=1, decay=1, field=0.3)),
 }
 CONTEXT = Context(MPI.COMM_SELF, (12, 34), lambda: False)
 cases = pytest.mark.parametrize("name", METHODS)
@@ -118,7 +119,7 @@ def test_the_six_names(name):
 @cases
 def test_records_are_independent_and_return_what_outputs_says(name):
     method = METHODS[name]
-    system = SYSTEMS["driven spin"]
+    system = next(system for system in SYSTEMS.values() if method.supports(system) is None)
     forward, arrays = computed(method, system)
     backward, _ = computed(method, system, order=-1)
     for key in forward:

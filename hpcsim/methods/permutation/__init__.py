@@ -1,0 +1,234 @@
+"""Equivalent spins 1/2, exactly: steady state, spectrum and time evolution of permutation-symmetric states.
+
+For any system of spins 1/2 in which all sites and all pairs of sites enter alike (fields, couplings of
+all pairs, local jumps at one rate, collective jumps), ρ is kept as its C(N+3, 3) correlators of symmetrised
+Pauli strings, on which the Liouvillian is a real sparse matrix (see `basis`). Rotations by π about z, where
+they are a symmetry, split it in two sectors: n_x + n_y even, with the steady state, and odd.
+
+The spectrum is the part of the full one that belongs to symmetric operators.
+"""
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, Field, model_validator
+
+from hpcsim import solvers
+from hpcsim.methods import Context, Cost, Dim, Output
+from hpcsim.methods.permutation.basis import Strings, sector_size
+from hpcsim.methods.permutation.compile import NotSymmetric, compile_system, field_moves
+from hpcsim.methods.permutation.observables import STRINGS, angular_average, measure
+from hpcsim.system import Count, Number, Parameters, System
+
+LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
+SECTORS = {1: "even", -1: "odd", 0: "all"}
+
+
+def _times(value):
+    if isinstance(value, dict) and list(value) == ["linspace"]:
+        try:
+            value = [float(f"{t:.12g}") for t in np.linspace(*value["linspace"])]
+        except (TypeError, ValueError):
+            raise ValueError("write linspace: [first, last, count]") from None
+    numbers = isinstance(value, (list, tuple)) and all(type(t) in (int, float) for t in value)
+    if not numbers or not value or value[0] < 0 or np.any(np.diff(value) <= 0):
+        raise ValueError("times are a rising list of numbers, not negative, or linspace: [first, last, count]")
+    return tuple(float(t) for t in value)
+
+
+class Options(Parameters):
+    """
+    task           : steady_state, spectrum, or evolve
+    susceptibility : steady_state: also the linear response to fields along x and y
+    eigenvalues    : spectrum: how many, of largest real part, are computed in every sector and kept in all
+    initial        : evolve: [polar, azimuth] in units of π of the product state of equal spins; [0, 0] is up
+    times          : evolve: the times of the results, a list or linspace: [first, last, count]
+    tolerance      : evolve: relative error of the correlators between two times
+    petsc_options  : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
+    """
+
+    task: Literal["steady_state", "spectrum", "evolve"] = "steady_state"
+    susceptibility: bool = False
+    eigenvalues: Count = 6
+    initial: tuple[Annotated[Number, Field(ge=0, le=1)], Number] = (0.0, 0.0)
+    times: Annotated[tuple[float, ...], BeforeValidator(_times)] | None = None
+    tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
+    petsc_options: dict[str, str | int | float] = {}
+
+    @model_validator(mode="after")
+    def _of_the_task(self):
+        if (self.task == "evolve") != (self.times is not None):
+            raise ValueError("times is missing; task: evolve requires it" if self.times is None else
+                             f"times belongs to task: evolve, not to {self.task}; delete it")
+        if self.susceptibility and self.task != "steady_state":
+            raise ValueError(f"susceptibility belongs to task: steady_state, not to {self.task}; delete it")
+        return self
+
+
+def supports(system: System) -> str | None:
+    """None, or why the system is not permutation symmetric, or too large."""
+    try:
+        moves = compile_system(system)
+    except NotSymmetric as reason:
+        return f"{reason}; permutation needs equivalent spins 1/2"
+    size = sector_size(system.sites, int(moves.conserves_parity))
+    if size > LARGEST:
+        return f"the sector of the steady state has {size:.1e} unknowns, a direct solver takes {LARGEST:.1e} at most"
+    return None
+
+
+def records(system: System, options: Options) -> tuple[int, ...]:
+    """The sectors to solve: parity of n_x + n_y, or 0 for all strings together."""
+    conserved = compile_system(system).conserves_parity
+    if options.task == "spectrum":
+        return (1, -1) if conserved else (0,)
+    if options.task == "evolve":
+        return (1,) if conserved and options.initial[0] in (0, 1) else (0,)
+    return (int(conserved),)
+
+
+def cost(system: System, options: Options, record: int) -> Cost:
+    """From MUMPS 5.5 with the PORD ordering, one core, one collective or local decay, N = 50...200.
+
+    A factor has about 9 n^1.40 entries for n unknowns. bytes: 10 per entry, and 150 per matrix entry.
+    """
+    size, entries = sector_size(system.sites, record), len(np.unique(compile_system(system).shift, axis=0)) + 1
+    if options.task == "evolve":
+        steps = max(options.times) * 4 * system.sites
+        return Cost(bytes=(100 * entries + 400) * size, time=1 + 1e-7 * size * steps)
+    factor = 9.0 * size**1.40
+    vectors = 2 * options.eigenvalues + solvers.SUBSPACE if options.task == "spectrum" else 10
+    times = 2 if options.susceptibility else 1
+    memory = 10 * factor + (150 * entries + 8 * vectors) * size
+    return Cost(bytes=memory, time=0.1 + times * (1.6e-12 * factor**1.5 + 2e-9 * 1.5 * vectors * factor))
+
+
+def outputs(system: System, options: Options) -> tuple[Output, ...]:
+    """Correlators of Pauli matrices have no unit; spin components are in units of ħ."""
+    if options.task == "spectrum":
+        return _of_the_spectrum(system, options)
+    time = ()
+    if options.task == "evolve":
+        time = (Dim("time", options.times, "1" if system.units == "1" else f"1/{system.units}"),)
+    lattice = (Dim("sublattice", system.sublattices), *time)
+    found = (
+        *(Output(f"S{a}", lattice, "ħ", f"⟨S{a}⟩ of a site") for a in "xyz"),
+        *(Output(f"var_S{a}", lattice, "ħ²", f"⟨S{a}²⟩ - ⟨S{a}⟩² of a site") for a in "xyz"),
+        Output("S_perp", lattice, "ħ", "sqrt(⟨Sx⟩² + ⟨Sy⟩²) of a site"),
+        Output("Mz", time, "1", "⟨σz⟩ of a site"),
+        *(Output(f"S{a}{b}", time, "1", f"structure factor S{a}{b} at k = 0: ⟨σ{a} σ{b}⟩ of two sites")
+          for a, b in ("xx", "yy", "zz", "xy")),
+        Output("correlator", (Dim("string", STRINGS), *time), "1", "⟨σ σ ...⟩ on different sites"),
+        *(Output(f"bimodality_{a}", time, "1", f"⟨M²⟩²/⟨M⁴⟩ of M = Σ σ{a}") for a in "xy"),
+        Output("squeezing", time, "1", "ξ² = N min Var(J⊥)/|⟨J⟩|²"),
+        Output("purity", time, "1", "Tr ρ²"),
+        Output("entropy", time, "1", "-Tr(ρ ln ρ)/N, entropy per spin in nats"),
+        Output("trace_error", time, "1", "Tr ρ - 1 over the resolved eigenvalues of the Dicke blocks"),
+        Output("negativity", time, "1", "most negative eigenvalue of √d_j p_j over √(Tr ρ²)"),
+    )
+    if options.task == "steady_state":
+        found += (Output("residual", (), "1", "|Lρ| / |L||ρ|"),)
+    if options.susceptibility:
+        inverse = "1" if system.units == "1" else f"1/{system.units}"
+        axes = (Dim("response", ("x", "y")), Dim("probe", ("x", "y")))
+        found += (Output("chi", axes, inverse, "∂⟨σ⟩/∂h in a field h Σ σ"),
+                  Output("chi_av", (), inverse, "angular average of the susceptibility"))
+    return found
+
+
+def _of_the_spectrum(system: System, options: Options) -> tuple[Output, ...]:
+    merged = dict(dims=(Dim("eigenvalue", tuple(range(options.eigenvalues))),), reduce="merge")
+    along = dict(merged, sources=("eigenvalues",))
+    one_sector = dict(reduce="at_min", sources=("gap",))
+    return (
+        Output("eigenvalues", units=system.units, dtype="c16",
+               long_name="eigenvalues of the Liouvillian on symmetric operators, largest real part first", **merged),
+        Output("residual", long_name="|Lx - λx| / |L||x|", **along),
+        Output("sector_parity", long_name="parity of n_x + n_y of the eigenvalue's sector, 0 if it has none", **along),
+        Output("gap", units=system.units, reduce="min",
+               long_name="smallest -Re λ of symmetric operators, the steady state's zero left out"),
+        Output("gap_parity", long_name="parity of n_x + n_y in the sector with the gap, 0 if it has none", **one_sector),
+        *(Output(f"gap_{SECTORS[parity]}", units=system.units, reduce="min",
+                 long_name=f"smallest -Re λ of the sector with {SECTORS[parity]} n_x + n_y") for parity in (1, -1)),
+    )
+
+
+def run(system: System, options: Options, record: int, context: Context) -> dict:
+    """Solve one sector, collectively over context.comm."""
+    comm, sector = context.comm, Strings(system.sites, record, compile_system(system))
+    if options.task == "spectrum":
+        return _spectrum(sector, options, comm)
+    if options.task == "evolve":
+        return _evolve(system, sector, options, comm)
+    return _steady_state(system, sector, options, comm)
+
+
+def _spectrum(sector: Strings, options: Options, comm) -> dict:
+    count = min(max(options.eigenvalues, 2), sector.size)   # 2: the gap is beside the zero
+    values, errors = solvers.leading_eigenvalues(comm, sector, count, options.petsc_options)
+    decaying = values
+    if sector.parity >= 0:
+        decaying = np.delete(values, np.argmin(abs(values)))
+    gap, padding = -decaying.real.max(), max(options.eigenvalues - len(values), 0)
+
+    def kept(array):
+        return np.pad(array, (0, padding), constant_values=np.nan)[:options.eigenvalues]
+
+    return {
+        "eigenvalues": kept(values), "residual": kept(errors),
+        "sector_parity": kept(np.full(len(values), float(sector.parity))),
+        "gap": gap, "gap_parity": float(sector.parity),
+        "gap_even": gap if sector.parity >= 0 else np.inf, "gap_odd": gap if sector.parity <= 0 else np.inf,
+    }
+
+
+def _whole(comm, local):
+    """The vector of all ranks on rank 0, None elsewhere."""
+    parts = comm.gather(local)
+    return None if parts is None else np.concatenate(parts)
+
+
+def _steady_state(system: System, sector: Strings, options: Options, comm) -> dict:
+    local, residual = solvers.steady_state(comm, sector, options.petsc_options)
+    e = _whole(comm, local)
+    results = _on_lattice(system, [measure(sector, e)]) if comm.rank == 0 else None
+    results = {name: value[..., 0] for name, value in comm.bcast(results).items()} | {"residual": residual}
+    if options.susceptibility:
+        results["chi"] = _susceptibility(sector, comm.bcast(e), options, comm)
+        results["chi_av"] = angular_average(results["chi"])
+    return results
+
+
+def _susceptibility(sector: Strings, e, options: Options, comm) -> np.ndarray:
+    """χ[α, β] = ∂⟨σ_α⟩/∂h_β from L δe = -L_β e, with the field's L_β: (2, 2)."""
+    answering = Strings(sector.N, -sector.parity, sector.moves)     # a field along x or y changes the parity
+    start, stop = solvers.row_range(comm, answering.size)
+    chi = np.empty((2, 2))
+    for b, probe in enumerate(("Sx", "Sy")):
+        source = -answering.rows_towards(sector, start, stop, field_moves(probe)) @ e
+        change = np.concatenate(comm.allgather(solvers.response(comm, answering, source, options.petsc_options)))
+        chi[:, b] = change[answering.index(1, 0, 0)], change[answering.index(0, 1, 0)]
+    return chi
+
+
+def _evolve(system: System, sector: Strings, options: Options, comm) -> dict:
+    start, stop = solvers.row_range(comm, sector.size)
+    polar, azimuth = np.pi * np.array(options.initial)
+    direction = np.round([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], 15)
+    state = np.prod(direction ** sector.strings()[start:stop, 1:], axis=1)
+    found = []
+    for local in solvers.propagate(comm, sector, state, np.diff(options.times, prepend=0), options.tolerance,
+                                   options.petsc_options):
+        e = _whole(comm, local)
+        found.append(measure(sector, e) if comm.rank == 0 else None)
+    return comm.bcast(_on_lattice(system, found) if comm.rank == 0 else None)
+
+
+def _on_lattice(system: System, found: list[dict]) -> dict:
+    """The observables of all times, [..., time]; all sublattices are alike."""
+    results = {name: np.stack([each[name] for each in found], axis=-1) for name in found[0]}
+    mean = results.pop("mean") / 2
+    for a, component in zip("xyz", mean):
+        site = np.tile(component, (len(system.sublattices), 1))
+        results |= {f"S{a}": site, f"var_S{a}": 0.25 - site**2}
+    results["S_perp"] = np.hypot(results["Sx"], results["Sy"])
+    return results

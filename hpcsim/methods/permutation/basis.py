@@ -1,0 +1,121 @@
+"""Sectors of the symmetrised Pauli strings, and rows of the Liouvillian in them.
+
+A symmetric state of N spins 1/2 is given by its correlators
+
+    e(n_x, n_y, n_z) = ⟨σx_1...σx_{n_x} σy_{n_x+1}... σz...⟩,      n_x + n_y + n_z <= N,
+
+C(N+3, 3) real numbers, e(0, 0, 0) = 1, so that
+
+    ρ = 2^-N Σ_n e(n) Σ (all distinct arrangements of the string on the sites).
+
+Where rotations by π about z commute with the Liouvillian, n_x + n_y even and odd do not mix.
+Unscaled correlators, all at most 1 in modulus, are the right variables: e(0, 0, 0) is not small against
+the others, and the low eigenvectors are well conditioned. Scaled to orthonormal strings, the overlap of
+the left and right eigenvectors of the steady state would be exp(-(N ln 2 - S_2)/2), S_2 = -ln Tr ρ².
+"""
+from collections import namedtuple
+
+import numpy as np
+from numba import njit
+from scipy import sparse
+
+from hpcsim.methods.permutation.compile import Moves
+
+# nx, ny : of every column of strings with n_z = 0...N - nx - ny; first : (columns + 1,) its first unknown;
+# column : (N + 1, N + 1) the column of (nx, ny), -1 where it is in the other sector
+Layout = namedtuple("Layout", "N nx ny first column")
+
+
+def sector_size(N: int, parity: int) -> int:
+    """Unknowns of the sector with n_x + n_y even (1), odd (-1), or both (0)."""
+    n = np.arange(N + 1)
+    return int(np.sum(_columns_of(n, parity) * (N - n + 1)))
+
+
+def _columns_of(n, parity):
+    """How many (n_x, n_y) with n_x + n_y = n a sector has."""
+    return np.where((parity == 0) | (n % 2 == (parity < 0)), n + 1, 0)
+
+
+class Strings:
+    """A sector of strings: its unknowns, and rows of the Liouvillian given by `moves`.
+
+    parity : 1 and -1 for n_x + n_y even and odd, 0 for all strings
+    size   : number of unknowns
+    spin   : N/2
+    """
+
+    def __init__(self, N: int, parity: int, moves: Moves):
+        nx, ny = (n.ravel() for n in np.indices((N + 1, N + 1)))
+        here = (nx + ny <= N) & (_columns_of(nx + ny, parity) > 0)
+        nx, ny = nx[here], ny[here]
+        column = np.full((N + 1, N + 1), -1)
+        column[nx, ny] = np.arange(len(nx))
+        self.layout = Layout(N, nx, ny, np.concatenate([[0], np.cumsum(N - nx - ny + 1)]), column)
+        self.N, self.parity, self.moves = N, parity, moves
+        self.size, self.spin = int(self.layout.first[-1]), N / 2
+
+    def __str__(self):
+        return {0: "all strings", 1: "the even strings", -1: "the odd strings"}[self.parity]
+
+    def rows(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Rows start..stop-1 of the Liouvillian: (stop - start, size), the diagonal always stored."""
+        return self.rows_towards(self, start, stop)
+
+    def rows_towards(self, other: "Strings", start: int, stop: int, moves: Moves = None) -> sparse.csr_matrix:
+        """Rows start..stop-1 of the map from the strings of `other` to these: (stop - start, other.size)."""
+        moves = moves or self.moves
+        shifts, group = np.unique(moves.shift, axis=0, return_index=True)
+        ends = np.append(group, len(moves.weight))
+        room = (len(shifts) + 1) * (stop - start)
+        pointer, columns, data = np.zeros(stop - start + 1, np.int64), np.empty(room, np.int64), np.empty(room)
+        _fill(self.layout, other.layout, self is other, start, stop, shifts, ends, moves.labels, moves.weight,
+              pointer, columns, data)
+        used = pointer[-1]
+        return sparse.csr_matrix((data[:used], columns[:used], pointer), (stop - start, other.size))
+
+    def trace(self, start: int, stop: int) -> np.ndarray:
+        """Tr ρ is the unknown e(0, 0, 0); with it alone ρ is the fully mixed state."""
+        return (np.arange(start, stop) == 0) * float(self.parity >= 0)
+
+    def index(self, nx: int, ny: int, nz: int) -> int:
+        """The unknown of a string of this sector."""
+        return int(self.layout.first[self.layout.column[nx, ny]] + nz)
+
+    def strings(self) -> np.ndarray:
+        """(size, 4) the counts n_0, n_x, n_y, n_z of every unknown."""
+        length = np.diff(self.layout.first)
+        nx, ny = np.repeat(self.layout.nx, length), np.repeat(self.layout.ny, length)
+        nz = np.arange(self.size) - np.repeat(self.layout.first[:-1], length)
+        return np.column_stack([self.N - nx - ny - nz, nx, ny, nz])
+
+
+@njit(cache=True)
+def _fill(layout, other, diagonal, start, stop, shifts, ends, labels, weight, pointer, columns, data):
+    """Rows start..stop-1: one entry for each different shift that applies to the string."""
+    at, n = 0, np.empty(4, np.int64)
+    c = np.searchsorted(layout.first, start, side="right") - 1
+    for u in range(start, stop):
+        while layout.first[c + 1] <= u:
+            c += 1
+        n[1], n[2], n[3] = layout.nx[c], layout.ny[c], u - layout.first[c]
+        n[0] = layout.N - n[1] - n[2] - n[3]
+        if diagonal:
+            columns[at], data[at] = u, 0
+            at += 1
+        for g in range(len(shifts)):
+            value = 0.0
+            for r in range(ends[g], ends[g + 1]):
+                a, b = labels[r]
+                factor = n[a] if b < 0 else n[a] * (n[b] - (a == b))
+                value += weight[r] * factor
+            if value == 0:
+                continue
+            x, y, z = n[1] + shifts[g, 0], n[2] + shifts[g, 1], n[3] + shifts[g, 2]
+            to = other.first[other.column[x, y]] + z
+            if diagonal and to == u:
+                data[pointer[u - start]] += value
+            else:
+                columns[at], data[at] = to, value
+                at += 1
+        pointer[u - start + 1] = at

@@ -1,0 +1,168 @@
+"""From a `System` of equivalent spins 1/2 to the action of its Liouvillian on symmetrised Pauli strings.
+
+Where every site and every pair of sites enters with the same coefficient, the Liouvillian is a sum over
+sites of one superoperator and over ordered pairs of sites of another. Both are compiled here from the
+2 x 2 matrices of the operators that the system names.
+"""
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpcsim.matrices import one_site_operator
+from hpcsim.system import System
+
+PAULI = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+SPIN = {name: one_site_operator(name, 0.5).toarray() for name in ("Sx", "Sy", "Sz", "S+", "S-")}
+EQUAL = 1e-12           # coefficients that differ by less, relative to the largest one, are equal
+PAIR_ENTRIES = 4e8      # the table of all pairs is not built beyond this
+
+
+class NotSymmetric(ValueError):
+    """Why a system is not made of equivalent spins 1/2."""
+
+
+@dataclass(frozen=True)
+class Moves:
+    """d⟨string n⟩/dt = Σ_r weight[r] n_a (n_b - δ_ab) ⟨string n + shift⟩, for n = (n_0, n_x, n_y, n_z).
+
+    labels : (r, 2) the labels a, b of 0, x, y, z; b = -1 where only one site changes: the factor is n_a
+    shift  : (r, 3) change of (n_x, n_y, n_z), rows of equal shift adjacent
+    weight : (r,)
+    """
+
+    labels: np.ndarray
+    shift: np.ndarray
+    weight: np.ndarray
+
+    @property
+    def conserves_parity(self) -> bool:
+        """Whether rotations by π about z commute with the Liouvillian: n_x + n_y stays even or odd."""
+        return not np.any((self.shift[:, 0] + self.shift[:, 1]) % 2)
+
+
+def compile_system(system: System) -> Moves:
+    """The moves of a system. Raises NotSymmetric with the reason if it is not permutation symmetric."""
+    if np.any(system.spins != 0.5):
+        raise NotSymmetric(f"it needs sites of spin 1/2, not {np.unique(system.spins[system.spins != 0.5])[0]:g}")
+    fields, couplings = _hamiltonian(system)
+    local, collective = _jumps(system)
+    field = sum((c * SPIN[name] for name, c in fields.items()), np.zeros((2, 2)))
+    one = _one_site(lambda A: 1j * (field @ A - A @ field))
+    for jumps in (local, collective):
+        for operator, rate in jumps:
+            one += _one_site(lambda A: rate * _dissipator(operator, operator, A))
+    pair = np.zeros((4, 4))
+    for (a, b), c in couplings.items():
+        both = np.kron(SPIN[a], SPIN[b])
+        pair = pair + c * (both if a == b else both + np.kron(SPIN[b], SPIN[a]))
+    # a sum over ordered pairs counts every pair twice
+    two = _two_sites(lambda A: 0.5j * (pair @ A - A @ pair))
+    unit = np.eye(2)
+    for operator, rate in collective:
+        left, right = np.kron(operator, unit), np.kron(unit, operator)
+        two += _two_sites(lambda A: rate * _dissipator(left, right, A))
+    return _moves(one, two)
+
+
+def field_moves(name: str) -> Moves:
+    """The action of i[Σ_j σ_j, .] on strings, for the Pauli matrix of Sx, Sy or Sz."""
+    pauli = 2 * SPIN[name]
+    return _moves(_one_site(lambda A: 1j * (pauli @ A - A @ pauli)), np.zeros((4, 4, 4, 4)))
+
+
+def _dissipator(left, right, A):
+    """Adjoint dissipator L†AR - ½{L†R, A}."""
+    product = left.conj().T @ right
+    return left.conj().T @ A @ right - (product @ A + A @ product) / 2
+
+
+def _one_site(action):
+    """M[a, b] with action(σ_a) = Σ_b M[a, b] σ_b; real, as a Liouvillian maps Hermitian to Hermitian."""
+    return np.einsum("bij,aji->ab", PAULI, np.array([action(A) for A in PAULI])).real / 2
+
+
+def _two_sites(action):
+    """M[a, b, c, d] with action(σ_a ⊗ σ_b) = Σ_cd M[a, b, c, d] σ_c ⊗ σ_d.
+
+    Only the real part: the imaginary one is odd under the exchange of the two sites, and cancels.
+    """
+    strings = np.array([[np.kron(A, B) for B in PAULI] for A in PAULI])
+    images = np.array([[action(A) for A in row] for row in strings])
+    return np.einsum("cdij,abji->abcd", strings, images).real / 4
+
+
+def _moves(one, two) -> Moves:
+    table = defaultdict(float)
+    change = np.vstack([np.zeros(3, int), np.eye(3, dtype=int)])
+    for a, b in zip(*np.nonzero(one)):
+        table[*(change[b] - change[a]), a, -1] += one[a, b]
+    for a, b, c, d in zip(*np.nonzero(two)):
+        table[*(change[c] + change[d] - change[a] - change[b]), *sorted((a, b))] += two[a, b, c, d]
+    largest = max(map(abs, table.values()), default=0)
+    rows = np.array(sorted(key for key, w in table.items() if abs(w) > 1e-14 * largest), int).reshape(-1, 5)
+    return Moves(rows[:, 3:], rows[:, :3], np.array([table[*row] for row in rows.tolist()]))
+
+
+def _hamiltonian(system: System):
+    """Coefficients {name: c} of Σ_i S_i and {(name, name): c} of Σ_{i<j} of the products on both sites."""
+    fields, couplings = defaultdict(float), defaultdict(float)
+    for terms in system.hamiltonian:
+        used = terms.coefficients != 0
+        sites, coefficients = terms.sites[used], terms.coefficients[used]
+        if not len(sites):
+            continue
+        if len(terms.operators) == 1:
+            fields[terms.operators[0]] += _of_every_site(system, sites[:, 0], coefficients, "field " + terms.operators[0])
+        elif len(terms.operators) == 2:
+            a, b = terms.operators
+            couplings[*sorted((a, b))] += _of_every_pair(system, a, b, sites, coefficients)
+        else:
+            raise NotSymmetric(f"its Hamiltonian has a product of {len(terms.operators)} operators: fields and "
+                               "couplings of pairs are allowed")
+    return fields, couplings
+
+
+def _of_every_site(system, sites, coefficients, what) -> float:
+    total = np.bincount(sites, coefficients, minlength=system.sites)
+    if np.ptp(total) > EQUAL * np.abs(total).max():
+        raise NotSymmetric(f"the {what} is {total.min():g} on one site and {total.max():g} on another: "
+                           "all sites must be equal")
+    return total.mean()
+
+
+def _of_every_pair(system, a, b, sites, coefficients) -> float:
+    """The c of Σ_{i<j} c (A_i B_j + B_i A_j), or Σ_{i<j} c A_i A_j where A is B."""
+    N, what = system.sites, f"coupling {a} {b}"
+    between = sites[:, 0] != sites[:, 1]    # on one site, the square of a spin-1/2 operator is a number
+    sites, coefficients = sites[between], coefficients[between]
+    pairs = N * (N - 1) / (2 if a == b else 1)
+    if not len(sites):
+        return 0.0
+    if len(sites) < pairs or N**2 > PAIR_ENTRIES:
+        raise NotSymmetric(f"the {what} couples {len(sites)} of {pairs:g} pairs of sites: all pairs must be coupled")
+    table = np.bincount(sites[:, 0] * N + sites[:, 1], coefficients, minlength=N * N).reshape(N, N)
+    if a == b:
+        table = table + table.T
+    values = table[~np.eye(N, dtype=bool)]
+    if np.ptp(values) > EQUAL * np.abs(values).max():
+        raise NotSymmetric(f"the {what} is {values.min():g} for one pair of sites and {values.max():g} for another: "
+                           "all pairs must be equal")
+    return values.mean()
+
+
+def _jumps(system: System):
+    """Pairs (2 x 2 matrix, rate) of the jump operators of every site, and of the collective ones."""
+    local, collective = [], []
+    for jumps in system.jumps:
+        if not np.any(jumps.rates):
+            continue
+        if jumps.operator not in SPIN:
+            raise NotSymmetric(f"it has the jump operator {jumps.operator}")
+        operator = SPIN[jumps.operator]
+        if jumps.collective:
+            _of_every_site(system, jumps.sites, np.ones(len(jumps.sites)), f"weight of {jumps.operator} in a collective jump")
+            collective.append((operator, float(jumps.rates[0])))
+        else:
+            local.append((operator, _of_every_site(system, jumps.sites, jumps.rates, f"rate of the jump {jumps.operator}")))
+    return local, collective
