@@ -38,6 +38,39 @@ def _half_integer(value):
     return value
 
 
+def _numbers(value) -> bool:
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(x, (int, float)) and not isinstance(x, bool) for x in value)
+
+
+def _direction(value):
+    if not _numbers(value) or len(value) != 2 or not 0 <= value[0] <= 1:
+        raise ValueError("a direction is [polar, azimuth] in units of π, with 0 <= polar <= 1; [0, 0] is up")
+    return float(value[0]), float(value[1])
+
+
+def _initial(value):
+    if isinstance(value, dict) and value:
+        return {str(name): _direction(direction) for name, direction in value.items()}
+    return _direction(value)
+
+
+def _times(value):
+    if isinstance(value, dict) and list(value) == ["linspace"]:
+        try:
+            value = [float(f"{t:.12g}") for t in np.linspace(*value["linspace"])]
+        except (TypeError, ValueError):
+            raise ValueError("write linspace: [first, last, count]") from None
+    if not _numbers(value) or not value or value[0] < 0 or np.any(np.diff(value) <= 0):
+        raise ValueError(
+            "times are a rising list of numbers, not negative, or linspace: [first, last, count]")
+    return tuple(float(t) for t in value)
+
+
+Direction = tuple[float, float]
+# directions of spin coherent states, of all spins or by sublattice; times of results
+Initial = Annotated[Direction | dict[str, Direction], BeforeValidator(_initial)]
+Times = Annotated[tuple[float, ...], BeforeValidator(_times)]
 Number = Annotated[float, BeforeValidator(_no_bool)]
 Whole = Annotated[int, BeforeValidator(_no_bool)]
 Count = Annotated[Whole, Field(ge=1)]
@@ -192,3 +225,14 @@ class System:
     def symmetry(self, kind):
         """The declared symmetry of this class (the first, of Parity and Translation), or None."""
         return next((s for s in self.symmetries if isinstance(s, kind)), None)
+
+
+def angles(system: System, initial) -> np.ndarray:
+    """(sites, 2) polar angle and azimuth of an Initial; 0 on sublattices of boson modes. Raises ValueError."""
+    modes = {name for s, name in enumerate(system.sublattices) if np.all(system.cutoffs[system.sublattice == s])}
+    names = [name for name in system.sublattices if name not in modes]
+    directions = initial if isinstance(initial, dict) else dict.fromkeys(names, initial)
+    if set(directions) != set(names):
+        raise ValueError(f"initial = {directions}: give one direction for all sites, or one for each of the "
+                         f"sublattices {', '.join(names)}")
+    return np.pi * np.array([directions.get(name, (0.0, 0.0)) for name in system.sublattices])[system.sublattice]

@@ -10,6 +10,7 @@ from hpcsim import solvers
 from hpcsim.methods import Context, liouvillian
 from hpcsim.methods.liouvillian import Options
 from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.symmetry import HOME, Name
 from hpcsim.models import collective_spin, gain_loss_lattice
 
 WORLD = MPI.COMM_WORLD
@@ -20,7 +21,7 @@ TWISTED = collective_spin.build(collective_spin.Params(S=8, drive=1.3, decay=1, 
 
 def run(system, comm, record, **options):
     context = Context(comm, (0, 0), lambda: False)
-    return liouvillian.run(system, Options(**options), record, context)
+    return liouvillian.run(system, Options(**options), Name(*record), context)
 
 
 def identical_everywhere(result):
@@ -30,7 +31,7 @@ def identical_everywhere(result):
 
 
 @pytest.mark.parametrize("system, record", [
-    (DIMER, (0, 1)), (DIMER, (0, -1)), (DIMER, (1, 0)), (DIMER, (7, 0)), (CHAIN, (0, 1)), (TWISTED, (0, 0)),
+    (DIMER, (0, 0)), (DIMER, (0, 1)), (DIMER, (1, 0)), (DIMER, (7, 0)), (CHAIN, (0, 0, 1)), (TWISTED, (0, 0)),
 ], ids=["dimer even", "dimer odd", "dimer k = 1", "dimer, dense", "chain", "no symmetry"])
 def test_spectrum_is_the_same_on_all_ranks_and_on_one(system, record):
     alone = run(system, MPI.COMM_SELF, record, task="spectrum")
@@ -52,13 +53,13 @@ def test_steady_state_is_the_same_on_all_ranks_and_on_one(system):
 
 def test_more_ranks_than_unknowns():
     system = collective_spin.build(collective_spin.Params(S=0.5, decay=1))
-    assert Sector(operators(system), 0, 1).size == 2
-    assert run(system, WORLD, (0, 1))["Sz"] == pytest.approx(-0.5)
+    assert Sector(operators(system), HOME).size == 2
+    assert run(system, WORLD, HOME)["Sz"] == pytest.approx(-0.5)
     assert run(system, WORLD, (1, 0), task="spectrum")["eigenvalues"][0] == pytest.approx(-1)
 
 
 def test_every_rank_assembles_its_own_rows_only():
-    sector = Sector(operators(DIMER), 1, 0)
+    sector = Sector(operators(DIMER), Name(1))
     start, stop = solvers.row_range(WORLD, sector.size)
     ranges = WORLD.allgather((start, stop))
     assert ranges[0][0] == 0 and ranges[-1][1] == sector.size
@@ -75,8 +76,8 @@ def test_groups_of_ranks_work_apart():
     gain = 0.5 + 0.1 * WORLD.rank
     system = gain_loss_lattice.build(gain_loss_lattice.Params(S=3, gain=gain, loss=0.7))
     group = WORLD.Split(WORLD.rank)
-    mine = run(system, group, (0, 1))["Sz"]
+    mine = run(system, group, HOME)["Sz"]
     every = WORLD.allgather(mine)
     for rank, Sz in enumerate(every):
         other = gain_loss_lattice.build(gain_loss_lattice.Params(S=3, gain=0.5 + 0.1 * rank, loss=0.7))
-        assert np.allclose(run(other, MPI.COMM_SELF, (0, 1))["Sz"], Sz, atol=1e-12)
+        assert np.allclose(run(other, MPI.COMM_SELF, HOME)["Sz"], Sz, atol=1e-12)

@@ -1,97 +1,132 @@
-"""Exact: the steady state or the low spectrum of the Liouvillian, sector by sector (MUMPS, SLEPc).
+"""Exact: steady state, low spectrum, gap and time evolution of the Liouvillian, sector by sector.
 
-Sectors are those of weak U(1), k = Q(m) - Q(n) >= 0, and, where the model has a transposition symmetry,
-the two parities of k = 0 (see `sectors`). The spectrum of -k is the conjugate of that of k. With a
-transposition symmetry the spectrum of k is its own conjugate; without one, a sector k > 0 reports k and
--k together.
+Sectors are those of all the symmetries that the model declares: weak U(1), translations, parities and the
+transposition (see `symmetry`). Linear systems and eigenvalues are those of `hpcsim.solvers`.
 """
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from hpcsim import matrices, solvers
+from hpcsim import solvers
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.liouvillian.sectors import Sector, operators, sector_names, sector_sizes
-from hpcsim.system import Count, Parameters, System, Transposition, WeakU1
+from hpcsim.methods.liouvillian import measurement
+from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
+from hpcsim.system import Count, Initial, Number, Parameters, System, Times, Transposition, WeakU1, angles
 
 LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
 
 
+def _different(names):
+    if len(set(names)) < len(names):
+        raise ValueError("each observable once")
+    return names
+
+
 class Options(Parameters):
     """
-    task          : steady_state, or spectrum
-    eigenvalues   : how many, of largest real part, are computed in every sector and kept in all
-    sectors       : "all", or the list of k >= 0 that `spectrum` looks into. The gap can be in any: for a
+    task          : steady_state; spectrum (of largest real part); gap (the slowest decay of all sectors); or
+                    evolve (in time, from a spin coherent state)
+    eigenvalues   : spectrum: how many are computed in every sector and kept in all, 6 by default
+    sectors       : "all", or the list of k >= 0 that spectrum and gap look into. The gap can be in any: for a
                     dimer with gain = loss in k = 0 or 1; with gain far from loss also in k = 2 or k = 2S
+    initial       : evolve: [polar, azimuth] in units of π of the spin coherent state of all spins, or one for each
+                    sublattice by name; along x by default. Boson modes are empty
+    times         : evolve: the times of the results, a list or linspace: [first, last, count]
+    tolerance     : evolve: estimated relative error of ρ in each interval between times
+    observables   : more to measure: squeezing; of the steady state also P_ab (two spins), P_n (one boson mode)
     petsc_options : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
                     (eps_ncv: 200, st_mat_mumps_icntl_14: 100)
     """
 
-    task: Literal["steady_state", "spectrum"] = "steady_state"
-    eigenvalues: Count = 6
+    task: Literal["steady_state", "spectrum", "gap", "evolve"] = "steady_state"
+    eigenvalues: Count | None = None
     sectors: Literal["all"] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = "all"
+    initial: Initial = (0.5, 0.0)
+    times: Times | None = None
+    tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
+    observables: Annotated[tuple[Literal[measurement.OBSERVABLES], ...], AfterValidator(_different)] = ()
     petsc_options: dict[str, str | int | float] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_eigenvalues(cls, values):
+        if isinstance(values, dict) and values.get("task") == "spectrum":
+            return {"eigenvalues": 6} | values
+        return values
+
+    @model_validator(mode="after")
+    def _keys_of_the_task(self):
+        if self.task == "evolve" and self.times is None:
+            raise ValueError("times is missing; task: evolve requires it")
+        if self.task != "evolve" and self.times is not None:
+            raise ValueError(f"times belongs to task: evolve, not to {self.task}; delete it")
+        if self.task != "spectrum" and self.eigenvalues is not None:
+            raise ValueError(f"eigenvalues belongs to task: spectrum, not to {self.task}; delete it")
+        if self.task in ("spectrum", "gap") and self.observables:
+            raise ValueError(f"observables belong to the tasks steady_state and evolve, not to {self.task}; delete them")
+        return self
 
 
 def _multiplicities(system: System) -> np.ndarray:
-    """How many basis states each charge has: the coefficients of Π_i (1 + x + ... + x^(2 S_i))."""
-    if not system.symmetry(WeakU1):
+    """How many basis states each charge has, from the lowest: the coefficients of Π_i Σ_j x^(w_i j)."""
+    u1 = system.symmetry(WeakU1)
+    if u1 is None:
         return np.array([system.dimension])
+    weights = np.ones(system.sites, int) if u1.weights is None else np.abs(u1.weights)
     counts = np.ones(1)
-    for width in np.round(2 * system.spins + 1).astype(int):
-        total = np.cumsum(np.concatenate([counts, np.zeros(width - 1)]))
-        counts = total - np.concatenate([np.zeros(width), total[:-width]])
+    for levels, weight in zip(system.levels, weights):
+        site = np.zeros(weight * (levels - 1) + 1)
+        site[::weight or 1] = levels if weight == 0 else 1
+        counts = np.convolve(counts, site)
     return counts
 
 
-def _unknowns(system: System, k: int, parity: int) -> float:
-    real = system.symmetry(Transposition) is not None
-    return float(sector_sizes(_multiplicities(system), k, parity, real).sum())
+def _unknowns(system: System, symmetries: Symmetries, name: Name) -> float:
+    """Nearly: orbits that a symmetry maps to themselves count like the others."""
+    sizes = _multiplicities(system)
+    return float(sizes[name.k:] @ sizes[:len(sizes) - name.k]) / symmetries.reduction(name)
 
 
 def supports(system: System):
     """None, or why not: a direct solver cannot number the unknowns of the steady state's sector."""
-    charges = 2 * system.spins.sum() + 1 if system.symmetry(WeakU1) else 1
-    # at least D² / (2 charges) unknowns, where D may be astronomical
-    magnitude = 2 * np.sum(np.log10(2 * system.spins + 1)) - np.log10(2 * charges)
+    charges = np.sum(system.levels - 1) + 1 if system.symmetry(WeakU1) else 1
+    # at least D² / (100 charges) unknowns, where D may be astronomical
+    magnitude = 2 * np.sum(np.log10(system.levels)) - np.log10(100 * charges)
     if magnitude < np.log10(LARGEST):
-        magnitude = np.log10(_unknowns(system, *_home(system)))
+        magnitude = np.log10(_unknowns(system, Symmetries(system), HOME))
     if magnitude < np.log10(LARGEST):
         return None
     return (f"the sector of the steady state has 10^{magnitude:.1f} unknowns, a direct solver takes "
             f"{LARGEST:.1e} at most: take fewer sites or smaller spins, or the method phase_space")
 
 
-def _home(system: System) -> tuple[int, int]:
-    """The sector of the steady state."""
-    return (0, 1) if system.symmetry(Transposition) else (0, 0)
-
-
 def records(system: System, options: Options) -> tuple:
-    """The sectors (k, parity) to solve. Raises ValueError for a k that the system does not have."""
-    if options.task == "steady_state":
-        return (_home(system),)
-    sizes = _multiplicities(system)
-    real = system.symmetry(Transposition) is not None
-    names = [name for name in sector_names(len(sizes), real) if sector_sizes(sizes, *name, real).sum() > 0]
+    """The sectors to solve; one for all where one is enough. Raises ValueError where an option does not fit."""
+    measurement.check(system, options.observables, options.task == "evolve")
+    if options.task == "evolve":
+        angles(system, options.initial)
+    if options.task in ("steady_state", "evolve"):
+        return (HOME,)
+    shifts = len(_multiplicities(system))
     if options.sectors == "all":
-        return tuple(names)
+        return tuple(Symmetries(system).names(shifts))
     for k in options.sectors:
-        if k >= len(sizes):
-            raise ValueError(f"method.sectors: k = {k}, but this model has the sectors 0..{len(sizes) - 1}"
+        if k >= shifts:
+            raise ValueError(f"method.sectors: k = {k}, but this model has the sectors 0..{shifts - 1}"
                              + ("" if system.symmetry(WeakU1) else " (it has no weak U(1) symmetry)"))
-    return tuple(name for name in names if name[0] in options.sectors)
+    return tuple(name for name in Symmetries(system).names(shifts) if name.k in options.sectors)
 
 
-def _entries_per_row(system: System) -> float:
+def _entries_per_row(system: System, real: bool) -> float:
     """Of a sector's matrix, about: the diagonal, H on either side, and every jump."""
     conserved = system.symmetry(WeakU1) is not None
-    flips = {tuple(sorted(set(sites))) for terms in system.hamiltonian if set(terms.operators) != {"Sz"}
+    flips = {tuple(sorted(set(sites))) for terms in system.hamiltonian if set(terms.operators) - {"Sz", "n"}
              for sites, c in zip(terms.sites.tolist(), terms.coefficients) if c != 0}
     hamiltonian = sum(2 if conserved else 2**len(sites) for sites in flips)
     jumps = sum(len(jump.sites)**(2 if jump.collective else 1) for jump in system.jumps)
-    return (1 + 2 * hamiltonian + jumps) * (1 if system.symmetry(Transposition) else 2)
+    return (1 + 2 * hamiltonian + jumps) * (1 if real else 2)
 
 
 def _factor_entries(system: System, unknowns: float) -> float:
@@ -107,111 +142,156 @@ def _factor_entries(system: System, unknowns: float) -> float:
     return min(11 * unknowns**(4 / 3), unknowns**2) if quantum_numbers == 3 else 0.3 * unknowns**2
 
 
-def cost(system: System, options: Options, record) -> Cost:
+def cost(system: System, options: Options, record: Name) -> Cost:
     """Nothing is allocated: the unknowns are counted from the charges' multiplicities.
 
     bytes: 10 per factor entry (8, and MUMPS's work space), 100 per matrix entry (this, PETSc's copies,
     MUMPS's copy), 8 per component of the Krylov basis. That is 1.1-1.25 times the measured growth of the
     process for dimers of S = 8...30. time: seconds on one core, from the same runs.
     """
-    unknowns = _unknowns(system, *record)
+    symmetries = Symmetries(system)
+    unknowns = _unknowns(system, symmetries, record)
+    entries = _entries_per_row(system, system.symmetry(Transposition) is not None)
+    if options.task == "evolve":
+        return _cost_of_evolution(system, options, symmetries, entries)
     factor = _factor_entries(system, unknowns)
     vectors, solves = 10, 6
-    if options.task == "spectrum":
-        vectors = 2 * options.eigenvalues + solvers.SUBSPACE
+    if options.task != "steady_state":
+        vectors = 2 * (options.eigenvalues or 2) + solvers.SUBSPACE
         solves = 1.5 * vectors
-    memory = 10 * factor + (100 * _entries_per_row(system) + 8 * vectors) * unknowns
+    memory = 10 * factor + (100 * entries + 8 * vectors) * unknowns
     return Cost(bytes=memory, time=0.01 + 1e-11 * factor**1.5 + 7e-10 * solves * factor)
+
+
+def _cost_of_evolution(system, options, symmetries, entries) -> Cost:
+    """The sectors that single spins see (k <= 2), one after the other; a rough norm of L sets the steps."""
+    names = [name for name in symmetries.names(len(_multiplicities(system)), every=True) if name.k <= 2]
+    sizes = [_unknowns(system, symmetries, name) for name in names]
+    norm = sum(2 * abs(c) * np.prod(system.levels[sites] / 2) for terms in system.hamiltonian
+               for c, sites in zip(terms.coefficients, terms.sites))
+    norm += sum(rate * (system.levels[site] / 2) ** 2 for jump in system.jumps
+                for rate, site in zip(np.broadcast_to(jump.rates, len(jump.sites)), jump.sites))
+    products = 40 * len(options.times) + 6 * norm * options.times[-1]
+    return Cost(bytes=(60 * entries + 8 * 50) * max(sizes),
+                time=0.05 + products * (3e-9 * entries + 4e-8) * sum(sizes))
 
 
 def outputs(system: System, options: Options) -> tuple:
     """Spins in units of ħ; eigenvalues, rates and the gap in the unit of the model's rates."""
     if options.task == "steady_state":
-        sublattice = (Dim("sublattice", system.sublattices),)
         return (
-            *(Output(f"S{a}", sublattice, "ħ", f"mean of ⟨S{a}⟩ over the sites") for a in "xyz"),
-            *(Output(f"var_S{a}", sublattice, "ħ²", f"mean of ⟨S{a}²⟩ - ⟨S{a}⟩² over the sites")
-              for a in "xyz"),
-            Output("S_perp", sublattice, "ħ", "sqrt(Sx² + Sy²)"),
-            Output("Mz", (), "1", "mean of ⟨Sz⟩/S over all sites"),
+            *measurement.outputs(system, options.observables, ()),
             Output("purity", (), "1", "Tr ρ²"),
+            Output("impurity", (), "1", "1/(D Tr ρ²), of D states"),
             Output("residual", (), "1", "|Lρ| / |L||ρ|"),
         )
+    if options.task == "evolve":
+        time = Dim("time", options.times, "1" if system.units == "1" else f"1/{system.units}")
+        return measurement.outputs(system, options.observables, (time,))
+    labels = {"k": "k", "parity": "parity (bits of the involutions it is odd under)", "momentum": "momentum"}
+    found = [Output("gap", units=system.units, reduce="min",
+                    long_name="smallest -Re λ, the steady state's zero left out")]
+    found += [Output(f"gap_{label}", reduce="at_min", sources=("gap",), long_name=f"{what} of the sector with the gap")
+              for label, what in labels.items()]
+    if options.task == "gap":
+        return (*found, Output("residual", reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |L||x|"))
     merged = dict(dims=(Dim("eigenvalue", tuple(range(options.eigenvalues))),), reduce="merge")
     along = dict(merged, sources=("eigenvalues",))
-    least = dict(reduce="at_min", sources=("gap",))
     return (
         Output("eigenvalues", units=system.units, dtype="c16",
                long_name="eigenvalues of the Liouvillian, largest real part first", **merged),
         Output("residual", long_name="|Lx - λx| / |L||x|", **along),
-        Output("sector_k", long_name="k of the eigenvalue's sector", **along),
-        Output("sector_parity", long_name="parity of the eigenvalue's sector, 0 if it has none", **along),
-        Output("gap", units=system.units, reduce="min",
-               long_name="smallest -Re λ, the steady state's zero left out"),
-        Output("gap_k", long_name="k of the sector with the gap", **least),
-        Output("gap_parity", long_name="parity of the sector with the gap, 0 if it has none", **least),
+        *(Output(f"sector_{label}", long_name=f"{what} of the eigenvalue's sector", **along)
+          for label, what in labels.items()),
+        *found,
     )
 
 
-def run(system: System, options: Options, record, context: Context) -> dict:
-    """Solve one sector (k, parity), collectively over context.comm."""
-    sector = Sector(operators(system), *record)
+def run(system: System, options: Options, record: Name, context: Context) -> dict:
+    """Solve one sector, or evolve all, collectively over context.comm."""
+    if options.task == "evolve":
+        return _evolve(system, options, context.comm)
+    sector = Sector(operators(system), record)
     if options.task == "steady_state":
         return _steady_state(system, sector, options, context.comm)
-    return _spectrum(sector, options, context.comm, record == _home(system))
+    return _spectrum(sector, options, context.comm)
 
 
-def _spectrum(sector: Sector, options: Options, comm, steady: bool) -> dict:
-    count = min(max(options.eigenvalues, 2), sector.size)   # 2: the gap is beside the zero
-    values, errors = solvers.leading_eigenvalues(comm, sector, count, options.petsc_options)
-    decaying = _without_zero(values, sector) if steady else values
-    padding = max(options.eigenvalues - len(values), 0)
+def _spectrum(sector: Sector, options: Options, comm) -> dict:
+    wanted, steady = options.eigenvalues or 1, sector.name == HOME
+    values, errors = np.zeros(0, complex), np.zeros(0)
+    if sector.size:
+        count = min(max(wanted, 1 + steady), sector.size)   # the gap is beside the zero
+        values, errors = solvers.leading_eigenvalues(comm, sector, count, options.petsc_options)
+    zero = _zero(values, sector) if steady else []
+    decaying, residuals = np.delete(values, zero), np.delete(errors, zero)
+    found = {"gap": -decaying[0].real if len(decaying) else np.nan}
+    found |= {f"gap_{label}": float(value) for label, value in sector.name._asdict().items()}
+    if options.task == "gap":
+        return found | {"residual": residuals[0] if len(residuals) else np.nan}
+    padding = max(wanted - len(values), 0)
 
     def kept(array):
-        return np.pad(array, (0, padding), constant_values=np.nan)[:options.eigenvalues]
+        return np.pad(array, (0, padding), constant_values=np.nan)[:wanted]
 
-    return {
-        "eigenvalues": kept(values),
-        "residual": kept(errors),
-        "sector_k": kept(np.full(len(values), float(sector.k))),
-        "sector_parity": kept(np.full(len(values), float(sector.parity))),
-        "gap": -decaying.real.max(),
-        "gap_k": float(sector.k),
-        "gap_parity": float(sector.parity),
-    }
+    return found | {"eigenvalues": kept(values), "residual": kept(errors)} | {
+        f"sector_{label}": kept(np.full(len(values), float(value)))
+        for label, value in sector.name._asdict().items()}
 
 
-def _without_zero(values, sector: Sector):
-    """All eigenvalues but the steady state's; RuntimeError if that is not among them."""
+def _zero(values, sector: Sector) -> int:
+    """Where the steady state's eigenvalue is; RuntimeError if it is not among them."""
     zero, scale = np.argmin(abs(values)), abs(sector.operators.effective).sum(1).max()
     if abs(values[zero]) > 1e-9 * scale:
         raise RuntimeError(f"the eigenvalue 0 of the steady state was not found; nearest is {values[zero]:.3e}: "
                            "raise method.eigenvalues")
-    return np.delete(values, zero)
+    return zero
 
 
 def _steady_state(system: System, sector: Sector, options: Options, comm) -> dict:
     state, residual = solvers.steady_state(comm, sector, options.petsc_options)
-    elements = sector.elements(*solvers.row_range(comm, sector.size))
+    rows = solvers.row_range(comm, sector.size)
+    values = {key: np.array([comm.allreduce(sector.functional(operator, *rows).real @ state)])
+              for key, operator in measurement.operators(system, options.observables).items()}
+    found = {name: value[..., 0] for name, value in
+             measurement.results(system, options.observables, values).items()}
+    probability = comm.allreduce(sector.diagonal(state, *rows))
+    if "P_ab" in options.observables:
+        found["P_ab"] = probability.reshape(system.levels)
+        found["participation"] = 1 / (system.dimension * np.sum(probability**2))
+    if "P_n" in options.observables:
+        mode = int(np.argmax(system.cutoffs))
+        others = tuple(site for site in range(system.sites) if site != mode)
+        found["P_n"] = probability.reshape(system.levels).sum(axis=others)[::-1]
+    purity = comm.allreduce(sector.weight[slice(*rows)] @ state**2)
+    return found | {"purity": purity, "impurity": 1 / (system.dimension * purity), "residual": residual}
 
-    def expectation(operator):
-        return comm.allreduce(sector.functional(operator, elements) @ state)
 
-    means, variances = np.empty((3, system.sites)), np.empty((3, system.sites))
-    for a, name in enumerate(("Sx", "Sy", "Sz")):
-        for site in range(system.sites):
-            spin = matrices.site_operator(system, name, site)
-            means[a, site] = expectation(spin)
-            variances[a, site] = expectation(spin @ spin) - means[a, site]**2
-    members = np.array([system.sublattice == s for s in range(len(system.sublattices))])
-    average = members / members.sum(1, keepdims=True)
-    Sx, Sy, Sz = means @ average.T
-    var_Sx, var_Sy, var_Sz = variances @ average.T
-    weights = np.where(elements.m == elements.n, 1, 2)      # Tr B² of the Hermitian elements
-    return {
-        "Sx": Sx, "Sy": Sy, "Sz": Sz, "var_Sx": var_Sx, "var_Sy": var_Sy, "var_Sz": var_Sz,
-        "S_perp": np.hypot(Sx, Sy),
-        "Mz": np.mean(means[2] / system.spins),
-        "purity": comm.allreduce(weights @ state**2),
-        "residual": residual,
-    }
+def _evolve(system: System, options: Options, comm) -> dict:
+    """Every sector in which both the initial state and an observable have a part.
+
+    Sectors that the adjoint takes to others are evolved once and count twice, as their real parts.
+    """
+    built, times = operators(system), np.array(options.times)
+    initial = measurement.coherent_state(system, angles(system, options.initial))
+    measured = measurement.operators(system, options.observables)
+    values = np.zeros((len(times), len(measured)))
+    for name in built.symmetries.names(len(built.first) - 1, every=True):
+        sector = Sector(built, name)
+        if not sector.size:
+            continue
+        rows = solvers.row_range(comm, sector.size)
+        start = sector.components(initial, *rows)
+        seen = np.array([sector.functional(operator, *rows) for operator in measured.values()])
+        if min(comm.allreduce(np.linalg.norm(start)), comm.allreduce(np.linalg.norm(seen))) < 1e-14:
+            continue
+        copies = 1 if built.symmetries.is_self_adjoint(name) else 2
+        for part, unit in (start.real.copy(), 1), (start.imag.copy(), 1j):
+            if comm.allreduce(np.linalg.norm(part)) < 1e-14:
+                continue
+            steps = solvers.propagate(comm, sector, part, np.diff(times, prepend=0), options.tolerance,
+                                      options.petsc_options)
+            for t, state in enumerate(steps):
+                values[t] += copies * (unit * (seen @ state)).real
+    values = comm.allreduce(values)
+    return measurement.results(system, options.observables, dict(zip(measured, values.T)))

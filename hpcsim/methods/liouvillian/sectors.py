@@ -1,16 +1,9 @@
 """Symmetry sectors of the Liouvillian as real sparse matrices, assembled by ranges of rows.
 
-Weak U(1): the |m><n| with Q(m) - Q(n) = k mix with no others; sector -k is the adjoint of sector k.
-In a sector ρ = Σ_u x_u B_u, with elements B_u for which the matrix of the Liouvillian is real:
-
-with a transposition symmetry
-    B = c|m><n|, c = 1 if u_m u_n = 1 else i. The antilinear ρ -> Uρ*U commutes with L, keeps the
-    sector and fixes every B. In k = 0 the adjoint, which commutes too, splits the sector in two:
-    parity +1, B = c|m><n| + h.c., m <= n, with the diagonal, the trace and the steady state; and
-    parity -1, B = c|m><n| - h.c., m < n.
-without
-    k = 0: Hermitian B = |m><n| + h.c. and i|m><n| + h.c., m <= n (unknowns Re ρ_mn, Im ρ_mn).
-    k > 0: B = |m><n| and i|m><n|; the spectrum is that of k and of -k together.
+In a sector (see `symmetry`) ρ = Σ_u x_u B_u. B_u is c|m><n| together with its images under all maps that
+fix the sector's ρ: an orbit of |m><n|. Where an antilinear map takes |m><n| to itself it fixes the phase
+c; elsewhere there are two unknowns, with c = 1 and c = i. The matrix of the Liouvillian is real. Without an
+antilinear map its eigenvalues are those of the sector and their conjugates.
 """
 from collections import namedtuple
 from dataclasses import dataclass
@@ -20,7 +13,8 @@ from numba import njit
 from scipy import sparse
 
 from hpcsim import matrices
-from hpcsim.system import System, Transposition, WeakU1
+from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
+from hpcsim.system import System, WeakU1
 
 
 @dataclass(frozen=True)
@@ -31,9 +25,9 @@ class Operators:
     rates : (jumps,);  jumps : list of (D, D) CSR
     first : (blocks + 1,) first state of each block of equal charge; block b has charge b
     block : (D,) block of each state
-    signs : (D,) u_m of the transposition symmetry, or None
     order : (D,) index of each state in the product basis
-    spin  : Σ_i S_i
+    symmetries : what divides the sectors further
+    spin  : Σ_i S_i; of a boson mode S = (cutoff - 1)²/2, for its energies grow as n²
     """
 
     effective: sparse.csr_matrix
@@ -41,8 +35,8 @@ class Operators:
     jumps: list
     first: np.ndarray
     block: np.ndarray
-    signs: np.ndarray | None
     order: np.ndarray
+    symmetries: Symmetries
     spin: float
 
 
@@ -52,84 +46,68 @@ def operators(system: System) -> Operators:
     matrices.verify_symmetries(system, hamiltonian, jumps)
     dimension = hamiltonian.shape[0]
     charge = matrices.charges(system) if system.symmetry(WeakU1) else np.zeros(dimension, int)
-    transposition = system.symmetry(Transposition)
-    signs = matrices.transposition_signs(system, transposition.sites) if transposition else None
     order = np.argsort(charge, kind="stable")
     effective = matrices.effective_hamiltonian(hamiltonian, jumps)
     return Operators(
         effective=effective[order][:, order],
         rates=np.array([rate for rate, _ in jumps]), jumps=[jump[order][:, order] for _, jump in jumps],
         first=np.searchsorted(charge[order], np.arange(charge.max() + 2)), block=charge[order],
-        signs=None if signs is None else signs[order], order=order, spin=float(system.spins.sum()))
+        order=order, symmetries=Symmetries(system),
+        spin=float(np.where(system.cutoffs > 0, (system.levels - 1)**2 / 2, system.spins).sum()))
 
 
-def sector_names(blocks: int, transposition: bool) -> list[tuple[int, int]]:
-    """(k, parity) of the sectors k >= 0; parity is 0 where the adjoint does not split the sector."""
-    zero = [(0, 1), (0, -1)] if transposition else [(0, 0)]
-    return zero + [(k, 0) for k in range(1, blocks)]
-
-
-def sector_sizes(sizes, k: int, parity: int, transposition: bool) -> np.ndarray:
-    """Unknowns of sector (k, parity) in each pair of blocks (b + k, b); `sizes` are those of the blocks."""
-    if k == 0 and transposition:
-        return sizes * (sizes + parity) / 2
-    return sizes[k:] * sizes[:len(sizes) - k] * (1 if transposition or k == 0 else 2)
-
-
-# What fixes the numbering of a sector's unknowns: `first`, `block`, `signs` as in Operators;
-# real = there is a transposition symmetry; offsets[b] = first unknown with n in block b.
-Layout = namedtuple("Layout", "k parity real first block signs offsets")
-
-
-@dataclass(frozen=True)
-class Elements:
-    """The elements B of some unknowns: B = c|m><n| (± h.c. in k = 0), c = i where `imaginary`."""
-
-    m: np.ndarray
-    n: np.ndarray
-    imaginary: np.ndarray
+# first, block : as in Operators; pairs[b] = number of the first |m><n| with n in block b
+Layout = namedtuple("Layout", "k first block pairs")
+# of every |m><n| of the sector: the (first) unknown of its orbit or -1, and the map that leads there from
+# that unknown's m, n
+Orbits = namedtuple("Orbits", "unknown map")
 
 
 class Sector:
-    """One sector (k, parity) of a system: its unknowns, and rows of its Liouvillian.
+    """One sector of a system: its unknowns, and rows of its Liouvillian.
 
-    size : number of unknowns
+    size  : number of unknowns; 0 if the symmetries leave nothing
+    m, n, phase : (size,) of the representative c|m><n| of every B
+    weight : (size,) Tr B†B = the number of |m><n| in the orbit
+    doubled : whether the eigenvalues are those of the sector and their conjugates
     """
 
-    def __init__(self, operators: Operators, k: int, parity: int):
-        real = operators.signs is not None
-        sizes = sector_sizes(np.diff(operators.first), k, parity, real).astype(int)
-        signs = operators.signs if real else np.ones(len(operators.block), int)
-        self.operators, self.k, self.parity = operators, k, parity
-        self.layout = Layout(k, parity, real, operators.first, operators.block, signs,
-                             np.concatenate([[0], np.cumsum(sizes)]))
-        self.size = int(sizes.sum())
-
-    def elements(self, start: int, stop: int) -> Elements:
-        """Of the unknowns start..stop-1."""
-        return Elements(*_elements(self.layout, start, stop))
+    def __init__(self, operators: Operators, name: Name):
+        self.operators, self.name = operators, name
+        first, k = operators.first, name.k
+        widths = np.diff(first)
+        self.layout = Layout(k, first, operators.block,
+                             np.concatenate([[0], np.cumsum(widths[k:] * widths[:len(widths) - k])]))
+        self.maps = operators.symmetries.maps(name, operators.order)
+        self.doubled = operators.symmetries.of(name).antilinear is None
+        unknown, chosen, self.m, self.n, self.phase, self.weight = _orbits(self.layout, self.maps)
+        self.orbits = Orbits(unknown, chosen)
+        self.size = len(self.m)
 
     def rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """Rows start..stop-1 of the Liouvillian: (stop - start, size) real."""
-        e, h, jumps = self.elements(start, stop), self.operators.effective, self.operators.jumps
+        h, jumps, m, n = self.operators.effective, self.operators.jumps, self.m[start:stop], self.n[start:stop]
         h_length = np.diff(h.indptr)
-        length = h_length[e.m] + h_length[e.n]
+        length = h_length[m] + h_length[n]
         for jump in jumps:
             l_length = np.diff(jump.indptr)
-            length += l_length[e.m] * l_length[e.n]
-        room = int(length.sum()) * (1 if self.layout.real else 2) + stop - start
-        pointer, columns = np.zeros(stop - start + 1, np.int64), np.empty(room, np.int64)
+            length += l_length[m] * l_length[n]
+        twins = np.any((self.m[1:] == self.m[:-1]) & (self.n[1:] == self.n[:-1]))
+        room = int(length.sum()) * (2 if twins else 1) + stop - start
+        pointer, columns = np.zeros(stop - start + 1, np.int64), np.empty(room, np.int32)
         data = np.empty(room)
         stacked = sparse.vstack([sparse.csr_matrix(h.shape), *jumps], "csr").astype(complex)
-        _fill(self.layout, start, e.m, e.n, e.imaginary, h.indptr, h.indices, h.data, self.operators.rates,
-              stacked.indptr[h.shape[0]:], stacked.indices, stacked.data, pointer, columns, data)
+        unknowns = self.m, self.n, self.phase
+        _fill(self.layout, self.maps, self.orbits, unknowns, start, stop, h.indptr, h.indices, h.data,
+              self.operators.rates, stacked.indptr[h.shape[0]:], stacked.indices, stacked.data, pointer,
+              columns, data)
         used = pointer[-1]
         matrix = sparse.csr_matrix((data[:used], columns[:used], pointer), (stop - start, self.size))
         matrix.sum_duplicates()
         return matrix
 
     def __str__(self):
-        return f"sector k = {self.k}, parity = {self.parity}"
+        return str(self.name)
 
     @property
     def spin(self) -> float:
@@ -137,102 +115,155 @@ class Sector:
         return self.operators.spin
 
     def trace(self, start: int, stop: int) -> np.ndarray:
-        """Tr B of the elements of unknowns start..stop-1; also the components of the identity."""
-        elements = self.elements(start, stop)
-        return np.where(elements.m == elements.n, 1.0, 0.0)
+        """Tr B of unknowns start..stop-1; also the components of a positive diagonal state."""
+        return np.where(self.m == self.n, self.weight, 0.0)[start:stop]
 
-    def functional(self, operator: sparse.csr_matrix, elements: Elements) -> np.ndarray:
-        """Tr(O B) of Hermitian elements B, O in the product basis: (unknowns,). k = 0 only."""
-        order = self.operators.order
-        e, permuted = elements, operator[order][:, order]
-        value = np.asarray(permuted[e.n, e.m]).ravel() * np.where(e.imaginary, 1j, 1)
-        return value.real * np.where(e.m == e.n, 1, 2)
+    def overlaps(self, matrix: sparse.spmatrix, start: int, stop: int) -> np.ndarray:
+        """Tr B†A of unknowns start..stop-1 with a matrix A in the product basis: (stop - start,) complex."""
+        place = np.argsort(self.operators.order)
+        entries = matrix.tocoo()
+        p, q, block = place[entries.row], place[entries.col], self.operators.block
+        inside = block[p] - block[q] == self.name.k
+        found = np.zeros(stop - start, complex)
+        _overlaps(self.layout, self.maps, self.orbits, (self.m, self.n, self.phase), p[inside], q[inside],
+                  entries.data[inside].astype(complex), start, found)
+        return found
 
+    def functional(self, operator: sparse.spmatrix, start: int, stop: int) -> np.ndarray:
+        """Tr OB of unknowns start..stop-1: (stop - start,) complex. Of a Hermitian ρ, Tr Oρ is real."""
+        return self.overlaps(operator.conj().T, start, stop).conj()
 
-@njit(cache=True)
-def _elements(layout, start, stop):
-    """m, n and whether c = i, of the unknowns start..stop-1, in the order of `_unknown`."""
-    k, first = layout.k, layout.first
-    m = np.empty(stop - start, np.int64)
-    n = np.empty(stop - start, np.int64)
-    imaginary = np.empty(stop - start, np.bool_)
-    copies = 2 if k > 0 and not layout.real else 1
-    for b in range(len(layout.offsets) - 1):
-        at = layout.offsets[b]
-        for i in range(first[b + k + 1] - first[b + k]):
-            left = 0 if layout.parity == 0 else i if layout.parity > 0 else i + 1
-            length = (first[b + 1] - first[b] - left) * copies
-            for t in range(max(start - at, 0), min(stop - at, length)):
-                j, u = left + t // copies, at + t - start
-                m[u], n[u] = first[b + k] + i, first[b] + j
-                if layout.real:
-                    imaginary[u] = layout.signs[m[u]] != layout.signs[n[u]]
-                elif k > 0:
-                    imaginary[u] = t % 2 == 1
-                else:
-                    imaginary[u] = j < i
-                    m[u], n[u] = min(m[u], n[u]), max(m[u], n[u])
-            at += length
-    return m, n, imaginary
+    def diagonal(self, x: np.ndarray, start: int, stop: int) -> np.ndarray:
+        """What the components start..stop-1 of a state add to ρ_ss, in the product basis: (D,)."""
+        found, order = np.zeros(len(self.operators.order)), self.operators.order
+        pairs = _diagonal_pairs(self.layout, len(order))
+        unknown = self.orbits.unknown[pairs]
+        inside = (unknown >= start) & (unknown < stop)
+        found[order[inside]] = x[unknown[inside] - start]
+        return found
+
+    def components(self, state: sparse.spmatrix, start: int, stop: int) -> np.ndarray:
+        """The complex x of the part of ρ in this sector; real where `doubled`, whose B are not orthogonal."""
+        x = self.overlaps(state, start, stop) / self.weight[start:stop]
+        return x.real.astype(complex) if self.doubled else x
 
 
 @njit(cache=True)
-def _unknown(layout, m, n, imaginary):
-    """The number of the unknown of c|m><n|; m <= n in k = 0."""
+def _pair(layout, m, n):
+    """The number of |m><n| in its sector."""
     b = layout.block[n]
-    i, j = m - layout.first[b + layout.k], n - layout.first[b]
-    width, offset = layout.first[b + 1] - layout.first[b], layout.offsets[b]
-    if layout.parity > 0:
-        return offset + i * width - i * (i - 1) // 2 + j - i
-    if layout.parity < 0:
-        return offset + i * width - i * (i + 1) // 2 + j - i - 1
-    if layout.real:
-        return offset + i * width + j
-    if layout.k == 0:
-        return offset + (j * width + i if imaginary else i * width + j)
-    return offset + 2 * (i * width + j) + imaginary
+    width = layout.first[b + 1] - layout.first[b]
+    return layout.pairs[b] + (m - layout.first[b + layout.k]) * width + n - layout.first[b]
 
 
 @njit(cache=True)
-def _put(layout, p, q, weight, of_imaginary, columns, data, at):
+def _diagonal_pairs(layout, dimension):
+    """The number of every |m><m|, where k = 0."""
+    return np.array([_pair(layout, m, m) for m in range(dimension)])
+
+
+@njit(cache=True)
+def _moved(maps, g, m, n):
+    """Where map g takes |m><n|, and its factor."""
+    factor = maps.phase[g] * (maps.sign[g, m] * maps.sign[g, n])
+    if maps.swap[g]:
+        return maps.image[g, n], maps.image[g, m], factor
+    return maps.image[g, m], maps.image[g, n], factor
+
+
+@njit(cache=True)
+def _orbits(layout, maps):
+    """Orbits.unknown, Orbits.map, and m, n, phase, weight of every unknown."""
+    pairs, k, first, group = layout.pairs[-1], layout.k, layout.first, len(maps.phase)
+    unknown, chosen = np.full(pairs, -2, np.int32), np.zeros(pairs, np.int16)
+    ms, ns, size = np.empty(2 * pairs, np.int32), np.empty(2 * pairs, np.int32), 0
+    phases, weights = np.empty(2 * pairs, np.complex128), np.empty(2 * pairs, np.float64)
+    for b in range(len(layout.pairs) - 1):
+        for m in range(first[b + k], first[b + k + 1]):
+            for n in range(first[b], first[b + 1]):
+                if unknown[_pair(layout, m, n)] != -2:
+                    continue
+                free, phase, fixed = 2, 1 + 0j, 0
+                for g in range(group):
+                    p, q, factor = _moved(maps, g, m, n)
+                    if p == m and q == n:
+                        fixed += 1
+                        if maps.conjugate[g]:       # c = factor c*
+                            free, phase = min(free, 1), np.sqrt(factor)
+                        elif abs(factor - 1) > 1e-9:
+                            free = 0
+                for g in range(group):
+                    p, q, _ = _moved(maps, g, m, n)
+                    at = _pair(layout, p, q)
+                    if unknown[at] == -2:
+                        unknown[at], chosen[at] = size if free else -1, g
+                for i in range(free):
+                    ms[size], ns[size], weights[size] = m, n, group // fixed
+                    phases[size] = phase if i == 0 else 1j
+                    size += 1
+    return unknown, chosen, ms[:size].copy(), ns[:size].copy(), phases[:size].copy(), weights[:size].copy()
+
+
+@njit(cache=True)
+def _put(layout, maps, orbits, unknowns, p, q, weight, conjugate_phase, columns, data, at):
     """Write the term dρ_mn/dt = weight ρ_pq into the row of c|m><n|; returns the next free place."""
-    swapped = layout.k == 0 and p > q
-    if swapped:
-        p, q = q, p
-    if p == q and layout.parity < 0:
+    ms, ns, phases = unknowns
+    pair = _pair(layout, p, q)
+    u, g = orbits.unknown[pair], orbits.map[pair]
+    if u < 0:
         return at
-    for imaginary in range(2):
-        if imaginary and p == q or layout.real and imaginary != (layout.signs[p] != layout.signs[q]):
-            continue
-        value = weight * (1j if imaginary else 1)
-        if swapped and (imaginary != (layout.parity < 0)):
-            value = -value    # ρ_qp = ± conj(c) x where ρ_pq = c x
-        columns[at] = _unknown(layout, p, q, imaginary)
-        data[at] = value.imag if of_imaginary else value.real
+    m, n = ms[u], ns[u]
+    factor = conjugate_phase * weight * maps.phase[g] * (maps.sign[g, m] * maps.sign[g, n])
+    while u < len(ms) and ms[u] == m and ns[u] == n:
+        columns[at] = u
+        data[at] = (factor * (phases[u].conjugate() if maps.conjugate[g] else phases[u])).real
         at += 1
+        u += 1
     return at
 
 
 @njit(cache=True)
-def _fill(layout, start, m, n, imaginary, h_pointer, h_columns, h_data, rates, l_pointer, l_columns, l_data,
-          pointer, columns, data):
-    """Rows of the unknowns c|m><n|, the first of which is `start`, with duplicates.
+def _fill(layout, maps, orbits, unknowns, start, stop, h_pointer, h_columns, h_data, rates, l_pointer,
+          l_columns, l_data, pointer, columns, data):
+    """Rows of the unknowns start..stop-1, with duplicates.
 
     The jump operators lie one below the other in one CSR matrix: (jumps * D, D).
     """
     at, dimension = 0, len(h_pointer) - 1
-    for u in range(len(m)):
+    ms, ns, phases = unknowns
+    for u in range(start, stop):
         # the diagonal is always stored: PETSc shifts in place only what is there
-        columns[at], data[at] = start + u, 0
+        columns[at], data[at] = u, 0
         at += 1
-        for a in range(h_pointer[m[u]], h_pointer[m[u] + 1]):
-            at = _put(layout, h_columns[a], n[u], -1j * h_data[a], imaginary[u], columns, data, at)
-        for b in range(h_pointer[n[u]], h_pointer[n[u] + 1]):
-            at = _put(layout, m[u], h_columns[b], 1j * h_data[b].conjugate(), imaginary[u], columns, data, at)
+        m, n, phase = ms[u], ns[u], phases[u].conjugate()
+        for a in range(h_pointer[m], h_pointer[m + 1]):
+            at = _put(layout, maps, orbits, unknowns, h_columns[a], n, -1j * h_data[a], phase, columns, data, at)
+        for b in range(h_pointer[n], h_pointer[n + 1]):
+            at = _put(layout, maps, orbits, unknowns, m, h_columns[b], 1j * h_data[b].conjugate(), phase,
+                      columns, data, at)
         for jump in range(len(rates)):
             row = jump * dimension
-            for a in range(l_pointer[row + m[u]], l_pointer[row + m[u] + 1]):
-                for b in range(l_pointer[row + n[u]], l_pointer[row + n[u] + 1]):
+            for a in range(l_pointer[row + m], l_pointer[row + m + 1]):
+                for b in range(l_pointer[row + n], l_pointer[row + n + 1]):
                     weight = rates[jump] * l_data[a] * l_data[b].conjugate()
-                    at = _put(layout, l_columns[a], l_columns[b], weight, imaginary[u], columns, data, at)
-        pointer[u + 1] = at
+                    at = _put(layout, maps, orbits, unknowns, l_columns[a], l_columns[b], weight, phase, columns,
+                              data, at)
+        pointer[u - start + 1] = at
+
+
+@njit(cache=True)
+def _overlaps(layout, maps, orbits, unknowns, rows, columns, values, start, found):
+    """Add conj(B_pq) A_pq of every entry A_pq to each of its unknowns from start on."""
+    ms, ns, phases = unknowns
+    for i in range(len(rows)):
+        pair = _pair(layout, rows[i], columns[i])
+        u, g = orbits.unknown[pair], orbits.map[pair]
+        if u < 0:
+            continue
+        m, n = ms[u], ns[u]
+        factor = maps.phase[g] * (maps.sign[g, m] * maps.sign[g, n])
+        while u < len(ms) and ms[u] == m and ns[u] == n:
+            if start <= u < start + len(found):
+                element = factor * (phases[u].conjugate() if maps.conjugate[g] else phases[u])
+                found[u - start] += values[i] * element.conjugate()
+            u += 1
