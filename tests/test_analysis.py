@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_continuous_lyapunov
 
-from hpcsim import analysis
+from hpcsim.analysis import estimates, gain_loss
 
 PHASES = {"up-up": (1.5, 0.06), "down-down": (0.06, 1.5), "up-down": (1.5, 1.9), "up-down, h = 0": (1.5, 0.9)}
 
@@ -45,9 +45,9 @@ def test_gaussian_means_and_variances(phase):
         n = C[site, site].real - 0.5
         sign = 1 if up[site] else -1
         mean = sign * (100 - n)
-        assert analysis.gaussian_Sz(gain, loss, 1.0, h, 100.0, name) == pytest.approx(mean, abs=1e-9)
+        assert gain_loss.gaussian_Sz(gain, loss, 1.0, h, 100.0, name) == pytest.approx(mean, abs=1e-9)
         variance = n**2 + n + abs(W[site, site]) ** 2
-        assert analysis.gaussian_var_Sz(gain, loss, 1.0, h, 100.0, name) == pytest.approx(variance, abs=1e-9)
+        assert gain_loss.gaussian_var_Sz(gain, loss, 1.0, h, 100.0, name) == pytest.approx(variance, abs=1e-9)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -55,24 +55,24 @@ def test_gaussian_gap(phase):
     (gain, loss), h = PHASES[phase], 0.0 if phase.endswith("0") else 0.5
     _, _, drift, _ = spin_waves(gain, loss, 1.0, h, 40)
     slowest = -np.linalg.eigvals(drift).real.max()
-    assert analysis.gaussian_gap(gain, loss, 1.0, h) == pytest.approx(slowest, abs=1e-9)
+    assert gain_loss.gaussian_gap(gain, loss, 1.0, h) == pytest.approx(slowest, abs=1e-9)
 
 
 def test_theory_is_nan_outside_its_phases_and_broadcasts():
     loss = np.array([0.1, 0.5, 1.9])
-    for theory in (analysis.gaussian_Sz, analysis.gaussian_var_Sz):
+    for theory in (gain_loss.gaussian_Sz, gain_loss.gaussian_var_Sz):
         assert np.isnan(theory(1.5, loss, 1.0, 0.5, 10.0, "a")).tolist() == [False, True, False]
-    assert np.isnan(analysis.gaussian_gap(1.5, loss, 1.0, 0.5)).tolist() == [False, True, False]
+    assert np.isnan(gain_loss.gaussian_gap(1.5, loss, 1.0, 0.5)).tolist() == [False, True, False]
 
 
 def test_boundaries_are_where_the_slowest_mode_stops_decaying():
-    for boundary, inside in ((analysis.lower_boundary, -1e-6), (analysis.upper_boundary, 1e-6)):
+    for boundary, inside in ((gain_loss.lower_boundary, -1e-6), (gain_loss.upper_boundary, 1e-6)):
         edge = boundary(1.5, 1.0, 0.5)
-        assert 0 < analysis.gaussian_gap(1.5, edge + inside, 1.0, 0.5) < 1e-5
-        assert np.isnan(analysis.gaussian_gap(1.5, edge - inside, 1.0, 0.5))
-    assert analysis.critical_rate(1.0, 0.5) == pytest.approx(1.5)
-    assert analysis.upper_boundary(1.5, 1.0, 0.5) == pytest.approx(1.5)
-    assert analysis.lower_boundary(1.5, 1.0, 0.5) == pytest.approx(1 / 6)
+        assert 0 < gain_loss.gaussian_gap(1.5, edge + inside, 1.0, 0.5) < 1e-5
+        assert np.isnan(gain_loss.gaussian_gap(1.5, edge - inside, 1.0, 0.5))
+    assert gain_loss.critical_rate(1.0, 0.5) == pytest.approx(1.5)
+    assert gain_loss.upper_boundary(1.5, 1.0, 0.5) == pytest.approx(1.5)
+    assert gain_loss.lower_boundary(1.5, 1.0, 0.5) == pytest.approx(1 / 6)
 
 
 def test_power_law_exponent_and_its_error():
@@ -80,7 +80,7 @@ def test_power_law_exponent_and_its_error():
     rng = np.random.default_rng(3)
     x = np.array([2.0, 4, 8, 16, 32])
     error = 0.1 * x**-0.7 * np.array([1, 2, 1, 3, 1])
-    fits = [analysis.power_law(x, 3 * x**-0.7 + rng.normal(size=5) * error, error) for _ in range(2000)]
+    fits = [estimates.power_law(x, 3 * x**-0.7 + rng.normal(size=5) * error, error) for _ in range(2000)]
     values = np.array([fit.value for fit in fits])
     assert values.mean() == pytest.approx(-0.7, abs=0.01)
     # a fit with more scatter than its errors explain says so: the quoted error is a little larger
@@ -89,12 +89,12 @@ def test_power_law_exponent_and_its_error():
 
 def test_power_law_without_errors_takes_them_from_the_scatter():
     x = np.array([2.0, 4, 8, 16])
-    exact = analysis.power_law(x, 5 / x)
+    exact = estimates.power_law(x, 5 / x)
     assert exact.value == pytest.approx(-1) and exact.error < 1e-12
     assert exact.line(np.array([3.0])) == pytest.approx(5 / 3)
     # a straight-line fit by hand to logarithms off by ±d
     d = np.array([0.1, -0.1, -0.1, 0.1])
-    bent = analysis.power_law(x, 5 / x * np.exp(d))
+    bent = estimates.power_law(x, 5 / x * np.exp(d))
     spread = np.log(x) - np.log(x).mean()
     assert bent.error == pytest.approx(np.sqrt(np.sum(d**2) / 2 / np.sum(spread**2)))
 
@@ -102,46 +102,46 @@ def test_power_law_without_errors_takes_them_from_the_scatter():
 def test_power_law_with_correction():
     x = np.array([2.0, 4, 8, 16, 32])
     y = 2 / x * np.exp(-0.8 / np.sqrt(x))
-    assert abs(analysis.power_law(x, y).value + 1) > 0.05
-    assert analysis.power_law(x, y, correction=0.5).value == pytest.approx(-1, abs=1e-9)
+    assert abs(estimates.power_law(x, y).value + 1) > 0.05
+    assert estimates.power_law(x, y, correction=0.5).value == pytest.approx(-1, abs=1e-9)
 
 
 def test_steepening():
     x = np.array([1.0, 2, 4])
-    assert analysis.steepening(x, np.array([8.0, 4, 1])).value == pytest.approx(-1)
-    estimate = analysis.steepening(x, np.array([8.0, 4, 1]), np.array([0.8, 0.4, 0.1]))
+    assert estimates.steepening(x, np.array([8.0, 4, 1])).value == pytest.approx(-1)
+    estimate = estimates.steepening(x, np.array([8.0, 4, 1]), np.array([0.8, 0.4, 0.1]))
     assert estimate.error == pytest.approx(0.1 * np.sqrt(2) * np.sqrt(2) / np.log(2))
 
 
 def test_extrapolation():
     x = np.array([4.0, 6, 8])
-    assert analysis.extrapolate(x, 0.5 - 0.2 / x).value == pytest.approx(0.5)
+    assert estimates.extrapolate(x, 0.5 - 0.2 / x).value == pytest.approx(0.5)
     with pytest.raises(ValueError, match="at least 3 points, not 2"):
-        analysis.extrapolate(x[:2], x[:2])
+        estimates.extrapolate(x[:2], x[:2])
 
 
 def test_value_maximum_minimum_and_jump():
     x, y = np.array([0.0, 1, 2, 4]), np.array([3.0, 1, 2, 9])
     error = np.full(4, 0.5)
-    assert analysis.value(x[:1], y[:1], error[:1]) == analysis.Estimate(3.0, 0.5)
+    assert estimates.value(x[:1], y[:1], error[:1]) == estimates.Estimate(3.0, 0.5)
     with pytest.raises(ValueError, match="single value"):
-        analysis.value(x, y)
-    assert analysis.maximum(x, y, error).value == 9
-    low = analysis.minimum_at(x, y)
+        estimates.value(x, y)
+    assert estimates.maximum(x, y, error).value == 9
+    low = estimates.minimum_at(x, y)
     assert (low.value, low.error) == (1, 1)
-    assert np.isnan(analysis.minimum_at(x[1:], y[1:]).error)
-    jump = analysis.steepest_at(x, y)        # per unit of x: 3.5 beats the 2 of the first step
+    assert np.isnan(estimates.minimum_at(x[1:], y[1:]).error)
+    jump = estimates.steepest_at(x, y)        # per unit of x: 3.5 beats the 2 of the first step
     assert (jump.value, jump.error) == (3, 1)
 
 
 def test_deviations_in_standard_errors():
     x, error = np.arange(4.0), np.full(4, 0.1)
     y = np.array([1.0, 1.2, 0.9, 1.0])
-    assert analysis.max_deviation(x, y, error, theory=1.0).value == pytest.approx(2)
-    assert analysis.rms_deviation(x, y, error, theory=1.0).value == pytest.approx(np.sqrt(5 / 4))
-    allowed = analysis.max_deviation(x, y, error, theory=1.0, allowance=0.05)
+    assert estimates.max_deviation(x, y, error, theory=1.0).value == pytest.approx(2)
+    assert estimates.rms_deviation(x, y, error, theory=1.0).value == pytest.approx(np.sqrt(5 / 4))
+    allowed = estimates.max_deviation(x, y, error, theory=1.0, allowance=0.05)
     assert allowed.value == pytest.approx(0.2 / np.hypot(0.1, 0.05))
     with pytest.raises(ValueError, match="standard errors"):
-        analysis.max_deviation(x, y, None, theory=1.0)
+        estimates.max_deviation(x, y, None, theory=1.0)
     with pytest.raises(ValueError, match="does not hold at 2"):
-        analysis.max_deviation(x, y, error, theory=np.array([1, 1, np.nan, 1]))
+        estimates.max_deviation(x, y, error, theory=np.array([1, 1, np.nan, 1]))

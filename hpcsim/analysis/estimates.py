@@ -1,11 +1,4 @@
-"""Theory curves and estimates that the `figures` section of a config names.
-
-THEORY    functions of model parameters, drawn as lines and compared with data. Their arguments
-          carry the names of the model's parameters and of the data's dimensions; they broadcast,
-          and are NaN where they do not hold.
-ESTIMATES functions of one curve, (x, y, error, ...) -> Estimate; `error` is the standard error of
-          y, or None where y has none.
-"""
+"""Estimates from one curve, (x, y, error, ...) -> Estimate."""
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,98 +6,6 @@ import numpy as np
 
 NAN = float("nan")
 
-
-# ------------------------------------------------------------------ theory: the gain/loss chain
-# Linearised spin waves (Holstein-Primakoff) about the ordered states of `gain_loss_lattice`,
-# huber2020, Appendix A; the infinite chain, h = 0 being the dimer. Sublattice a has gain Γg, b has
-# loss Γl. Phases by the direction of (a, b): P = Γg Γl,
-# g and h of one sign,
-#     up-up      Γg > Γl, P < (g-h)²        down-down  Γl > Γg, P < (g-h)²        up-down  P > (g+h)²
-
-def _edges(g, h):
-    """Extremes of |g + h e^{ik}|² over the band: (|g|-|h|)² and (|g|+|h|)²."""
-    return (abs(g) - abs(h)) ** 2, (abs(g) + abs(h)) ** 2
-
-
-def _phase(gain, loss, g, h):
-    """Boolean arrays up-up, down-down, up-down: where each ordered state is stable."""
-    lower, upper = _edges(g, h)
-    aligned = gain * loss < lower
-    return aligned & (gain > loss), aligned & (loss > gain), gain * loss > upper
-
-
-def _occupation(gain, loss, g, h, sublattice):
-    """n = S ∓ ⟨Sz⟩, the excitations per site (huber2020, Eqs. A6-A14).
-
-    With C = sqrt{[(g-h)² - P][(g+h)² - P]}:
-        up-up      n_a = Γl/(Γg-Γl) (1 + P/C)      n_b = Γl/(Γg-Γl) (1 + Γg²/C)
-        down-down  n_a = Γg/(Γl-Γg) (1 + Γl²/C)    n_b = Γg/(Γl-Γg) (1 + P/C)
-        up-down    n_a = Γl/(Γl+Γg) (P/C - 1)      n_b = Γg/(Γl+Γg) (P/C - 1)
-    """
-    up, down, anti = _phase(gain, loss, g, h)
-    P, (lower, upper) = gain * loss, _edges(g, h)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        C = np.sqrt((lower - P) * (upper - P))
-        if sublattice == "a":
-            cases = [loss / (gain - loss) * (1 + P / C), gain / (loss - gain) * (1 + loss**2 / C),
-                     loss / (loss + gain) * (P / C - 1)]
-        else:
-            cases = [loss / (gain - loss) * (1 + gain**2 / C), gain / (loss - gain) * (1 + P / C),
-                     gain / (loss + gain) * (P / C - 1)]
-    return np.select([up, down, anti], cases, NAN)
-
-
-def gaussian_Sz(gain, loss, g, h, S, sublattice):
-    """⟨Sz⟩ per site in the ordered phases: S - n where the sublattice points up, n - S where down."""
-    gain, loss = np.broadcast_arrays(np.asarray(gain, float), np.asarray(loss, float))
-    up, _, anti = _phase(gain, loss, g, h)
-    sign = np.where(up | (anti & (sublattice == "a")), 1, -1)
-    return sign * (S - _occupation(gain, loss, g, h, sublattice))
-
-
-def gaussian_var_Sz(gain, loss, g, h, S, sublattice):
-    """(ΔSz)² per site in the ordered phases: the number variance n² + n of a Gaussian state.
-
-    In general it is n² + n + |⟨cc⟩|². Here ⟨c_i c_i⟩ = 0 on every site, also in up-down, whose spin
-    waves are created in pairs c_a c_b: rotations about z conserve Σ_a c†c - Σ_b c†c.
-    """
-    gain, loss = np.broadcast_arrays(np.asarray(gain, float), np.asarray(loss, float))
-    n = _occupation(gain, loss, g, h, sublattice)
-    return n**2 + n
-
-
-def gaussian_gap(gain, loss, g, h):
-    """Smallest decay rate of a spin-wave amplitude: the Liouvillian gap of an ordered phase, S → ∞.
-
-    Linearising huber2020, Eq. A3, with J the extreme |g + h e^{ik}|, Γ± = (Γg ± Γl)/2:
-        up-down                gap = Γ+ - sqrt(Γ-² + J²),             J = |g| + |h|
-        up-up, down-down       gap = |Γ-| - Re sqrt(Γ+² - J²),        J = ||g| - |h||
-    One amplitude changes Σ Sz by one, so the mode is in the weak-U(1) sectors k = ±1.
-    """
-    gain, loss = np.broadcast_arrays(np.asarray(gain, float), np.asarray(loss, float))
-    up, down, anti = _phase(gain, loss, g, h)
-    mean, half, (lower, upper) = (gain + loss) / 2, (gain - loss) / 2, _edges(g, h)
-    staggered = mean - np.sqrt(half**2 + upper)
-    aligned = abs(half) - np.sqrt(np.maximum(mean**2 - lower, 0))
-    return np.select([up | down, anti], [aligned, staggered], NAN)
-
-
-def lower_boundary(gain, g, h):
-    """Γl at which the aligned phases end: Γg Γl = (g-h)² (huber2020, Eq. 3)."""
-    return _edges(g, h)[0] / np.asarray(gain, float)
-
-
-def upper_boundary(gain, g, h):
-    """Γl at which the staggered phase begins: Γg Γl = (g+h)² (huber2020, Eq. 3)."""
-    return _edges(g, h)[1] / np.asarray(gain, float)
-
-
-def critical_rate(g, h):
-    """Γ̄ = Γg = Γl at which the staggered phase begins: g + h (huber2020, Eq. 3)."""
-    return np.sqrt(_edges(g, h)[1])
-
-
-# ------------------------------------------------------------------ estimates from one curve
 
 @dataclass(frozen=True)
 class Estimate:
@@ -228,7 +129,5 @@ def rms_deviation(x, y, error=None, theory=NAN, allowance=0.0):
     return Estimate(float(np.sqrt(np.mean(deviation**2))), 0.0, f"{len(x)} points")
 
 
-THEORY = {f.__name__: f for f in (gaussian_Sz, gaussian_var_Sz, gaussian_gap,
-                                  lower_boundary, upper_boundary, critical_rate)}
-ESTIMATES = {f.__name__: f for f in (power_law, steepening, extrapolate, value, maximum, minimum_at,
-                                     steepest_at, max_deviation, rms_deviation)}
+ESTIMATES = (power_law, steepening, extrapolate, value, maximum, minimum_at, steepest_at, max_deviation,
+             rms_deviation)
