@@ -12,3 +12,4 @@ export OMP_NUM_THREADS=1
 if [ "$(id -u)" = 0 ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
+unset hpcsim_root
