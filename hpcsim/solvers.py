@@ -19,6 +19,7 @@ from scipy import linalg
 PREFIX = "hpcsim_"          # of PETSc's options database
 DENSE = 128                 # unknowns up to which LAPACK on one rank is faster than setting up PETSc
 SUBSPACE = 90               # Krylov dimension beyond twice the eigenvalues asked for, at most
+KRYLOV = 40                 # vectors of a Krylov space without factorisation
 TOLERANCE = 1e-11           # of SLEPc, on 1/(λ - σ)
 SINGULAR = 1e-12            # shift of the inverse iteration for the steady state, relative to the norm
 UNIQUE = 1e-10              # a second eigenvalue this small, relative to the norm, is a second zero
@@ -299,3 +300,54 @@ def propagate(comm, sector, state, intervals, tolerance: float, options: dict):
                 yield now.array.real.copy()
     finally:
         _destroy(solver, matrix)
+
+
+class _Shell:
+    """What PETSc's matrices of type python need of an operator whose rows need the whole vector."""
+
+    def __init__(self, PETSc, operator, rows):
+        self.PETSc, self.operator, self.rows, self.scatter = PETSc, operator, rows, None
+
+    def mult(self, matrix, x, y):
+        whole = x
+        if matrix.comm.size > 1:
+            if self.scatter is None:
+                self.scatter, self.whole = self.PETSc.Scatter.toAll(x)
+            self.scatter.scatter(x, whole := self.whole)
+        y.array = self.operator.multiply(np.ascontiguousarray(whole.array_r.real), *self.rows)
+
+
+def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float, options: dict):
+    """The `count` eigenvalues of largest, or smallest, real part, that first, by Krylov-Schur without a matrix.
+
+    operator : has `size`, `width` and multiply(x, start, stop), rows of width unknowns of its product with all of x
+    Returns eigenvalues and their residuals |Lx - λx| / |x| < tolerance. Raises RuntimeError if not all converge.
+    """
+    PETSc, SLEPc = _libraries(comm)
+    rows = row_range(comm, operator.size // operator.width)
+    layout = ((rows[1] - rows[0]) * operator.width, operator.size)
+    matrix = PETSc.Mat().createPython((layout, layout), _Shell(PETSc, operator, rows), comm)
+    matrix.setUp()
+    solver = SLEPc.EPS().create(comm)
+    which = SLEPc.EPS.Which.LARGEST_REAL if largest else SLEPc.EPS.Which.SMALLEST_REAL
+    try:
+        with _options(PETSc, options):
+            solver.setOptionsPrefix(PREFIX)
+            solver.setOperators(matrix)
+            solver.setProblemType(SLEPc.EPS.ProblemType.NHEP)
+            solver.setWhichEigenpairs(which)
+            solver.setDimensions(count, min(operator.size, KRYLOV))
+            solver.setTolerances(tolerance, 5000)
+            solver.setConvergenceTest(SLEPc.EPS.Conv.ABS)
+            solver.setFromOptions()
+            solver.solve()
+        found = solver.getConverged()
+        if found < count:
+            raise RuntimeError(f"only {found} of {count} eigenvalues converged in {solver.getIterationNumber()} "
+                               "restarts: raise method.tolerance, or petsc_options: {eps_ncv: 80}")
+        values = np.array([solver.getEigenvalue(i) for i in range(found)])
+        errors = np.array([solver.getErrorEstimate(i) for i in range(found)])
+    finally:
+        _destroy(solver, matrix)
+    order = np.argsort(-values.real if largest else values.real, kind="stable")[:count]
+    return values[order], errors[order]

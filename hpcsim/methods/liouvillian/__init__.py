@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.liouvillian import measurement
+from hpcsim.methods.liouvillian import antigap, measurement
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.system import Count, Initial, Number, Parameters, System, Times, Transposition, WeakU1, angles
@@ -26,21 +26,22 @@ def _different(names):
 
 class Options(Parameters):
     """
-    task          : steady_state; spectrum (of largest real part); gap (the slowest decay of all sectors); or
-                    evolve (in time, from a spin coherent state)
+    task          : steady_state; spectrum (of largest real part); gap (the slowest decay of all sectors); antigap
+                    (both ends of the spectrum of spins 1/2, see `antigap`, without a factorisation); or evolve
+                    (in time, from a spin coherent state)
     eigenvalues   : spectrum: how many are computed in every sector and kept in all, 6 by default
     sectors       : "all", or the list of k >= 0 that spectrum and gap look into. The gap can be in any: for a
                     dimer with gain = loss in k = 0 or 1; with gain far from loss also in k = 2 or k = 2S
     initial       : evolve: [polar, azimuth] in units of π of the spin coherent state of all spins, or one for each
                     sublattice by name; along x by default. Boson modes are empty
     times         : evolve: the times of the results, a list or linspace: [first, last, count]
-    tolerance     : evolve: estimated relative error of ρ in each interval between times
+    tolerance     : evolve: estimated relative error of ρ in each interval between times; antigap: |Lx - λx|/η|x|
     observables   : more to measure: squeezing; of the steady state also P_ab (two spins), P_n (one boson mode)
     petsc_options : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
                     (eps_ncv: 200, st_mat_mumps_icntl_14: 100)
     """
 
-    task: Literal["steady_state", "spectrum", "gap", "evolve"] = "steady_state"
+    task: Literal["steady_state", "spectrum", "gap", "antigap", "evolve"] = "steady_state"
     eigenvalues: Count | None = None
     sectors: Literal["all"] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = "all"
     initial: Initial = (0.5, 0.0)
@@ -64,7 +65,7 @@ class Options(Parameters):
             raise ValueError(f"times belongs to task: evolve, not to {self.task}; delete it")
         if self.task != "spectrum" and self.eigenvalues is not None:
             raise ValueError(f"eigenvalues belongs to task: spectrum, not to {self.task}; delete it")
-        if self.task in ("spectrum", "gap") and self.observables:
+        if self.task in ("spectrum", "gap", "antigap") and self.observables:
             raise ValueError(f"observables belong to the tasks steady_state and evolve, not to {self.task}; delete them")
         return self
 
@@ -109,6 +110,11 @@ def records(system: System, options: Options) -> tuple:
         angles(system, options.initial)
     if options.task in ("steady_state", "evolve"):
         return (HOME,)
+    if options.task == "antigap":
+        if reason := antigap.mirror(system):
+            raise ValueError(f"method.task = antigap: needs the mirror symmetry of the spectrum, and {reason}; "
+                             "use task: gap")
+        return Name(0, 0), Name(0, 1)
     shifts = len(_multiplicities(system))
     if options.sectors == "all":
         return tuple(Symmetries(system).names(shifts))
@@ -154,6 +160,8 @@ def cost(system: System, options: Options, record: Name) -> Cost:
     entries = _entries_per_row(system, system.symmetry(Transposition) is not None)
     if options.task == "evolve":
         return _cost_of_evolution(system, options, symmetries, entries)
+    if options.task == "antigap":
+        return _cost_of_antigap(system, record)
     factor = _factor_entries(system, unknowns)
     vectors, solves = 10, 6
     if options.task != "steady_state":
@@ -176,6 +184,14 @@ def _cost_of_evolution(system, options, symmetries, entries) -> Cost:
                 time=0.05 + products * (3e-9 * entries + 4e-8) * sum(sizes))
 
 
+def _cost_of_antigap(system, record) -> Cost:
+    """Krylov vectors of half of the 4^N unknowns, and 400 or 250 products for each end, as measured for N = 8-10."""
+    size, flips = system.dimension**2 / 2, {tuple(sorted(s)) for t in system.hamiltonian for s in t.sites.tolist()}
+    products = 500 if record.parity else 800
+    return Cost(bytes=8 * size * (solvers.KRYLOV + 8) + 3e3 * system.dimension,
+                time=1 + products * size * (2 * len(flips) + 2 + system.sites) * 0.4e-9)
+
+
 def outputs(system: System, options: Options) -> tuple:
     """Spins in units of ħ; eigenvalues, rates and the gap in the unit of the model's rates."""
     if options.task == "steady_state":
@@ -188,6 +204,15 @@ def outputs(system: System, options: Options) -> tuple:
     if options.task == "evolve":
         time = Dim("time", options.times, "1" if system.units == "1" else f"1/{system.units}")
         return measurement.outputs(system, options.observables, (time,))
+    if options.task == "antigap":
+        return (
+            Output("gap", units=system.units, reduce="min", long_name="smallest -Re λ but for the zero"),
+            Output("antigap", units=system.units, reduce="min",
+                   long_name="distance of the second-smallest Re λ from the smallest"),
+            Output("gap_parity", reduce="at_min", sources=("gap",), long_name="1 if the gap is odd about z"),
+            Output("mirror_defect", units=system.units, reduce="at_min", sources=("gap",),
+                   long_name="|gap - antigap| in the sector with the gap"),
+            Output("residual", units=system.units, reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |x|"))
     labels = {"k": "k", "parity": "parity (bits of the involutions it is odd under)", "momentum": "momentum"}
     found = [Output("gap", units=system.units, reduce="min",
                     long_name="smallest -Re λ, the steady state's zero left out")]
@@ -211,6 +236,8 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
     """Solve one sector, or evolve all, collectively over context.comm."""
     if options.task == "evolve":
         return _evolve(system, options, context.comm)
+    if options.task == "antigap":
+        return _antigap(system, options, record.parity, context.comm)
     sector = Sector(operators(system), record)
     if options.task == "steady_state":
         return _steady_state(system, sector, options, context.comm)
@@ -295,3 +322,21 @@ def _evolve(system: System, options: Options, comm) -> dict:
                 values[t] += copies * (unit * (seen @ state)).real
     values = comm.allreduce(values)
     return measurement.results(system, options.observables, dict(zip(measured, values.T)))
+
+
+def _antigap(system: System, options: Options, odd: int, comm) -> dict:
+    """Both ends of one sector of the parity about z; its zero, and what mirrors that, are left out."""
+    operator, eta = antigap.ParityBlocks(system, odd), antigap.mirror_point(system)
+    crossed = antigap.exchanges_sectors(system)
+    ends, residuals = [], []
+    for largest, extreme in (True, 0.0), (False, -2 * eta):
+        known = int(odd == (crossed and not largest))
+        values, errors = solvers.end_of_spectrum(comm, operator, largest, 1 + known, options.tolerance * eta,
+                                                 options.petsc_options)
+        if known and abs(values[0] - extreme) > 1e-6 * eta:
+            raise RuntimeError(f"the end of the spectrum is {values[0]:.6g}, not {extreme:.6g}: lower method.tolerance")
+        ends.append(abs(values[known].real - extreme))
+        residuals.append(errors[known])
+    defect = np.nan if crossed else abs(ends[0] - ends[1])
+    return {"gap": ends[0], "antigap": ends[1], "gap_parity": float(odd), "mirror_defect": defect,
+            "residual": max(residuals)}
