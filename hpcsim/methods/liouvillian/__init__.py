@@ -13,7 +13,7 @@ from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.liouvillian import antigap, measurement
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
-from hpcsim.system import Count, Initial, Number, Parameters, System, Times, Transposition, WeakU1, angles
+from hpcsim.system import Count, Initial, Number, Parameters, System, Times, WeakU1, angles
 
 LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
 
@@ -125,14 +125,15 @@ def records(system: System, options: Options) -> tuple:
     return tuple(name for name in Symmetries(system).names(shifts) if name.k in options.sectors)
 
 
-def _entries_per_row(system: System, real: bool) -> float:
+def _entries_per_row(system: System) -> float:
     """Of a sector's matrix, about: the diagonal, H on either side, and every jump."""
     conserved = system.symmetry(WeakU1) is not None
     flips = {tuple(sorted(set(sites))) for terms in system.hamiltonian if set(terms.operators) - {"Sz", "n"}
              for sites, c in zip(terms.sites.tolist(), terms.coefficients) if c != 0}
-    hamiltonian = sum(2 if conserved else 2**len(sites) for sites in flips)
-    jumps = sum(len(jump.sites)**(2 if jump.collective else 1) for jump in system.jumps)
-    return (1 + 2 * hamiltonian + jumps) * (1 if real else 2)
+    # a spin 1/2 can only be flipped, others go up or down
+    hamiltonian = sum(2 if conserved else np.prod(np.minimum(system.levels[list(sites)] - 1, 2)) for sites in flips)
+    jumps = sum(len(jump.sites)**(2 if jump.collective else 1) for jump in system.jumps if np.any(jump.rates))
+    return 1 + 2 * hamiltonian + jumps
 
 
 def _factor_entries(system: System, unknowns: float) -> float:
@@ -157,7 +158,7 @@ def cost(system: System, options: Options, record: Name) -> Cost:
     """
     symmetries = Symmetries(system)
     unknowns = _unknowns(system, symmetries, record)
-    entries = _entries_per_row(system, system.symmetry(Transposition) is not None)
+    entries = _entries_per_row(system)
     if options.task == "evolve":
         return _cost_of_evolution(system, options, symmetries, entries)
     if options.task == "antigap":
@@ -179,9 +180,9 @@ def _cost_of_evolution(system, options, symmetries, entries) -> Cost:
                for c, sites in zip(terms.coefficients, terms.sites))
     norm += sum(rate * (system.levels[site] / 2) ** 2 for jump in system.jumps
                 for rate, site in zip(np.broadcast_to(jump.rates, len(jump.sites)), jump.sites))
-    products = 40 * len(options.times) + 6 * norm * options.times[-1]
-    return Cost(bytes=(60 * entries + 8 * 50) * max(sizes),
-                time=0.05 + products * (3e-9 * entries + 4e-8) * sum(sizes))
+    products = 15 * len(options.times) + 1.3 * norm * options.times[-1]
+    columns = sum(size if symmetries.is_self_adjoint(name) else 2 * size for size, name in zip(sizes, names))
+    return Cost(bytes=(60 * entries + 8 * 50) * max(sizes), time=0.05 + products * (1e-9 * entries + 8e-9) * columns)
 
 
 def _cost_of_antigap(system, record) -> Cost:

@@ -215,9 +215,10 @@ def _put(layout, maps, orbits, unknowns, p, q, weight, conjugate_phase, columns,
     m, n = ms[u], ns[u]
     factor = conjugate_phase * weight * maps.phase[g] * (maps.sign[g, m] * maps.sign[g, n])
     while u < len(ms) and ms[u] == m and ns[u] == n:
-        columns[at] = u
-        data[at] = (factor * (phases[u].conjugate() if maps.conjugate[g] else phases[u])).real
-        at += 1
+        value = (factor * (phases[u].conjugate() if maps.conjugate[g] else phases[u])).real
+        if abs(value) > 1e-14 * abs(factor):
+            columns[at], data[at] = u, value
+            at += 1
         u += 1
     return at
 
