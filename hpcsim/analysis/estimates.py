@@ -66,12 +66,14 @@ def steepening(x, y, error=None):
     return Estimate(exponent[-1] - exponent[0], float(np.hypot(relative[0], relative[-1])), note)
 
 
-def extrapolate(x, y, error=None):
-    """y at x → ∞, by least squares of y = y∞ + B/x."""
-    _at_least(2 + (error is None), x, "an extrapolation")
-    c, stderr = _weighted_fit(np.column_stack([np.ones(len(x)), 1 / x]), y, error)
-    return Estimate(c[0], stderr[0], f"{len(x)} points, {x.min():g} to {x.max():g}",
-                    lambda x: c[0] + c[1] / x)
+def extrapolate(x, y, error=None, degree=1):
+    """y at x → ∞, by least squares of y = y∞ + Σ_k B_k x^-k, k = 1...degree."""
+    def columns(x):
+        return np.asarray(x, float)[:, None] ** -np.arange(round(degree) + 1.0)
+
+    _at_least(1 + round(degree) + (error is None), x, "an extrapolation")
+    c, stderr = _weighted_fit(columns(x), y, error)
+    return Estimate(c[0], stderr[0], f"{len(x)} points, {x.min():g} to {x.max():g}", lambda x: columns(x) @ c)
 
 
 def value(x, y, error=None):

@@ -38,7 +38,48 @@ def curves(data: Collected, spec: Data) -> list[Curve]:
         else:
             dim, _ = _coordinate(data, variable, spec.by, "by")
             found += [_curve(data, spec, name, kept | {dim: np.array([i])}) for i in kept[dim]]
-    return found
+    return found if spec.reduce is None else [_reduced(found, spec)]
+
+
+def _reduced(several: list[Curve], spec: Data) -> Curve:
+    """One point for each curve, or for each pair of neighbours, over `by`; NaN where a curve has holes."""
+    several = sorted(several, key=lambda curve: curve.known[spec.by])
+    if spec.reduce == "crossing":
+        points = [_crossing(a, b) for a, b in zip(several, several[1:])]
+    else:
+        place, sign = spec.reduce.endswith("_at"), 1 if spec.reduce.startswith("max") else -1
+        points = [_extremum(curve, sign)[0 if place else 1] for curve in several]
+    x = np.array([curve.known[spec.by] for curve in several[:len(points)]], float)
+    return Curve(x, np.array(points), None, several[0].known | {spec.by: x, spec.x: np.nan}, spec.y[0])
+
+
+def _extremum(curve: Curve, sign: int) -> tuple[float, float]:
+    """x and y of the largest sign * y, on the parabola through it and its neighbours."""
+    if np.any(np.isnan(curve.y)):
+        return np.nan, np.nan
+    i = int(np.argmax(sign * curve.y))
+    if not 0 < i < len(curve.x) - 1:
+        return curve.x[i], curve.y[i]
+    near = slice(i - 1, i + 2)
+    a, b, c = np.polyfit(curve.x[near] - curve.x[i], curve.y[near], 2)
+    return (curve.x[i] - b / (2 * a), c - b**2 / (4 * a)) if a else (curve.x[i], curve.y[i])
+
+
+def _crossing(first: Curve, second: Curve) -> float:
+    """The last x where the curves cross, on the cubic through the four points about it; NaN if they do not."""
+    if not np.array_equal(first.x, second.x):
+        raise ValueError("reduce: crossing needs curves over the same x")
+    apart = first.y - second.y
+    change = np.flatnonzero(apart[1:] * apart[:-1] < 0)
+    if not len(change):
+        return np.nan
+    i = change[-1]
+    near = slice(max(i - 1, 0), i + 3)
+    x0, x1 = first.x[i], first.x[i + 1]
+    roots = np.roots(np.polyfit(first.x[near] - x0, apart[near], len(first.x[near]) - 1))
+    roots = roots.real[abs(roots.imag) < 1e-9 * (x1 - x0)]
+    inside = roots[(roots >= 0) & (roots <= x1 - x0)]
+    return x0 + (inside[0] if len(inside) else apart[i] / (apart[i] - apart[i + 1]) * (x1 - x0))
 
 
 def _curve(data, spec, name, kept) -> Curve:
@@ -57,7 +98,10 @@ def _curve(data, spec, name, kept) -> Curve:
             if len(kept[other.dims[0]]) == 1:
                 known[key] = known[key][0]
     scale = divisor(spec.divide, known)
-    y = _part(variable.values[grid].ravel(), spec.part, name) / scale
+    y = _part(variable.values[grid].ravel(), spec.part, name)
+    if spec.distance is not None:
+        y = np.abs(y - evaluate(spec.distance, known))
+    y = y / scale
     stderr = data.variables.get(f"{name}_stderr")
     error = None if stderr is None else stderr.values[grid].ravel() / scale
     x = np.atleast_1d(known[spec.x] if spec.x else np.arange(len(y)))
@@ -141,7 +185,7 @@ def evaluate(theory: str, known: dict):
 def name_of(curve: Curve, spec: Data) -> str:
     """A curve among the others of its panel or check: `S = 4`, `sublattice a`."""
     parts = [curve.variable] if len(spec.y) > 1 else []
-    if spec.by:
+    if spec.by and spec.reduce is None:
         value = curve.known[spec.by]
         parts.append(f"{spec.by} {value}" if isinstance(value, str) else f"{spec.by} = {value:g}")
     return ", ".join(parts)

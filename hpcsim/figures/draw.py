@@ -108,7 +108,7 @@ def _dress(data, panel: Panel, axes):
         axes.axvline(at, color="0.6", linestyle=":", linewidth=1, zorder=0)
     vertical = panel.z or panel.y[0]
     axes.set(xscale=panel.xscale, yscale=panel.yscale,
-             xlabel=_axis_label(data, panel.x) if panel.xlabel is None else panel.xlabel,
+             xlabel=_axis_label(data, panel.by if panel.reduce else panel.x) if panel.xlabel is None else panel.xlabel,
              ylabel=_axis_label(data, vertical) if panel.ylabel is None else panel.ylabel)
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":

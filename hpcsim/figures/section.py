@@ -63,6 +63,9 @@ class Data(Parameters):
     select : {coordinate: value, `min`, `max`, or [from, to]}
     divide : parameter or coordinate that y is divided by, with a power: S or S^2
     part   : of complex y: real, imag, abs, or decay for minus the real part
+    distance : theory that y is replaced by its distance |y - theory| to
+    reduce   : one number from each curve, over `by`: `maximum`, `minimum`, where they are (`maximum_at`,
+               `minimum_at`), or `crossing`, the x where the curve meets that of the next value of `by`
     """
 
     y: Names
@@ -71,6 +74,14 @@ class Data(Parameters):
     select: dict[str, Selection] = {}
     divide: Power | None = None
     part: Literal["real", "imag", "abs", "decay"] | None = None
+    distance: Theory | None = None
+    reduce: Literal["maximum", "maximum_at", "minimum", "minimum_at", "crossing"] | None = None
+
+    @model_validator(mode="after")
+    def _reducible(self):
+        if self.reduce and (self.x is None or self.by is None or len(self.y) > 1):
+            raise ValueError("reduce takes curves of one y, over x, by another coordinate: give x and by")
+        return self
 
 
 class Overlay(Parameters):

@@ -1,0 +1,49 @@
+"""Mean-field theory of all-to-all XYZ spins (model `all_to_all_xyz`), huybrechts2020, Sec. III."""
+import numpy as np
+from scipy.special import xlogy
+
+
+def _bloch(N, Jx, Jy, Jz, decay, collective_decay):
+    """⟨σx⟩², ⟨σy⟩², ⟨σz⟩ of the steady state of huybrechts2020, Eq. 7, with γ' = γ + Γ/(N-1).
+
+    Where the couplings order, K = 2 sqrt((Jy - Jz)(Jz - Jx)) and 2K > γ' + Γ,
+        ⟨σz⟩ = -γ'/(2K - Γ),  ⟨σy⟩/⟨σx⟩ = r = -K/(2(Jy - Jz)),
+        ⟨σx⟩² = γ'(1 + ⟨σz⟩) / (2(Jx - Jy) r - (Γ/2)(1 + r²));
+    else the spins are down. For Γ = 0 these are Eqs. 24 and 25.
+    """
+    N, Jx, Jy, Jz, decay, collective_decay = np.broadcast_arrays(*(np.asarray(v, float) for v in (
+        N, Jx, Jy, Jz, decay, collective_decay)))
+    K = 2 * np.sqrt(np.maximum((Jy - Jz) * (Jz - Jx), 0))
+    loss = decay + collective_decay / (N - 1)
+    ordered = 2 * K > loss + collective_decay
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.where(ordered, -loss / (2 * K - collective_decay), -1.0)
+        r = -K / (2 * (Jy - Jz))
+        x2 = loss * (1 + z) / (2 * (Jx - Jy) * r - collective_decay / 2 * (1 + r**2))
+    return np.where(ordered, x2, 0.0), np.where(ordered, r**2 * x2, 0.0), z
+
+
+def all_to_all_Sxx(N, Jx, Jy, Jz, decay, collective_decay):
+    """⟨σx⟩² in mean field, what Sxx is for independent spins (huybrechts2020, Eq. 24)."""
+    return _bloch(N, Jx, Jy, Jz, decay, collective_decay)[0]
+
+
+def all_to_all_Mz(N, Jx, Jy, Jz, decay, collective_decay):
+    """⟨σz⟩ in mean field (huybrechts2020, Eq. 25)."""
+    return _bloch(N, Jx, Jy, Jz, decay, collective_decay)[2]
+
+
+def all_to_all_entropy(N, Jx, Jy, Jz, decay, collective_decay):
+    """Entropy per spin in mean field, from the length of the Bloch vector (huybrechts2020, Eq. 17)."""
+    x2, y2, z = _bloch(N, Jx, Jy, Jz, decay, collective_decay)
+    p = (1 + np.sqrt(np.minimum(x2 + y2 + z**2, 1))) / 2
+    return -xlogy(p, p) - xlogy(1 - p, 1 - p)
+
+
+def all_to_all_critical_Jy(Jx, Jz, decay, collective_decay):
+    """Jy of the transition in mean field for N → ∞: Jz + (γ + Γ)²/(16 (Jz - Jx)) (huybrechts2020, Eq. 9)."""
+    with np.errstate(divide="ignore"):
+        return Jz + (decay + collective_decay)**2 / (16 * np.subtract(Jz, Jx))
+
+
+THEORY = (all_to_all_Sxx, all_to_all_Mz, all_to_all_entropy, all_to_all_critical_Jy)
