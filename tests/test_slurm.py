@@ -52,7 +52,7 @@ def contents(path):
 def test_a_job_out_of_time_is_requeued_and_ends_with_the_same_bits(cluster, folder):
     for ranks, *arguments in ((2, "run", "chain.yaml", "--out", "whole.h5"),
                               (1, "collect", "whole-collected.h5", "whole.h5")):
-        done = mpirun(ranks, ["-m", "hpcsim", *arguments], cwd=folder)
+        done = mpirun(ranks, ["-m", "hpcsim", *arguments], cwd=folder, timeout=400)
         assert done.returncode == 0, done.stderr
 
     time.sleep((cluster.seconds_to_warnings() - 9) % 30)  # the warning comes early in the job
