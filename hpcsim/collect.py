@@ -227,19 +227,21 @@ def _norm(output, rows):
 
 
 def _decay_length(output, rows):
-    """Along the second dimension of the source, with its standard errors, the same for every jackknife sample."""
+    """Along the second dimension of the source, weighted by its errors over all records."""
     samples = np.moveaxis(rows(output.sources[0]), 2, -1)
-    error = samples.std(0, ddof=1) / math.sqrt(len(samples)) if len(samples) > 1 else np.full(samples[0].shape, 1.0)
+    shape = samples.shape[1:]
+    error = samples.std(0, ddof=1) / math.sqrt(len(samples)) if len(samples) > 1 else np.ones(shape)
+    errors = error.reshape(-1, shape[-1])
 
     def lengths(c):
-        return np.array([_fit_decay(*pair) for pair in zip(c.reshape(-1, c.shape[-1]), cycle(
-            error.reshape(-1, c.shape[-1])))]).reshape(c.shape[:-1])
+        found = [_fit_decay(*pair) for pair in zip(c.reshape(-1, shape[-1]), cycle(errors))]
+        return np.array(found).reshape(c.shape[:-1])
 
     return _jackknife(lengths, samples)
 
 
 def _fit_decay(c, error) -> float:
-    """ξ of c(s) = A (μ^s + μ^(L-s)), μ = exp(-1/ξ), L = 2 (len(c) - 1), from s = 1 on by weighted least squares.
+    """ξ of c(s) = A (μ^s + μ^(L-s)), μ = exp(-1/ξ), L = 2 (len(c) - 1), by weighted least squares from s = 1.
 
     Even and odd distances have each their own A: correlations may alternate, or vanish at every second.
     NaN where no decay is seen at three standard errors.
@@ -251,16 +253,17 @@ def _fit_decay(c, error) -> float:
         """Reduction of χ² by the best A, for each ξ."""
         decay = np.exp(-np.exp(-np.atleast_1d(log_xi))[:, None])
         basis = decay ** s + decay ** (length - s)
-        parts = [(weight * c * basis, weight * basis ** 2) for basis in (basis * (s % 2), basis * ((s + 1) % 2))]
-        return sum(top.sum(1) ** 2 / np.maximum(bottom.sum(1), 1e-300) for top, bottom in parts)
+        halves = (basis * (s % 2), basis * ((s + 1) % 2))
+        return sum(((weight * c * half).sum(1)) ** 2 / np.maximum((weight * half**2).sum(1), 1e-300)
+                   for half in halves)
 
     grid = np.linspace(math.log(0.1), math.log(10 * length), 200)
     found = explained(grid)
     best = int(found.argmax())
     if not found[best] > 9 or best in (0, len(grid) - 1):
         return np.nan
-    fine = minimize_scalar(lambda x: -explained(x)[0], bounds=(grid[best - 1], grid[best + 1]), method="bounded",
-                           options={"xatol": 1e-7})
+    fine = minimize_scalar(lambda x: -explained(x)[0], bounds=(grid[best - 1], grid[best + 1]),
+                           method="bounded", options={"xatol": 1e-7})
     return math.exp(fine.x)
 
 

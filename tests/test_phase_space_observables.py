@@ -91,7 +91,7 @@ def test_q_is_best_for_the_driven_small_spin():
 
 @pytest.mark.parametrize("values, message", [
     ({"representation": "Q"}, "representation = Q: there is no spin_conserving scheme for it; set scheme: pda"),
-    ({"sampling": "coherent"}, "belongs to representation: wigner with scheme: pda"),
+    ({"sampling": "coherent"}, "belongs to scheme: pda, not to spin_conserving"),
     ({"scheme": "pda", "integrator": "midpoint"}, "needs scheme: spin_conserving"),
     ({"observables": ["squeezing", "squeezing"]}, "each observable once"),
     ({"observables": ["entropy"]}, "'correlation', 'structure_factor'"),
@@ -190,7 +190,7 @@ def brute_force(system, s, place):
 def test_fourier_transforms_against_sums_over_pairs(system, place):
     s = np.random.default_rng(1).normal(size=(system.sites, 3, 7))
     sums = {}
-    for part in (Correlation(system), StructureFactor(system)):
+    for part in (Correlation(system, False), StructureFactor(system, False)):
         total = np.zeros((*part.shape, 7))
         part.add(total, s)
         # moments that need no correction of order 1/S: the classical squares
@@ -253,6 +253,7 @@ def test_squeezing_against_exact():
         result = average(one_spin(S=S, twist=1.0), task="evolve", times=times, dt=0.05, initial=[1, 0],
                          observables=["squeezing"], scheme=scheme, trajectories=16384, batch=256)
         assert_close(result["squeezing"][0][0], result["squeezing"][1][0], exact, limit=0.03, bias=0.008)
+        assert np.isclose(result["squeezing_minimum"][0][0], result["squeezing"][0][0].min(), rtol=1e-3)
 
 
 def test_squeezing_of_a_coherent_state_in_any_direction_is_one():

@@ -79,6 +79,19 @@ def gaussian_gap(gain, loss, g, h):
     return np.select([up | down, anti], [aligned, staggered], NAN)
 
 
+def gaussian_purity(gain, loss, g):
+    """Tr ρ² of the dimer (h = 0), S → ∞, in the ordered phases (huber2020, Eqs. A23, A24), P = Γg Γl:
+
+    up-down                (Γg+Γl)² (P - g²) / [g² (Γg-Γl)² + P (Γg+Γl)²]
+    up-up, down-down       (Γg-Γl)² (g² - P) / [P (Γg-Γl)² + g² (Γg+Γl)²]
+    """
+    gain, loss = np.broadcast_arrays(np.asarray(gain, float), np.asarray(loss, float))
+    up, down, anti = _phase(gain, loss, g, 0.0)
+    P, total, difference = gain * loss, (gain + loss)**2, (gain - loss)**2
+    return np.select([up | down, anti], [difference * (g**2 - P) / (P * difference + g**2 * total),
+                                         total * (P - g**2) / (g**2 * difference + P * total)], NAN)
+
+
 def lower_boundary(gain, g, h):
     """Γl at which the aligned phases end: Γg Γl = (g-h)² (huber2020, Eq. 3)."""
     return _edges(g, h)[0] / np.asarray(gain, float)
@@ -119,11 +132,13 @@ def square_critical_rate(g, h):
 
 
 def mean_field_S_perp(gain, g, h, S):
-    """sqrt(⟨Sx⟩² + ⟨Sy⟩²) of a site in mean field for Γg = Γl = Γ and large S: S sqrt(Γ/(g+h)) below Γ = g + h,
-    0 above (huber2020, Eq. 9)."""
+    """sqrt(⟨Sx⟩² + ⟨Sy⟩²) of a site in mean field for Γg = Γl = Γ and large S (huber2020, Eq. 9):
+
+    S sqrt(Γ/(g+h)) below Γ = g + h, 0 above.
+    """
     edge, gain = critical_rate(g, h), np.asarray(gain, float)
     return np.where(gain < edge, S * np.sqrt(gain / edge), 0.0)
 
 
-THEORY = (gaussian_Sz, gaussian_var_Sz, gaussian_gap, lower_boundary, upper_boundary, critical_rate,
-          gaussian_correlation_length, square_boundary, square_critical_rate, mean_field_S_perp)
+THEORY = (gaussian_Sz, gaussian_var_Sz, gaussian_gap, gaussian_purity, lower_boundary, upper_boundary,
+          critical_rate, gaussian_correlation_length, square_boundary, square_critical_rate, mean_field_S_perp)

@@ -18,8 +18,8 @@ def superradiant_Sz(S, decay, time):
     down = decay / S * (S * (S + 1) - m * (m - 1))
     generator = sp.diags([-down, down[:-1]], [0, -1], format="csc")
     times = np.atleast_1d(np.asarray(time, float))
-    solution = solve_ivp(lambda t, p: generator @ p, (0, max(times[-1], 1e-12)), np.eye(len(m), 1).ravel(), "Radau",
-                         times, jac=generator, rtol=1e-7, atol=1e-10)
+    solution = solve_ivp(lambda t, p: generator @ p, (0, max(times[-1], 1e-12)), np.eye(len(m), 1).ravel(),
+                         "Radau", times, jac=generator, rtol=1e-7, atol=1e-10)
     return m @ solution.y
 
 

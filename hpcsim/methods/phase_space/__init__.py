@@ -15,6 +15,7 @@ Any graph of couplings of equal spin components, local fields, squares of spin c
 jumps S-, S+, Sx, Sy, Sz. Results are means over the sites of a sublattice, so variances are those of one
 site where the sites of a sublattice are equivalent, as in periodic lattices.
 """
+import functools
 import logging
 
 import numpy as np
@@ -25,7 +26,7 @@ from hpcsim.methods.phase_space import initial, kernels
 from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupported
 from hpcsim.methods.phase_space.observables import OBSERVABLES, Moments
 from hpcsim.methods.phase_space.options import WINDOWS, Options
-from hpcsim.system import System
+from hpcsim.system import System, angles
 
 log = logging.getLogger("hpcsim")
 ORDERING = {"P": 1, "wigner": 0, "Q": -1}
@@ -44,19 +45,19 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     Raises ValueError if `initial`, the representation, the integrator or an observable does not fit the
     system, or dt is far too large for it.
     """
-    _angles(system, options)
+    angles(system, options.initial)
     _measured(system, options)
     tables = compile_system(system, options.scheme)
     if options.representation != "wigner" and not options.drop_interaction_noise and (
             len(tables.neighbour) or np.any(tables.square)):
         raise ValueError(
-            f"representation = {options.representation}: unsound for this model: its Hamiltonian has products of "
-            f"spin operators, for which the {options.representation} function obeys a diffusion equation whose "
-            f"matrix is not positive. Leaving that part out, as trajectories must, loses squeezing and other "
-            f"coherent effects; use representation: wigner, or drop_interaction_noise: true to see what happens")
+            f"representation = {options.representation}: unsound for this model: its Hamiltonian has "
+            f"products of spin operators, which add to the equation of {options.representation} second "
+            f"derivatives that no noise can stand for. Without them, squeezing and other coherent effects "
+            f"come out wrong; use representation: wigner, or drop_interaction_noise: true to see how")
     if options.integrator == "eo" and tables.first_half < 0:
-        raise ValueError("integrator = eo: the graph of couplings is not bipartite: its sites do not fall into two "
-                         "halves that are coupled only to each other; use integrator: sib")
+        raise ValueError("integrator = eo: the graph of couplings is not bipartite: its sites do not fall "
+                         "into two halves that are coupled only to each other; use integrator: sib")
     drift, noise = tables.fastest(system.spins)
     fastest = max(drift / 2, noise)
     if options.dt * fastest > 1:
@@ -84,7 +85,7 @@ def cost(system: System, options: Options, record: int) -> Cost:
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
-    """Means and variances of the spin components by sublattice (and time), in units of ħ, and `observables`."""
+    """Means and variances of the spin components by sublattice (and time), in units of ħ; `observables`."""
     unit = "1" if system.units == "1" else f"1/{system.units}"
     lattice = Dim("sublattice", tuple(system.sublattices))
     steady = options.task == "steady_state"
@@ -134,14 +135,15 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
 
 
 def _trajectories(system, options, tables: Tables, parts, sums, first, key):
-    """Integrate as many trajectories, from number `first` on, as the last axis of `sums` has, and add to them."""
+    """Integrate the trajectories from number `first` on, one for each along the last axis of `sums`."""
     lanes, sites = sums[0].shape[-1], system.sites
     conserving, ordering = options.scheme == "spin_conserving", ORDERING[options.representation]
     integrator = _integrator(options, tables)
     rotating = integrator in (kernels.SIB, kernels.EO)
     whole, half = (tables.over(dt, rotating) for dt in (options.dt, options.dt / 2))
     spinors, spins = np.empty((sites, 4, lanes)), np.empty((sites, 3, lanes))
-    initial.spin_coherent(spinors, _distribution(options), system.spins, _angles(system, options), first, key)
+    initial.spin_coherent(spinors, _distribution(options), system.spins, angles(system, options.initial),
+                          first, key)
     kernels.spins_of(spins, spinors)
     if conserving:
         spinors = np.empty((0, 4, lanes))
@@ -149,8 +151,8 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key):
     begin = 0
     totals = [np.empty(x.shape[1:]) for x in sums]
     for gap, slot in zip(*_schedule(options)):
-        kernels.advance(spins, spinors, scratch, np.uint64(begin), gap, integrator, float(ordering), whole, half,
-                        options.dt, first, key)
+        kernels.advance(spins, spinors, scratch, np.uint64(begin), gap, integrator, float(ordering), whole,
+                        half, options.dt, first, key)
         begin += gap
         for part, total, x in zip(parts, totals, sums):
             total[:] = x[slot]
@@ -161,8 +163,8 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key):
 def _relaxed(sums, counts) -> int:
     """Number of slots to leave out: up to the last that differs from the second half of all.
 
-    sums : of `Moments`, [slot, quantity, sublattice, trajectory]. A slot differs if one of the first and second
-           moments is more than four standard errors, over trajectories, from its average over the second half.
+    sums : of `Moments`, [slot, quantity, sublattice, trajectory]. A slot differs if one of the first and
+           second moments is more than four standard errors from its average over the second half.
     """
     half = len(sums) // 2
     if half == 0:
@@ -182,18 +184,24 @@ def _warn_of_drift(system, options, results):
     if spread > 0.05 + 2 / system.spins.min():
         mend = ("scheme: spin_conserving, a larger S or shorter times" if options.scheme == "pda"
                 else "integrator: auto, or a smaller dt")
-        log.warning("method: the lengths of the spins have spread to %.0f %% of their mean, and fluctuations are "
-                    "not those of spins any more; use %s", 100 * spread, mend)
+        _warn_once(f"method: the lengths of the spins have spread to more than 5 % of their mean, and "
+                   f"fluctuations are not those of spins any more; use {mend}")
+
+
+@functools.cache
+def _warn_once(text: str):
+    log.warning(text)
 
 
 def _measured(system: System, options: Options) -> list:
     """What is measured: the moments first. Raises ValueError if the system does not allow it."""
     moments = Moments(system, options.scheme == "spin_conserving", ORDERING[options.representation])
-    return [moments, *(OBSERVABLES[name](system) for name in options.observables)]
+    evolving = options.task == "evolve"
+    return [moments, *(OBSERVABLES[name](system, evolving) for name in options.observables)]
 
 
 def _lanes(system: System, trajectories: int) -> int:
-    """Trajectories advanced together: as many as make loops long, with the arrays still in the caches if small."""
+    """Trajectories advanced together: enough for long loops, and for few sites the arrays fit into caches."""
     return min(trajectories, 256 if system.sites <= 2000 else 64)
 
 
@@ -224,12 +232,3 @@ def _schedule(options: Options):
     gaps[0] += round(options.burn_in / options.dt)
     return gaps, np.zeros(samples, int)
 
-
-def _angles(system: System, options: Options) -> np.ndarray:
-    """(sites, 2) polar angle and azimuth of the initial states."""
-    names, start = system.sublattices, options.initial
-    directions = start if isinstance(start, dict) else dict.fromkeys(names, start)
-    if set(directions) != set(names):
-        raise ValueError(f"initial = {directions}: give one direction for all sites, or one for each of the "
-                         f"sublattices {', '.join(names)}")
-    return np.pi * np.array([directions[name] for name in names])[system.sublattice]

@@ -21,10 +21,10 @@ class Tables(NamedTuple):
     field      : (sites, 3)
     start      : (sites + 1,), neighbour : (entries,), coupling : (entries, 3)
     square     : (sites, 3), damping : (sites,) rate of S- minus rate of S+
-    order      : (sites,) the order in which sites are turned; of a bipartite graph, the first `first_half` have
-                 no bond among themselves, nor have the others; first_half is -1 if the graph is not bipartite
+    order      : (sites,) the order in which sites are turned; of a bipartite graph, the first `first_half`
+                 have no bond among themselves, nor have the others; -1 if the graph is not bipartite
     block      : (sites,) number of the block of random numbers that drives site i, rising along `order`
-    draw       : (sites, 3) row of that block for b_ij; the row DRAWS_PER_BLOCK, beyond the block, is for no noise
+    draw       : (sites, 3) row of that block for b_ij; DRAWS_PER_BLOCK, beyond the block, is for no noise
     strength   : (blocks, DRAWS_PER_BLOCK) square root of the noise power of a row
     ito        : (sites, 3) half the noise power of the other two components
     loss, gain : (sites,) rates of S- and S+ that act on spinors
@@ -123,8 +123,9 @@ def compile_system(system: System, scheme: str) -> Tables:
     np.add.at(square, pairs[alone, 0], values[alone])
     start, neighbour, coupling = _sparse_rows(n, pairs[~alone], values[~alone])
     order, first_half = _halves(n, start, neighbour)
+    others = (power.sum(axis=1, keepdims=True) - power) / 2
     return Tables(field, start, neighbour, coupling, square, damping, order, first_half,
-                  *_draws(power, order, first_half), (power.sum(axis=1, keepdims=True) - power) / 2, loss, gain)
+                  *_draws(power, order, first_half), others, loss, gain)
 
 
 def _sparse_rows(n, pairs, values):

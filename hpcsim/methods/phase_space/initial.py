@@ -54,7 +54,9 @@ def spin_coherent(z, distribution, spins, angles, first, key):
 
 @njit(cache=True, error_model="numpy")
 def _gamma(z, i, shape, normals, words, first, key):
-    """Re α = the root of a variable of the Gamma distribution (Marsaglia and Tsang 2000, doi:10.1145/358407.358414).
+    """Re α = the root of a variable of the Gamma distribution.
+
+    Source: Marsaglia and Tsang (2000), doi:10.1145/358407.358414.
 
     All trajectories draw again until the last is accepted: the numbers of one do not depend on the others.
     """

@@ -161,7 +161,8 @@ def _sweep(s, z, p, w, noise, words, tables, begin, end, step, first, purpose, k
         i = tables.order[place]
         if tables.block[i] != drawn:
             drawn = tables.block[i]
-            fill_three_point(noise, words, tables.strength[drawn], step, np.uint64(drawn), first, purpose, key)
+            fill_three_point(noise, words, tables.strength[drawn], step, np.uint64(drawn), first, purpose,
+                             key)
         _field(w, s, i, tables, noise)
         if len(z) == 0:
             _self_rotate(s, w, i, tables)
@@ -196,13 +197,14 @@ def _explicit(to, s, p, w, i, factor):
 
 @njit(cache=True, error_model="numpy")
 def _together(s, z, p, w, noise, words, tables, integrator, step, first, key):
-    """Turn all sites at once: the field at s takes them to p; the field there, with the same noise, takes s on."""
+    """Turn all sites at once: the field at s takes them to p; that at p, with the same noise, takes s on."""
     for stage in range(1 if integrator == EULER_MARUYAMA else 2):
         at, drawn = (p if stage else s), -1
         for i in tables.order:
             if tables.block[i] != drawn:
                 drawn = tables.block[i]
-                fill_three_point(noise, words, tables.strength[drawn], step, np.uint64(drawn), first, FIELD, key)
+                fill_three_point(noise, words, tables.strength[drawn], step, np.uint64(drawn), first, FIELD,
+                                 key)
             _field(w, at, i, tables, noise)
             _add_own(w, at, i, tables)
             if integrator == EULER_MARUYAMA:

@@ -71,28 +71,33 @@ class Squeezing:
 
     shape = ()
 
-    def __init__(self, system: System):
-        self.system = system
+    def __init__(self, system: System, evolving: bool):
+        self.system, self.evolving = system, evolving
         counts = np.bincount(system.sublattice)
         if np.any(counts > 1):
-            raise ValueError("observables: squeezing is that of single spins: it needs one site per sublattice")
+            raise ValueError("observables: squeezing is that of single spins: it needs one site per "
+                             "sublattice")
         self.bosons = 2 * system.spins[np.argsort(system.sublattice)]
 
     def add(self, total, s):
         """All is in the moments already."""
 
     def outputs(self, lattice, time):
-        return [Output("squeezing", (lattice, *time), "1", "spin squeezing parameter ξ²", reduce="mean")]
+        found = [Output("squeezing", (lattice, *time), "1", "spin squeezing parameter ξ²", reduce="mean")]
+        if time:
+            found.append(Output("squeezing_minimum", (lattice,), "1", "smallest ξ² of all times (too small by about "
+                                "its scatter between records)", reduce="mean"))
+        return found
 
     def results(self, averages, moments):
         """Without the bias of order 1/trajectories, by a jackknife over trajectories."""
         n = moments.shape[-1]
         whole = moments.mean(axis=-1, keepdims=True)
         value = self._squeezing(whole)[..., 0]
-        if n == 1:
-            return {"squeezing": value}
-        left_out = self._squeezing((n * whole - moments) / (n - 1))
-        return {"squeezing": n * value - (n - 1) * left_out.mean(axis=-1)}
+        if n > 1:
+            left_out = self._squeezing((n * whole - moments) / (n - 1))
+            value = n * value - (n - 1) * left_out.mean(axis=-1)
+        return {"squeezing": value} | ({"squeezing_minimum": value.min(axis=0)} if self.evolving else {})
 
     def _squeezing(self, m):
         """[slot, sublattice, ...] of moments [slot, quantity, sublattice, ...]."""
@@ -117,10 +122,11 @@ class _AlongChain:
     def __init__(self, system: System, name: str):
         move = system.symmetry(Translation)
         if move is None:
-            raise ValueError(f"observables: {name} needs a system with a translation symmetry, such as a periodic "
-                             f"chain (periodic: true)")
+            raise ValueError(f"observables: {name} needs a system with a translation symmetry, such as a "
+                             f"periodic chain (periodic: true)")
         n = system.sites
-        _, label = connected_components(csr_matrix((np.ones(n), (np.arange(n), move.permutation)), (n, n)), False)
+        step = csr_matrix((np.ones(n), (np.arange(n), move.permutation)), (n, n))
+        _, label = connected_components(step, directed=False)
         length = np.bincount(label)
         if np.any(length != length[0]):
             raise ValueError(f"observables: {name} needs a translation that moves every site equally far")
@@ -134,7 +140,7 @@ class _AlongChain:
         self.shape = (3, len(system.sublattices), self.places // 2 + 2)
 
     def _transform(self, s):
-        """[wavenumber, orbit, component, trajectory], in pieces small against the caches and the memory."""
+        """[wavenumber, orbit, component, trajectory]."""
         return np.fft.rfft(s[self.grid], axis=0)
 
     def _add_squares(self, total, s):
@@ -146,7 +152,7 @@ class _AlongChain:
 class Correlation(_AlongChain):
     """Correlations of two spins of one sublattice against their distance along the first translation."""
 
-    def __init__(self, system: System):
+    def __init__(self, system: System, evolving: bool):
         super().__init__(system, "correlation")
 
     def add(self, total, s):
@@ -159,7 +165,8 @@ class Correlation(_AlongChain):
         dims = (lattice, Dim("distance", tuple(range(self.places // 2 + 1)), "cells"), *time)
         return [
             Output("correlation", dims, "ħ²", "Re ⟨S⁺_n S⁻_{n+s}⟩", reduce="mean"),
-            *(Output(f"correlation_{a}{a}", dims, "ħ²", f"⟨S_{a} S_{a}'⟩ at a distance", reduce="mean") for a in "xyz"),
+            *(Output(f"correlation_{a}{a}", dims, "ħ²", f"⟨S_{a} S_{a}'⟩ at a distance", reduce="mean")
+              for a in "xyz"),
             Output("correlation_length", (lattice, *time), "cells", "correlation length ξ of ⟨S⁺_n S⁻_{n+s}⟩",
                    reduce="decay_length", sources=("correlation",)),
         ]
@@ -178,7 +185,7 @@ class Correlation(_AlongChain):
 class StructureFactor(_AlongChain):
     """S_jj(k) = (1/N) Σ_{nm} e^{ik(n-m)} ⟨Sj_n Sj_m⟩ over the N sites of a sublattice."""
 
-    def __init__(self, system: System):
+    def __init__(self, system: System, evolving: bool):
         super().__init__(system, "structure_factor")
 
     def add(self, total, s):
@@ -204,7 +211,7 @@ class StructureFactor(_AlongChain):
 class Histogram:
     """Distribution of the classical s_z/(S + ½) of single sites over equal bins of [-1, 1]."""
 
-    def __init__(self, system: System):
+    def __init__(self, system: System, evolving: bool):
         self.system = system
         self.sites = np.bincount(system.sublattice, minlength=len(system.sublattices))
         self.shape = (len(self.sites), BINS)

@@ -2,53 +2,21 @@
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from hpcsim.ensemble import EnsembleOptions
 from hpcsim.methods.phase_space.kernels import INTEGRATORS
 from hpcsim.methods.phase_space.observables import OBSERVABLES
-from hpcsim.system import Count, Number
+from hpcsim.system import Count, Initial, Number, Times
 
 # with burn_in: auto, the time is cut into so many windows
 WINDOWS = 20
-
-
-def _numbers(value) -> bool:
-    return isinstance(value, (list, tuple)) and all(
-        isinstance(x, (int, float)) and not isinstance(x, bool) for x in value)
-
-
-def _direction(value):
-    if not _numbers(value) or len(value) != 2 or not 0 <= value[0] <= 1:
-        raise ValueError("a direction is [polar, azimuth] in units of π, with 0 <= polar <= 1; [0, 0] is up")
-    return float(value[0]), float(value[1])
-
-
-def _initial(value):
-    if isinstance(value, dict) and value:
-        return {str(name): _direction(direction) for name, direction in value.items()}
-    return _direction(value)
-
-
-def _times(value):
-    if isinstance(value, dict) and list(value) == ["linspace"]:
-        try:
-            value = [float(f"{t:.12g}") for t in np.linspace(*value["linspace"])]
-        except (TypeError, ValueError):
-            raise ValueError("write linspace: [first, last, count]") from None
-    if not _numbers(value) or not value or value[0] < 0 or np.any(np.diff(value) <= 0):
-        raise ValueError(
-            "times are a rising list of numbers, not negative, or linspace: [first, last, count]")
-    return tuple(float(t) for t in value)
 
 
 def _different(names):
     if len(set(names)) < len(names):
         raise ValueError("each observable once")
     return names
-
-
-Direction = tuple[float, float]
 
 
 class Options(EnsembleOptions):
@@ -58,7 +26,7 @@ class Options(EnsembleOptions):
     representation : wigner, P or Q. P and Q need scheme: pda, and a Hamiltonian without products of operators
     scheme       : spin_conserving or pda
     sampling     : of the initial state in the Wigner representation with pda: fock (second moments right) or
-                   coherent (as in huber2021, second moments too large by 1/2S)
+                   coherent (as in huber2021, second moments too large by 1/2S). Q is always the first, P the other
     drop_interaction_noise : P and Q with products of operators all the same, their second derivatives dropped
     integrator   : sib (semi-implicit), eo (even-odd, bipartite graphs), auto (eo where it can be), or, to see
                    what they get wrong, euler_maruyama and midpoint (explicit, scheme: spin_conserving)
@@ -80,12 +48,12 @@ class Options(EnsembleOptions):
     drop_interaction_noise: bool = False
     integrator: Literal[("auto", *INTEGRATORS)] = "auto"
     dt: Annotated[Number, Field(gt=0)] = 0.05
-    initial: Annotated[Direction | dict[str, Direction], BeforeValidator(_initial)] = (0.5, 0.0)
+    initial: Initial = (0.5, 0.0)
     observables: Annotated[tuple[Literal[tuple(OBSERVABLES)], ...], AfterValidator(_different)] = ()
     sample_every: Count = 10
     burn_in: Annotated[Number, Field(ge=0)] | Literal["auto"] | None = None
     duration: Annotated[Number, Field(gt=0)] | None = None
-    times: Annotated[tuple[float, ...], BeforeValidator(_times)] | None = None
+    times: Times | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -111,15 +79,17 @@ class Options(EnsembleOptions):
     @model_validator(mode="after")
     def _combinations(self):
         if self.representation != "wigner" and self.scheme != "pda":
-            raise ValueError(f"representation = {self.representation}: there is no {self.scheme} scheme for it; "
-                             f"set scheme: pda")
-        if self.sampling == "coherent" and (self.representation, self.scheme) != ("wigner", "pda"):
-            raise ValueError("sampling = coherent: belongs to representation: wigner with scheme: pda; delete it")
+            raise ValueError(f"representation = {self.representation}: there is no {self.scheme} scheme "
+                             f"for it; set scheme: pda")
+        if self.sampling == "coherent" and self.scheme != "pda":
+            raise ValueError("sampling = coherent: belongs to scheme: pda, not to spin_conserving; delete it")
         if self.integrator in ("euler_maruyama", "midpoint") and self.scheme == "pda":
-            raise ValueError(f"integrator = {self.integrator}: needs scheme: spin_conserving; with pda use sib or eo")
+            raise ValueError(f"integrator = {self.integrator}: needs scheme: spin_conserving; with pda use "
+                             f"sib or eo")
         if self.burn_in == "auto" and self.duration / (self.dt * self.sample_every) < WINDOWS:
-            raise ValueError(f"burn_in = auto: needs at least {WINDOWS} samples, and duration = {self.duration:g} has "
-                             f"{self.duration / (self.dt * self.sample_every):.0f}; lower sample_every")
+            samples = round(self.duration / (self.dt * self.sample_every))
+            raise ValueError(f"burn_in = auto: needs at least {WINDOWS} samples, and duration = "
+                             f"{self.duration:g} has {samples}; lower sample_every")
         return self
 
     @model_validator(mode="after")
