@@ -137,6 +137,19 @@ def test_quanta_of_the_driven_oscillator_in_closed_form(U, F):
     assert result["n"][0] == pytest.approx(result["P_n"] @ n)
 
 
+def test_quanta_at_the_transition_where_two_states_are_nearly_steady():
+    """⟨c†c⟩ and ⟨c†c†cc⟩ of D = 50, F = 1.76, whose second eigenvalue is 1e-11 of the norm."""
+    U, detuning, D, F = 10.0, 10.0, 50.0, 1.76
+    params = kerr_oscillator.Params(detuning=detuning, U=U, F=F, D=D, cutoff=110)
+    (_, result), = solve_all(kerr_oscillator.build(params))
+    c, z = (-detuning - 1j) * D / U, -np.sqrt(D) * F * D / U
+    zero, one, two = (abs(z)**(2 * j) / abs(np.prod(c + np.arange(j)))**2 * hyper(c, z, j) for j in range(3))
+    mean, pairs = one / zero, two / zero
+    assert 0.1 * D < mean < 0.5 * D
+    assert result["n"][0] == pytest.approx(mean, rel=1e-4)
+    assert result["var_n"][0] == pytest.approx(pairs + mean - mean**2, rel=1e-3)
+
+
 def hyper(c, z, j):
     """Σ_k 2^k |z|^(2k) / (k! |(c + j)_k|²): 0F2(c + j, c* + j; 2|z|²)."""
     total = term = 1.0

@@ -30,7 +30,7 @@ def outputs(system: System, names, time: tuple) -> tuple[Output, ...]:
         found += [Output(f"S{a}", lattice, "ħ", f"{mean} ⟨S{a}⟩") for a in "xyz"]
         found += [Output(f"var_S{a}", lattice, "ħ²", f"{mean} ⟨S{a}²⟩ - ⟨S{a}⟩²") for a in "xyz"]
         found += [Output("S_perp", lattice, "ħ", "sqrt(Sx² + Sy²)"),
-                  Output("Mz", time, "1", "mean of ⟨Sz⟩/S over all spins")]
+                  Output("Mz", time, "1", "⟨Sz⟩/S, mean over all spins")]
     if np.any(system.cutoffs):
         found += [Output("n", lattice, "1", f"{mean} ⟨a†a⟩"),
                   Output("var_n", lattice, "1", f"{mean} ⟨(a†a)²⟩ - ⟨a†a⟩²")]
@@ -39,7 +39,7 @@ def outputs(system: System, names, time: tuple) -> tuple[Output, ...]:
     if "P_ab" in names:
         m = [Dim(name, tuple((S - np.arange(2 * S + 1)).tolist()), "ħ")
              for name, S in zip(("m_a", "m_b"), system.spins)]
-        found += [Output("P_ab", tuple(m), "1", "joint probability of Sz_a = m_a and Sz_b = m_b"),
+        found += [Output("P_ab", tuple(m), "1", "probability P(m_a, m_b)"),
                   Output("participation", (), "1", "1/(D ΣP_ab²), of D = (2S+1)² states")]
     if "P_n" in names:
         n = Dim("quanta", tuple(range(int(system.cutoffs.max()))))
