@@ -13,11 +13,11 @@ from slurm_cluster import SlurmCluster
 
 SCRIPT = ROOT / "jobs" / "run.sbatch"
 
-# 128 records, together 20 s of two idle cores, of which Slurm's warning leaves the first job about 6 s
+# 128 records, together 15 to 20 s of two idle cores, of which Slurm's warning leaves the first job about 6 s
 CONFIG = """
 title: work for half a minute
 model: {name: gain_loss_lattice, cells: 50, S: 1000, g: 1.0, h: 0.5, gain: 1.5, loss: 1.0}
-method: {name: phase_space, task: steady_state, burn_in: 20, duration: 880, sample_every: 20,
+method: {name: phase_space, task: steady_state, burn_in: 20, duration: 580, sample_every: 20,
          trajectories: 256, batch: 16}
 sweep: [{model.loss: {linspace: [0.5, 2.0, 8]}}]
 run: {seed: 3}
