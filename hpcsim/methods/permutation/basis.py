@@ -18,6 +18,7 @@ from collections import namedtuple
 import numpy as np
 from numba import njit
 from scipy import sparse
+from scipy.special import gammaln
 
 from hpcsim.methods.permutation.compile import Moves
 
@@ -65,12 +66,11 @@ class Strings:
     def rows_towards(self, other: "Strings", start: int, stop: int, moves: Moves = None) -> sparse.csr_matrix:
         """Rows start..stop-1 of the map from the strings of `other` to these: (stop - start, other.size)."""
         moves = moves or self.moves
-        shifts, group = np.unique(moves.shift, axis=0, return_index=True)
-        ends = np.append(group, len(moves.weight))
+        shifts, ends = moves.shifts
         room = (len(shifts) + 1) * (stop - start)
         pointer, columns, data = np.zeros(stop - start + 1, np.int64), np.empty(room, np.int64), np.empty(room)
-        _fill(self.layout, other.layout, self is other, start, stop, shifts, ends, moves.labels, moves.weight,
-              pointer, columns, data)
+        _fill(self.layout, other.layout, self is other, start, stop, shifts, ends, moves.labels,
+              moves.factor * moves.rate, pointer, columns, data)
         used = pointer[-1]
         return sparse.csr_matrix((data[:used], columns[:used], pointer), (stop - start, other.size))
 
@@ -88,6 +88,10 @@ class Strings:
         nx, ny = np.repeat(self.layout.nx, length), np.repeat(self.layout.ny, length)
         nz = np.arange(self.size) - np.repeat(self.layout.first[:-1], length)
         return np.column_stack([self.N - nx - ny - nz, nx, ny, nz])
+
+    def log_norms(self) -> np.ndarray:
+        """ln of the factor of e(n)² in Tr ρ²: 2^-N N!/(n_0! n_x! n_y! n_z!), (size,)."""
+        return gammaln(self.N + 1) - gammaln(self.strings() + 1).sum(1) - self.N * np.log(2)
 
 
 @njit(cache=True)

@@ -24,51 +24,60 @@ class NotSymmetric(ValueError):
 
 @dataclass(frozen=True)
 class Moves:
-    """d⟨string n⟩/dt = Σ_r weight[r] n_a (n_b - δ_ab) ⟨string n + shift⟩, for n = (n_0, n_x, n_y, n_z).
+    """d⟨string n⟩/dt = Σ_r rate[r] factor[r] n_a (n_b - δ_ab) ⟨string n + shift⟩, n = (n_0, n_x, n_y, n_z).
 
     labels : (r, 2) the labels a, b of 0, x, y, z; b = -1 where only one site changes: the factor is n_a
     shift  : (r, 3) change of (n_x, n_y, n_z), rows of equal shift adjacent
-    weight : (r,)
+    factor : (r,) multiples of small powers of two, hence exact
+    rate   : (r,) of the term or jump that the row belongs to. Rows of different terms are not added up, so that
+             the Liouvillian, evaluated with more digits, is that of a master equation to more digits
     """
 
     labels: np.ndarray
     shift: np.ndarray
-    weight: np.ndarray
+    factor: np.ndarray
+    rate: np.ndarray
 
     @property
     def conserves_parity(self) -> bool:
         """Whether rotations by π about z commute with the Liouvillian: n_x + n_y stays even or odd."""
         return not np.any((self.shift[:, 0] + self.shift[:, 1]) % 2)
 
+    @property
+    def shifts(self):
+        """The different shifts, and the first row of each followed by the number of rows."""
+        different, first = np.unique(self.shift, axis=0, return_index=True)
+        return different, np.append(first, len(self.rate))
+
 
 def compile_system(system: System) -> Moves:
     """The moves of a system. Raises NotSymmetric with the reason if it is not permutation symmetric."""
-    if np.any(system.spins != 0.5):
-        raise NotSymmetric(f"it needs sites of spin 1/2, not {np.unique(system.spins[system.spins != 0.5])[0]:g}")
+    if np.any(wrong := system.spins != 0.5):
+        raise NotSymmetric(f"it needs sites of spin 1/2, not {system.spins[wrong][0]:g}")
     fields, couplings = _hamiltonian(system)
     local, collective = _jumps(system)
-    field = sum((c * SPIN[name] for name, c in fields.items()), np.zeros((2, 2)))
-    one = _one_site(lambda A: 1j * (field @ A - A @ field))
-    for jumps in (local, collective):
-        for operator, rate in jumps:
-            one += _one_site(lambda A: rate * _dissipator(operator, operator, A))
-    pair = np.zeros((4, 4))
+    parts = [(_one_site(_commutator(SPIN[name])), None, c) for name, c in fields.items()]
     for (a, b), c in couplings.items():
-        both = np.kron(SPIN[a], SPIN[b])
-        pair = pair + c * (both if a == b else both + np.kron(SPIN[b], SPIN[a]))
-    # a sum over ordered pairs counts every pair twice
-    two = _two_sites(lambda A: 0.5j * (pair @ A - A @ pair))
+        pair = np.kron(SPIN[a], SPIN[b])
+        if a != b:
+            pair = pair + np.kron(SPIN[b], SPIN[a])
+        parts.append((None, _two_sites(_commutator(pair / 2)), c))    # ordered pairs count each pair twice
+    for operator, rate in local + collective:
+        parts.append((_one_site(lambda A: _dissipator(operator, operator, A)), None, rate))
     unit = np.eye(2)
     for operator, rate in collective:
         left, right = np.kron(operator, unit), np.kron(unit, operator)
-        two += _two_sites(lambda A: rate * _dissipator(left, right, A))
-    return _moves(one, two)
+        parts.append((None, _two_sites(lambda A: _dissipator(left, right, A)), rate))
+    return _moves(parts)
 
 
 def field_moves(name: str) -> Moves:
     """The action of i[Σ_j σ_j, .] on strings, for the Pauli matrix of Sx, Sy or Sz."""
-    pauli = 2 * SPIN[name]
-    return _moves(_one_site(lambda A: 1j * (pauli @ A - A @ pauli)), np.zeros((4, 4, 4, 4)))
+    return _moves([(_one_site(_commutator(2 * SPIN[name])), None, 1.0)])
+
+
+def _commutator(H):
+    return lambda A: 1j * (H @ A - A @ H)
 
 
 def _dissipator(left, right, A):
@@ -92,16 +101,18 @@ def _two_sites(action):
     return np.einsum("cdij,abji->abcd", strings, images).real / 4
 
 
-def _moves(one, two) -> Moves:
-    table = defaultdict(float)
-    change = np.vstack([np.zeros(3, int), np.eye(3, dtype=int)])
-    for a, b in zip(*np.nonzero(one)):
-        table[*(change[b] - change[a]), a, -1] += one[a, b]
-    for a, b, c, d in zip(*np.nonzero(two)):
-        table[*(change[c] + change[d] - change[a] - change[b]), *sorted((a, b))] += two[a, b, c, d]
-    largest = max(map(abs, table.values()), default=0)
-    rows = np.array(sorted(key for key, w in table.items() if abs(w) > 1e-14 * largest), int).reshape(-1, 5)
-    return Moves(rows[:, 3:], rows[:, :3], np.array([table[*row] for row in rows.tolist()]))
+def _moves(parts) -> Moves:
+    """From the one-site matrix, the two-site matrix (or None) and the rate of every term and jump."""
+    rows, change = [], np.vstack([np.zeros(3, int), np.eye(3, dtype=int)])
+    for one, two, rate in parts:
+        table = defaultdict(float)
+        for a, b in zip(*np.nonzero(one)) if one is not None else ():
+            table[*(change[b] - change[a]), a, -1] += one[a, b]
+        for a, b, c, d in zip(*np.nonzero(two)) if two is not None else ():
+            table[*(change[c] + change[d] - change[a] - change[b]), *sorted((a, b))] += two[a, b, c, d]
+        rows += [(*key, factor, rate) for key, factor in table.items() if factor != 0 and rate != 0]
+    rows = np.array(sorted(rows)).reshape(-1, 7)
+    return Moves(rows[:, 3:5].astype(int), rows[:, :3].astype(int), rows[:, 5], rows[:, 6])
 
 
 def _hamiltonian(system: System):
@@ -113,7 +124,8 @@ def _hamiltonian(system: System):
         if not len(sites):
             continue
         if len(terms.operators) == 1:
-            fields[terms.operators[0]] += _of_every_site(system, sites[:, 0], coefficients, "field " + terms.operators[0])
+            name, = terms.operators
+            fields[name] += _of_every_site(system, sites[:, 0], coefficients, f"field {name}")
         elif len(terms.operators) == 2:
             a, b = terms.operators
             couplings[*sorted((a, b))] += _of_every_pair(system, a, b, sites, coefficients)
@@ -140,14 +152,15 @@ def _of_every_pair(system, a, b, sites, coefficients) -> float:
     if not len(sites):
         return 0.0
     if len(sites) < pairs or N**2 > PAIR_ENTRIES:
-        raise NotSymmetric(f"the {what} couples {len(sites)} of {pairs:g} pairs of sites: all pairs must be coupled")
+        raise NotSymmetric(f"the {what} couples {len(sites)} of {pairs:g} pairs of sites: "
+                           "all pairs must be coupled")
     table = np.bincount(sites[:, 0] * N + sites[:, 1], coefficients, minlength=N * N).reshape(N, N)
     if a == b:
         table = table + table.T
     values = table[~np.eye(N, dtype=bool)]
     if np.ptp(values) > EQUAL * np.abs(values).max():
-        raise NotSymmetric(f"the {what} is {values.min():g} for one pair of sites and {values.max():g} for another: "
-                           "all pairs must be equal")
+        raise NotSymmetric(f"the {what} is {values.min():g} for one pair of sites and {values.max():g} for "
+                           "another: all pairs must be equal")
     return values.mean()
 
 
@@ -159,10 +172,10 @@ def _jumps(system: System):
             continue
         if jumps.operator not in SPIN:
             raise NotSymmetric(f"it has the jump operator {jumps.operator}")
-        operator = SPIN[jumps.operator]
+        name, operator = jumps.operator, SPIN[jumps.operator]
         if jumps.collective:
-            _of_every_site(system, jumps.sites, np.ones(len(jumps.sites)), f"weight of {jumps.operator} in a collective jump")
+            _of_every_site(system, jumps.sites, np.ones(len(jumps.sites)), f"weight of {name} in a collective jump")
             collective.append((operator, float(jumps.rates[0])))
         else:
-            local.append((operator, _of_every_site(system, jumps.sites, jumps.rates, f"rate of the jump {jumps.operator}")))
+            local.append((operator, _of_every_site(system, jumps.sites, jumps.rates, f"rate of the jump {name}")))
     return local, collective

@@ -17,8 +17,12 @@ def correlator(sector: Strings, e: np.ndarray, string: str) -> float:
     return float(e[sector.index(*counts)]) if known else 0.0
 
 
-def measure(sector: Strings, e: np.ndarray) -> dict:
-    """All observables of one state that need no more than its correlators; see `outputs`."""
+def measure(sector: Strings, e: np.ndarray, low: np.ndarray, noise: float = dicke.EXTENDED) -> dict:
+    """All observables of one state but its response; see `outputs`.
+
+    e, low : correlators, and what is to be added to them for their full accuracy
+    noise  : see `dicke.summarise`
+    """
     N, c = sector.N, {s: correlator(sector, e, s) for s in STRINGS}
     return {
         "mean": np.array([c["x"], c["y"], c["z"]]),
@@ -28,7 +32,7 @@ def measure(sector: Strings, e: np.ndarray) -> dict:
         "bimodality_y": bimodality(N, c["yy"], c["yyyy"]),
         "squeezing": squeezing(N, c),
         "purity": dicke.purity(sector, e),
-        **dicke.summarise(sector, e),
+        **dicke.summarise(sector, e, low, noise),
     }
 
 
