@@ -92,9 +92,12 @@ class SlurmCluster:
         return self
 
     def __exit__(self, *exception):
+        """End all jobs, and the daemons after them: without slurmd no one would end a job's processes."""
+        self._command("scontrol", "update", "PartitionName=main", "State=DOWN", check=False)  # no job starts
         self._command("scancel", "--user", getpass.getuser(), check=False)
-        for _ in range(100):
-            if not self._command("squeue", "-h", check=False).stdout.strip():
+        end = time.monotonic() + 20
+        while self._command("squeue", "-h", "-t", "running,completing", check=False).stdout.strip():
+            if time.monotonic() > end:
                 break
             time.sleep(0.1)
         self._stop()
