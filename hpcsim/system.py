@@ -169,6 +169,22 @@ class Translation:
             order, moved = order + 1, self.permutation[moved]
         return order
 
+    @property
+    def places(self) -> np.ndarray | None:
+        """(order, orbits) sites: places[s, o] is s steps away from the first site of orbit o.
+
+        None where the orbits differ in length.
+        """
+        grid, seen = [], np.zeros(len(self.permutation), bool)
+        for site in range(len(seen)):
+            if not seen[site]:
+                orbit = [site]
+                while (following := self.permutation[orbit[-1]]) != site:
+                    orbit.append(following)
+                seen[orbit] = True
+                grid.append(orbit)
+        return np.array(grid).T if len({len(orbit) for orbit in grid}) == 1 else None
+
 
 @dataclass(frozen=True)
 class System:

@@ -173,3 +173,12 @@ def test_what_is_not_supported():
         gaussian.Options(task="configurations", state=[0, 0])
     with pytest.raises(ValueError, match="2\\^60 of them"):
         gaussian.records(gain_loss(1, 1, cells=30), gaussian.Options(task="configurations"))
+
+
+def test_relaxation_of_the_paramagnet_with_all_couplings():
+    """lee2013, Eq. 4: the slowest rate is γ/2 - 2 sqrt(-(Jx c - Jz)(Jy c - Jz)), here at S = 1/2."""
+    Jx, Jy, Jz, c = 0.9, 1.05, 1.0, np.cos(2 * np.pi * np.arange(30) / 30)
+    system = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=30, Jx=Jx, Jy=Jy, Jz=Jz, decay=1))
+    growth = 2 * np.sqrt((-(Jx * c - Jz) * (Jy * c - Jz) + 0j)).real - 0.5
+    assert solve(system)["growth_rate"] == pytest.approx(growth[:16], abs=1e-9)
+    assert growth.max() > -0.45

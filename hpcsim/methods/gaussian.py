@@ -299,17 +299,7 @@ def _smallest_symplectic(V) -> float:
 def _chain(system: System) -> np.ndarray | None:
     """(places, orbits) sites as the first declared translation moves them, or None."""
     move = system.symmetry(Translation)
-    if move is None:
-        return None
-    grid, seen = [], np.zeros(system.sites, bool)
-    for site in range(system.sites):
-        if not seen[site]:
-            orbit = [site]
-            while (following := move.permutation[orbit[-1]]) != site:
-                orbit.append(following)
-            seen[orbit] = True
-            grid.append(orbit)
-    return np.array(grid).T if len({len(orbit) for orbit in grid}) == 1 else None
+    return None if move is None else move.places
 
 
 def _growth_rates(drift, chain) -> np.ndarray:

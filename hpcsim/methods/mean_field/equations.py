@@ -1,0 +1,189 @@
+"""Mean-field equations of a `System`: every spin in the field of the averages of the others.
+
+⟨AB⟩ = ⟨A⟩⟨B⟩ for operators of different sites. With s_i = ⟨S_i⟩ and the field b of site i,
+
+    ds/dt = b × s - damping s + (local S- and S+),   b = field + Σ_j coupling_ij s_j.
+
+A collective jump operator Σ_i L_i with rate γ acts on each site as the local L_i, and as the Hamiltonian
+-γ Im(λ* L_i) with λ = Σ_{j≠i} ⟨L_j⟩. On one site, spins 1/2 are exact: S- with rate γ gives
+-(γ/2) s_⊥ and -γ (1/2 + s_z). Larger spins are closed as in huber2020, Appendix B, by
+⟨{Sx, Sz}⟩/2 = ⟨Sx⟩⟨Sz⟩ and ⟨Sx² + Sy²⟩ = S(S+1) - ⟨Sz⟩²:
+
+    S-:  ds_⊥/dt = -(γ/2) s_⊥ (1 - 2 s_z),   ds_z/dt = -γ [S(S+1) - s_z (s_z - 1)],
+    S+:  ds_⊥/dt = -(γ/2) s_⊥ (1 + 2 s_z),   ds_z/dt = +γ [S(S+1) - s_z (s_z + 1)].
+
+Positions in vectors of all sites are 3 site + axis.
+"""
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from scipy import sparse
+
+from hpcsim.system import System
+
+VECTORS = {"Sx": (1, 0, 0), "Sy": (0, 1, 0), "Sz": (0, 0, 1), "S-": (1, -1j, 0), "S+": (1, 1j, 0)}
+
+# Dormand and Prince (1980): 5th order, with the 4th for the error
+_A = np.array([[0, 0, 0, 0, 0, 0], [1 / 5, 0, 0, 0, 0, 0], [3 / 40, 9 / 40, 0, 0, 0, 0],
+               [44 / 45, -56 / 15, 32 / 9, 0, 0, 0],
+               [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729, 0, 0],
+               [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656, 0],
+               [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84]])
+_E = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
+
+
+class Tables(NamedTuple):
+    """coupling as the three arrays of a CSR matrix (3 sites, 3 sites); field, damping (3 sites,);
+    down, up: rates of S- and S+, spin, (sites,)."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+    field: np.ndarray
+    damping: np.ndarray
+    down: np.ndarray
+    up: np.ndarray
+    spin: np.ndarray
+
+
+def couplings(system: System) -> list[tuple]:
+    """(site i, axis a, site j, axis b, c): c s_jb is a part of the field b_ia. i = j is a square of a spin."""
+    found = []
+    for terms in system.hamiltonian:
+        if len(terms.operators) == 2:
+            a, b = ("xyz".index(name[1]) for name in terms.operators)
+            for (i, j), c in zip(terms.sites.tolist(), terms.coefficients.tolist()):
+                found += [(i, a, j, b, c), (j, b, i, a, c)]
+    for jumps in system.jumps:
+        if jumps.collective:
+            v = np.array(VECTORS[jumps.operator])
+            turn = -jumps.rates[0] * (v[:, None] * v.conj()).imag
+            found += [(i, a, j, b, turn[a, b]) for i in jumps.sites.tolist() for j in jumps.sites.tolist() if i != j
+                      for a, b in zip(*np.nonzero(turn))]
+    return found
+
+
+def local_parts(system: System):
+    """field (sites, 3), damping (sites, 3), down (sites,), up (sites,)."""
+    field, damping = np.zeros((system.sites, 3)), np.zeros((system.sites, 3))
+    rates = {"S-": np.zeros(system.sites), "S+": np.zeros(system.sites)}
+    for terms in system.hamiltonian:
+        if len(terms.operators) == 1:
+            np.add.at(field[:, "xyz".index(terms.operators[0][1])], terms.sites[:, 0], terms.coefficients)
+    for jumps in system.jumps:
+        each = np.broadcast_to(jumps.rates, jumps.sites.shape)
+        if jumps.operator in rates:
+            np.add.at(rates[jumps.operator], jumps.sites, each)
+        else:
+            across = 1.0 - np.array(VECTORS[jumps.operator])
+            np.add.at(damping, jumps.sites, each[:, None] / 2 * across)
+    return field, damping, rates["S-"], rates["S+"]
+
+
+def compile_system(system: System) -> Tables:
+    """Tables of every site on its own."""
+    field, damping, down, up = local_parts(system)
+    half = system.spins == 0.5
+    # the square of a component of a spin 1/2 is a number
+    pairs = [p for p in couplings(system) if p[0] != p[2] or not half[p[0]]]
+    i, a, j, b, c = np.array(pairs, float).reshape(-1, 5).T
+    size = 3 * system.sites
+    matrix = sparse.csr_matrix((c, ((3 * i + a).astype(int), (3 * j + b).astype(int))), (size, size))
+    matrix.sum_duplicates()
+    return Tables(matrix.indptr, matrix.indices, matrix.data, field.ravel(), damping.ravel(), down, up,
+                  system.spins.astype(float))
+
+
+@njit(cache=True, error_model="numpy")
+def derivative(s, out, t):
+    """ds/dt into out; both (3 sites,)."""
+    for site in range(len(t.spin)):
+        x, y, z = 3 * site, 3 * site + 1, 3 * site + 2
+        bx, by, bz = t.field[x], t.field[y], t.field[z]
+        for k in range(t.indptr[x], t.indptr[x + 1]):
+            bx += t.data[k] * s[t.indices[k]]
+        for k in range(t.indptr[y], t.indptr[y + 1]):
+            by += t.data[k] * s[t.indices[k]]
+        for k in range(t.indptr[z], t.indptr[z + 1]):
+            bz += t.data[k] * s[t.indices[k]]
+        S, down, up, m = t.spin[site], t.down[site], t.up[site], s[z]
+        if S == 0.5:
+            across = (down + up) / 2
+            along = up * (0.5 - m) - down * (0.5 + m)
+        else:
+            across = down / 2 * (1 - 2 * m) + up / 2 * (1 + 2 * m)
+            along = up * (S * (S + 1) - m * (m + 1)) - down * (S * (S + 1) - m * (m - 1))
+        out[x] = by * s[z] - bz * s[y] - (t.damping[x] + across) * s[x]
+        out[y] = bz * s[x] - bx * s[z] - (t.damping[y] + across) * s[y]
+        out[z] = bx * s[y] - by * s[x] - t.damping[z] * s[z] + along
+
+
+def jacobian(s, t: Tables) -> np.ndarray:
+    """∂(ds/dt)/∂s: (3 sites, 3 sites)."""
+    size, sites = len(s), len(t.spin)
+    K = sparse.csr_matrix((t.data, t.indices, t.indptr), (size, size))
+    spins, b = s.reshape(-1, 3), (t.field + K @ s).reshape(-1, 3)
+    # δb × s + b × δs: the matrix of v × is [[0, -vz, vy], [vz, 0, -vx], [-vy, vx, 0]]
+    J = -sparse.block_diag([_cross(v) for v in spins]) @ K + sparse.block_diag([_cross(v) for v in b])
+    J = J.toarray() - np.diag(t.damping)
+    at = 3 * np.arange(sites)
+    x, y, z, half = *spins.T, t.spin == 0.5
+    across = np.where(half, (t.down + t.up) / 2, t.down / 2 * (1 - 2 * z) + t.up / 2 * (1 + 2 * z))
+    J[at, at] -= across
+    J[at + 1, at + 1] -= across
+    slope = np.where(half, 0, t.up - t.down)
+    J[at, at + 2] -= slope * x
+    J[at + 1, at + 2] -= slope * y
+    J[at + 2, at + 2] -= np.where(half, t.up + t.down, t.up * (2 * z + 1) - t.down * (2 * z - 1))
+    return J
+
+
+def _cross(v):
+    return np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
+
+
+@njit(cache=True, error_model="numpy")
+def advance(s, duration, settled, tolerance, t):
+    """Integrate s in place for `duration`, or until max |ds/dt| <= settled.
+
+    Returns max |ds/dt| at the end, and over the time that has passed the average of s, its lowest and highest
+    values. tolerance : of each step, relative to the spin.
+    """
+    size = len(s)
+    k, trial, at = np.empty((7, size)), np.empty(size), np.empty(size)
+    mean, low, high = np.zeros(size), s.copy(), s.copy()
+    scale = np.empty(size)
+    for i in range(size):
+        scale[i] = tolerance * t.spin[i // 3]
+    derivative(s, k[0], t)
+    time, fastest = 0.0, np.abs(k[0]).max()
+    step = 1e-3 * t.spin.max() / (fastest + 1e-12 * t.spin.max())
+    while time < duration and fastest > settled:
+        step = min(step, duration - time)
+        for stage in range(1, 7):
+            for i in range(size):
+                total = 0.0
+                for earlier in range(stage):
+                    total += _A[stage, earlier] * k[earlier, i]
+                trial[i] = s[i] + step * total
+            derivative(trial, k[stage], t)
+        error = 0.0
+        for i in range(size):
+            total = 0.0
+            for stage in range(7):
+                total += _E[stage] * k[stage, i]
+            error = max(error, abs(step * total) / scale[i])
+        if error <= 1.0:
+            time += step
+            fastest = 0.0
+            for i in range(size):
+                mean[i] += step * (s[i] + trial[i]) / 2
+                s[i] = trial[i]
+                low[i], high[i] = min(low[i], s[i]), max(high[i], s[i])
+                k[0, i] = k[6, i]
+                fastest = max(fastest, abs(k[0, i]))
+        step *= min(5.0, max(0.2, 0.9 * max(error, 1e-10) ** -0.2))
+    for i in range(size):
+        mean[i] = mean[i] / time if time > 0 else s[i]
+    return fastest, mean, low, high
