@@ -138,6 +138,7 @@ def leading_eigenvalues(comm, sector, count: int, options: dict):
             solver.setWhichEigenpairs(SLEPc.EPS.Which.TARGET_REAL)
             solver.setDimensions(count, min(sector.size, subspace))
             solver.setTolerances(TOLERANCE, 80)
+            _orthogonalise_twice(SLEPc, solver)
             transform = solver.getST()
             transform.setType(SLEPc.ST.Type.SINVERT)
             _direct(transform.getKSP())
@@ -196,6 +197,11 @@ def _multiply(ksp, source, result, local):
     source.array = local
     ksp.solve(source, result)
     return result.array.real.copy()
+
+
+def _orthogonalise_twice(SLEPc, solver):
+    """Without it Krylov-Schur sometimes loses orthogonality, and finds eigenvalues outside of the spectrum."""
+    solver.getBV().setOrthogonalization(refine=SLEPc.BV.OrthogRefineType.ALWAYS)
 
 
 def _destroy(*objects):
@@ -353,6 +359,7 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
             solver.setDimensions(count, min(operator.size, KRYLOV))
             solver.setTolerances(tolerance, 5000)
             solver.setConvergenceTest(SLEPc.EPS.Conv.ABS)
+            _orthogonalise_twice(SLEPc, solver)
             solver.setFromOptions()
             solver.solve()
         found = solver.getConverged()
