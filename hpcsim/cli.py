@@ -1,6 +1,8 @@
 """The command line: run, check, status, collect, plot, doctor. `main` returns the exit status.
 
-0 complete, 2 bad input, 75 stopped early and resumable, 1 anything else.
+0 complete, 2 bad input, 75 stopped early and resumable, 1 anything else. Errors with an attribute `status`
+explain themselves and are printed as one message. Each command imports what it needs, so that `doctor`
+runs where the rest is broken.
 """
 import argparse
 import logging
@@ -8,15 +10,20 @@ import re
 import sys
 from pathlib import Path
 
-from hpcsim import __version__, config, figures, store
-from hpcsim.collect import collect
+from hpcsim import __version__
 
 COMPLETE, FAILED, BAD_INPUT, RESUMABLE = 0, 1, 2, 75
 
 
+class UsageError(Exception):
+    """The command line is wrong."""
+
+    status = BAD_INPUT
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
-        raise config.ConfigError(f"{message}\n{self.format_usage().rstrip()}")
+        raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,20 +66,24 @@ def main(argv=None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         return arguments.action(arguments, world)
-    except config.ConfigError as error:
-        status, message = BAD_INPUT, error
-    except store.StoreError as error:
-        status, message = error.status, error
-    if rank == 0:
-        print(f"hpcsim: error: {message}", file=sys.stderr)
-    return status
+    except Exception as error:
+        if not hasattr(error, "status"):
+            raise
+        if rank == 0:
+            print(f"hpcsim: error: {error}", file=sys.stderr)
+        return error.status
 
 
 def _world(argv):
     """COMM_WORLD for the commands that compute in parallel; the others need no MPI."""
-    if not {"run", "doctor"} & set(argv[:1]):
+    if "run" not in argv[:1] and "doctor" not in argv[:1]:
         return None
-    from mpi4py import MPI
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        if "run" in argv[:1]:
+            raise SystemExit(f"hpcsim: error: no mpi4py ({error}): hpcsim doctor says how to mend it") from None
+        return None
     return MPI.COMM_WORLD
 
 
@@ -84,25 +95,26 @@ def _seconds(text: str | None) -> float | None:
     if match := re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", text):
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
         return 86400 * days + 3600 * hours + 60 * minutes + seconds
-    raise config.ConfigError(f"--max-walltime {text}: write seconds, 90m, 12h, H:MM:SS or D-HH:MM:SS")
+    raise UsageError(f"--max-walltime {text}: write seconds, 90m, 12h, H:MM:SS or D-HH:MM:SS")
 
 
 def _plan(arguments):
     """The plan of a config, its figures checked too: a typo there must not wait for the end of a run."""
-    from hpcsim import sweep
+    from hpcsim import config, sweep
     loaded = config.load(arguments.config, arguments.set, arguments.quick)
     _figures(loaded)
     return sweep.plan(loaded)
 
 
 def _figures(loaded):
+    from hpcsim import config, figures
     with config.explained("figures"):
         figures.parse(loaded["figures"])
     return loaded["figures"]
 
 
 def _run(arguments, world) -> int:
-    from hpcsim import sweep
+    from hpcsim import config, sweep
     out = Path(arguments.out or Path("results") / (Path(arguments.config).stem + ".h5"))
     limit = _seconds(arguments.max_walltime)
     with config.in_file(arguments.config):
@@ -111,7 +123,7 @@ def _run(arguments, world) -> int:
 
 
 def _check(arguments, world) -> int:
-    from hpcsim import sweep
+    from hpcsim import config, sweep
     with config.in_file(arguments.config):
         plan = _plan(arguments)
         per_group = plan.config["run"]["ranks_per_point"]
@@ -134,16 +146,19 @@ def _check(arguments, world) -> int:
 
 
 def _status(arguments, world) -> int:
+    from hpcsim import store
     print(store.format_status(store.read_status(arguments.run)))
     return COMPLETE
 
 
 def _collect(arguments, world) -> int:
+    from hpcsim.collect import collect
     collect(arguments.out, arguments.runs)
     return COMPLETE
 
 
 def _plot(arguments, world) -> int:
+    from hpcsim import config, figures
     section = None
     if arguments.config:
         with config.in_file(arguments.config):
@@ -158,6 +173,6 @@ def _plot(arguments, world) -> int:
 def _doctor(arguments, world) -> int:
     from hpcsim import doctor
     lines, ok = doctor.report(world)
-    if world.rank == 0:
+    if world is None or world.rank == 0:
         print("\n".join(lines))
     return COMPLETE if ok else FAILED

@@ -21,6 +21,8 @@ from hpcsim.system import Count, Number, Parameters, Whole
 class ConfigError(Exception):
     """The user's input is wrong: one message with the key's path, the value and what is allowed."""
 
+    status = 2  # of the program, see cli
+
 
 class Run(Parameters):
     """How to run, with no influence on results but through the seed.

@@ -57,8 +57,8 @@ class Stop:
     when the longest record it has seen would no longer fit.
     """
 
-    def __init__(self, groups: Groups, max_walltime: float | None, started: float):
-        self.groups = groups
+    def __init__(self, max_walltime: float | None, started: float):
+        self.groups = None  # set once known; signals count from now on
         self.deadline = None if max_walltime is None else started + max_walltime
         self.longest = 0.0
         self.reason = None

@@ -196,14 +196,14 @@ def run(make_plan, path, max_walltime: float | None = None, world: MPI.Comm = MP
 
 def _run(make_plan, path, max_walltime, world):
     started = time.time()
+    stop = Stop(max_walltime, started)
     planned = on_root(world, make_plan, (ConfigError,))
     config, per_group = planned.config, planned.config["run"]["ranks_per_point"]
     if world.size % per_group:
         agree(world, ConfigError(f"run.ranks_per_point = {per_group}: must divide the number of ranks, {world.size}; "
                                  f"start a multiple of {per_group} ranks"))
-    groups = Groups(world, per_group)
+    groups = stop.groups = Groups(world, per_group)
     on_root(world, lambda: check_memory(planned, world.size, groups.nodes), (ConfigError,))
-    stop = Stop(groups, max_walltime, started)
     layout = store.Layout(config, tuple(config["sweep"]), planned.outputs, planned.point, planned.index)
     file, error = None, None
     if groups.leaders is not None:

@@ -1,9 +1,11 @@
 """`doctor`: this installation is whole, and every mismatch gets its explanation and its mend."""
 import copy
+import re
+import subprocess
 import sys
 
 import pytest
-from conftest import mpirun
+from conftest import mpi_environment, mpirun
 
 from hpcsim import doctor
 
@@ -127,3 +129,11 @@ def test_this_installation_is_whole_under_mpirun(ranks):
     assert "scalars" in said["PETSc"] and "MUMPS" in said["solvers"]
     assert "under mpirun" not in said["h5py"]  # it is under mpirun
     assert "libmpi" in said["one"] or "libmpich" in said["one"]
+
+
+@pytest.mark.parametrize("name", ["h5py", "mpi4py", "pydantic", "yaml"])
+def test_the_command_runs_where_a_package_is_missing(name):
+    program = f"import sys; sys.modules[{name!r}] = None\nfrom hpcsim import cli\nsys.exit(cli.main(['doctor']))"
+    done = subprocess.run([sys.executable, "-c", program], env=mpi_environment(), capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert re.search(rf"missing +{doctor.PLAIN.get(name, name)}", done.stdout, re.I), done.stdout
