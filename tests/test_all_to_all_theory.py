@@ -32,13 +32,15 @@ def test_mean_field_is_stationary(point):
 def test_both_dissipations_have_one_critical_point(decay, collective):
     critical = THEORY["all_to_all_critical_Jy"](0.6, 1.0, decay, collective)
     assert critical == pytest.approx(1.15625)
-    below, above = (THEORY["all_to_all_Sxx"](1e12, 0.6, critical + d, 1.0, decay, collective) for d in (-1e-6, 1e-6))
+    below, above = (THEORY["all_to_all_Sxx"](1e12, 0.6, critical + d, 1.0, decay, collective)
+                    for d in (-1e-6, 1e-6))
     assert below == 0 < above < 1e-4
 
 
 def test_distance_to_a_theory():
     spec = dict(y="Sz", x="loss", by="S", divide="S", select={"sublattice": "b"})
-    plain, apart = curves(collected(), Data(**spec)), curves(collected(), Data(**spec, distance="critical_rate"))
+    plain = curves(collected(), Data(**spec))
+    apart = curves(collected(), Data(**spec, distance="critical_rate"))
     for a, b in zip(plain, apart):
         critical = THEORY["critical_rate"](b.known["g"], b.known["h"])
         assert np.allclose(b.y, np.abs(a.y - critical / b.known["S"]))

@@ -95,12 +95,15 @@ def test_rows_are_those_of_the_full_liouvillian_on_symmetric_operators(name, N):
 def test_couplings_of_different_components(operator):
     """Σ over ordered pairs where the components differ, a pair once where they agree; fields along z too."""
     N = 3
-    pairs = np.array([(i, j) for i in range(N) for j in range(N) if i < j or i != j and operator[0] != operator[1]])
-    system = System(np.full(N, 0.5), (Terms(operator, pairs, np.full(len(pairs), 0.7)),
-                                      Terms(("Sz",), np.arange(N)[:, None], np.full(N, 0.4))),
-                    (Jumps("Sx", np.arange(N), np.full(N, 0.3)), Jumps("Sy", np.arange(N), np.ones(1), collective=True)))
+    different, sites = operator[0] != operator[1], np.arange(N)
+    pairs = np.array([(i, j) for i in range(N) for j in range(N) if i < j or i != j and different])
+    system = System(np.full(N, 0.5),
+                    (Terms(operator, pairs, np.full(len(pairs), 0.7)),
+                     Terms(("Sz",), sites[:, None], np.full(N, 0.4))),
+                    (Jumps("Sx", sites, np.full(N, 0.3)), Jumps("Sy", sites, np.ones(1), collective=True)))
     sector = sector_of(system, 0)
-    L, E = matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system)), embedding(sector)
+    L = matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system))
+    E = embedding(sector)
     assert abs(L @ E - E @ sector.rows(0, sector.size).toarray()).max() < 1e-14
 
 
@@ -135,7 +138,8 @@ def test_steady_state_against_the_full_space(name, N):
     for key, of in {"Mz": "z", "Sxx": "xx", "Syy": "yy", "Szz": "zz", "Sxy": "xy"}.items():
         assert results[key] == c[of]
     for a in "xyz":
-        assert results[f"S{a}"] == pytest.approx(c[a] / 2) and results[f"var_S{a}"] == pytest.approx(0.25 - c[a]**2 / 4)
+        assert results[f"S{a}"] == pytest.approx(c[a] / 2)
+        assert results[f"var_S{a}"] == pytest.approx(0.25 - c[a]**2 / 4)
     assert results["S_perp"] == pytest.approx(np.hypot(c["x"], c["y"]) / 2)
 
 
@@ -148,7 +152,8 @@ def squeezing(rho, total, N):
         n = across @ [np.cos(angle), np.sin(angle)]
         if angle == 0:      # the covariance once; then only quadratic forms
             J = [total[a] / 2 for a in "xyz"]
-            C = np.array([[np.trace(rho @ (A @ B + B @ A)).real / 2 for B in J] for A in J]) - np.outer(mean, mean)
+            C = np.array([[np.trace(rho @ (A @ B + B @ A)).real / 2 for B in J] for A in J])
+            C = C - np.outer(mean, mean)
         least = min(least, n @ C @ n)
     return N * least / (mean @ mean)
 
@@ -266,7 +271,8 @@ def test_angular_average():
     assert run(model(3, **LOCAL), susceptibility=True)["chi_av"] > 0
 
 
-@pytest.mark.parametrize("name, initial", [("mixed", (1.0, 0.0)), ("mixed", (0.3, 0.4)), ("field", (0.0, 0.0))])
+@pytest.mark.parametrize("name, initial",
+                         [("mixed", (1.0, 0.0)), ("mixed", (0.3, 0.4)), ("field", (0.0, 0.0))])
 def test_evolution_against_the_exponential_of_the_full_liouvillian(name, initial):
     N, times = 3, [0.0, 0.3, 1.1]
     system, (L, _) = model(N, **MODELS[name]), full(name, N)
@@ -290,7 +296,8 @@ def test_blocks_hold_the_eigenvalues_of_the_state(name):
     sector, e = state_of(model(N, **MODELS[name]))
     degeneracy = np.exp(dicke.log_degeneracies(N))
     assert np.allclose(degeneracy, [1, 4, 5])
-    found = [np.repeat(v / np.sqrt(d), round(d)) for v, d in zip(dicke.spectrum(sector, e, 0 * e), degeneracy)]
+    values = dicke.spectrum(sector, e, 0 * e)
+    found = [np.repeat(v / np.sqrt(d), round(d)) for v, d in zip(values, degeneracy)]
     assert np.allclose(np.sort(np.concatenate(found)), np.linalg.eigvalsh(full(name, N)[1]), atol=1e-14)
 
 
@@ -330,7 +337,7 @@ def test_product_states_of_many_spins(axis, length):
 
 @pytest.mark.parametrize("Jy", [1.1, 1.7, 30.0])
 def test_steady_states_of_many_spins_are_states(Jy):
-    """Every Dicke block positive, and the trace one: high correlators must be right relative to themselves."""
+    """Every Dicke block positive, the trace one: high correlators must be right relative to themselves."""
     results = run(model(60, **LOCAL | {"Jy": Jy}))
     assert results["negativity"] < 1e-14 and abs(results["trace_error"]) < 1e-12
     assert 0 < results["entropy"] < np.log(2) and results["residual"] < 1e-15
@@ -354,7 +361,7 @@ UNEQUAL = np.array([1, 1, 1, 1, 1, 1.5])
     (changed(hamiltonian=(Terms(("Sx", "Sy"), PAIRS, np.ones(6)),)), "6 of 12 pairs"),
     (changed(hamiltonian=(Terms(("Sx", "Sy", "Sz"), np.array([[0, 1, 2]]), np.ones(1)),)), "product of 3"),
     (changed(hamiltonian=(Terms(("Sx",), np.array([[0]]), np.ones(1)),)), "field Sx is 0 on one site and 1"),
-    (changed(jumps=(Jumps("S-", np.arange(4), np.array([1, 1, 1, 2.0])),)), "rate of the jump S- is 1 on one"),
+    (changed(jumps=(Jumps("S-", np.arange(4), np.array([1, 1, 1, 2.0])),)), "the jump S- is 1 on one"),
     (changed(jumps=(Jumps("S-", np.arange(3), np.ones(1), collective=True),)), "weight of S-"),
 ], ids=range(8))
 def test_what_is_not_symmetric_has_a_reason(system, reason):
@@ -365,7 +372,8 @@ def test_terms_of_several_families_add_up():
     """Symmetric together, though neither is alone; and squares of one spin's components are numbers."""
     half = Terms(("Sx", "Sx"), PAIRS[:3], np.ones(3)), Terms(("Sx", "Sx"), PAIRS[3:, ::-1], np.ones(3))
     assert permutation.supports(changed(hamiltonian=half[:1])) is not None
-    whole = changed(hamiltonian=(Terms(("Sx", "Sx"), np.vstack([PAIRS, [[0, 0]]]), np.append(np.ones(6), 5)),))
+    squared = Terms(("Sx", "Sx"), np.vstack([PAIRS, [[0, 0]]]), np.append(np.ones(6), 5))
+    whole = changed(hamiltonian=(squared,))
     assert permutation.supports(whole) is None
 
 

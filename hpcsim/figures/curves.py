@@ -66,7 +66,7 @@ def _extremum(curve: Curve, sign: int) -> tuple[float, float]:
 
 
 def _crossing(first: Curve, second: Curve) -> float:
-    """The last x where the curves cross, on the cubic through the four points about it; NaN if they do not."""
+    """The last x where the curves cross, on the cubic through four points about it; NaN if nowhere."""
     if not np.array_equal(first.x, second.x):
         raise ValueError("reduce: crossing needs curves over the same x")
     apart = first.y - second.y

@@ -23,8 +23,8 @@ from hpcsim.system import Count, Number, Parameters, System
 
 LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
 NOISE = 1e-13           # eigenvalues of Dicke blocks from time evolution below this are errors, see `dicke`
-# MUMPS keeps the diagonal as pivots: a quarter faster, and high correlators, next to nothing beside the low ones,
-# come out right relative to themselves to seven digits more (measured at N = 130)
+# MUMPS keeps the diagonal as pivots: a quarter faster, and high correlators, next to nothing beside the low
+# ones, come out right relative to themselves to seven digits more (measured at N = 130)
 MUMPS = {"st_mat_mumps_cntl_1": 0.0, "st_mat_mumps_icntl_6": 0}
 SECTORS = {1: "even", -1: "odd", 0: "all"}
 
@@ -37,7 +37,8 @@ def _times(value):
             raise ValueError("write linspace: [first, last, count]") from None
     numbers = isinstance(value, (list, tuple)) and all(type(t) in (int, float) for t in value)
     if not numbers or not value or value[0] < 0 or np.any(np.diff(value) <= 0):
-        raise ValueError("times are a rising list of numbers, not negative, or linspace: [first, last, count]")
+        raise ValueError(
+            "times are a rising list of numbers, not negative, or linspace: [first, last, count]")
     return tuple(float(t) for t in value)
 
 
@@ -98,7 +99,7 @@ def cost(system: System, options: Options, record: int) -> Cost:
 
     A factor has about 9 n^1.40 entries for n unknowns. bytes: 10 per entry, and 150 per matrix entry.
     """
-    size, entries = sector_size(system.sites, record), len(np.unique(compile_system(system).shift, axis=0)) + 1
+    size, entries = sector_size(system.sites, record), len(compile_system(system).shifts[1])
     if options.task == "evolve":
         steps = max(options.times) * 4 * system.sites
         return Cost(bytes=(100 * entries + 400) * size, time=1 + 5e-9 * size * steps)
@@ -219,7 +220,8 @@ def _susceptibility(sector: Strings, e, options: Options, comm) -> np.ndarray:
 def _evolve(system: System, sector: Strings, options: Options, comm) -> dict:
     start, stop = solvers.row_range(comm, sector.size)
     polar, azimuth = np.pi * np.array(options.initial)
-    direction = np.round([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], 15)
+    across = np.sin(polar) * np.array([np.cos(azimuth), np.sin(azimuth)])
+    direction = np.round([*across, np.cos(polar)], 15)
     state = np.prod(direction ** sector.strings()[start:stop, 1:], axis=1)
     found = []
     for local in solvers.propagate(comm, sector, state, np.diff(options.times, prepend=0), options.tolerance,

@@ -68,7 +68,8 @@ class Strings:
         moves = moves or self.moves
         shifts, ends = moves.shifts
         room = (len(shifts) + 1) * (stop - start)
-        pointer, columns, data = np.zeros(stop - start + 1, np.int64), np.empty(room, np.int64), np.empty(room)
+        pointer = np.zeros(stop - start + 1, np.int64)
+        columns, data = np.empty(room, np.int64), np.empty(room)
         _fill(self.layout, other.layout, self is other, start, stop, shifts, ends, moves.labels,
               moves.factor * moves.rate, pointer, columns, data)
         used = pointer[-1]

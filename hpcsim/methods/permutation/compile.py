@@ -29,8 +29,8 @@ class Moves:
     labels : (r, 2) the labels a, b of 0, x, y, z; b = -1 where only one site changes: the factor is n_a
     shift  : (r, 3) change of (n_x, n_y, n_z), rows of equal shift adjacent
     factor : (r,) multiples of small powers of two, hence exact
-    rate   : (r,) of the term or jump that the row belongs to. Rows of different terms are not added up, so that
-             the Liouvillian, evaluated with more digits, is that of a master equation to more digits
+    rate   : (r,) of the term or jump that the row belongs to. Rows of different terms are not added up, so
+             that the Liouvillian, evaluated with more digits, is that of a master equation to more digits
     """
 
     labels: np.ndarray
@@ -130,8 +130,8 @@ def _hamiltonian(system: System):
             a, b = terms.operators
             couplings[*sorted((a, b))] += _of_every_pair(system, a, b, sites, coefficients)
         else:
-            raise NotSymmetric(f"its Hamiltonian has a product of {len(terms.operators)} operators: fields and "
-                               "couplings of pairs are allowed")
+            raise NotSymmetric(f"its Hamiltonian has a product of {len(terms.operators)} operators: "
+                               "fields and couplings of pairs are allowed")
     return fields, couplings
 
 
@@ -174,8 +174,10 @@ def _jumps(system: System):
             raise NotSymmetric(f"it has the jump operator {jumps.operator}")
         name, operator = jumps.operator, SPIN[jumps.operator]
         if jumps.collective:
-            _of_every_site(system, jumps.sites, np.ones(len(jumps.sites)), f"weight of {name} in a collective jump")
+            _of_every_site(system, jumps.sites, np.ones(len(jumps.sites)),
+                           f"weight of {name} in a collective jump")
             collective.append((operator, float(jumps.rates[0])))
         else:
-            local.append((operator, _of_every_site(system, jumps.sites, jumps.rates, f"rate of the jump {name}")))
+            rate = _of_every_site(system, jumps.sites, jumps.rates, f"rate of the jump {name}")
+            local.append((operator, rate))
     return local, collective

@@ -13,8 +13,8 @@ Three changes between orthonormal bases of the symmetric operators lead there:
 
 Orthogonal matrices do not amplify errors, so the blocks √d_j p_j, whose squares sum to Tr ρ², are right
 to rounding times √(Tr ρ²), though d_j exceeds 1e50 (N = 200). Their eigenvalues λ stand for d_j-fold
-eigenvalues λ/√d_j of ρ, with the probability √d_j λ; those of small j would drown in the rounding of doubles, so
-everything up to the blocks is done in pairs of doubles (see `extended`).
+eigenvalues λ/√d_j of ρ, with the probability √d_j λ; those of small j would drown in the rounding of
+doubles, so everything up to the blocks is done in pairs of doubles (see `extended`).
 """
 import numpy as np
 from numba import njit
@@ -55,8 +55,8 @@ def blocks(sector: Strings, high: np.ndarray, low: np.ndarray) -> list[np.ndarra
 def spectrum(sector: Strings, high: np.ndarray, low: np.ndarray) -> list[np.ndarray]:
     """The eigenvalues of the matrices √d_j p_j."""
     step = abs(sector.parity) + 1       # with parity m - m' is even: two blocks
-    return [np.concatenate([np.linalg.eigvalsh(block[s::step, s::step]) for s in range(min(step, len(block)))])
-            for block in blocks(sector, high, low)]
+    return [np.concatenate([np.linalg.eigvalsh(block[s::step, s::step])
+                            for s in range(min(step, len(block)))]) for block in blocks(sector, high, low)]
 
 
 def summarise(sector: Strings, high: np.ndarray, low: np.ndarray, noise: float = EXTENDED) -> dict:
@@ -149,8 +149,8 @@ def _elements(N, nx, ny, first, high, low, W, V, f, g):
             wh, wl = sign * W[n, n10, y], sign * V[n, n10, y]
             for k in range(q + 1):
                 h, l = mul(wh, wl, dh[k], dl[k])
-                i, j = n - n10, n10
-                out[part, i, j, k], out[part + 1, i, j, k] = add(out[part, i, j, k], out[part + 1, i, j, k], h, l)
+                h, l = add(out[part, n - n10, n10, k], out[part + 1, n - n10, n10, k], h, l)
+                out[part, n - n10, n10, k], out[part + 1, n - n10, n10, k] = h, l
     return out
 
 
@@ -182,8 +182,9 @@ def _flips_of_j(N, k, kk, s, length, root, root_low, vh, vl):
     """Overlaps of the state j = N/2 - s with t = n01 flips, n10 = t + k - kk, for m = N/2 - k, m' = N/2 - kk.
 
     They obey (τ - D_t) v_t = E_t v_{t+1} + E_{t-1} v_{t-1} with D_t = -n00 n11 - n01 n10,
-    E_t = √(n00 n11 (n01 + 1)(n10 + 1)) and τ = j(j+1) - N(N+2)/4 = -s(N + 1 - s). From both ends, v grows up to
-    the region where it oscillates, and both recursions meet there. v_0 > 0: |m⟩⟨m'| ∝ J-^(k-kk) has no n01.
+    E_t = √(n00 n11 (n01 + 1)(n10 + 1)) and τ = j(j+1) - N(N+2)/4 = -s(N + 1 - s). From both ends, v grows
+    up to the region where it oscillates, and both recursions meet there. v_0 > 0: |m⟩⟨m'| ∝ J-^(k-kk) has no
+    n01.
     Written to vh, vl, the high and the low parts.
     """
     Eh, El, D = np.empty(length), np.empty(length), np.empty(length)

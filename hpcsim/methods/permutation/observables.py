@@ -11,7 +11,7 @@ STRINGS = tuple("".join(s) for order in (1, 2, 3, 4) for s in combinations_with_
 
 
 def correlator(sector: Strings, e: np.ndarray, string: str) -> float:
-    """⟨σ σ ...⟩ on different sites, for example "xxz"; 0 where the sector or the system has no such string."""
+    """⟨σ σ ...⟩ on different sites, for example "xxz"; 0 where sector or system have no such string."""
     counts = [string.count(a) for a in "xyz"]
     known = sum(counts) <= sector.N and sector.layout.column[counts[0], counts[1]] >= 0
     return float(e[sector.index(*counts)]) if known else 0.0
@@ -40,8 +40,8 @@ def bimodality(N: int, second: float, fourth: float) -> float:
     """⟨M²⟩²/⟨M⁴⟩ of M = Σ_j σ_j, from the correlators of 2 and 4 different sites (huybrechts2020, Eq. 18).
 
     ⟨M²⟩ = N + N(N-1) second,
-    ⟨M⁴⟩ = N(3N-2) + N(N-1)(6N-8) second + N(N-1)(N-2)(N-3) fourth: of the products of four σ of which some are
-    on the same site, those that leave one or a pair.
+    ⟨M⁴⟩ = N(3N-2) + N(N-1)(6N-8) second + N(N-1)(N-2)(N-3) fourth: products of four σ, some of them on the
+    same site, leave 1, a pair or four.
     """
     m2 = N + N * (N - 1) * second
     m4 = N * (3 * N - 2) + N * (N - 1) * (6 * N - 8) * second + N * (N - 1) * (N - 2) * (N - 3) * fourth
@@ -49,7 +49,7 @@ def bimodality(N: int, second: float, fourth: float) -> float:
 
 
 def squeezing(N: int, c: dict) -> float:
-    """Wineland's ξ² = N min Var(J_n)/|⟨J⟩|² over directions n perpendicular to ⟨J⟩, J = Σσ/2; inf if ⟨J⟩ = 0."""
+    """Wineland's ξ² = N min Var(J_n)/|⟨J⟩|² over n perpendicular to ⟨J⟩, J = Σσ/2; inf if ⟨J⟩ = 0."""
     mean = N / 2 * np.array([c[a] for a in "xyz"])
     length = np.linalg.norm(mean)
     if length < 1e-12 * N:
