@@ -1,0 +1,64 @@
+"""Options of the method `trajectories`."""
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from hpcsim.ensemble import EnsembleOptions
+from hpcsim.methods.trajectories.measurement import OBSERVABLES
+from hpcsim.system import Count, Initial, Number, Times
+
+STEADY_STATE = {"burn_in": 200.0, "duration": 200.0, "sample_every": 1.0}
+
+
+def _different(names):
+    if len(set(names)) < len(names):
+        raise ValueError("each observable once")
+    return names
+
+
+class Options(EnsembleOptions):
+    """Every time is in the model's unit of time.
+
+    trajectories, batch : as of every ensemble, 64 and 8 by default
+    task         : steady_state (averaged over time after burn_in) or evolve (at given times)
+    initial      : [polar, azimuth] in units of π of the spin coherent state of all sites, or one for each
+                   sublattice by name; along x by default
+    tolerance    : of each step: norm of the last term kept of the Taylor series of a normalised state, and
+                   relative distance of its squared norm from the random number where a jump is placed
+    observables  : more to measure: correlation, entanglement_entropy
+    burn_in      : steady_state: time before averaging, 200 by default
+    duration     : steady_state: time of averaging, 200 by default
+    sample_every : steady_state: time between samples, 1 by default
+    times        : evolve: the times of the results, a list or linspace: [first, last, count]
+    """
+
+    trajectories: Count = 64
+    batch: Count = 8
+    task: Literal["steady_state", "evolve"] = "steady_state"
+    initial: Initial = (0.5, 0.0)
+    tolerance: Annotated[Number, Field(gt=0, le=1e-2)] = 1e-6
+    observables: Annotated[tuple[Literal[OBSERVABLES], ...], AfterValidator(_different)] = ()
+    burn_in: Annotated[Number, Field(ge=0)] | None = None
+    duration: Annotated[Number, Field(gt=0)] | None = None
+    sample_every: Annotated[Number, Field(gt=0)] | None = None
+    times: Times | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_times(cls, values):
+        if isinstance(values, dict) and values.get("task", "steady_state") == "steady_state":
+            return STEADY_STATE | values
+        return values
+
+    @model_validator(mode="after")
+    def _times_of_the_task(self):
+        for task, keys in {"steady_state": tuple(STEADY_STATE), "evolve": ("times",)}.items():
+            for key in keys:
+                if task == self.task and getattr(self, key) is None:
+                    raise ValueError(f"{key} is missing; task: {task} requires it")
+                if task != self.task and getattr(self, key) is not None:
+                    raise ValueError(f"{key} belongs to task: {task}, not to {self.task}; delete it")
+        if self.task == "steady_state" and self.sample_every > self.duration * (1 + 1e-9):
+            raise ValueError(f"sample_every = {self.sample_every:g}: longer than duration = {self.duration:g}; "
+                             f"no sample would be taken")
+        return self

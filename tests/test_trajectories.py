@@ -1,0 +1,315 @@
+"""Monte-Carlo wave functions against exact density matrices, and their kernels against matrices."""
+import textwrap
+
+import numpy as np
+import pytest
+from conftest import mpirun
+from mpi4py import MPI
+from pydantic import ValidationError
+from scipy.linalg import expm
+from scipy.sparse.linalg import expm_multiply
+
+from hpcsim import matrices
+from hpcsim.collect import REDUCTIONS
+from hpcsim.ensemble import fill_words, uniform
+from hpcsim.methods import Context, trajectories
+from hpcsim.methods.trajectories import clock, compile, kernels, measurement
+from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, xyz_lattice
+from hpcsim.system import Jumps, System, Terms, angles
+
+CONTEXT = Context(MPI.COMM_SELF, (2013, 110), lambda: False)
+KEY = np.array(CONTEXT.key, np.uint64)
+CHAIN = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=4, Jx=0.9, Jy=1.7, Jz=0.4, decay=0.8))
+SYSTEMS = {
+    "chain": CHAIN,
+    "ring of 5": xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=5, Jx=2, Jy=0, Jz=1)),
+    "one spin": collective_spin.build(collective_spin.Params(S=3, drive=1, twist=0.5, decay=0.7, dephasing=0.1)),
+    "collective jumps": all_to_all_xyz.build(all_to_all_xyz.Params(
+        N=4, Jx=0.6, Jy=1.4, Jz=1, decay=0.3, collective_decay=2, pump=0.1, collective_dephasing=0.5, field=0.3,
+        field_angle=0.3)),
+    "dimer": gain_loss_lattice.build(gain_loss_lattice.Params(S=1.5, gain=0.6, loss=0.4)),
+    "mixed": System(
+        spins=np.array([0.5, 1, 1.5, 0.5]), sublattice=np.array([0, 1, 1, 0]), sublattices=("a", "b"),
+        hamiltonian=(Terms(("Sx", "Sy", "Sz"), np.array([[0, 1, 2], [3, 0, 1]]), np.array([0.7, -1.1])),
+                     Terms(("Sy", "Sy"), np.array([[2, 2], [0, 3]]), np.array([0.4, 0.9])),
+                     Terms(("Sy",), np.array([[1]]), np.array([0.8]))),
+        jumps=(Jumps("Sy", np.array([2, 0]), np.array([0.5, 0.3])), Jumps("S-", np.array([1]), np.array([0.6])),
+               Jumps("S+", np.array([0, 2, 3]), np.array([0.4]), collective=True))),
+}
+every_system = pytest.mark.parametrize("name", SYSTEMS)
+
+
+def reduced(system, options):
+    """Outputs of one point with their standard errors, as collect makes them."""
+    arrays = [trajectories.run(system, options, r, CONTEXT) for r in trajectories.records(system, options)]
+    found = {}
+    for output in trajectories.outputs(system, options):
+        found[output.name] = REDUCTIONS[output.reduce](output, lambda name: np.stack([a[name] for a in arrays]))
+    return found
+
+
+def exact(system, initial, times):
+    """ρ at the times, or in the steady state at the time None."""
+    D = round(system.dimension)
+    L = matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system))
+    if times is None:
+        L = L.toarray()
+        L[0] = np.eye(D).flatten("F")
+        return [np.linalg.solve(L, np.eye(D * D)[0]).reshape(D, D, order="F")]
+    psi = compile.coherent_state(system, angles(system, initial))
+    rho = np.outer(psi, psi.conj()).flatten("F")
+    return [expm_multiply(L * t, rho).reshape(D, D, order="F") for t in times]
+
+
+def expected(system, rho):
+    """Sublattice means of the spins and their variances; ⟨S_a S_a'⟩ at each distance of a ring."""
+    def mean(*factors):
+        product = matrices.site_operator(system, *factors[0])
+        for factor in factors[1:]:
+            product = product @ matrices.site_operator(system, *factor)
+        return np.trace(product @ rho).real
+
+    found, n = {}, system.sites
+    for a in "xyz":
+        members = [np.flatnonzero(system.sublattice == k) for k in range(len(system.sublattices))]
+        first = np.array([np.mean([mean((f"S{a}", i)) for i in sites]) for sites in members])
+        second = np.array([np.mean([mean((f"S{a}", i), (f"S{a}", i)) for i in sites]) for sites in members])
+        found |= {f"S{a}": first, f"S{a}2": second, f"var_S{a}": second - first ** 2}
+        found[f"correlation_{a}{a}"] = np.array([[np.mean(
+            [mean((f"S{a}", i), (f"S{a}", (i + d) % n)) for i in range(n)]) for d in range(n // 2 + 1)]])
+    return found
+
+
+def assert_agrees(found, system, rhos, names, error_below):
+    """Within four standard errors at every time, and the standard errors small."""
+    values = [expected(system, rho) for rho in rhos]
+    for name in names:
+        value, error = found[name]
+        wanted = np.stack([v[name] for v in values], axis=-1) if len(rhos) > 1 else values[0][name]
+        assert np.all(np.abs(value - wanted) <= 4 * error + 1e-6), (name, value, wanted, error)
+        assert np.all(error < error_below), (name, error)
+
+
+MOMENTS = [f"{kind}{a}{power}" for a in "xyz" for kind, power in (("S", ""), ("S", "2"), ("var_S", ""))]
+CORRELATIONS = ["correlation_xx", "correlation_yy", "correlation_zz"]
+
+
+@every_system
+def test_evolution_is_that_of_the_density_matrix(name):
+    system, times, initial = SYSTEMS[name], (0.3, 1.0, 2.5), (0.2, 0.3)
+    correlated = ("correlation",) if name in ("chain", "collective jumps") else ()
+    options = trajectories.Options(task="evolve", times=times, trajectories=4000, batch=100, initial=initial,
+                                   observables=correlated)
+    assert_agrees(reduced(system, options), system, exact(system, initial, times),
+                  MOMENTS + (CORRELATIONS if correlated else []), 0.02 * max(1, system.spins.max()) ** 2)
+
+
+@pytest.mark.parametrize("name", ["ring of 5", "collective jumps"])
+def test_steady_state_is_that_of_the_liouvillian(name):
+    system = SYSTEMS[name]
+    options = trajectories.Options(trajectories=320, batch=10, observables=("correlation",), burn_in=15, duration=15,
+                                   sample_every=0.5)
+    found = reduced(system, options)
+    assert_agrees(found, system, exact(system, None, None), MOMENTS + CORRELATIONS, 0.006)
+    # S+S- of a pair is SxSx + SySy, and of one site has Sz besides
+    ladder = found["correlation_xx"][0] + found["correlation_yy"][0]
+    ladder[:, 0] += found["Sz"][0]
+    assert np.allclose(found["correlation"][0], ladder, atol=1e-14)
+
+
+@pytest.mark.parametrize("block", [2, 16, 512])
+@every_system
+def test_generator_without_a_matrix(name, block, monkeypatch):
+    monkeypatch.setattr(compile, "BLOCK", block)
+    system, lanes = SYSTEMS[name], 3
+    effective = matrices.effective_hamiltonian(matrices.hamiltonian(system), matrices.jump_operators(system))
+    generator, D = compile.generator(system), round(system.dimension)
+    random = np.random.default_rng(1).normal(size=(2, D, lanes))
+    x = random[0] + 1j * random[1]
+    y = np.empty_like(x).ravel()
+    kernels.derivative(y, x.ravel(), 0.7, generator, np.repeat(generator.diagonal, lanes))
+    assert np.abs(y.reshape(D, lanes) - -0.7j * (effective @ x)).max() < 1e-12 * abs(effective).max()
+
+
+@every_system
+def test_jumps_without_a_matrix(name):
+    """The channel is drawn by γ‖Lψ‖², and the state after it is Lψ, normalised."""
+    system = SYSTEMS[name]
+    channels, jumps = compile.channels(system), matrices.jump_operators(system)
+    random = np.random.default_rng(2).normal(size=(2, round(system.dimension)))
+    psi = (random[0] + 1j * random[1]) / np.linalg.norm(random)
+    after = [L @ psi for _, L in jumps]
+    share = np.cumsum([rate * np.linalg.norm(x) ** 2 for (rate, _), x in zip(jumps, after)])
+    share /= share[-1]
+    for c, upper in enumerate(share):
+        lower = share[c - 1] if c else 0.0
+        for draw in (lower + 1e-9, upper - 1e-9):
+            state = psi.copy()
+            chosen = kernels.jump(state, np.empty_like(psi), channels, np.empty(len(jumps)), draw)
+            assert chosen == c
+            assert np.allclose(state, after[c] / np.linalg.norm(after[c]), atol=1e-13)
+
+
+@pytest.mark.parametrize("tolerance, error", [(1e-5, 1e-4), (1e-10, 1e-9)])
+def test_without_jumps_the_evolution_is_unitary(tolerance, error):
+    """Spins without decay, for a hundred steps: the error follows the tolerance."""
+    system = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=4, Jx=0.9, Jy=1.7, Jz=0.4, decay=0))
+    options = trajectories.Options(task="evolve", times=(0.0, 7.0, 30.0), trajectories=2, batch=1, initial=(0.3, 0.1),
+                                   tolerance=tolerance)
+    found, psi = trajectories.run(system, options, 0, CONTEXT), compile.coherent_state(system, angles(system, (0.3, 0.1)))
+    assert found["jumps"] == 0
+    H = matrices.hamiltonian(system).toarray()
+    for k, t in enumerate(options.times):
+        state = expm(-1j * H * t) @ psi
+        values = expected(system, np.outer(state, state.conj()))
+        for name in ("Sx", "Sy", "Sz"):
+            assert abs(found[name][0, k] - values[name][0]) < error
+
+
+def test_series_at_any_time_of_the_step():
+    """Σ_k w_k x^k, its norm and the slope of that, against exp(-i H_eff t)."""
+    generator, lanes = compile.generator(CHAIN), 2
+    D = len(generator.diagonal)
+    psi = compile.coherent_state(CHAIN, angles(CHAIN, (0.3, 0.1)))
+    series = np.zeros((kernels.ORDER + 1, D * lanes + kernels.PADDING), complex)
+    series[0, :D * lanes] = np.repeat(psi, lanes)
+    for k in range(1, kernels.ORDER + 1):
+        kernels.derivative(series[k][:D * lanes], series[k - 1][:D * lanes], generator.scale / k, generator,
+                           np.repeat(generator.diagonal, lanes))
+    x, norm, slope, state = np.array([0.8, 1.3]), np.empty(2), np.empty(2), np.empty(D * lanes, complex)
+    kernels.sum_series(state, series, x, norm, slope)
+    effective = matrices.effective_hamiltonian(matrices.hamiltonian(CHAIN), matrices.jump_operators(CHAIN)).toarray()
+    loss = sum(rate * (L.getH() @ L) for rate, L in matrices.jump_operators(CHAIN))
+    for lane in range(lanes):
+        wanted = expm(-1j * effective * x[lane] * generator.scale) @ psi
+        assert np.allclose(state[lane::lanes], wanted, atol=1e-8)
+        assert norm[lane] == pytest.approx(np.linalg.norm(wanted) ** 2, rel=1e-8)
+        assert slope[lane] == pytest.approx(-generator.scale * (wanted.conj() @ loss @ wanted).real, rel=1e-6)
+        one = np.empty(D, complex)
+        kernels.state_at(one, series, lane, lanes, x[lane])
+        assert np.allclose(one, wanted / np.linalg.norm(wanted), atol=1e-8)
+
+
+def _one_decaying_spin(numbers, times, rate):
+    """Sz (trajectories, times) of single spins 1/2 that start up."""
+    system = System(spins=np.array([0.5]), hamiltonian=(), jumps=(Jumps("S-", np.array([0]), np.array([rate])),))
+    plan = measurement.plan(system, ())
+    sums = np.zeros((len(numbers), len(times), plan.size))
+    clock.run(sums, np.zeros(len(numbers), int), np.array([1, 0], complex), numbers[0], 4, times,
+              np.arange(len(times)), 1e-8, compile.generator(system), compile.channels(system), plan, KEY)
+    return sums[:, :, 2]
+
+
+def test_a_decaying_spin_jumps_where_its_random_number_says():
+    """exp(-γt) = r, to the tolerance: up just before, down just after."""
+    rate, words = 0.7, np.empty((4, 20), np.uint64)
+    fill_words(words, np.uint64(0), np.uint64(0), np.uint64(0), clock.JUMPS, KEY)
+    for number in range(20):
+        t = -np.log(uniform(float(words[0, number]))) / rate
+        Sz = _one_decaying_spin(np.array([number]), t + 1e-6 * np.array([-1.0, 1.0]), rate)
+        assert np.allclose(Sz, [[0.5, -0.5]])
+
+
+def test_waiting_times_are_exponential():
+    """The whole distribution of jump times, by Kolmogorov and Smirnov, at a probability of 1e-3."""
+    n, rate, times = 4000, 0.7, np.linspace(0.1, 8, 80)
+    left = np.mean(_one_decaying_spin(np.arange(n), times, rate) > 0, axis=0)
+    assert np.max(np.abs(left - np.exp(-rate * times))) < 1.95 / np.sqrt(n)
+
+
+@every_system
+def test_measurement_of_a_state(name):
+    system, cut = SYSTEMS[name], SYSTEMS[name].sites > 1
+    plan, n = measurement.plan(system, ("entanglement_entropy",) if cut else ()), system.sites
+    plan = plan._replace(kind=np.arange(n * n).reshape(n, n), classes=n * n, size=plan.size + 3 * n * n)
+    random = np.random.default_rng(3).normal(size=(2, round(system.dimension)))
+    psi = (random[0] + 1j * random[1]) / np.linalg.norm(random)
+    total = np.zeros(plan.size)
+    measurement.measure(total, psi, plan)
+    for axis, a in enumerate("xyz"):
+        on = [matrices.site_operator(system, f"S{a}", i) @ psi for i in range(n)]
+        for i in range(n):
+            assert total[axis * n + i] == pytest.approx((psi.conj() @ on[i]).real, abs=1e-13)
+            assert total[(3 + axis) * n + i] == pytest.approx(np.linalg.norm(on[i]) ** 2, abs=1e-13)
+            for j in range(i + 1, n):
+                pair = total[6 * n + axis * n * n + i * n + j]
+                assert pair == pytest.approx((on[i].conj() @ on[j]).real, abs=1e-13)
+    if cut:
+        first = int(np.prod(system.levels[:n // 2]))
+        weights = np.linalg.svd(psi.reshape(first, -1), compute_uv=False) ** 2
+        assert total[-1] == pytest.approx(-np.sum(weights * np.log(weights)), abs=1e-12)
+
+
+def _sums(lanes, first, count, channels=None):
+    times = np.linspace(0, 4, 9)
+    plan = measurement.plan(CHAIN, ("correlation", "entanglement_entropy"))
+    sums = np.zeros((count, len(times), plan.size))
+    clock.run(sums, np.zeros(count, int), compile.coherent_state(CHAIN, angles(CHAIN, (0.2, 0.3))), first, lanes, times,
+              np.arange(len(times)), 1e-6, compile.generator(CHAIN), channels or compile.channels(CHAIN), plan, KEY)
+    return sums
+
+
+def test_a_trajectory_is_the_same_bits_in_any_company():
+    whole = _sums(lanes=8, first=0, count=20)
+    assert np.array_equal(whole, _sums(lanes=1, first=0, count=20))
+    assert np.array_equal(whole[5:12], _sums(lanes=3, first=5, count=7))
+    assert not np.array_equal(whole[0], whole[1])
+
+
+def test_phases_of_jump_operators_do_not_matter():
+    channels = compile.channels(CHAIN)
+    turned = channels._replace(coefficient=channels.coefficient * np.exp(0.9j))
+    assert np.allclose(_sums(8, 0, 20), _sums(8, 0, 20, turned), atol=1e-9)
+
+
+def test_entropy_of_a_product_state_is_zero_and_grows():
+    entropy = _sums(4, 0, 8)[:, :, -1]
+    assert np.allclose(entropy[:, 0], 0, atol=1e-10)
+    assert np.all(entropy[:, 1:].mean(axis=0) > 0.05) and np.all(entropy < 2 * np.log(2) + 1e-12)
+
+
+def test_one_and_several_ranks_give_the_same_bits(tmp_path):
+    script = tmp_path / "ranks.py"
+    script.write_text(textwrap.dedent("""
+        from mpi4py import MPI
+        import numpy as np
+        from hpcsim.methods import Context, trajectories
+        from hpcsim.models import xyz_lattice
+        params = xyz_lattice.Params(convention="lee2013", sites=3, Jx=0.9, Jy=1.7, Jz=0.4)
+        options = trajectories.Options(trajectories=14, batch=7, burn_in=1, duration=2, observables=["correlation"])
+        def run(comm):
+            context = Context(comm, (1, 2), lambda: False)
+            return trajectories.run(xyz_lattice.build(params), options, 1, context)
+        alone, together = run(MPI.COMM_SELF), run(MPI.COMM_WORLD)
+        assert MPI.COMM_WORLD.size == 3
+        for name in alone:
+            assert np.array_equal(alone[name], together[name]), name
+        print("same")
+    """))
+    done = mpirun(3, [script])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("same") == 3
+
+
+def test_outputs_and_their_units():
+    options = trajectories.Options(task="evolve", times=(1, 2), observables=("correlation", "entanglement_entropy"))
+    shapes = {o.name: (tuple(d.name for d in o.dims), o.units) for o in trajectories.outputs(CHAIN, options)}
+    assert shapes["Sz"] == (("sublattice", "time"), "ħ") and shapes["Sz2"] == (("sublattice", "time"), "ħ²")
+    assert shapes["correlation_xx"] == (("sublattice", "distance", "time"), "ħ²")
+    assert shapes["entanglement_entropy"] == (("time",), "nats")
+
+
+def test_what_is_not_supported():
+    modes = cavity_dimer.build(cavity_dimer.Params(S=0.5, detuning=5, Gc=1, G=1, decay_a=3, decay_b=3))
+    large = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=30, Jx=1, Jy=1))
+    assert "boson" in trajectories.supports(modes) and "1.1e+09" in trajectories.supports(large)
+    open_chain = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=4, Jx=1, Jy=1, periodic=False))
+    with pytest.raises(ValueError, match="correlation needs .* translation"):
+        trajectories.records(open_chain, trajectories.Options(observables=["correlation"]))
+    with pytest.raises(ValueError, match="at least two sites"):
+        trajectories.records(SYSTEMS["one spin"], trajectories.Options(observables=["entanglement_entropy"]))
+    for wrong, words in (({"times": (1, 2)}, "belongs to task: evolve"), ({"task": "evolve"}, "times is missing"),
+                         ({"task": "evolve", "times": (1,), "burn_in": 2}, "belongs to task: steady_state"),
+                         ({"sample_every": 300}, "no sample"), ({"tolerance": 0.5}, "less than or equal")):
+        with pytest.raises(ValidationError, match=words):
+            trajectories.Options(**wrong)
