@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from hpcsim.analysis import gain_loss, spins
+from hpcsim.analysis import estimates, gain_loss, spins
 
 
 def spin_matrices(S):
@@ -88,3 +88,13 @@ def test_staggered_correlations_against_a_ring_of_bosons():
     waves = 2 * np.pi * np.arange(L) / L
     c = [(np.array(occupation) * np.cos(waves * s)).mean() for s in (3, 4)]
     assert gain_loss.gaussian_correlation_length(gain, loss, g, h) == pytest.approx(1 / np.log(abs(c[0] / c[1])), rel=1e-6)
+
+
+def test_crossing_and_power_law_about_an_origin():
+    x = np.array([0.0, 1.0, 2.0, 4.0])
+    found = estimates.crossing(x, np.array([1.0, 0.8, 0.3, 0.4]), np.full(4, 0.05), level=0.4)
+    assert found.value == pytest.approx(1.8) and found.error == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="no crossing of 2"):
+        estimates.crossing(x, x / 4, level=2)
+    below = np.array([1.0, 1.2, 1.3, 1.4])
+    assert estimates.power_law(below, 3 * (1.5 - below) ** -0.7, origin=1.5).value == pytest.approx(-0.7)

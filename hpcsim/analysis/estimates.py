@@ -39,16 +39,17 @@ def _at_least(points, x, what):
         raise ValueError(f"{what} needs at least {points} points, not {len(x)}")
 
 
-def power_law(x, y, error=None, correction=0.0):
-    """The exponent α of y = A x^α, by least squares of ln y over ln x, weights (y/error)².
+def power_law(x, y, error=None, correction=0.0, origin=0.0):
+    """The exponent α of y = A |x - origin|^α, by least squares of ln y over ln |x - origin|, weights (y/error)².
 
     correction : ω > 0 fits y = A x^α exp(B x^-ω) instead, the leading correction to scaling
     """
     def columns(x):
+        x = abs(x - origin)
         return np.column_stack([np.log(x), np.ones(len(x))] + ([x**-correction] if correction else []))
 
     _at_least(2 + bool(correction) + (error is None), x, "a power law")
-    if np.any(y <= 0) or np.any(x <= 0):
+    if np.any(y <= 0) or np.any(x == origin) or np.any(x <= 0) and origin == 0:
         raise ValueError("a power law needs positive x and y")
     c, stderr = _weighted_fit(columns(x), np.log(y), None if error is None else error / y)
     return Estimate(c[0], stderr[0], f"{len(x)} points, {x.min():g} to {x.max():g}",
@@ -104,6 +105,22 @@ def steepest_at(x, y, error=None):
     return Estimate((x[i] + x[i + 1]) / 2, abs(x[i + 1] - x[i]) / 2, f"from {y[i]:.3g} to {y[i + 1]:.3g}")
 
 
+def crossing(x, y, error=None, level=0.0):
+    """The first x where y crosses a level, on the line between neighbours."""
+    i = np.flatnonzero((y[1:] - level) * (y[:-1] - level) <= 0)
+    if not len(i):
+        raise ValueError(f"no crossing of {level:g}: y is {y.min():.3g} to {y.max():.3g}")
+    slope = (y[i[0] + 1] - y[i[0]]) / (x[i[0] + 1] - x[i[0]])
+    spread = 0.0 if error is None else abs(error[i[0]] / slope)
+    return Estimate(x[i[0]] + (level - y[i[0]]) / slope, spread, f"y crosses {level:g}")
+
+
+def asymmetry(x, y, error=None):
+    """The largest distance of a sorted y from its mirror image: 0 if y -> 2 mean - y maps it to itself."""
+    y = np.sort(y)
+    return Estimate(float(np.max(np.abs(y + y[::-1] - 2 * y.mean()))), 0.0, f"{len(y)} values, mean {y.mean():.6g}")
+
+
 def _deviations(x, y, error, theory, allowance):
     """|y - theory| / sqrt(error² + allowance²). Raises ValueError."""
     if error is None:
@@ -131,5 +148,5 @@ def rms_deviation(x, y, error=None, theory=NAN, allowance=0.0):
     return Estimate(float(np.sqrt(np.mean(deviation**2))), 0.0, f"{len(x)} points")
 
 
-ESTIMATES = (power_law, steepening, extrapolate, value, maximum, minimum_at, steepest_at, max_deviation,
-             rms_deviation)
+ESTIMATES = (power_law, steepening, extrapolate, value, maximum, minimum_at, steepest_at, asymmetry, crossing,
+             max_deviation, rms_deviation)

@@ -30,8 +30,11 @@ from hpcsim.system import System, angles
 
 log = logging.getLogger("hpcsim")
 ORDERING = {"P": 1, "wigner": 0, "Q": -1}
-# per site and step: for each block of trajectories begun, and for each trajectory (measured)
-SECONDS = {"spin_conserving": (150e-9, 3e-9), "pda": (300e-9, 9e-9)}
+# seconds per site and step: for each block of trajectories begun, and for each trajectory (measured)
+SECONDS = {("spin_conserving", "eo"): (80e-9, 2.5e-9), ("spin_conserving", "sib"): (150e-9, 4.5e-9),
+           ("pda", "eo"): (300e-9, 12e-9), ("pda", "sib"): (300e-9, 10e-9)}
+FIRST_STEPS = 30    # what a sample of the initial state costs, in steps
+FEW_SITES = 2000    # the arrays of so many still fit into caches; beyond, a step takes twice the time
 
 
 def supports(system: System) -> str | None:
@@ -77,11 +80,13 @@ def cost(system: System, options: Options, record: int) -> Cost:
     per_site = 6 if options.scheme == "spin_conserving" else 10
     sums = (slots[-1] + 1) * sum(np.prod(part.shape) for part in _measured(system, options))
     grids = 8 * ("correlation" in options.observables or "structure_factor" in options.observables)
-    per_block, per_trajectory = SECONDS[options.scheme]
+    per_block, per_trajectory = SECONDS[options.scheme, "eo" if options.integrator in ("auto", "eo") else "sib"]
+    if system.sites > FEW_SITES:
+        per_trajectory *= 2
     per_step = system.sites * (-(-options.batch // lanes) * per_block + options.batch * per_trajectory)
     return Cost(bytes=8.0 * lanes * (per_site + grids) * system.sites + 32.0 * options.batch * sums
                 + 400.0 * system.sites,
-                time=(float(gaps.sum()) + 1) * per_step)
+                time=(float(gaps.sum()) + FIRST_STEPS) * per_step)
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
@@ -202,7 +207,7 @@ def _measured(system: System, options: Options) -> list:
 
 def _lanes(system: System, trajectories: int) -> int:
     """Trajectories advanced together: enough for long loops, and for few sites the arrays fit into caches."""
-    return min(trajectories, 256 if system.sites <= 2000 else 64)
+    return min(trajectories, 256 if system.sites <= FEW_SITES else 64)
 
 
 def _integrator(options: Options, tables: Tables) -> int:

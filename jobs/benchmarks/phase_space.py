@@ -1,0 +1,215 @@
+"""Cost of the phase-space method: against the number of sites, its bounds, and XMDS2 as the peer.
+
+    .venv/bin/python jobs/benchmarks/phase_space.py [--sites 100 1000 ...] [--paths 64]
+
+1. Nanoseconds of CPU time per site, step and trajectory of the XYZ chain of huber2021, Fig. 7 (double
+   precision, one core), for several sizes, integrators and schemes. The bound is the time for the random
+   numbers alone, measured beside it. Compilation is cached on disk; its time is printed.
+2. The same chain of 100 sites at J_y = -1.6 Γ in XMDS2 3.1, which compiles itself with -O3 -ffast-math, with
+   its fastest random numbers (solirte) and its default ones. The number of excitations n = S + ⟨Sz⟩ is
+   compared with its closed form; every step has a bias c dt^p, p = 1 for XMDS2 and 2 here, and c gives the
+   step that is good for 1 %. The last column is the cost per unit of time at that step.
+
+The peer is a Debian package:  apt-get install -y --no-install-recommends xmds2 g++ libfftw3-dev libhdf5-dev
+Both programs run in turn on the same machine, so ratios hold where absolute times drift.
+"""
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+
+from hpcsim.analysis.spins import polarised_Sz
+from hpcsim.ensemble import DRAWS_PER_BLOCK, fill_three_point
+from hpcsim.methods import Context, phase_space
+from hpcsim.models import xyz_lattice
+
+S, JX, JY = 5000, 0.5, -1.6
+BURN_IN, TIME = 40, 80          # in 1/Γ
+EXACT = S + float(polarised_Sz(JX, JY, 1.0, S))
+ALONE = Context(MPI.COMM_SELF, (1, 2), lambda: False)
+
+PEER = """<?xml version="1.0" encoding="UTF-8"?>
+<simulation xmds-version="2">
+  <name>chain</name>
+  <features>
+    <validation kind="none" />
+    <globals><![CDATA[ const double jp = {jp}, jm = {jm}, kappa = {kappa}; ]]></globals>
+  </features>
+  <driver name="multi-path" paths="{paths}" />
+  <geometry>
+    <propagation_dimension>t</propagation_dimension>
+    <transverse_dimensions>
+      <dimension name="j" type="integer" lattice="100" domain="(0,99)" />
+    </transverse_dimensions>
+  </geometry>
+  <noise_vector name="initial" dimensions="j" kind="gauss" type="real" {method} seed="11 12">
+    <components>n1 n2 n3</components>
+  </noise_vector>
+  <noise_vector name="noise" dimensions="j" kind="wiener" type="real" {method} seed="13 14">
+    <components>w1 w2 w3 w4</components>
+  </noise_vector>
+  <vector name="main" type="complex" dimensions="j">
+    <components>al be</components>
+    <initialisation><dependencies>initial</dependencies><![CDATA[
+      al = 0.5 * n1 + 0.5 * i * n2;
+      be = sqrt({bosons} + 0.5 + 0.5 * n3);
+    ]]></initialisation>
+  </vector>
+  <sequence>
+    <integrate algorithm="SI" iterations="{iterations}" interval="{burn_in}" steps="{burn_steps}">
+      <samples>1</samples>{operators}
+    </integrate>
+    <integrate algorithm="SI" iterations="{iterations}" interval="{time}" steps="{steps}">
+      <samples>40</samples>{operators}
+    </integrate>
+  </sequence>
+  <output format="hdf5" filename="chain">
+    <sampling_group basis="j" initial_sample="no">
+      <moments>sz</moments><dependencies>main</dependencies>
+      <![CDATA[ sz = 0.5 * (mod2(al) - mod2(be)); ]]>
+    </sampling_group>
+  </output>
+</simulation>
+"""
+OPERATORS = """
+      <operators>
+        <integration_vectors>main</integration_vectors><dependencies>noise</dependencies><![CDATA[
+          const int left = (j + 99) % 100, right = (j + 1) % 100;
+          const complex s = al(j => left) * conj(be(j => left)) + al(j => right) * conj(be(j => right));
+          const complex f = -0.25 * i * (jp * s + jm * conj(s)), g = -0.25 * i * (jp * conj(s) + jm * s);
+          const double A = mod2(al), B = mod2(be);
+          dal_dt = f * be - kappa * (B + 0.5) * al + sqrt(0.5 * kappa * (B + 0.5)) * (w1 + i * w2);
+          dbe_dt = g * al + kappa * (A - 0.5) * be + sqrt(0.5 * kappa * max(A - 0.5, 0.0)) * (w3 + i * w4);
+        ]]></operators>"""
+
+
+def fastest(function, runs=4) -> float:
+    """CPU seconds of the fastest of several calls, after one for the compilation."""
+    function()
+    times = []
+    for _ in range(runs):
+        start = time.process_time()
+        function()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def chain(sites):
+    return xyz_lattice.build(xyz_lattice.Params(convention="huber2021", sites=sites, S=S, Jx=JX, Jy=JY))
+
+
+def step_cost(sites: int, batch: int, **options) -> tuple[float, float]:
+    """Nanoseconds per site, step and trajectory, and the ratio to what `cost` says."""
+    steps = max(40, round(2e7 / (sites * batch)))
+    system = chain(sites)
+    options = phase_space.Options(task="evolve", times=[0.05 * steps], dt=0.05, trajectories=2 * batch,
+                                  batch=batch, initial=[1, 0], **options)
+    seconds = fastest(lambda: phase_space.run(system, options, 0, ALONE), 1 if sites > 20_000 else 4)
+    return 1e9 * seconds / (steps * sites * batch), seconds / phase_space.cost(system, options, 0).time
+
+
+def random_numbers(batch: int) -> float:
+    """Nanoseconds for the two random numbers of one site and step: a quarter of a block."""
+    out, words = np.empty((DRAWS_PER_BLOCK, batch)), np.empty((4, batch), np.uint64)
+    key, scale, zero = np.ones(2, np.uint64), np.ones(DRAWS_PER_BLOCK), np.uint64(0)
+
+    def fill(blocks=2000):
+        for block in range(blocks):
+            fill_three_point(out, words, scale, zero, np.uint64(block), zero, zero, key)
+        return blocks
+    return 1e9 * fastest(fill) / (2000 * batch * 4)
+
+
+def excitations(dt: float, trajectories: int) -> tuple[float, float, float]:
+    """n, its standard error, and nanoseconds per site and step."""
+    options = phase_space.Options(dt=dt, burn_in=BURN_IN, duration=TIME, sample_every=round(2 / dt),
+                                  initial=[1, 0], trajectories=trajectories, batch=256)
+    system = chain(100)
+    start = time.process_time()
+    records = [phase_space.run(system, options, r, ALONE)["Sz"][0] for r in range(options.batches)]
+    seconds = time.process_time() - start
+    return (S + np.mean(records), np.std(records, ddof=1) / np.sqrt(len(records)),
+            1e9 * seconds / (trajectories * 100 * (BURN_IN + TIME) / dt))
+
+
+def peer_excitations(dt: float, paths: int, iterations: int, method: str) -> tuple[float, float]:
+    """The same without the error from XMDS2, which averages over its paths itself."""
+    os.environ["H5PY_ALWAYS_USE_MPI"] = "0"
+    import h5py
+    text = PEER.format(
+        jp=(JX + JY) / (2 * S), jm=(JX - JY) / (2 * S), kappa=1 / (2 * S), paths=paths, bosons=2 * S,
+        method=f'method="{method}"' if method else "", iterations=iterations, burn_in=BURN_IN, time=TIME,
+        burn_steps=round(BURN_IN / dt), steps=round(TIME / dt), operators=OPERATORS)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "chain.xmds").write_text(text)
+        subprocess.run(["xmds2", "chain.xmds"], cwd=folder, check=True, capture_output=True)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        subprocess.run(["./chain"], cwd=folder, check=True, capture_output=True)
+        seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+        with h5py.File(Path(folder) / "chain.h5") as file:
+            sz = file["1"]["mean_sz"][1:]    # the first sample is that of the burn-in
+    return S + sz.mean(), 1e9 * seconds / (paths * 100 * (BURN_IN + TIME) / dt)
+
+
+def against_peer(paths: int):
+    print(f"\nn = S + ⟨Sz⟩ of 100 sites, exact {EXACT:.4f}; cost per unit of time, site and trajectory")
+    print(f"{'program':34} {'dt':>7} {'ns/step':>8} {'n':>8} {'bias':>8} {'dt(1 %)':>8} {'us/time':>8}")
+    ours, peers = [], []
+
+    def line(name, dt, ns, n, order, into):
+        bias = n / EXACT - 1
+        good = dt * (0.01 / abs(bias)) ** (1 / order)
+        into.append(ns / good / 1e3)
+        print(f"{name:34} {dt:7.4f} {ns:8.2f} {n:8.4f} {100 * bias:7.1f}% {good:8.4f} {into[-1]:8.3f}",
+              flush=True)
+
+    for dt in (0.4, 0.2):
+        n, error, ns = excitations(dt, 2048)
+        line(f"hpcsim, eo (n ± {error:.4f})", dt, ns, n, 2, ours)
+    if shutil.which("xmds2") is None:
+        print("xmds2 is missing: apt-get install -y --no-install-recommends xmds2 g++ libfftw3-dev "
+              "libhdf5-dev")
+        return
+    for name, dt, iterations, method in (("XMDS2 SI, 1 iteration, solirte", 0.005, 1, "solirte"),
+                                         ("XMDS2 SI, 3 iterations, solirte", 0.01, 3, "solirte"),
+                                         ("XMDS2 SI, 3 iterations, default", 0.01, 3, "")):
+        n, ns = peer_excitations(dt, paths, iterations, method)
+        line(name, dt, ns, n, 1, peers)
+    print(f"ratio to XMDS2 at its best: {min(peers) / max(ours):.0f}, "
+          f"to its default: {peers[-1] / max(ours):.0f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sites", nargs="*", type=int, default=[100, 1000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--paths", type=int, default=64,
+                        help="of XMDS2; its bias is known to 1 %% sqrt(64/paths)")
+    arguments = parser.parse_args()
+    start = time.time()
+    step_cost(4, 64)
+    print(f"first step after {time.time() - start:.1f} s: compilation, or reading it from the cache")
+    print(f"random numbers alone, batch 256: {random_numbers(256):.2f} ns per site and step")
+    print(f"{'sites':>8} {'batch':>6} {'integrator, scheme':24} {'ns/site/step':>13} {'time/cost':>10} "
+          f"{'peak memory':>12}")
+    cases = [(n, 256 if n <= 100_000 else 64, {"integrator": "eo"}) for n in arguments.sites]
+    cases += [(100, 512, {"integrator": "eo"}), (100, 256, {"integrator": "sib"}),
+              (100, 256, {"integrator": "eo", "scheme": "pda"}),
+              (100, 256, {"integrator": "sib", "scheme": "pda"})]
+    for sites, batch, options in cases:
+        ns, ratio = step_cost(sites, batch, **options)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(f"{sites:8d} {batch:6d} {', '.join(options.values()):24} {ns:13.2f} {ratio:10.2f} "
+              f"{peak:9.2f} GB", flush=True)
+    against_peer(arguments.paths)
+
+
+if __name__ == "__main__":
+    main()
