@@ -40,8 +40,17 @@ class Operators:
     spin: float
 
 
+_built = []     # the last system and its operators: the next record is often of the same
+
+
 def operators(system: System) -> Operators:
-    """Build the matrices of a system; raises ValueError if a declared symmetry is not one."""
+    """The matrices of a system; raises ValueError if a declared symmetry is not one."""
+    if not _built or _built[0] is not system:
+        _built[:] = system, _operators(system)
+    return _built[1]
+
+
+def _operators(system: System) -> Operators:
     hamiltonian, jumps = matrices.hamiltonian(system), matrices.jump_operators(system)
     matrices.verify_symmetries(system, hamiltonian, jumps)
     dimension = hamiltonian.shape[0]
