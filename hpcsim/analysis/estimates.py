@@ -121,12 +121,6 @@ def asymmetry(x, y, error=None):
     return Estimate(float(np.max(np.abs(y + y[::-1] - 2 * y.mean()))), 0.0, f"{len(y)} values, mean {y.mean():.6g}")
 
 
-def asymmetry(x, y, error=None):
-    """The largest distance of a sorted y from its mirror image: 0 if y -> 2 mean - y maps it to itself."""
-    y = np.sort(y)
-    return Estimate(float(np.max(np.abs(y + y[::-1] - 2 * y.mean()))), 0.0, f"{len(y)} values, mean {y.mean():.6g}")
-
-
 def _deviations(x, y, error, theory, allowance):
     """|y - theory| / sqrt(error² + allowance²). Raises ValueError."""
     if error is None:
