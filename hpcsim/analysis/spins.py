@@ -42,6 +42,15 @@ def twisted_squeezing(S, twist, time):
 
 
 def _driven(S, drive, decay):
+    """The moments of `_driven_one` for arrays of parameters that broadcast."""
+    S, drive, decay = np.broadcast_arrays(*(np.asarray(value, float) for value in (S, drive, decay)))
+    moments = np.empty((5, *S.shape))
+    for one in np.unique(S):
+        moments[:, S == one] = _driven_one(float(one), drive[S == one], decay[S == one])
+    return moments
+
+
+def _driven_one(S, drive, decay):
     """⟨Sy⟩, ⟨Sz⟩, ⟨Sx²⟩, ⟨Sy²⟩, ⟨Sz²⟩ of the steady state of H = Ω Sx with (Γ/2S) D[S-].
 
     ρ ∝ A⁻¹ A⁻¹†, A = S- + i e, e = ΩS/Γ, a polynomial in S- (Puri and Lawande 1979,
@@ -51,7 +60,7 @@ def _driven(S, drive, decay):
 
         ⟨Sy⟩ = R_1/e,  ⟨Sz⟩ = -k̄/2,  ⟨S-²⟩ = -R_2/e²,  and from d⟨Sz⟩/dt = 0:  ⟨S+S-⟩ = e ⟨Sy⟩.
     """
-    e = np.maximum(np.asarray(drive * S / decay, float), 1e-9)[..., None]
+    e = np.maximum(drive * S / decay, 1e-9)[:, None]
     k = np.arange(int(2 * S) + 1)
     log_T = gammaln(2 * S + k + 2) + 2 * gammaln(k + 1) - gammaln(2 * S - k + 1) - gammaln(2 * k + 2)
     log_weight = log_T - xlogy(2 * k, e)
@@ -160,6 +169,41 @@ def polarised_boundary(Jx, decay):
     return -decay ** 2 / np.asarray(Jx, float)
 
 
+# ------------------------------------------------------------------ the XYZ lattice in mean field, convention lee2013
+
+def _paramagnet(Jx, Jz, decay):
+    """Jy at which the waves with c = cos k make all spins down unstable, (..., c), and ∂/∂Jy of the left side of
+
+    (Jx c - Jz)(Jy c - Jz) < -γ²/16 (lee2013, Eq. 4), where it is positive a lower edge.
+    """
+    c = np.cos(np.linspace(0, np.pi, 2001))
+    Jx = np.asarray(Jx, float)[..., None]
+    slope = (Jx * c - Jz) * c
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (Jz * (Jx * c - Jz) - decay ** 2 / 16) / slope, slope
+
+
+def paramagnet_lower(Jx, Jz, decay):
+    """The smallest Jy at which all spins down is stable; NaN where none is (lee2013, Eq. 4)."""
+    Jy, slope = _paramagnet(Jx, Jz, decay)
+    edge = np.where(slope > 0, Jy, -np.inf).max(axis=-1)
+    return np.where(np.isfinite(edge), edge, NAN)
+
+
+def paramagnet_upper(Jx, Jz, decay):
+    """The largest Jy at which all spins down is stable, likewise."""
+    Jy, slope = _paramagnet(Jx, Jz, decay)
+    edge = np.where(slope < 0, Jy, np.inf).min(axis=-1)
+    return np.where(np.isfinite(edge), edge, NAN)
+
+
+def unstable_wavenumber(Jx, Jz, decay):
+    """k/π of the wave that becomes unstable at `paramagnet_lower`: 0 up to the Lifshitz point (lee2013, Fig. 3a)."""
+    Jy, slope = _paramagnet(Jx, Jz, decay)
+    return np.where(slope > 0, Jy, -np.inf).argmax(axis=-1) / 2000
+
+
 THEORY = (superradiant_Sz, dephased_Sx, twisted_squeezing, driven_Sx, driven_Sy, driven_Sz, driven_var_Sx,
           driven_var_Sy, driven_var_Sz, polarised_Sz, polarised_var_Sx, polarised_var_Sy, polarised_var_Sz,
-          polarised_correlation, polarised_correlation_length, polarised_boundary)
+          polarised_correlation, polarised_correlation_length, polarised_boundary, paramagnet_lower,
+          paramagnet_upper, unstable_wavenumber)

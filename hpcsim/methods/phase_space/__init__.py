@@ -77,7 +77,7 @@ def cost(system: System, options: Options, record: int) -> Cost:
     """
     gaps, slots = _schedule(options)
     lanes = _lanes(system, options.batch)
-    per_site = 6 if options.scheme == "spin_conserving" else 10
+    per_site = 7 if options.scheme == "spin_conserving" else 10
     sums = (slots[-1] + 1) * sum(np.prod(part.shape) for part in _measured(system, options))
     grids = 8 * ("correlation" in options.observables or "structure_factor" in options.observables)
     per_block, per_trajectory = SECONDS[options.scheme, "eo" if options.integrator in ("auto", "eo") else "sib"]
