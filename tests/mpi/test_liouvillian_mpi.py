@@ -11,7 +11,7 @@ from hpcsim.methods import Context, liouvillian
 from hpcsim.methods.liouvillian import Options
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name
-from hpcsim.models import collective_spin, gain_loss_lattice
+from hpcsim.models import collective_spin, gain_loss_lattice, xyz_lattice
 
 WORLD = MPI.COMM_WORLD
 DIMER = gain_loss_lattice.build(gain_loss_lattice.Params(S=4, gain=0.5, loss=0.7))
@@ -81,3 +81,32 @@ def test_groups_of_ranks_work_apart():
     for rank, Sz in enumerate(every):
         other = gain_loss_lattice.build(gain_loss_lattice.Params(S=3, gain=0.5 + 0.1 * rank, loss=0.7))
         assert np.allclose(run(other, MPI.COMM_SELF, HOME)["Sz"], Sz, atol=1e-12)
+
+
+RING = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=4, Jx=0.7, Jy=1.1, Jz=0.3))
+
+
+@pytest.mark.parametrize("parity", [0, 1])
+def test_both_ends_without_a_matrix_are_the_same_on_all_ranks_and_on_one(parity):
+    alone = run(RING, MPI.COMM_SELF, (0, parity), task="antigap")
+    together = run(RING, WORLD, (0, parity), task="antigap")
+    assert together["gap"] == pytest.approx(alone["gap"], abs=1e-7)
+    assert together["antigap"] == pytest.approx(alone["gap"], abs=1e-7)
+    assert identical_everywhere(together)
+
+
+@pytest.mark.parametrize("system, initial", [
+    (RING, (0.3, 0.2)), (DIMER, {"a": (0.3, 0.2), "b": (0.6, 0.7)}), (TWISTED, (1, 0)),
+], ids=["ring", "dimer", "twisted"])
+def test_evolution_is_the_same_on_all_ranks_and_on_one(system, initial):
+    options = dict(task="evolve", times=(0.0, 0.3, 1.0), initial=initial, observables=("squeezing",))
+    alone, together = run(system, MPI.COMM_SELF, HOME, **options), run(system, WORLD, HOME, **options)
+    for name in alone:
+        assert np.allclose(together[name], alone[name], rtol=0, atol=1e-7), name
+    assert identical_everywhere(together)
+
+
+def test_distributions_are_gathered_from_all_ranks():
+    alone, together = (run(DIMER, comm, HOME, observables=("P_ab",)) for comm in (MPI.COMM_SELF, WORLD))
+    assert together["P_ab"].sum() == pytest.approx(1)
+    assert np.allclose(together["P_ab"], alone["P_ab"], rtol=0, atol=1e-12)
