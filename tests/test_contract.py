@@ -153,6 +153,8 @@ def test_records_are_independent_and_return_what_outputs_says(name):
             value = np.asarray(value)
             assert value.shape == tuple(len(d.values) for d in outputs[key].dims), key
             assert np.can_cast(value.dtype, outputs[key].dtype), key
+    names = {d.name for output in outputs.values() for d in output.dims}
+    assert not names & set(outputs), "an output with the name of a dimension cannot be collected"
     for output in outputs.values():
         assert output.long_name and output.units and set(output.sources) <= set(outputs)
 

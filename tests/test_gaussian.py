@@ -39,6 +39,13 @@ def test_gain_loss_chain_is_that_of_the_closed_forms(phase):
     assert found["growth_rate"].max() == pytest.approx(-found["relaxation_rate"], abs=1e-12)
 
 
+@pytest.mark.parametrize("phase", PHASES)
+def test_correlation_length_in_every_phase(phase):
+    gain, loss = PHASES[phase]
+    expected = theory.gaussian_correlation_length(gain, loss, 1, 0.5)
+    assert solve(gain_loss(gain, loss, cells=60))["correlation_length"] == pytest.approx(expected, rel=1e-6)
+
+
 def test_correlation_length_of_the_staggered_phase():
     gain, loss = PHASES["up-down"]
     found = solve(gain_loss(gain, loss))
@@ -60,8 +67,10 @@ def test_purity_and_negativity_of_the_dimer(gain, loss):
         purity = (gain - loss)**2 * (1 - P) / (P * (gain - loss)**2 + (gain + loss)**2)
         assert found["negativity"][0] == found["log_negativity"][0] == 0
     assert found["purity"] == pytest.approx(purity, rel=1e-12)
+    assert theory.gaussian_purity(gain, loss, 1.0) == pytest.approx(purity, rel=1e-14)
     if gain == loss:
         assert found["negativity"][0] == pytest.approx(1 / (2 * gain), rel=1e-12)
+        assert theory.gaussian_negativity(gain, 1.0) == pytest.approx(1 / (2 * gain))
     assert found["log_negativity"][0] == pytest.approx(np.log(1 + 2 * found["negativity"][0]), abs=1e-12)
 
 

@@ -5,7 +5,7 @@ from mpi4py import MPI
 from pydantic import ValidationError
 
 from hpcsim import matrices
-from hpcsim.analysis import all_to_all, gain_loss
+from hpcsim.analysis import all_to_all, gain_loss, spins
 from hpcsim.methods import Context, mean_field
 from hpcsim.methods.mean_field import cluster, equations
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, xyz_lattice
@@ -87,6 +87,19 @@ def test_boundary_of_the_paramagnet(Jy, stable):
     assert (found["growth_rate"] < 0) == stable
 
 
+@pytest.mark.parametrize("Jx, Jz", [(3.0, 1.0), (1.2, 1.0), (-3.0, 1.0), (2.0, 0.0)])
+def test_edges_of_the_paramagnet(Jx, Jz):
+    """lee2013, Eq. 4, against the Jacobian of a ring, just inside and outside."""
+    for edge, outside in ((spins.paramagnet_lower, -1), (spins.paramagnet_upper, 1)):
+        Jy = edge(Jx, Jz, 1.0)
+        if not np.isnan(Jy):
+            growth = [solve(ring(Jx, float(Jy) + step, Jz, sites=120), initial=(1.0, 0.0), starts=1,
+                            search="roots")["growth_rate"] for step in (0.05, -0.05)]
+            assert (growth[0] - growth[1]) * outside > 0 and min(growth) < 0 < max(growth)
+    # the Lifshitz point, Jx = 1.32 for Jz = γ
+    assert spins.unstable_wavenumber(1.31, 1.0, 1.0) == 0 < spins.unstable_wavenumber(1.33, 1.0, 1.0)
+
+
 def test_growth_of_a_density_wave_with_all_couplings():
     Jx, Jy, Jz, c = 0.3, 2.2, 1.0, np.cos(2 * np.pi * np.arange(60) / 60)
     found = solve(ring(Jx, Jy, Jz), initial=(1.0, 0.0), starts=1, search="roots")
@@ -97,7 +110,7 @@ def test_growth_of_a_density_wave_with_all_couplings():
 @pytest.mark.parametrize("Jx, Jy, Jz, wavenumber", [(0.2, 2.0, 1.0, 0.0), (-0.2, -2.0, -1.0, 0.0)])
 def test_ferromagnet_from_random_directions(Jx, Jy, Jz, wavenumber):
     found = solve(ring(Jx, Jy, Jz, sites=8), duration=2000)
-    assert found["at_rest"] == 1 and found["wavenumber"] == wavenumber and found["S_perp"][0] > 0.1
+    assert found["at_rest"] == 1 and found["main_wavenumber"] == wavenumber and found["S_perp"][0] > 0.1
     assert found["wave"].sum() == pytest.approx((found["profile"][:2] ** 2).sum() / 8)
     assert found["growth_rate"] < 1e-9 and found["residual"] < 1e-12
 
@@ -105,8 +118,8 @@ def test_ferromagnet_from_random_directions(Jx, Jy, Jz, wavenumber):
 def test_antiferromagnet_and_paramagnet():
     """Signs of Jx and Jy exchange with a rotation of every second spin: k -> k + π."""
     found = solve(ring(-0.2, -2.0, 1.0, sites=8), duration=2000)
-    assert found["wavenumber"] == 1.0 and found["at_rest"] == 1
-    assert np.isnan(solve(ring(0.5, 0.5, 1.0, sites=8))["wavenumber"])
+    assert found["main_wavenumber"] == 1.0 and found["at_rest"] == 1
+    assert np.isnan(solve(ring(0.5, 0.5, 1.0, sites=8))["main_wavenumber"])
 
 
 @pytest.mark.parametrize("collective", [0.0, 2 / 3])

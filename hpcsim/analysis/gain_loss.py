@@ -108,14 +108,32 @@ def critical_rate(g, h):
 
 
 def gaussian_correlation_length(gain, loss, g, h):
-    """ξ in cells of ⟨S+_{a,n} S-_{a,n+s}⟩ ∝ λ^s in the staggered phase: -1/ln λ (huber2020, Eq. A16 ff.).
+    """ξ in cells of ⟨S+_{a,n} S-_{a,n+s}⟩ ∝ λ^s in the ordered phases: -1/ln |λ| (huber2020, Eqs. A16-A18).
 
-    λ = (P - g² - h² - C)/(2gh), C as in `_occupation`; near the boundary ξ ∝ |Γ̄ - Γ̄c|^(-1/2).
+    λ = (P - g² - h² ∓ C)/(2gh), C as in `_occupation`: - in up-down, + in the aligned phases, where it
+    alternates in sign. Near the upper boundary ξ ∝ |Γ̄ - Γ̄c|^(-1/2).
     """
-    P, (lower, upper) = np.asarray(gain * loss, float), _edges(g, h)
+    gain, loss = np.broadcast_arrays(np.asarray(gain, float), np.asarray(loss, float))
+    up, down, anti = _phase(gain, loss, g, h)
+    P, (lower, upper) = gain * loss, _edges(g, h)
     with np.errstate(invalid="ignore", divide="ignore"):
-        C = np.sqrt(np.where(P > upper, (lower - P) * (upper - P), NAN))
-        return -1 / np.log((P - g ** 2 - h ** 2 - C) / (2 * abs(g * h)))
+        C = np.select([up | down, anti], [-1, 1], NAN) * np.sqrt((lower - P) * (upper - P))
+        return -1 / np.log(np.abs((P - g ** 2 - h ** 2 - C) / (2 * g * h)))
+
+
+def gaussian_purity(gain, loss, g):
+    """Tr ρ² of the dimer in the ordered phases (huber2020, Eqs. A23 and A24)."""
+    gain, loss = np.broadcast_arrays(np.asarray(gain, float), np.asarray(loss, float))
+    up, down, anti = _phase(gain, loss, g, 0.0)
+    P, plus, minus = gain * loss, (gain + loss) ** 2, (gain - loss) ** 2
+    return np.select([up | down, anti], [minus * (g**2 - P) / (P * minus + g**2 * plus),
+                                         plus * (P - g**2) / (g**2 * minus + P * plus)], NAN)
+
+
+def gaussian_negativity(gain, g):
+    """Negativity of the dimer for Γg = Γl = Γ > g: g/2Γ (huber2020, Eq. A26)."""
+    gain = np.asarray(gain, float)
+    return np.where(gain > abs(g), abs(g) / (2 * gain), NAN)
 
 
 def square_boundary(gain, g, h):
@@ -141,4 +159,4 @@ def mean_field_S_perp(gain, g, h, S):
 
 
 THEORY = (gaussian_Sz, gaussian_var_Sz, gaussian_gap, gaussian_purity, lower_boundary, upper_boundary,
-          critical_rate, gaussian_correlation_length, square_boundary, square_critical_rate, mean_field_S_perp)
+          critical_rate, gaussian_correlation_length, gaussian_purity, gaussian_negativity, square_boundary, square_critical_rate, mean_field_S_perp)

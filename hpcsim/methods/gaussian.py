@@ -143,6 +143,7 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
             Output("correlation", (*lattice, Dim("distance", tuple(range(half)), "cells")), "ħ²",
                    "Re ⟨S⁺_n S⁻_{n+s}⟩"),
             Output("correlation_length", lattice, "cells", "ξ of |⟨S⁺_n S⁻_{n+s}⟩| ∝ exp(-s/ξ)"),
+            Output("slowest_wavenumber", (), "π/cell", "wavenumber of the least stable fluctuation"),
             Output("growth_rate", (waves,), unit, "Re μ of the least stable fluctuation with this wavenumber"),
             Output("squeezing_of_waves", (*lattice, waves), "1", "squeezing of Σ_n cos(kn) c_n of a sublattice"),
         ]
@@ -241,7 +242,8 @@ def _steady_state(system: System, options: Options) -> dict:
                 "frequency": abs(slowest.imag)}
     chain = _chain(system)
     if chain is not None:
-        results["growth_rate"] = _growth_rates(linear.drift, chain)
+        growth = _growth_rates(linear.drift, chain)
+        results |= {"growth_rate": growth, "slowest_wavenumber": 2 * growth.argmax() / len(chain)}
     if slowest.real < -1e-10 * (1 + np.abs(linear.drift).max()):
         V = solve_continuous_lyapunov(linear.drift, -linear.diffusion)
         results |= {"stable": np.float64(1)} | _moments(system, frames, (V + V.T) / 2, mean, chain)

@@ -125,7 +125,7 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     found.append(Output("profile", (Dim("component", ("x", "y", "z")), site), "ħ", "⟨S⟩ of every site"))
     if _places(system) is not None:
         found += [Output("wave", (_wavenumbers(system),), "ħ²", "|Σ_n exp(-ikn) ⟨S_⊥⟩_n / N|² of a chain of N places"),
-                  Output("wavenumber", (), "π/cell", "wavenumber of the largest wave; NaN where S_perp < 0.001 S")]
+                  Output("main_wavenumber", (), "π/cell", "wavenumber of the largest wave; NaN where S_perp < 0.001 S")]
     return tuple(found)
 
 
@@ -267,7 +267,7 @@ def _of_the_sites(system: System, options: Options, model: _Sites, chosen: dict)
         power = power[:half] + np.where(np.arange(half) * 2 % len(places), np.roll(power[::-1], 1)[:half], 0)
         ordered = np.hypot(*s[:, :2].T).max() > 1e-3 * system.spins.max()
         waves = _wavenumbers(system).values
-        results |= {"wave": power, "wavenumber": waves[int(power.argmax())] if ordered else np.nan}
+        results |= {"wave": power, "main_wavenumber": waves[int(power.argmax())] if ordered else np.nan}
     return results
 
 
