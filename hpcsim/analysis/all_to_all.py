@@ -41,9 +41,13 @@ def all_to_all_entropy(N, Jx, Jy, Jz, decay, collective_decay):
 
 
 def all_to_all_critical_Jy(Jx, Jz, decay, collective_decay):
-    """Jy of the transition in mean field for N → ∞: Jz + (γ + Γ)²/(16 (Jz - Jx)) (huybrechts2020, Eq. 9)."""
+    """Jy of the transition in mean field for N → ∞: Jz + (γ + Γ)²/(16 (Jz - Jx)) (huybrechts2020, Eq. 9).
+
+    NaN near the pole Jx = Jz, where it is more than 10 (γ + Γ) away: there a line over Jx is broken.
+    """
     with np.errstate(divide="ignore"):
-        return Jz + (decay + collective_decay)**2 / (16 * np.subtract(Jz, Jx))
+        distance = (decay + collective_decay)**2 / (16 * np.subtract(Jz, Jx))
+    return np.where(np.abs(distance) < 10 * (decay + collective_decay), Jz + distance, np.nan)
 
 
 THEORY = (all_to_all_Sxx, all_to_all_Mz, all_to_all_entropy, all_to_all_critical_Jy)
