@@ -163,6 +163,9 @@ def _axis(item: dict, where: str) -> dict:
             raise ConfigError(f"{where}.{key}: only parameters of the model or the method are swept; "
                               f"write model.KEY or method.KEY")
         axis[key] = _values(values, f"{where}.{key}")
+    first, values = next(iter(axis.items()))    # names the dimension; the others may repeat values
+    if len({repr(v) for v in values}) < len(values):
+        raise ConfigError(f"{where}.{first} = {_show(values)}: a value stands twice; each point is computed once")
     lengths = {key: len(values) for key, values in axis.items()}
     if len(set(lengths.values())) > 1:
         raise ConfigError(f"{where}: keys of one axis advance together and need equal lengths, not "
@@ -194,8 +197,6 @@ def _values(values, where: str) -> list:
     for value in values:
         if isinstance(value, (dict, list)) or value is None:
             raise ConfigError(f"{where}: {_show(value)}: the values of an axis are numbers, words, or sizes [nx, ny]")
-    if len({repr(v) for v in values}) < len(values):
-        raise ConfigError(f"{where} = {_show(values)}: a value stands twice; each point is computed once")
     return values
 
 

@@ -60,3 +60,11 @@ def test_sizes_of_lattices_are_swept_as_words(tmp_path):
     model = {**problems[1].params.model_dump(), "name": "xyz_lattice", "sites": [2, 2]}
     written = Problem(model, {"name": "liouvillian"})
     assert written.key(1) == problems[1].key(1) != problems[2].key(1)
+
+
+def test_only_the_first_key_of_an_axis_names_its_points(tmp_path):
+    text = "model: {{name: m}}\nmethod: {{name: n}}\nsweep: [{{model.a: {a}, model.b: [0, 0, 1]}}]"
+    loaded = resolve(tmp_path, text.format(a="[1, 2, 3]"))
+    assert [(m["a"], m["b"]) for m, _ in config.points(loaded)] == [(1, 0), (2, 0), (3, 1)]
+    with pytest.raises(config.ConfigError, match=r"sweep.0.model.a = \[1, 2, 1\]: a value stands twice"):
+        resolve(tmp_path, text.format(a="[1, 2, 1]"))

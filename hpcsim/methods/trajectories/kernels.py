@@ -7,7 +7,7 @@ rows are the terms (-i H_eff h)^k ψ / k!, h = generator.scale. Times x are in u
 import numpy as np
 from numba import njit
 
-ORDER = 12      # last term of the Taylor series
+ORDER = 16      # last term of the Taylor series
 CHUNK = 16      # basis states summed together, so that the loops are long
 PADDING = 20    # between the terms of the series: powers of two apart, they would compete for places in the cache
 
