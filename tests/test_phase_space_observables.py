@@ -36,6 +36,17 @@ def test_initial_states(representation, sampling):
     assert_close(value, error, np.concatenate([n, second]), limit=0.012, bias=1e-6)
 
 
+def test_q_of_spin_one_half_has_the_variance_of_its_gamma_distribution():
+    """|α|² + |β|² has mean 2S + 2 and variance (2S + 1) + 1, and the spin length is half of it."""
+    result = average(one_spin(S=0.5), task="evolve", times=[0], scheme="pda", representation="Q", initial=(0.3, 0.1),
+                     trajectories=262144, batch=4096)
+    assert_close(*(x[0, 0] for x in result["spin_length"]), 1.5, limit=0.01)
+    assert_close(*(x[0, 0] for x in result["var_spin_length"]), 0.75, limit=0.03)
+    value, error = (x[:, 0, 0] for x in components(result, 1))
+    assert_close(value[2], error[2], np.cos(0.3 * np.pi) / 2, limit=0.01)
+    assert_close(value[3:], error[3:], 0.25, limit=0.03)
+
+
 # ⟨Sz⟩/S at Γt = 2 from the state up, S = 10, as solved for each representation by an independent program
 DECAY = {("P", "fock"): -0.316, ("wigner", "coherent"): -0.325, ("Q", "fock"): -0.291}
 
