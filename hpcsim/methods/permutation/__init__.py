@@ -95,15 +95,16 @@ def records(system: System, options: Options) -> tuple[int, ...]:
 
 
 def cost(system: System, options: Options, record: int) -> Cost:
-    """From MUMPS 5.5 with the PORD ordering, one core, one collective or local decay, N = 50...200.
+    """From MUMPS 5.5 with the PORD ordering on one core, N = 40...150, 9 to 22 entries in a row.
 
-    A factor has about 9 n^1.40 entries for n unknowns. bytes: 10 per entry, and 150 per matrix entry.
+    A factor has 0.65 to 0.7 n^1.40 entries for n unknowns and each entry of a row of the matrix. bytes: 10 per
+    entry of the factor, and 150 per matrix entry.
     """
     size, entries = sector_size(system.sites, record), len(compile_system(system).shifts[1])
     if options.task == "evolve":
         steps = max(options.times) * 4 * system.sites
         return Cost(bytes=(100 * entries + 400) * size, time=1 + 5e-9 * size * steps)
-    factor = 9.0 * size**1.40
+    factor = 0.7 * entries * size**1.40
     vectors = 2 * options.eigenvalues + solvers.SUBSPACE if options.task == "spectrum" else 10
     times = 2 if options.susceptibility else 1
     memory = 10 * factor + (150 * entries + 8 * vectors) * size
