@@ -118,6 +118,13 @@ def measure(total, psi, plan):
 @njit(cache=True, error_model="numpy")
 def _rotate(psi, u, levels, stride):
     """Apply u to one site in place."""
+    if levels == 2:     # by far the most frequent
+        for start in range(0, len(psi), 2 * stride):
+            upper, lower = psi[start:start + stride], psi[start + stride:start + 2 * stride]
+            for k in range(stride):
+                a, b = upper[k], lower[k]
+                upper[k], lower[k] = u[0, 0] * a + u[0, 1] * b, u[1, 0] * a + u[1, 1] * b
+        return
     old = np.empty(levels, np.complex128)
     for start in range(0, len(psi), levels * stride):
         for k in range(start, start + stride):
