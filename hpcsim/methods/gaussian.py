@@ -145,7 +145,7 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
             Output("correlation_length", lattice, "cells", "ξ of |⟨S⁺_n S⁻_{n+s}⟩| ∝ exp(-s/ξ)"),
             Output("slowest_wavenumber", (), "π/cell", "wavenumber of the least stable fluctuation"),
             Output("growth_rate", (waves,), unit, "Re μ of the least stable fluctuation with this wavenumber"),
-            Output("squeezing_of_waves", (*lattice, waves), "1", "squeezing of Σ_n cos(kn) c_n of a sublattice"),
+            Output("squeezing_of_waves", (*lattice, waves), "1", "ξ² of Σ_n cos(kn) c_n"),
         ]
     return tuple(found)
 

@@ -34,7 +34,7 @@ class Options(Parameters):
     search    : steady_state: integration, or roots: Newton's method right from the starts, which finds unstable
                 fixed points too (not with cluster)
     duration  : steady_state: longest time of integration
-    settled   : steady_state: at rest where no |ds/dt| exceeds this, times S
+    settled   : steady_state: at rest where no |ds/dt| exceeds this, times S; larger than tolerance
     stability : steady_state: polish the fixed point and find the eigenvalues of its Jacobian (not with cluster)
     tolerance : error of a time step, relative to S
     times     : evolve: the times of the results, a list or linspace: [first, last, count]
@@ -125,7 +125,7 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     found.append(Output("profile", (Dim("component", ("x", "y", "z")), site), "ħ", "⟨S⟩ of every site"))
     if _places(system) is not None:
         found += [Output("wave", (_wavenumbers(system),), "ħ²", "|Σ_n exp(-ikn) ⟨S_⊥⟩_n / N|² of a chain of N places"),
-                  Output("main_wavenumber", (), "π/cell", "wavenumber of the largest wave; NaN where S_perp < 0.001 S")]
+                  Output("main_wavenumber", (), "π/cell", "wavenumber of the largest wave")]
     return tuple(found)
 
 
