@@ -11,7 +11,7 @@ from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Cost, Dim, Output
@@ -19,7 +19,7 @@ from hpcsim.methods.permutation.basis import Strings, sector_size
 from hpcsim.methods.permutation.compile import NotSymmetric, compile_system, field_moves
 from hpcsim.methods.permutation.extended import refine
 from hpcsim.methods.permutation.observables import STRINGS, angular_average, measure
-from hpcsim.system import Count, Number, Parameters, System
+from hpcsim.system import Count, Number, Parameters, System, Times
 
 LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
 NOISE = 1e-13           # eigenvalues of Dicke blocks from time evolution below this are errors, see `dicke`
@@ -27,19 +27,6 @@ NOISE = 1e-13           # eigenvalues of Dicke blocks from time evolution below 
 # ones, come out right relative to themselves to seven digits more (measured at N = 130)
 MUMPS = {"st_mat_mumps_cntl_1": 0.0, "st_mat_mumps_icntl_6": 0}
 SECTORS = {1: "even", -1: "odd", 0: "all"}
-
-
-def _times(value):
-    if isinstance(value, dict) and list(value) == ["linspace"]:
-        try:
-            value = [float(f"{t:.12g}") for t in np.linspace(*value["linspace"])]
-        except (TypeError, ValueError):
-            raise ValueError("write linspace: [first, last, count]") from None
-    numbers = isinstance(value, (list, tuple)) and all(type(t) in (int, float) for t in value)
-    if not numbers or not value or value[0] < 0 or np.any(np.diff(value) <= 0):
-        raise ValueError(
-            "times are a rising list of numbers, not negative, or linspace: [first, last, count]")
-    return tuple(float(t) for t in value)
 
 
 class Options(Parameters):
@@ -57,7 +44,7 @@ class Options(Parameters):
     susceptibility: bool = False
     eigenvalues: Count = 6
     initial: tuple[Annotated[Number, Field(ge=0, le=1)], Number] = (0.0, 0.0)
-    times: Annotated[tuple[float, ...], BeforeValidator(_times)] | None = None
+    times: Times | None = None
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
     petsc_options: dict[str, str | int | float] = {}
 
