@@ -15,8 +15,8 @@ from hpcsim.methods.trajectories.kernels import ORDER
 from hpcsim.methods.trajectories.options import Options
 from hpcsim.system import System, angles
 
-LARGEST = 2**26         # basis states: 15 GB for the terms of the series
-CACHED = 2**16          # numbers of a state vector of all lanes that stay in cache
+LARGEST = 2**26         # basis states: 18 GB for the terms of the series
+CACHED = 2**16          # complex numbers of the states of all lanes that the caches take well
 LANES = 8
 
 
