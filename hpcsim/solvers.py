@@ -23,8 +23,9 @@ SUBSPACE = 90               # Krylov dimension beyond twice the eigenvalues aske
 KRYLOV = 40                 # vectors of a Krylov space without factorisation
 TOLERANCE = 1e-11           # of SLEPc, on 1/(λ - σ)
 SINGULAR = 1e-14            # shift of the inverse iteration for the steady state, relative to the norm
-UNIQUE = 4e-14              # a second eigenvalue this small, relative to the norm, is a second zero; one of r of
-                            # the norm leaves the weights of the two states 16 + log10(r) digits
+# A second eigenvalue this small, relative to the norm, is a second zero. Where it is r of the norm, the
+# weights of the two states that are nearly steady have about -log10(1e-16/r) digits.
+UNIQUE = 4e-14
 RESIDUAL = 1e-11            # accepted |Lρ| of a steady state, relative to |L||ρ|
 
 
@@ -340,7 +341,8 @@ class _Shell:
 def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float, options: dict):
     """The `count` eigenvalues of largest, or smallest, real part, that first, by Krylov-Schur without a matrix.
 
-    operator : has `size`, `width` and multiply(x, start, stop), rows of width unknowns of its product with all of x
+    operator : has `size`, `width` and multiply(x, start, stop): the rows, of width unknowns, of its product
+               with all of x
     Returns eigenvalues and their residuals |Lx - λx| / |x| < tolerance. Raises RuntimeError if not all converge.
     """
     PETSc, SLEPc = _libraries(comm)
@@ -364,8 +366,8 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
             solver.solve()
         found = solver.getConverged()
         if found < count:
-            raise RuntimeError(f"only {found} of {count} eigenvalues converged in {solver.getIterationNumber()} "
-                               "restarts: raise method.tolerance, or petsc_options: {eps_ncv: 80}")
+            raise RuntimeError(f"only {found} of {count} eigenvalues converged: raise method.tolerance, "
+                               "or petsc_options: {eps_ncv: 80}")
         values = np.array([solver.getEigenvalue(i) for i in range(found)])
         errors = np.array([solver.getErrorEstimate(i) for i in range(found)])
     finally:

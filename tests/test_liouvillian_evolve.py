@@ -126,13 +126,14 @@ def test_quanta_of_the_driven_oscillator_in_closed_form(U, F):
         mean = drive**2 / (decay**2 + detuning**2)
         expected = np.exp(-mean) * np.cumprod(np.concatenate([[1], mean / n[1:]]))
     else:
-        # H = -Δ n + χ c†c†cc + drive (c + c†): p(n) = (1/n!) Σ_k |z^(n+k) / (c)_(n+k)|² 2^k... / normalisation
+        # ⟨c†^j c^j⟩ of H = -Δ n + χ c†c†cc + drive (c + c†), and p(n) = Σ_k (-1)^k ⟨c†^(n+k) c^(n+k)⟩ / n! k!
         chi = U / D
         c, z = (-detuning - 1j * decay) / chi, -drive / chi
         moments = np.array([abs(z)**(2 * j) / abs(np.prod(c + np.arange(j)))**2 * hyper(c, z, j) for j in range(60)])
         moments /= moments[0]      # ⟨c†^j c^j⟩
         factorial = np.cumprod(np.concatenate([[1.0], np.arange(1, 90)]))
-        expected = [sum((-1)**k * moments[a + k] / (factorial[a] * factorial[k]) for k in range(40 - a)) for a in range(30)]
+        expected = [sum((-1)**k * moments[a + k] / (factorial[a] * factorial[k]) for k in range(40 - a))
+                    for a in range(30)]
     assert np.allclose(result["P_n"], expected, atol=1e-8)
     assert result["n"][0] == pytest.approx(result["P_n"] @ n)
 
@@ -160,8 +161,9 @@ def hyper(c, z, j):
 
 
 MIRRORED = {
-    "decay": all_to_all(decay=1), "decay of 3": all_to_all(N=3, decay=1), "pump": all_to_all(N=3, decay=1, pump=0.3),
-    "dephasing": all_to_all(dephasing=1), "dephasing of 3": all_to_all(N=3, dephasing=1), "ring": xyz(sites=4, Jz=0.3),
+    "decay": all_to_all(decay=1), "decay of 3": all_to_all(N=3, decay=1),
+    "pump": all_to_all(N=3, decay=1, pump=0.3), "dephasing": all_to_all(dephasing=1),
+    "dephasing of 3": all_to_all(N=3, dephasing=1), "ring": xyz(sites=4, Jz=0.3),
 }
 NOT_MIRRORED = {
     "collective": (all_to_all(N=3, decay=0.4, collective_decay=0.6), "collective"),
@@ -217,7 +219,8 @@ def test_gap_of_all_sectors_names_the_one_that_holds_it():
 def test_options_belong_to_their_tasks():
     for options, message in (
             (dict(task="evolve"), "times is missing"), (dict(times=[0, 1]), "times belongs"),
-            (dict(task="gap", eigenvalues=3), "eigenvalues belongs"), (dict(task="gap", observables=["P_ab"]), "belong")):
+            (dict(task="gap", eigenvalues=3), "eigenvalues belongs"),
+            (dict(task="gap", observables=["P_ab"]), "belong")):
         with pytest.raises(ValueError, match=message):
             Options(**options)
     for system, options, message in (

@@ -26,16 +26,17 @@ def _different(names):
 
 class Options(Parameters):
     """
-    task          : steady_state; spectrum (of largest real part); gap (the slowest decay of all sectors); antigap
-                    (both ends of the spectrum of spins 1/2, see `antigap`, without a factorisation); or evolve
-                    (in time, from a spin coherent state)
+    task          : steady_state; spectrum (of largest real part); gap (the slowest decay of all sectors);
+                    antigap (both ends of the spectrum of spins 1/2, see `antigap`, without a factorisation);
+                    or evolve (in time, from a spin coherent state)
     eigenvalues   : spectrum: how many are computed in every sector and kept in all, 6 by default
     sectors       : "all", or the list of k >= 0 that spectrum and gap look into. The gap can be in any: for a
                     dimer with gain = loss in k = 0 or 1; with gain far from loss also in k = 2 or k = 2S
-    initial       : evolve: [polar, azimuth] in units of π of the spin coherent state of all spins, or one for each
-                    sublattice by name; along x by default. Boson modes are empty
+    initial       : evolve: [polar, azimuth] in units of π of the spin coherent state of all spins, or one
+                    for each sublattice by name; along x by default. Boson modes are empty
     times         : evolve: the times of the results, a list or linspace: [first, last, count]
-    tolerance     : evolve: estimated relative error of ρ in each interval between times; antigap: |Lx - λx|/η|x|
+    tolerance     : evolve: estimated relative error of ρ in each interval between times;
+                    antigap: |Lx - λx|/η|x|
     observables   : more to measure: squeezing; of the steady state also P_ab (two spins), P_n (one boson mode)
     petsc_options : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
                     (eps_ncv: 200, st_mat_mumps_icntl_14: 100)
@@ -66,7 +67,8 @@ class Options(Parameters):
         if self.task != "spectrum" and self.eigenvalues is not None:
             raise ValueError(f"eigenvalues belongs to task: spectrum, not to {self.task}; delete it")
         if self.task in ("spectrum", "gap", "antigap") and self.observables:
-            raise ValueError(f"observables belong to the tasks steady_state and evolve, not to {self.task}; delete them")
+            raise ValueError(f"observables belong to the tasks steady_state and evolve, not to {self.task}; "
+                             "delete them")
         return self
 
 
@@ -131,7 +133,8 @@ def _entries_per_row(system: System) -> float:
     flips = {tuple(sorted(set(sites))) for terms in system.hamiltonian if set(terms.operators) - {"Sz", "n"}
              for sites, c in zip(terms.sites.tolist(), terms.coefficients) if c != 0}
     # a spin 1/2 can only be flipped, others go up or down
-    hamiltonian = sum(2 if conserved else np.prod(np.minimum(system.levels[list(sites)] - 1, 2)) for sites in flips)
+    hamiltonian = sum(2 if conserved else np.prod(np.minimum(system.levels[list(sites)] - 1, 2))
+                      for sites in flips)
     jumps = sum(len(jump.sites)**(2 if jump.collective else 1) for jump in system.jumps if np.any(jump.rates))
     return 1 + 2 * hamiltonian + jumps
 
@@ -182,12 +185,14 @@ def _cost_of_evolution(system, options, symmetries, entries) -> Cost:
                 for rate, site in zip(np.broadcast_to(jump.rates, len(jump.sites)), jump.sites))
     products = 15 * len(options.times) + 1.3 * norm * options.times[-1]
     columns = sum(size if symmetries.is_self_adjoint(name) else 2 * size for size, name in zip(sizes, names))
-    return Cost(bytes=(60 * entries + 8 * 50) * max(sizes), time=0.05 + products * (1e-9 * entries + 8e-9) * columns)
+    return Cost(bytes=(60 * entries + 8 * 50) * max(sizes),
+                time=0.05 + products * (1e-9 * entries + 8e-9) * columns)
 
 
 def _cost_of_antigap(system, record) -> Cost:
-    """Krylov vectors of half of the 4^N unknowns, and 400 or 250 products for each end, as measured for N = 8-10."""
-    size, flips = system.dimension**2 / 2, {tuple(sorted(s)) for t in system.hamiltonian for s in t.sites.tolist()}
+    """Krylov vectors of half of the 4^N unknowns, and 400 or 250 products for each end, as for N = 8-10."""
+    flips = {tuple(sorted(sites)) for terms in system.hamiltonian for sites in terms.sites.tolist()}
+    size = system.dimension**2 / 2
     products = 500 if record.parity else 800
     return Cost(bytes=8 * size * (solvers.KRYLOV + 8) + 3e3 * system.dimension,
                 time=1 + products * size * (2 * len(flips) + 2 + system.sites) * 0.4e-9)
@@ -213,11 +218,13 @@ def outputs(system: System, options: Options) -> tuple:
             Output("gap_parity", reduce="at_min", sources=("gap",), long_name="1 if the gap is odd about z"),
             Output("mirror_defect", units=system.units, reduce="at_min", sources=("gap",),
                    long_name="|gap - antigap| in the sector with the gap"),
-            Output("residual", units=system.units, reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |x|"))
+            Output("residual", units=system.units, reduce="at_min", sources=("gap",),
+                   long_name="|Lx - λx| / |x|"))
     labels = {"k": "k", "parity": "parity (bits of the involutions it is odd under)", "momentum": "momentum"}
     found = [Output("gap", units=system.units, reduce="min",
                     long_name="smallest -Re λ, the steady state's zero left out")]
-    found += [Output(f"gap_{label}", reduce="at_min", sources=("gap",), long_name=f"{what} of the sector with the gap")
+    found += [Output(f"gap_{label}", reduce="at_min", sources=("gap",),
+                     long_name=f"{what} of the sector with the gap")
               for label, what in labels.items()]
     if options.task == "gap":
         return (*found, Output("residual", reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |L||x|"))
@@ -271,8 +278,8 @@ def _zero(values, sector: Sector) -> int:
     """Where the steady state's eigenvalue is; RuntimeError if it is not among them."""
     zero, scale = np.argmin(abs(values)), abs(sector.operators.effective).sum(1).max()
     if abs(values[zero]) > 1e-9 * scale:
-        raise RuntimeError(f"the eigenvalue 0 of the steady state was not found; nearest is {values[zero]:.3e}: "
-                           "raise method.eigenvalues")
+        raise RuntimeError("the eigenvalue 0 of the steady state was not found; nearest is "
+                           f"{values[zero]:.3e}: raise method.eigenvalues")
     return zero
 
 
@@ -335,7 +342,8 @@ def _antigap(system: System, options: Options, odd: int, comm) -> dict:
         values, errors = solvers.end_of_spectrum(comm, operator, largest, 1 + known, options.tolerance * eta,
                                                  options.petsc_options)
         if known and abs(values[0] - extreme) > 1e-6 * eta:
-            raise RuntimeError(f"the end of the spectrum is {values[0]:.6g}, not {extreme:.6g}: lower method.tolerance")
+            raise RuntimeError(f"the end of the spectrum is {values[0]:.6g}, not {extreme:.6g}: "
+                               "lower method.tolerance")
         ends.append(abs(values[known].real - extreme))
         residuals.append(errors[known])
     defect = np.nan if crossed else abs(ends[0] - ends[1])

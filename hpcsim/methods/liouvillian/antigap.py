@@ -58,7 +58,7 @@ class ParityBlocks:
         dR/dt = [H, R]^T - (G R + R G)/2 + Σ γ A R A^T,   G = Σ γ A^T A diagonal,  L = A or iA, A real
 
     Basis states are sorted by their parity, even first. `odd` sectors hold the blocks (even, odd) and
-    (odd, even) of R, even ones (even, even) and (odd, odd): 2 d² unknowns, d = 2^(N-1), rows one after the other.
+    (odd, even) of R, even ones (even, even) and (odd, odd): 2 d² unknowns, d = 2^(N-1), by rows.
     Jump operators have one element in a row: (A R A^T)_mn = v_m v_n R_{t(m) t(n)}.
     """
 
@@ -79,7 +79,8 @@ class ParityBlocks:
                 jump = jump / 1j
             entries = jump.real.tocoo()
             target, value = np.zeros(2 * d, np.int32), np.zeros(2 * d)
-            target[place[entries.row]], value[place[entries.row]] = place[entries.col], np.sqrt(rate) * entries.data
+            target[place[entries.row]] = place[entries.col]
+            value[place[entries.row]] = np.sqrt(rate) * entries.data
             np.add.at(self.loss, target, value**2)
             targets.append(target)
             values.append(value)

@@ -1,4 +1,4 @@
-"""What is measured on a density matrix: outputs, and the operators whose expectation values they are made of."""
+"""What is measured on a density matrix: outputs, and the operators whose mean values they are made of."""
 import numpy as np
 from scipy import sparse
 
@@ -12,14 +12,16 @@ OBSERVABLES = ("P_ab", "P_n", "squeezing")
 def check(system: System, names, evolving: bool) -> None:
     """ValueError, naming the observable and the reason, where one does not fit."""
     if "P_ab" in names and (system.sites != 2 or np.any(system.cutoffs)):
-        raise ValueError(f"method.observables: P_ab is the joint distribution of two spins, not {system.sites} sites")
+        raise ValueError("method.observables: P_ab is the joint distribution of two spins, "
+                         f"not {system.sites} sites")
     if "P_n" in names and np.count_nonzero(system.cutoffs) != 1:
         raise ValueError("method.observables: P_n is the distribution of quanta of one boson mode, and the "
                          f"model has {np.count_nonzero(system.cutoffs)}")
     if "squeezing" in names and np.any(system.cutoffs):
         raise ValueError("method.observables: squeezing is that of the total spin, not of boson modes")
     if evolving and (wrong := [name for name in names if name != "squeezing"]):
-        raise ValueError(f"method.observables: {wrong[0]} belongs to task: steady_state, not to evolve; delete it")
+        raise ValueError(f"method.observables: {wrong[0]} belongs to task: steady_state, not to evolve; "
+                         "delete it")
 
 
 def outputs(system: System, names, time: tuple) -> tuple[Output, ...]:

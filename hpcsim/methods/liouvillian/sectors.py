@@ -247,7 +247,8 @@ def _fill(layout, maps, orbits, unknowns, start, stop, h_pointer, h_columns, h_d
         at += 1
         m, n, phase = ms[u], ns[u], phases[u].conjugate()
         for a in range(h_pointer[m], h_pointer[m + 1]):
-            at = _put(layout, maps, orbits, unknowns, h_columns[a], n, -1j * h_data[a], phase, columns, data, at)
+            at = _put(layout, maps, orbits, unknowns, h_columns[a], n, -1j * h_data[a], phase,
+                      columns, data, at)
         for b in range(h_pointer[n], h_pointer[n + 1]):
             at = _put(layout, maps, orbits, unknowns, m, h_columns[b], 1j * h_data[b].conjugate(), phase,
                       columns, data, at)
@@ -256,8 +257,8 @@ def _fill(layout, maps, orbits, unknowns, start, stop, h_pointer, h_columns, h_d
             for a in range(l_pointer[row + m], l_pointer[row + m + 1]):
                 for b in range(l_pointer[row + n], l_pointer[row + n + 1]):
                     weight = rates[jump] * l_data[a] * l_data[b].conjugate()
-                    at = _put(layout, maps, orbits, unknowns, l_columns[a], l_columns[b], weight, phase, columns,
-                              data, at)
+                    at = _put(layout, maps, orbits, unknowns, l_columns[a], l_columns[b], weight, phase,
+                              columns, data, at)
         pointer[u - start + 1] = at
 
 

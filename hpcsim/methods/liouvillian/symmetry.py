@@ -162,8 +162,8 @@ class Symmetries:
             for q in product(*(range(n) for n in self.orders)):
                 if (k, *q) in seen:
                     continue
-                images = {(-k if flip[0] else k, *(-x % n if f else x for x, n, f in zip(q, self.orders, flip[1:])))
-                          for flip in span}
+                images = {(-k if flip[0] else k,
+                           *(-x % n if f else x for x, n, f in zip(q, self.orders, flip[1:]))) for flip in span}
                 seen |= images
                 momentum = sum(x * int(np.prod(self.orders[:i])) for i, x in enumerate(q))
                 found.append(((k, momentum), len(images)))
@@ -196,7 +196,8 @@ class Symmetries:
 
         def one(symmetry):
             if isinstance(symmetry, Transposition):
-                return identity[0], matrices.transposition_signs(self.system, symmetry.sites)[order], 1, True, False
+                sign = matrices.transposition_signs(self.system, symmetry.sites)
+                return identity[0], sign[order], 1, True, False
             image, sign = matrices.basis_map(self.system, symmetry)
             return place[image[order]], sign[order], 1, False, False
 
@@ -227,7 +228,7 @@ class Symmetries:
 
 
 class Maps(NamedTuple):
-    """ρ_mn -> phase sign_m sign_n ρ_mn (or its conjugate) at (image m, image n) (or swapped), one row per map."""
+    """ρ_mn -> phase sign_m sign_n ρ_mn (or its conjugate) at (image m, image n) or swapped; a row per map."""
 
     image: np.ndarray
     sign: np.ndarray
