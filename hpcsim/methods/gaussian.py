@@ -118,7 +118,7 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
                        "most stable configuration first", reduce="merge"),
                 Output("frequency", units=unit, long_name="|Im μ| of this fluctuation", **along),
                 Output("magnetisation", units="1", long_name="mean of ±1 over the sites", **along),
-                Output("code", units="1", long_name="the configuration: bit i is set where site i is up", **along))
+                Output("code", units="1", long_name="bit i is set where site i is up", **along))
     lattice = (Dim("sublattice", tuple(system.sublattices)),)
     components = (Dim("component", ("x", "y", "z")), *lattice)
     found = [
@@ -284,7 +284,8 @@ def _moments(system: System, frames, V, mean, chain) -> dict:
     if sites > 1:
         eta = np.array([_smallest_symplectic(blocks[np.ix_([0, j], [0, 1], [0, j], [0, 1])].reshape(4, 4))
                         for j in range(1, sites)])
-        results |= {"negativity": np.maximum(0, (1 / eta - 1) / 2), "log_negativity": np.maximum(0, -np.log(eta))}
+        results |= {"negativity": np.maximum(0, (1 / eta - 1) / 2),
+                    "log_negativity": np.maximum(0, -np.log(eta))}
     if chain is not None:
         results |= _along_the_chain(system, n, across, blocks, mean, chain)
     return results
@@ -372,7 +373,7 @@ def _configurations(system: System, options: Options, record: int) -> dict:
 
 
 def _eigenvalues(drift, up):
-    """Of every drift. Where rotations about z commute with it, s_x - i s_y of all sites suffice: half the size."""
+    """Of every drift. Where rotations about z commute with it, s_x - i s_y suffice: half the size."""
     signs = np.stack([np.ones_like(up), up], axis=-1).reshape(len(up), 1, -1)
     A = drift * signs * np.swapaxes(signs, 1, 2)
     xx, xy, yx, yy = A[:, ::2, ::2], A[:, ::2, 1::2], A[:, 1::2, ::2], A[:, 1::2, 1::2]

@@ -108,8 +108,8 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     start = Dim("start", tuple(range(options.starts)))
     found += [
         Output("residual", (), f"ħ {rate}", "largest |d⟨S⟩/dt|"),
-        Output("at_rest", (), "1", "1 at a fixed point, 0 in a limit cycle, chaos, or a decay that is too slow"),
-        Output("swing", (lattice,), "ħ", "peak to peak of an average in the last quarter of the time, 0 at rest"),
+        Output("at_rest", (), "1", "1 at a fixed point; 0 in a limit cycle, chaos or a slow decay"),
+        Output("swing", (lattice,), "ħ", "peak to peak of an average in the last quarter of the time"),
         Output("attractors", (), "1", "number of different attractors reached"),
         Output("reached", (), "1", "fraction of the starts that reach the reported one"),
         Output("Sz_of_start", (lattice, start), "ħ", "⟨Sz⟩ reached from a start"),
@@ -119,12 +119,12 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     if options.cluster:
         return (*found, Output("purity", (), "1", "Tr ρ² of the cluster, at the end"))
     if options.stability:
-        found += [Output("growth_rate", (), rate, "largest Re of the eigenvalues of the Jacobian; NaN if not at rest"),
+        found += [Output("growth_rate", (), rate, "largest Re of the Jacobian's eigenvalues; NaN if not at rest"),
                   Output("frequency", (), rate, "|Im| of this eigenvalue")]
     site = Dim("site", tuple(range(system.sites)))
     found.append(Output("profile", (Dim("component", ("x", "y", "z")), site), "ħ", "⟨S⟩ of every site"))
     if _places(system) is not None:
-        found += [Output("wave", (_wavenumbers(system),), "ħ²", "|Σ_n exp(-ikn) ⟨S_⊥⟩_n / N|² of a chain of N places"),
+        found += [Output("wave", (_wavenumbers(system),), "ħ²", "|Σ_n exp(-ikn) ⟨S_⊥⟩_n / N|² over N places"),
                   Output("main_wavenumber", (), "π/cell", "wavenumber of the largest wave")]
     return tuple(found)
 

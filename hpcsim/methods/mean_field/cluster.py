@@ -34,7 +34,8 @@ def cut(system: System, n: int) -> Cluster:
                     sublattice=system.sublattice[:n], hamiltonian=_inside(system.hamiltonian, n),
                     jumps=tuple(_jumps_inside(system.jumps, n)))
     if first.dimension > LARGEST:
-        raise ValueError(f"cluster = {n}: its Hilbert space has {first.dimension:.4g} dimensions; {LARGEST} at most")
+        raise ValueError(f"cluster = {n}: its Hilbert space has {first.dimension:.4g} dimensions; "
+                         f"{LARGEST} at most")
     count = system.sites // n
     inner, outer = (np.zeros((count, 3 * n, 3 * n)) for _ in range(2))
     for i, a, j, b, c in couplings(system):
@@ -43,8 +44,8 @@ def cut(system: System, n: int) -> Cluster:
     for part in alike:
         part = part.reshape(count, -1)
         if not np.allclose(part, part[0], rtol=1e-12, atol=0):
-            raise ValueError(f"cluster = {n}: the clusters of {n} consecutive sites differ in their couplings or rates "
-                             f"(an open chain, or the unit cell is larger)")
+            raise ValueError(f"cluster = {n}: the clusters of {n} consecutive sites differ in their couplings "
+                             f"or rates (an open chain, or the unit cell is larger)")
     return Cluster(first, outer[0])
 
 

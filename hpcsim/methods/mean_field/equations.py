@@ -59,8 +59,8 @@ def couplings(system: System) -> list[tuple]:
         if jumps.collective:
             v = np.array(VECTORS[jumps.operator])
             turn = -jumps.rates[0] * (v[:, None] * v.conj()).imag
-            found += [(i, a, j, b, turn[a, b]) for i in jumps.sites.tolist() for j in jumps.sites.tolist() if i != j
-                      for a, b in zip(*np.nonzero(turn))]
+            found += [(i, a, j, b, turn[a, b]) for i in jumps.sites.tolist() for j in jumps.sites.tolist()
+                      if i != j for a, b in zip(*np.nonzero(turn))]
     return found
 
 
