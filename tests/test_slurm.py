@@ -100,4 +100,4 @@ def test_a_cancelled_job_does_not_come_back(cluster, folder):
     assert cluster.wait(job, timeout=30)["JobState"] == "CANCELLED"
     time.sleep(7)  # a requeued job would be back by now
     assert cluster.job(job)["JobState"] == "CANCELLED" and cluster.job(job)["Restarts"] == "0"
-    assert log.read_text().count("asked to end") == 2 and "not requeued" in log.read_text()
+    assert "asked to end" in log.read_text() and "not requeued" in log.read_text()

@@ -21,6 +21,8 @@ class Moments:
     def __init__(self, system: System, conserving: bool, ordering: int):
         self.system, self.conserving, self.ordering = system, conserving, ordering
         self.sites = np.bincount(system.sublattice, minlength=len(system.sublattices))
+        # of Mz: share of the sites over the spin, which all sites of a sublattice have in common
+        self.weights = np.bincount(system.sublattice, 1 / system.spins, len(system.sublattices)) / system.sites
         self.shape = (QUANTITIES, len(system.sublattices))
 
     def add(self, total, s):
@@ -42,7 +44,7 @@ class Moments:
             *out,
             Output("S_perp", (lattice, *time), "ħ", "sqrt(⟨S_x⟩² + ⟨S_y⟩²) of a site", reduce="norm",
                    sources=("Sx", "Sy")),
-            Output("Mz", time, "ħ", "total magnetisation Σ ⟨S_z⟩", reduce="mean"),
+            Output("Mz", time, "1", "mean of ⟨Sz⟩/S over all spins", reduce="mean"),
             Output("spin_length", (lattice, *time), "ħ", f"length of {length}", reduce="mean"),
             Output("spin_length2", (lattice, *time), "ħ²", f"squared length of {length}", reduce="mean"),
             Output("var_spin_length", (lattice, *time), "ħ²", f"variance of the length of {length}",
@@ -53,7 +55,7 @@ class Moments:
         site = moments.mean(axis=-1)
         names = ("Sx", "Sy", "Sz", "Sx2", "Sy2", "Sz2", None, None, None, "spin_length", "spin_length2")
         results = {name: site[:, q] for q, name in enumerate(names) if name}
-        return results | {"Mz": results["Sz"] @ self.sites}
+        return results | {"Mz": results["Sz"] @ self.weights}
 
     def autocorrelation_time(self, averages, duration):
         """[sublattice] ∫ C(t)/C(0) dt over t > 0 of the slowest component of a sublattice's magnetisation.
