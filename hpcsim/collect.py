@@ -17,16 +17,14 @@ import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 
 import h5py
 import numpy as np
 import yaml
-from scipy.optimize import minimize_scalar
 
-from hpcsim.store import (RunData, StoreError, Variable, difference, is_collected, missing, read_runs,
-                          science, sync_folder)
+from hpcsim.reduce import AVERAGED, REDUCTIONS, missing
+from hpcsim.store import RunData, StoreError, Variable, difference, is_collected, read_runs, science, sync_folder
 
 COUNTS = {"records_done": "records that are computed", "records_total": "records of the point"}
 
@@ -207,100 +205,6 @@ def _reduced(merged: _Merged) -> dict[str, Variable]:
         variables[name] = Variable(axes, np.array(counts, np.int64).reshape(merged.shape),
                                    {"units": "1", "long_name": COUNTS[name]})
     return variables
-
-
-def _single(output, rows):
-    return rows(output.name)[0], np.nan
-
-
-def _mean(output, rows):
-    x = rows(output.name)
-    return x.mean(0), x.std(0, ddof=1) / math.sqrt(len(x)) if len(x) > 1 else np.nan
-
-
-def _variance(output, rows):
-    return _jackknife(lambda second, mean: second - mean**2, *map(rows, output.sources))
-
-
-def _norm(output, rows):
-    return _jackknife(np.hypot, *map(rows, output.sources))
-
-
-def _decay_length(output, rows):
-    """Along the second dimension of the source, weighted by its errors over all records."""
-    samples = np.moveaxis(rows(output.sources[0]), 2, -1)
-    shape = samples.shape[1:]
-    error = samples.std(0, ddof=1) / math.sqrt(len(samples)) if len(samples) > 1 else np.ones(shape)
-    errors = error.reshape(-1, shape[-1])
-
-    def lengths(c):
-        found = [_fit_decay(*pair) for pair in zip(c.reshape(-1, shape[-1]), cycle(errors))]
-        return np.array(found).reshape(c.shape[:-1])
-
-    return _jackknife(lengths, samples)
-
-
-def _fit_decay(c, error) -> float:
-    """ξ of c(s) = A (μ^s + μ^(L-s)), μ = exp(-1/ξ), L = 2 (len(c) - 1), by weighted least squares from s = 1.
-
-    Even and odd distances have each their own A: correlations may alternate, or vanish at every second.
-    NaN where no decay is seen at three standard errors.
-    """
-    s, c, weight = np.arange(1, len(c)), c[1:], 1 / np.maximum(error[1:], 1e-300) ** 2
-    length = 2 * len(c)
-
-    def explained(log_xi):
-        """Reduction of χ² by the best A, for each ξ."""
-        decay = np.exp(-np.exp(-np.atleast_1d(log_xi))[:, None])
-        basis = decay ** s + decay ** (length - s)
-        halves = (basis * (s % 2), basis * ((s + 1) % 2))
-        return sum(((weight * c * half).sum(1)) ** 2 / np.maximum((weight * half**2).sum(1), 1e-300)
-                   for half in halves)
-
-    grid = np.linspace(math.log(0.1), math.log(10 * length), 200)
-    found = explained(grid)
-    best = int(found.argmax())
-    if not found[best] > 9 or best in (0, len(grid) - 1):
-        return np.nan
-    fine = minimize_scalar(lambda x: -explained(x)[0], bounds=(grid[best - 1], grid[best + 1]),
-                           method="bounded", options={"xatol": 1e-7})
-    return math.exp(fine.x)
-
-
-def _jackknife(function, *samples):
-    """function of the averages over n records, and sqrt((n-1)/n Σ_i (f_i - f̄)²), f_i without record i."""
-    n = len(samples[0])
-    value = function(*(x.mean(0) for x in samples))
-    if n == 1:
-        return value, np.nan
-    left_out = function(*((x.sum(0) - x) / (n - 1) for x in samples))
-    return value, np.sqrt((n - 1) / n * ((left_out - left_out.mean(0))**2).sum(0))
-
-
-def _min(output, rows):
-    return np.fmin.reduce(rows(output.name)), np.nan
-
-
-def _at_min(output, rows):
-    values, other = rows(output.name), rows(output.sources[0])
-    other = other.reshape(other.shape + (1,) * (values.ndim - other.ndim))
-    where = np.where(np.isnan(other), np.inf, other).argmin(0)[None]
-    there = np.take_along_axis(values, where, 0)[0]
-    return np.where(np.isnan(other).all(0), missing(values.dtype), there), np.nan
-
-
-def _merged_eigenvalues(output, rows):
-    key = rows(output.sources[0] if output.sources else output.name).real
-    values = rows(output.name)
-    kept = values.shape[-1]
-    key, values = (np.concatenate(list(x), axis=-1) for x in (key, values))
-    order = np.argsort(-key, axis=-1, kind="stable")[..., :kept]
-    return np.take_along_axis(values, order, -1), np.nan
-
-
-REDUCTIONS = {"single": _single, "mean": _mean, "variance": _variance, "norm": _norm,
-              "decay_length": _decay_length, "min": _min, "at_min": _at_min, "merge": _merged_eigenvalues}
-AVERAGED = ("mean", "variance", "norm", "decay_length")     # with standard errors
 
 
 def _coordinates(merged: _Merged) -> dict[str, Variable]:

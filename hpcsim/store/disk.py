@@ -17,7 +17,8 @@ import numpy as np
 import yaml
 
 from hpcsim import __version__
-from hpcsim.store.layout import Layout, StoreError, missing, plain, plain_layout, plain_output, slab_shape
+from hpcsim.reduce import missing
+from hpcsim.store.layout import Layout, StoreError, plain, plain_layout, plain_output, slab_shape
 
 FORMAT = 1
 MAGIC = b"hpcsim run file\n"

@@ -90,8 +90,3 @@ def plain(value):
 
 def slab_shape(output) -> tuple[int, ...]:
     return tuple(len(dim.values) for dim in output.dims)
-
-
-def missing(dtype):
-    """NaN, in both parts of a complex number."""
-    return complex(np.nan, np.nan) if np.dtype(dtype).kind == "c" else np.nan
