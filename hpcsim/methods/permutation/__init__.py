@@ -25,7 +25,8 @@ LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
 NOISE = 1e-13           # eigenvalues of Dicke blocks from time evolution below this are errors, see `dicke`
 # MUMPS keeps the diagonal as pivots: a quarter faster, and high correlators, next to nothing beside the low
 # ones, come out right relative to themselves to seven digits more (measured at N = 130)
-MUMPS = {"st_mat_mumps_cntl_1": 0.0, "st_mat_mumps_icntl_6": 0}
+MUMPS = {"st_mat_mumps_cntl_1": 0.0, "st_mat_mumps_icntl_6": 0, "st_mat_mumps_icntl_14": 10,
+         "st_pc_factor_mat_ordering_type": "natural"}      # the strings are numbered in a good order
 SECTORS = {1: "even", -1: "odd", 0: "all"}
 
 

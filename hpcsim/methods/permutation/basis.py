@@ -21,10 +21,11 @@ from scipy import sparse
 from scipy.special import gammaln
 
 from hpcsim.methods.permutation.compile import Moves
+from hpcsim.methods.permutation.ordering import nested_dissection
 
-# nx, ny : of every column of strings with n_z = 0...N - nx - ny; first : (columns + 1,) its first unknown;
-# column : (N + 1, N + 1) the column of (nx, ny), -1 where it is in the other sector
-Layout = namedtuple("Layout", "N nx ny first column")
+# counts : (size, 3) n_x, n_y, n_z of every unknown; index : (N + 1, N + 1, N + 1) the unknown of these counts, -1
+# where the sector has no such string
+Layout = namedtuple("Layout", "N counts index")
 
 
 def sector_size(N: int, parity: int) -> int:
@@ -47,14 +48,16 @@ class Strings:
     """
 
     def __init__(self, N: int, parity: int, moves: Moves):
-        nx, ny = (n.ravel() for n in np.indices((N + 1, N + 1)))
-        here = (nx + ny <= N) & (_columns_of(nx + ny, parity) > 0)
-        nx, ny = nx[here], ny[here]
-        column = np.full((N + 1, N + 1), -1)
-        column[nx, ny] = np.arange(len(nx))
-        self.layout = Layout(N, nx, ny, np.concatenate([[0], np.cumsum(N - nx - ny + 1)]), column)
+        side = np.arange(N + 1, dtype=np.int32)
+        rows = [(x, y) for x in side for y in side[:N + 1 - x] if parity == 0 or (x + y) % 2 == (parity < 0)]
+        lengths = np.array([N + 1 - x - y for x, y in rows])
+        counts = np.column_stack([np.repeat(rows, lengths, axis=0), np.concatenate([side[:n] for n in lengths])])
+        counts = counts[nested_dissection(counts, moves.shift)]
+        index = np.full((N + 1, N + 1, N + 1), -1, np.int32)
+        index[tuple(counts.T)] = np.arange(len(counts))
+        self.layout = Layout(N, counts, index)
         self.N, self.parity, self.moves = N, parity, moves
-        self.size, self.spin = int(self.layout.first[-1]), N / 2
+        self.size, self.spin = len(counts), N / 2
 
     def __str__(self):
         return {0: "all strings", 1: "the even strings", -1: "the odd strings"}[self.parity]
@@ -77,18 +80,15 @@ class Strings:
 
     def trace(self, start: int, stop: int) -> np.ndarray:
         """Tr ρ is the unknown e(0, 0, 0); with it alone ρ is the fully mixed state."""
-        return (np.arange(start, stop) == 0) * float(self.parity >= 0)
+        return (np.arange(start, stop) == self.index(0, 0, 0)) * float(self.parity >= 0)
 
     def index(self, nx: int, ny: int, nz: int) -> int:
-        """The unknown of a string of this sector."""
-        return int(self.layout.first[self.layout.column[nx, ny]] + nz)
+        """The unknown of a string, -1 if it is not in this sector."""
+        return int(self.layout.index[nx, ny, nz])
 
     def strings(self) -> np.ndarray:
         """(size, 4) the counts n_0, n_x, n_y, n_z of every unknown."""
-        length = np.diff(self.layout.first)
-        nx, ny = np.repeat(self.layout.nx, length), np.repeat(self.layout.ny, length)
-        nz = np.arange(self.size) - np.repeat(self.layout.first[:-1], length)
-        return np.column_stack([self.N - nx - ny - nz, nx, ny, nz])
+        return np.column_stack([self.N - self.layout.counts.sum(1), self.layout.counts])
 
     def log_norms(self) -> np.ndarray:
         """ln of the factor of e(n)² in Tr ρ²: 2^-N N!/(n_0! n_x! n_y! n_z!), (size,)."""
@@ -99,11 +99,8 @@ class Strings:
 def _fill(layout, other, diagonal, start, stop, shifts, ends, labels, weight, pointer, columns, data):
     """Rows start..stop-1: one entry for each different shift that applies to the string."""
     at, n = 0, np.empty(4, np.int64)
-    c = np.searchsorted(layout.first, start, side="right") - 1
     for u in range(start, stop):
-        while layout.first[c + 1] <= u:
-            c += 1
-        n[1], n[2], n[3] = layout.nx[c], layout.ny[c], u - layout.first[c]
+        n[1:] = layout.counts[u]
         n[0] = layout.N - n[1] - n[2] - n[3]
         if diagonal:
             columns[at], data[at] = u, 0
@@ -117,7 +114,7 @@ def _fill(layout, other, diagonal, start, stop, shifts, ends, labels, weight, po
             if value == 0:
                 continue
             x, y, z = n[1] + shifts[g, 0], n[2] + shifts[g, 1], n[3] + shifts[g, 2]
-            to = other.first[other.column[x, y]] + z
+            to = other.index[x, y, z]
             if diagonal and to == u:
                 data[pointer[u - start]] += value
             else:

@@ -44,7 +44,7 @@ def blocks(sector: Strings, high: np.ndarray, low: np.ndarray) -> list[np.ndarra
     high, low : correlators whose sum has up to 32 digits
     """
     N, layout, root = sector.N, sector.layout, roots(sector.N + 1)
-    elements = _elements(N, layout.nx, layout.ny, layout.first, high, low, *_krawtchouk(N, *root),
+    elements = _elements(N, layout.index, high, low, *_krawtchouk(N, *root),
                          *_root_factorials(N, *root))
     sizes = N + 1 - 2 * np.arange(N // 2 + 1)
     start = np.concatenate([[0], np.cumsum(sizes**2)])
@@ -116,7 +116,7 @@ def _krawtchouk(N, root, root_low):
 
 
 @njit(cache=True)
-def _elements(N, nx, ny, first, high, low, W, V, f, g):
+def _elements(N, index, high, low, W, V, f, g):
     """[part, n01, n10, n11] of ρ in orthonormal symmetric products of |0⟩⟨0|, |0⟩⟨1|, |1⟩⟨0|, |1⟩⟨1|.
 
     part 0 and 1 is the real part, high and low; 2 and 3 the imaginary one.
@@ -129,28 +129,30 @@ def _elements(N, nx, ny, first, high, low, W, V, f, g):
     th, tl = mul(f[N], g[N], half, 0.0)
     if N % 2:
         th, tl = div(th, tl, W[1, 0, 0] * 2, V[1, 0, 0] * 2)      # √2
-    for column in range(len(nx)):
-        x, y = nx[column], ny[column]
-        n, q = x + y, N - x - y
-        bh, bl = mul(f[x], g[x], f[y], g[y])
-        bh, bl = div(th, tl, bh, bl)
-        for z in range(q + 1):
-            h, l = mul(f[z], g[z], f[q - z], g[q - z])
-            h, l = div(bh, bl, h, l)
-            ch[z], cl[z] = mul(h, l, high[first[column] + z], low[first[column] + z])
-        for k in range(q + 1):
-            sh = sl = 0.0
+    for x in range(N + 1):
+        for y in range(N - x + 1):
+            if index[x, y, 0] < 0:
+                continue
+            n, q = x + y, N - x - y
+            bh, bl = mul(f[x], g[x], f[y], g[y])
+            bh, bl = div(th, tl, bh, bl)
             for z in range(q + 1):
-                h, l = mul(W[q, k, z], V[q, k, z], ch[z], cl[z])
-                sh, sl = add(sh, sl, h, l)
-            dh[k], dl[k] = sh, sl
-        part, sign = 2 * (y % 2), 1.0 if y % 4 in (0, 3) else -1.0      # (-i)^y
-        for n10 in range(n + 1):
-            wh, wl = sign * W[n, n10, y], sign * V[n, n10, y]
+                h, l = mul(f[z], g[z], f[q - z], g[q - z])
+                h, l = div(bh, bl, h, l)
+                ch[z], cl[z] = mul(h, l, high[index[x, y, z]], low[index[x, y, z]])
             for k in range(q + 1):
-                h, l = mul(wh, wl, dh[k], dl[k])
-                h, l = add(out[part, n - n10, n10, k], out[part + 1, n - n10, n10, k], h, l)
-                out[part, n - n10, n10, k], out[part + 1, n - n10, n10, k] = h, l
+                sh = sl = 0.0
+                for z in range(q + 1):
+                    h, l = mul(W[q, k, z], V[q, k, z], ch[z], cl[z])
+                    sh, sl = add(sh, sl, h, l)
+                dh[k], dl[k] = sh, sl
+            part, sign = 2 * (y % 2), 1.0 if y % 4 in (0, 3) else -1.0      # (-i)^y
+            for n10 in range(n + 1):
+                wh, wl = sign * W[n, n10, y], sign * V[n, n10, y]
+                for k in range(q + 1):
+                    h, l = mul(wh, wl, dh[k], dl[k])
+                    h, l = add(out[part, n - n10, n10, k], out[part + 1, n - n10, n10, k], h, l)
+                    out[part, n - n10, n10, k], out[part + 1, n - n10, n10, k] = h, l
     return out
 
 

@@ -100,11 +100,8 @@ def _subtract(high, low, step):
 def _residual(layout, start, stop, shifts, ends, labels, factor, rate, high, low):
     """Rows start..stop-1 of L(high + low), summed in pairs."""
     out, n = np.zeros(stop - start), np.empty(4, np.int64)
-    c = np.searchsorted(layout.first, start, side="right") - 1
     for u in range(start, stop):
-        while layout.first[c + 1] <= u:
-            c += 1
-        n[1], n[2], n[3] = layout.nx[c], layout.ny[c], u - layout.first[c]
+        n[1:] = layout.counts[u]
         n[0] = layout.N - n[1] - n[2] - n[3]
         sh = sl = 0.0
         for g in range(len(shifts)):
@@ -117,7 +114,7 @@ def _residual(layout, start, stop, shifts, ends, labels, factor, rate, high, low
                     wh, wl = add(wh, wl, ph, pl)
             if wh == 0:
                 continue
-            to = layout.first[layout.column[n[1] + shifts[g, 0], n[2] + shifts[g, 1]]] + n[3] + shifts[g, 2]
+            to = layout.index[n[1] + shifts[g, 0], n[2] + shifts[g, 1], n[3] + shifts[g, 2]]
             ph, pl = mul(wh, wl, high[to], low[to])
             sh, sl = add(sh, sl, ph, pl)
         out[u - start] = sh + sl

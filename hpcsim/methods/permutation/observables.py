@@ -13,8 +13,8 @@ STRINGS = tuple("".join(s) for order in (1, 2, 3, 4) for s in combinations_with_
 def correlator(sector: Strings, e: np.ndarray, string: str) -> float:
     """⟨σ σ ...⟩ on different sites, for example "xxz"; 0 where sector or system have no such string."""
     counts = [string.count(a) for a in "xyz"]
-    known = sum(counts) <= sector.N and sector.layout.column[counts[0], counts[1]] >= 0
-    return float(e[sector.index(*counts)]) if known else 0.0
+    unknown = sector.index(*counts) if sum(counts) <= sector.N else -1
+    return float(e[unknown]) if unknown >= 0 else 0.0
 
 
 def measure(sector: Strings, e: np.ndarray, low: np.ndarray, noise: float = dicke.EXTENDED) -> dict:
