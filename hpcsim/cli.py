@@ -129,14 +129,15 @@ def _check(arguments, world) -> int:
         per_group = plan.config["run"]["ranks_per_point"]
         ranks = max(arguments.ranks, per_group)
         memory, have = sweep.memory_needed(plan, ranks // per_group), sweep.memory_available()
+        most = "at most " * bool(plan.config["method"].get("target_error"))
         rows = {
             "title": plan.config["title"],
             "points": plan.point.max() + 1,
-            "records": len(plan.point),
+            "records": f"{most}{len(plan.point)}",
             "sites": plan.sites,
             "Hilbert space": f"{plan.dimension:.6g} states",
             "memory": f"{memory / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",
-            "time": f"{sweep.seconds(plan, ranks):.3g} s on {ranks} ranks (rough)",
+            "time": f"{most}{sweep.seconds(plan, ranks):.3g} s on {ranks} ranks (rough)",
             "suggested ranks": f"up to {sweep.suggested_ranks(plan)}",
         }
         for name, value in rows.items():

@@ -7,7 +7,8 @@ of each point are reduced as `methods.Output` says. Of a point that is not compl
     mean, variance, norm, decay_length are taken over the records that are done;
     single, min, at_min, merge  are NaN: a gap over some of the sectors would be wrong.
 
-`records_done` and `records_total` say for each point how far it is. Points that no file has are NaN.
+`records_done` and `records_total` say for each point how far it is, `target_met` whether its standard errors
+are below a `target_error`. Points that no file has are NaN.
 """
 import hashlib
 import io
@@ -23,10 +24,12 @@ import h5py
 import numpy as np
 import yaml
 
-from hpcsim.reduce import AVERAGED, REDUCTIONS, missing
+from hpcsim.reduce import AVERAGED, REDUCTIONS, largest_error, missing
 from hpcsim.store import RunData, StoreError, Variable, difference, is_collected, read_runs, science, sync_folder
 
-COUNTS = {"records_done": "records that are computed", "records_total": "records of the point"}
+COUNTS = {"records_done": "records that are computed",
+          "records_total": "records of the point, without those that its target_error did not need"}
+TARGET_MET = "target_met"
 
 
 def collect(out_path, run_paths):
@@ -153,10 +156,12 @@ def _placed(array, output, dims):
 
 def _records(runs, at, arrays, points: int):
     """For each point the done records in order of their index, and the number of its records."""
-    known, done = [set() for _ in range(points)], [{} for _ in range(points)]
+    known, done, skipped = [set() for _ in range(points)], [{} for _ in range(points)], [set() for _ in range(points)]
     for k, run in enumerate(runs):
         for r, (p, index, finished) in enumerate(zip(at[k], run.layout.index, run.done)):
             known[p].add(index)
+            if run.skipped[r]:
+                skipped[p].add(index)
             if not finished:
                 continue
             other, s = done[p].setdefault(index, (k, r))
@@ -167,12 +172,12 @@ def _records(runs, at, arrays, points: int):
                     raise StoreError(f"{runs[other].path} and {run.path}: their records {s} and {r} are one "
                                      f"record of one point, but differ in {name}; leave one file out", 2)
     ordered = [sorted((index, *where) for index, where in own.items()) for own in done]
-    return ordered, np.array([len(own) for own in known])
+    return ordered, np.array([len(own - (spared - there.keys())) for own, spared, there in zip(known, skipped, done)])
 
 
 def _names(keys, taken) -> dict:
     """Last parts of the dotted keys, or all of the key with _ where that would be ambiguous."""
-    taken = taken | {f"{name}_stderr" for name in taken} | COUNTS.keys()
+    taken = taken | {f"{name}_stderr" for name in taken} | {*COUNTS, TARGET_MET}
     short = [key.rpartition(".")[2] for key in keys]
     return {key: name if name not in taken and short.count(name) == 1 else key.replace(".", "_")
             for key, name in zip(keys, short)}
@@ -181,7 +186,8 @@ def _names(keys, taken) -> dict:
 def _reduced(merged: _Merged) -> dict[str, Variable]:
     """Every output on the axes of the sweep, its standard error, and the counts of records."""
     axes = tuple(merged.names[next(iter(axis))] for axis in merged.axes)
-    variables = {}
+    targets = merged.runs[0].layout.config["method"].get("target_error") or {}
+    variables, met = {}, np.array([bool(records) for records in merged.points])
     for output in merged.outputs.values():
         shape = tuple(len(merged.dims[dim.name]) for dim in output.dims)
         values = np.full((len(merged.points), *shape), missing(output.dtype), output.dtype)
@@ -194,6 +200,8 @@ def _reduced(merged: _Merged) -> dict[str, Variable]:
             def rows(name):
                 return np.stack([merged.arrays[k][name][r] for _, k, r in records])
             values[p], errors[p] = REDUCTIONS[output.reduce](output, rows)
+            if output.name in targets:
+                met[p] &= largest_error(output, values[p], errors[p]) <= targets[output.name]
         dims = axes + tuple(dim.name for dim in output.dims)
         about = {"units": output.units, "long_name": output.long_name or output.name}
         if output.reduce in AVERAGED:
@@ -204,6 +212,9 @@ def _reduced(merged: _Merged) -> dict[str, Variable]:
     for name, counts in zip(COUNTS, ([len(records) for records in merged.points], merged.total)):
         variables[name] = Variable(axes, np.array(counts, np.int64).reshape(merged.shape),
                                    {"units": "1", "long_name": COUNTS[name]})
+    if targets:
+        variables[TARGET_MET] = Variable(axes, met.astype(np.int64).reshape(merged.shape), {
+            "units": "1", "long_name": "1 where the standard errors are below target_error"})
     return variables
 
 

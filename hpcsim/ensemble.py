@@ -8,12 +8,14 @@ Methods compile these functions into their own kernels, and numba's cache of a k
 change in this file: delete the __pycache__ folders after one.
 """
 import math
+from typing import Annotated
 
 import numpy as np
 from numba import njit
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from hpcsim.system import Count, Parameters
+from hpcsim.reduce import FIRST_LOOK
+from hpcsim.system import Count, Number, Parameters
 
 DRAWS_PER_BLOCK = 8
 
@@ -32,10 +34,14 @@ class EnsembleOptions(Parameters):
 
     trajectories : how many per point
     batch        : how many make one record; standard errors come from the spread of the records
+    target_error : {output: standard error, ...}: end a point where all elements of these outputs are known as well,
+                   after 8, 12, 16, 24, 32, 48, ... records; trajectories is then how many at most. The end
+                   depends on nothing but the records before it: not on the number of ranks, nor on kills
     """
 
     trajectories: Count = 256
     batch: Count = 64
+    target_error: dict[str, Annotated[Number, Field(gt=0)]] = {}
 
     @model_validator(mode="after")
     def _whole_batches(self):
@@ -45,6 +51,11 @@ class EnsembleOptions(Parameters):
                 f"trajectories = {self.trajectories}, batch = {self.batch}: trajectories must be batch times "
                 f"a whole number of records, at least 2 (a standard error needs two); for example "
                 f"trajectories: {mend}")
+        if self.target_error and self.batches <= FIRST_LOOK:
+            raise ValueError(
+                f"target_error: standard errors are first looked at after {FIRST_LOOK} records, and trajectories = "
+                f"{self.trajectories}, the most to take, are {self.batches} of batch = {self.batch}; raise "
+                f"trajectories, or lower batch")
         return self
 
     @property

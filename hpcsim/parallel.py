@@ -87,8 +87,8 @@ class Stop:
         self._told = True
         return True
 
-    def settle(self):
-        """After all groups have ended: receive what was told to this rank too late to matter."""
+    def settle(self) -> str | None:
+        """After all groups have ended: receive what was told too late to matter. The reason that all agree on."""
         world = self.groups.world
         MPI.Request.waitall(self._sends)
         world.Barrier()
@@ -96,6 +96,7 @@ class Stop:
             told = world.recv(tag=TAG_STOP)
             self.reason = self.reason or told
         self.reason = next((r for r in world.allgather(self.reason) if r), None)
+        return self.reason
 
 
 class Tally:

@@ -4,10 +4,13 @@ Each takes the output and rows(name) -> (records, *dims), what the records retur
 order of their index, and gives the value (*dims) and its standard error, NaN where it has none.
 """
 import math
-from itertools import cycle
+from itertools import count, cycle, takewhile
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+
+
+FIRST_LOOK = 8      # records; the standard error of so few is itself uncertain by a quarter
 
 
 def missing(dtype):
@@ -107,3 +110,20 @@ def _merged_eigenvalues(output, rows):
 REDUCTIONS = {"single": _single, "mean": _mean, "variance": _variance, "norm": _norm,
               "decay_length": _decay_length, "min": _min, "at_min": _at_min, "merge": _merged_eigenvalues}
 AVERAGED = ("mean", "variance", "norm", "decay_length")     # with standard errors
+
+
+def looks(batches: int) -> list[int]:
+    """Numbers of records of a point at which its standard errors are looked at: 8, 12, 16, 24, 32, ..., all."""
+    steps = (n * 2**k for k in count() for n in (FIRST_LOOK, 3 * FIRST_LOOK // 2))
+    return [*takewhile(lambda n: n < batches, steps), batches]
+
+
+def largest_error(output, value, error) -> float:
+    """Of all elements of an average, for comparison with a target; inf where it is not known.
+
+    Elements that are NaN in every record are not there: a smaller system has fewer distances. But a decay
+    length that was not found may be found yet.
+    """
+    absent = np.isnan(value) & (output.reduce != "decay_length")
+    errors = np.where(np.isnan(error), np.inf, error)[~absent]
+    return float(errors.max()) if errors.size else math.inf

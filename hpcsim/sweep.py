@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from mpi4py import MPI
+from numba.core.event import install_timer
 
 import hpcsim.methods
 import hpcsim.models
@@ -18,6 +19,7 @@ from hpcsim import __version__, store
 from hpcsim.config import ConfigError, points, validate
 from hpcsim.methods import Context, Output
 from hpcsim.parallel import Groups, Stop, Tally, agree, all_fall_together, assign, on_root
+from hpcsim.reduce import AVERAGED
 
 log = logging.getLogger("hpcsim")
 
@@ -74,7 +76,6 @@ class Problem:
 
 def plan(config: dict) -> Plan:
     """Check every point of the sweep and lay out its records. Raises ConfigError."""
-    swept = [key for axis in config["sweep"] for key in axis]
     point, index, bytes_, times, outputs = [], [], [], [], {}
     sites, dimension, first = 0, 0.0, None
     for p, (model, method) in enumerate(points(config)):
@@ -84,9 +85,11 @@ def plan(config: dict) -> Plan:
             system, options = problem.system, problem.options
             records = problem.method.records(system, options)
             costs = [problem.method.cost(system, options, record) for record in records]
-            _widen(outputs, problem.method.outputs(system, options))
+            found = problem.method.outputs(system, options)
+            _widen(outputs, found)
+            _check_targets(method.get("target_error") or {}, found)
         except (ConfigError, ValueError) as error:
-            where = {k: (model if k[:6] == "model." else method)[k.split(".")[1]] for k in swept}
+            where = _swept(config, model, method)
             raise ConfigError(f"{error} (point {p} of the sweep: {where})" if where else str(error)) from None
         point += [p] * len(records)
         index += range(len(records))
@@ -97,6 +100,20 @@ def plan(config: dict) -> Plan:
                     method={"name": config["method"]["name"], **first.options.model_dump()})
     return Plan(json.loads(json.dumps(resolved)), tuple(outputs.values()), np.array(point), np.array(index),
                 np.array(bytes_, float), np.array(times, float), sites, dimension)
+
+
+def _swept(config: dict, model: dict, method: dict) -> dict:
+    """The values of the sweep at one point."""
+    sections = {"model": model, "method": method}
+    return {key: sections[key.split(".")[0]][key.split(".")[1]] for axis in config["sweep"] for key in axis}
+
+
+def _check_targets(targets: dict, outputs):
+    allowed = [output.name for output in outputs if output.reduce in AVERAGED]
+    for name, value in targets.items():
+        if name not in allowed:
+            raise ConfigError(f"method.target_error.{name} = {value}: no output with a standard error; those of this "
+                              f"method are: {', '.join(allowed)}")
 
 
 def _widen(known: dict, outputs):
@@ -165,6 +182,12 @@ class Progress:
         self.started = self.last = time.time()
         self.tty = sys.stderr.isatty()
 
+    def needs(self, total: int):
+        """Fewer records are needed than was thought."""
+        if total != self.total:
+            self.total = total
+            self(0)
+
     def __call__(self, finished: int):
         self.done += finished
         now = time.time()
@@ -217,48 +240,66 @@ def _run(make_plan, path, max_walltime, world):
 
 
 def _work(planned: Plan, file, groups: Groups, stop: Stop, started: float):
-    world = groups.world
-    done = groups.comm.bcast(file.done if file is not None else None)
-    todo = np.flatnonzero(~done)
-    mine = todo[assign(planned.time[todo], groups.count)[groups.index]]
+    """Rounds of records until no more are needed: one round, or with a target_error one for each look."""
+    world, records = groups.world, len(planned.point)
+    done = 0 if file is None else int(file.done.sum())
     if world.rank == 0:
-        log.info("%d points, %d records (%d done), %d groups of %d ranks", planned.point.max() + 1, len(done),
-                 done.sum(), groups.count, groups.comm.size)
-    tally = Tally(groups, Progress(len(done), int(done.sum())))
-    began = time.time()
-    busy = _compute(planned, mine, file, groups, stop, tally)
-    tally.wait_for_all()
+        log.info("%d points, %s%d records (%d done), %d groups of %d ranks", planned.point.max() + 1,
+                 "at most " * bool(file.targets.watched), records, done, groups.count, groups.comm.size)
+    progress = Progress(records, done)
+    tally, busy, began, reason = Tally(groups, progress), _Busy(), time.time(), None
+    with install_timer("numba:compile", busy.compiled):
+        while True:
+            todo = groups.comm.bcast(None if file is None else file.todo())
+            if world.rank == 0:
+                progress.needs(records - int(file.targets.skipped.sum()))
+            if reason or not len(todo):
+                break
+            mine = todo[assign(planned.time[todo], groups.count)[groups.index]]
+            _compute(planned, mine, file, groups, stop, tally, busy)
+            tally.wait_for_all()
+            reason = stop.settle()
     loop = time.time() - began
-    remaining = world.allreduce(len(mine) - busy.records if groups.comm.rank == 0 else 0)
-    stop.settle()
-    if not remaining:
-        stop.reason = None
+    stop.reason = reason if len(todo) else None
     if file is None:
         return
     fractions = groups.leaders.allgather(busy.seconds / max(loop, 1e-9))
-    io = groups.leaders.allgather(file.io_seconds)
+    io, compiling = (groups.leaders.allgather(x) for x in (file.io_seconds, busy.compiling))
     summary = {"started": started, "wall_seconds": time.time() - started, "loop_seconds": loop,
-               "busy_fraction": fractions, "io_seconds": sum(io), "ranks": world.size,
-               "ranks_per_point": groups.comm.size, "version": __version__,
+               "busy_fraction": fractions, "io_seconds": sum(io), "compile_seconds": max(compiling),
+               "ranks": world.size, "ranks_per_point": groups.comm.size, "version": __version__,
                "ended": stop.reason or "complete"}
     file.finish(summary)
     file.close()
     if world.rank == 0:
-        log.info("%s after %.1f s; groups busy %s; %.2f s in I/O",
+        _warn_of_misses(planned, file.targets.missed)
+        log.info("%s after %.1f s; groups busy %s; %.1f s compiling, %.2f s in I/O",
                  f"stopped by {stop.reason}, the same command resumes" if stop.reason else "complete",
-                 summary["wall_seconds"], " ".join(f"{100 * f:.0f}%" for f in fractions), sum(io))
+                 summary["wall_seconds"], " ".join(f"{100 * f:.0f}%" for f in fractions), max(compiling), sum(io))
+
+
+def _warn_of_misses(planned: Plan, missed: dict):
+    targets, every = planned.config["method"].get("target_error"), list(points(planned.config))
+    for p, errors in missed.items():
+        where = ", ".join(f"{key} = {value}" for key, value in _swept(planned.config, *every[p]).items()) or "the point"
+        found = ", ".join(f"{name} {error:.3g} > {targets[name]:g}" for name, error in errors.items())
+        log.warning("%s: target_error not reached with all trajectories: %s; raise method.trajectories", where, found)
 
 
 @dataclass
 class _Busy:
+    """Seconds that this rank has spent on records, and of these on compiling kernels."""
+
     seconds: float = 0.0
-    records: int = 0
+    compiling: float = 0.0
+
+    def compiled(self, seconds: float):
+        self.compiling += seconds
 
 
-def _compute(planned: Plan, mine, file, groups: Groups, stop: Stop, tally: Tally) -> _Busy:
+def _compute(planned: Plan, mine, file, groups: Groups, stop: Stop, tally: Tally, busy: _Busy):
     """This group's loop over its records; ends early when asked to."""
-    busy, flushed = _Busy(), time.time()
-    every, at = list(points(planned.config)), None
+    flushed, every, at = time.time(), list(points(planned.config)), None
     for record in mine:
         if stop():
             break
@@ -272,7 +313,6 @@ def _compute(planned: Plan, mine, file, groups: Groups, stop: Stop, tally: Tally
         seconds = time.time() - began
         stop.longest = max(stop.longest, seconds)
         busy.seconds += seconds
-        busy.records += 1
         if file is not None:
             file.write(record, arrays, seconds)
             if time.time() - flushed > planned.config["run"]["flush_seconds"]:
@@ -281,4 +321,3 @@ def _compute(planned: Plan, mine, file, groups: Groups, stop: Stop, tally: Tally
             tally.add()
     if file is not None:
         file.sync()
-    return busy

@@ -5,8 +5,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from hpcsim import sweep
+from hpcsim.config import ConfigError, resolve
 from hpcsim.ensemble import (
     EnsembleOptions, fill_normals, fill_three_point, fill_words, philox4x32, share, uniform)
+from hpcsim.methods import Dim, Output
+from hpcsim.reduce import largest_error, looks
+from hpcsim.store import Layout
+from hpcsim.store.target import Targets
 
 KEY = np.array([0x12345678, 0x9ABCDEF0], np.uint64)
 PURPOSE = np.uint64(5)
@@ -95,6 +101,95 @@ def test_ranks_share_every_trajectory_once(size):
 def test_trajectories_must_fill_two_batches_or_more(values):
     with pytest.raises(ValidationError, match="trajectories = .* batch = .* for example trajectories: 128"):
         EnsembleOptions(**values)
+
+
+def test_a_target_error_needs_more_records_than_the_first_look():
+    assert EnsembleOptions(trajectories=9, batch=1, target_error={"Sz": "1e-2"}).target_error == {"Sz": 0.01}
+    with pytest.raises(ValidationError, match="trajectories = 256, the most to take, are 4 of batch = 64; raise"):
+        EnsembleOptions(target_error={"Sz": 0.01})
+    with pytest.raises(ValidationError, match="greater than 0"):
+        EnsembleOptions(trajectories=9, batch=1, target_error={"Sz": 0})
+
+
+def test_looks_of_a_target_error():
+    assert looks(50) == [8, 12, 16, 24, 32, 48, 50]
+    assert looks(16) == [8, 12, 16] and looks(9) == [8, 9]
+
+
+SIZES = Dim("distance", (0, 1, 2))
+AVERAGES = (Output("x", (SIZES,), reduce="mean"), Output("x2", (SIZES,), reduce="mean"), Output("steps", reduce="mean"),
+            Output("var_x", (SIZES,), reduce="variance", sources=("x2", "x")))
+
+
+def _samples(record):
+    """A record of one of 3 points with 40 records each: the first point has two distances, the last no noise."""
+    x = np.random.default_rng(record).normal(size=3) * (1 - record // 80)
+    x[2] = np.nan if record < 40 else x[2]
+    return {"x": x, "x2": x ** 2, "steps": 7.0}
+
+
+@pytest.mark.parametrize("group", [1, 2, 7])
+@pytest.mark.parametrize("name, target, needed", [("x", 0.25, None), ("var_x", 0.43, None), ("x", 1e-3, [40, 40, 8]),
+                                                  ("steps", 1e-9, [8, 8, 8])])
+def test_records_that_a_target_error_needs(name, target, needed, group):
+    """Of every point those up to the first look that meets it, however many are computed at a time."""
+    config = {"method": {"target_error": {name: target}}}
+    layout = Layout(config, (), AVERAGES, np.repeat(np.arange(3), 40), np.tile(np.arange(40), 3))
+    targets, done, values = Targets(layout), np.zeros(120, bool), {}
+    while len(todo := targets.todo(done, values)):
+        for record in todo[-group:]:
+            done[record], values[int(record)] = True, _samples(record)
+    if needed is None:
+        needed = []
+        for p in range(3):
+            for n in (8, 12, 16, 24, 32, 40):
+                x = np.array([_samples(40 * p + r)["x"][:2] for r in range(n)])
+                if name == "var_x":     # jackknife
+                    left = np.array([np.var(np.delete(x, r, 0), axis=0) for r in range(n)])
+                    error = np.sqrt((n - 1) * left.var(0))
+                else:
+                    error = x.std(0, ddof=1) / np.sqrt(n)
+                if error.max() <= target:
+                    break
+            needed.append(n)
+        assert min(needed) == 8 and 8 < max(needed) < 40
+    assert done.reshape(3, 40).sum(1).tolist() == needed
+    assert (targets.skipped == ~done).all()
+    assert sorted(targets.missed) == [p for p in range(2) if needed[p] == 40]
+
+
+def test_a_look_sees_the_records_before_it_alone():
+    """A record that was damaged is computed again, and the looks before the later records are those there were."""
+    layout = Layout({"method": {"target_error": {"x": 0.25}}}, (), AVERAGES, np.zeros(40, int), np.arange(40))
+    values = {record: _samples(40 + record) for record in range(40)}
+    done = np.arange(40) != 3
+    targets = Targets(layout)
+    assert targets.todo(done, values).tolist() == [3]
+    done[3] = True
+    assert targets.todo(done, values).tolist() == []
+    assert np.flatnonzero(targets.skipped)[0] == 12
+    first = np.array([values[record]["x"] for record in range(8)])
+    assert first.std(0, ddof=1).max() > 0.25 * np.sqrt(8)
+
+
+def test_an_average_that_is_not_known_is_above_every_target():
+    mean, length = AVERAGES[0], Output("xi", (SIZES,), reduce="decay_length", sources=("x",))
+    value, error = np.array([1.0, np.nan, 2.0]), np.array([0.1, np.nan, 0.3])
+    assert largest_error(mean, value, error) == 0.3             # a distance that is not there
+    assert largest_error(length, value, error) == np.inf        # a length that was not found
+    assert largest_error(mean, value, np.array([0.1, np.nan, np.nan])) == np.inf
+    assert largest_error(mean, np.full(3, np.nan), error) == np.inf
+
+
+def test_targets_are_outputs_with_a_standard_error():
+    raw = {"model": {"name": "collective_spin", "S": 2}, "sweep": [{"model.S": [1, 2]}],
+           "method": {"name": "phase_space", "trajectories": 640, "target_error": {"Sq": 0.1}}}
+    with pytest.raises(ConfigError, match=r"method.target_error.Sq = 0.1: no output with a standard error; those of "
+                                          r"this method are: Sx, Sx2, var_Sx, .*S_perp.*\(point 0 of the sweep"):
+        sweep.plan(resolve(raw))
+    raw["method"] = {"name": "liouvillian", "target_error": {"Sz": 0.1}}
+    with pytest.raises(ConfigError, match="method.target_error .*unknown key"):
+        sweep.plan(resolve(raw))
 
 
 def test_batches():

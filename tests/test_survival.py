@@ -24,6 +24,15 @@ method: {name: phase_space, task: steady_state, trajectories: 160, batch: 8, dt:
 sweep: [{model.loss: [0.4, 1.0]}]
 run: {seed: 3}
 """
+TARGET = """
+title: target
+model: {name: gain_loss_lattice, cells: 4, S: 10, gain: 1.5, h: 0.5}
+method: {name: phase_space, task: steady_state, trajectories: 128, batch: 8, dt: 0.05, burn_in: 5, duration: %s,
+         target_error: {Sz: %s}}
+sweep: [{model.loss: [0.4, 1.0, 2.0]}]
+run: {seed: 3}
+"""
+TARGETS = {20: 0.1, 2500: 0.0105}    # of each duration: one point ends early, one at the last look, one never
 RECORDS = 40
 FAST, SLOW = 20, 2500  # durations: a record of a few ms, and one of about 0.1 s
 
@@ -149,6 +158,72 @@ def test_any_number_of_ranks_gives_the_same_bits(config, tmp_path, whole):
     assert contents(whole)[1].all()
     for name in ("1.h5", "3.h5", "serial.h5"):
         assert same_bits(tmp_path / name, whole)
+
+
+def target_config(folder, duration):
+    (folder / "t.yaml").write_text(TARGET % (duration, TARGETS[duration]))
+    return folder / "t.yaml"
+
+
+def needed(path, target):
+    """(points, records) which records the target needs, from the numbers themselves, and whether they reach it."""
+    found, met = np.zeros((3, 16), bool), []
+    for p, values in enumerate(contents(path)[0]["Sz"].reshape(3, 16, -1)):
+        for n in (8, 12, 16):
+            found[p, :n] = True
+            error = np.sqrt(((values[:n] - values[:n].mean(0)) ** 2).sum(0) / (n * (n - 1))).max()
+            if error <= target:
+                break
+        met.append(error <= target)
+    return found, met
+
+
+def test_target_error_needs_the_same_records_on_any_number_of_ranks(tmp_path):
+    """Up to the first look that meets it, on 1, 2 and 3 ranks and in groups of 2; and all that is told of it."""
+    path = target_config(tmp_path, FAST)
+    for n, size in ((1, 1), (2, 2), (3, 1)):
+        out = tmp_path / f"{n}{size}.h5"
+        ended = mpirun(n, hpcsim_run(path, out, "--set", f"run.ranks_per_point={size}"), cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        assert "model.loss = 0.4: target_error not reached" in ended.stderr
+        assert ended.stderr.count("not reached") == 1 and "at most 48 records" in ended.stderr
+        records, met = needed(out, TARGETS[FAST])
+        assert met == [False, True, True] and records.sum() < 40
+        with h5py.File(out, "r") as file:
+            assert file["records/done"][:].tolist() == np.where(records, 1, 2).ravel().tolist()
+        assert same_bits(out, tmp_path / "11.h5")
+    for command in (["status", out], ["collect", "c.h5", out], ["check", path]):
+        ended = subprocess.run([sys.executable, "-m", "hpcsim", *map(str, command)], cwd=tmp_path, capture_output=True,
+                               text=True, env=mpi_environment())
+        assert ended.returncode == 0, ended.stderr
+        if command[0] == "status":
+            assert f"{records.sum()}/{records.sum()} records ({48 - records.sum()} more not needed), 3/3 points" \
+                in ended.stdout and "; complete" in ended.stdout
+    assert re.search(r"records +at most 48", ended.stdout) and re.search(r"time +at most", ended.stdout)
+    with h5py.File(tmp_path / "c.h5", "r") as file:
+        assert file["target_met"][:].tolist() == [0, 1, 1]
+        assert file["records_done"][:].tolist() == file["records_total"][:].tolist() == records.sum(1).tolist()
+        data = contents(out)[0]["Sz"].reshape(3, 16, -1)
+        averages = [values[which].mean(0) for values, which in zip(data, records)]
+        np.testing.assert_allclose(file["Sz"][:], averages, rtol=1e-12)
+
+
+def test_target_error_survives_kills_with_the_same_records(tmp_path):
+    path = target_config(tmp_path, SLOW)
+    assert mpirun(1, hpcsim_run(path, "whole.h5"), cwd=tmp_path).returncode == 0
+    out, moments = tmp_path / "killed.h5", random.Random(5)
+    for n in (2, 3, 2):
+        with started(n, hpcsim_run(path, out), tmp_path) as process:
+            before = contents(out)[1].sum() if out.exists() else 0
+            wait_for_records(out, process, before + 1)
+            time.sleep(moments.uniform(0, 0.5))
+            if process.poll() is None:
+                kill_ranks(process)
+    ended = mpirun(2, hpcsim_run(path, out), cwd=tmp_path)
+    assert ended.returncode == 0 and "model.loss = 1.0: target_error not reached" in ended.stderr
+    records, met = needed(out, TARGETS[SLOW])
+    assert met == [True, False, True] and records.sum() < 48
+    assert contents(out)[1].all() and same_bits(out, tmp_path / "whole.h5")
 
 
 BREAK_RANK_1 = """

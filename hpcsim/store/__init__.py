@@ -5,7 +5,7 @@ are written, each record into its own slab, followed by its CRC and then its don
 
     /data/<output>            (records, *dims) float64 or complex128
     /records/point, index     which point of the sweep a record belongs to, its number within the point
-    /records/done, crc, seconds
+    /records/done, crc, seconds   done: 1; 2 where the target_error of the point does not need it
     /config, /axes, /outputs  the resolved config (YAML), the axes of the sweep and the outputs (JSON)
     /history                  one JSON entry per finished session
 

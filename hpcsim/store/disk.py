@@ -24,6 +24,7 @@ FORMAT = 1
 MAGIC = b"hpcsim run file\n"
 HEADER = 8192  # bytes before HDF5's own (its user block)
 CONSISTENCY_FLAGS = (HEADER + 20, 4)  # offset, bytes: HDF5 notes there that the file is open
+DONE, SKIPPED = 1, 2  # flags of records; skipped: its point has reached its target_error without it
 HISTORY = (32, 4096)  # sessions, bytes of each entry
 LIBRARIES = ("numpy", "scipy", "numba", "h5py", "mpi4py", "petsc4py", "slepc4py")
 
@@ -196,10 +197,10 @@ def intact_records(file: h5py.File, arrays: dict) -> tuple[np.ndarray, list[int]
     """(records,) which records are done and pass their CRC, and the numbers of those that fail it."""
     flags, crcs, seconds = (file["records"][name][:] for name in ("done", "crc", "seconds"))
     good = np.zeros(len(flags), bool)
-    for r in np.flatnonzero(flags):
+    for r in np.flatnonzero(flags == DONE):
         slabs = (arrays[name][r] for name in sorted(arrays))
         good[r] = crcs[r] == record_crc(r, seconds[r], slabs)
-    return good, np.flatnonzero((flags != 0) & ~good).tolist()
+    return good, np.flatnonzero((flags != 0) & (flags != SKIPPED) & ~good).tolist()
 
 
 def read_history(file: h5py.File) -> list[dict]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hpcsim.store import lock
-from hpcsim.store.disk import intact_records, read_history, read_layout, reading
+from hpcsim.store.disk import DONE, SKIPPED, intact_records, read_history, read_layout, reading
 from hpcsim.store.layout import Layout, StoreError
 from hpcsim.store.run import run_files
 
@@ -19,6 +19,7 @@ class RunData:
     """One run file read whole.
 
     done    : (records,) bool
+    skipped : (records,) bool, not needed for the target_error
     arrays  : {output: (records, *dims)}, of the stored outputs
     seconds : (records,) time each record took
     history : finished sessions, plain data
@@ -27,6 +28,7 @@ class RunData:
     path: Path
     layout: Layout
     done: np.ndarray
+    skipped: np.ndarray
     arrays: dict
     seconds: np.ndarray
     history: list
@@ -45,36 +47,39 @@ def _read_run(path) -> RunData:
         if damaged:
             raise StoreError(f"{path}: damaged (the CRC fails): record {', '.join(map(str, damaged))}; "
                              f"the same hpcsim run command computes again what is damaged")
-        return RunData(Path(path), read_layout(file), done, arrays, file["records/seconds"][:],
-                       read_history(file), json.loads(file.attrs["versions"]))
+        return RunData(Path(path), read_layout(file), done, file["records/done"][:] == SKIPPED, arrays,
+                       file["records/seconds"][:], read_history(file), json.loads(file.attrs["versions"]))
 
 
 def read_status(path) -> dict:
     """Progress of a running or stopped run. Takes no lock and disturbs no writer.
 
-    files, bytes, title; records, done; points, points_done; progress (points, 2), done and all records of
-    each; history of the finished sessions; holder, and running: True, False, or None where only
-    another host knows; elapsed_seconds and rate (records per second) of the present or last session.
+    files, bytes, title; records, done, and skipped, which the target_error does not need; points, points_done;
+    progress (points, 2), done and all records of each but the skipped; history of the finished sessions; holder,
+    and running: True, False, or None where only another host knows; elapsed_seconds and rate (records per second)
+    of the present or last session.
     Raises StoreError.
     """
-    files, history, done = run_files(path) or [Path(path)], [], None
+    files, history, states = run_files(path) or [Path(path)], [], []
     for each in files:
         with reading(each) as file:
-            layout, flags = read_layout(file), file["records/done"][:] != 0
+            layout = read_layout(file)
+            states.append(file["records/done"][:])
             history += read_history(file)
-        if done is not None and len(done) != len(flags):
+        if len(states[-1]) != len(states[0]):
             raise StoreError(f"{each}: is no part of the same run as {files[0]}; move one of them away", 2)
-        done = flags if done is None else done | flags
+    done = np.any([flags == DONE for flags in states], axis=0)
+    skipped = np.any([flags == SKIPPED for flags in states], axis=0) & ~done
     points = math.prod(layout.shape)
-    progress = np.stack([np.bincount(at, minlength=points) for at in (layout.point[done], layout.point)], 1)
+    progress = np.stack([np.bincount(layout.point[which], minlength=points) for which in (done, ~skipped)], 1)
     held = lock.read(path)
     running = lock.alive(held)
     elapsed, computed = _session(held, running, files, history, int(done.sum()))
     return {"files": files, "bytes": sum(file.stat().st_size for file in files),
-            "title": layout.config.get("title", ""), "records": len(done), "done": int(done.sum()),
-            "points": points, "points_done": int((progress[:, 0] == progress[:, 1]).sum()),
-            "progress": progress, "history": history, "running": running,
-            "holder": lock.holder(held) if held else "", "elapsed_seconds": elapsed,
+            "title": layout.config.get("title", ""), "records": int((~skipped).sum()), "done": int(done.sum()),
+            "skipped": int(skipped.sum()), "points": points,
+            "points_done": int((progress[:, 0] == progress[:, 1]).sum()), "progress": progress, "history": history,
+            "running": running, "holder": lock.holder(held) if held else "", "elapsed_seconds": elapsed,
             "rate": computed / elapsed if elapsed > 0 else 0.0}
 
 
@@ -97,8 +102,9 @@ def format_status(status: dict) -> str:
         state = (f"killed on {holder}" if holder else "stopped") + "; the same command resumes"
     else:
         state = "complete"
+    spared = f" ({status['skipped']} more not needed)" if status["skipped"] else ""
     lines = [f"{', '.join(map(str, status['files']))}: {status['title']}",
-             f"{status['done']}/{status['records']} records, "
+             f"{status['done']}/{status['records']} records{spared}, "
              f"{status['points_done']}/{status['points']} points, "
              f"{status['elapsed_seconds']:.0f} s, {rate:.3g} records/s; {state}"]
     begun = [(p, done, total) for p, (done, total) in enumerate(status["progress"]) if 0 < done < total]

@@ -13,6 +13,7 @@ import numpy as np
 from hpcsim.store import disk
 from hpcsim.store.layout import Layout, StoreError, difference, plain, plain_layout, science
 from hpcsim.store.lock import Lock
+from hpcsim.store.target import Targets
 
 log = logging.getLogger("hpcsim")
 
@@ -21,12 +22,14 @@ class RunFile:
     """A run file open for writing by every rank of `comm`.
 
     done       : (records,) bool, what was done and intact when the file was opened
+    targets    : decides how many records are needed; on rank 0
     io_seconds : spent in write and sync by this rank
     cleanup    : gives up the lock, on rank 0
     """
 
-    def __init__(self, path: Path, comm, shared: bool, done: np.ndarray):
-        self.done, self.io_seconds = done, 0.0
+    def __init__(self, path: Path, comm, shared: bool, done: np.ndarray, targets: Targets, values: dict):
+        self.done, self.targets, self.io_seconds = done, targets, 0.0
+        self._now, self._values, self._news = done.copy(), values, {}
         self.cleanup = ExitStack()
         self._path, self._comm, self._shared, self._written = path, comm, shared, 0
         self._file = (h5py.File(path, "r+", driver="mpio", comm=comm) if shared
@@ -51,13 +54,30 @@ class RunFile:
             self._records["seconds"][record] = seconds
             self._records["crc"][record] = disk.record_crc(record, seconds, slabs.values())
             self._flush()
-            self._records["done"][record] = 1
+            self._records["done"][record] = disk.DONE
             self._flush()
         except OSError as error:
             raise StoreError(f"{self._path}: record {record} cannot be written ({error}); those before "
                              f"are safe: make room on the disk, then give the same command again") from None
         self._written += 1
+        self._news[record] = {name: slabs[name] for name in self.targets.watched}
         self.io_seconds += time.perf_counter() - began
+
+    def todo(self) -> np.ndarray:
+        """Numbers of the records to compute next, from what all ranks have written; empty at the end. Collective."""
+        for news in self._comm.gather(self._news) or ():
+            self._values |= news
+            self._now[list(news)] = True
+        self._news = {}
+        return on_rank0(self._comm, self._look)
+
+    def _look(self):
+        before = self.targets.skipped.copy()
+        todo = self.targets.todo(self._now, self._values)
+        for record in np.flatnonzero(self.targets.skipped & ~before):
+            self._records["done"][record] = disk.SKIPPED
+        self._flush()
+        return todo
 
     def _flush(self):
         """Let nothing sit in HDF5's buffers: the mpio driver has none, and its flush is collective."""
@@ -120,20 +140,22 @@ def open_run(path, layout: Layout, comm) -> RunFile:
     """
     path = Path(path)
     shared = comm.size > 1 and h5py_has_mpi()
-    targets = [path] if shared or comm.size == 1 else [part(path, rank) for rank in range(comm.size)]
+    files = [path] if shared or comm.size == 1 else [part(path, rank) for rank in range(comm.size)]
+    targets, values = Targets(layout), {}
     with ExitStack() as cleanup:
 
         def prepare():
             lock = Lock(path)
             cleanup.callback(lock.release)
-            done = _prepare(path, targets, layout)
+            done, found = _prepare(path, files, layout, targets.watched)
             lock.note(done=int(done.sum()))
+            values.update(found)
             return done
 
         done = on_rank0(comm, prepare)
         run = error = None
         try:
-            run = RunFile(targets[comm.rank % len(targets)], comm, shared, done)
+            run = RunFile(files[comm.rank % len(files)], comm, shared, done, targets, values)
         except OSError as caught:
             error = StoreError(f"{path}: cannot be opened for writing: {caught}")
         for failed in filter(None, comm.allgather(error)):
@@ -174,27 +196,33 @@ def on_rank0(comm, work, *arguments):
     return result
 
 
-def _prepare(path: Path, targets: list[Path], layout: Layout) -> np.ndarray:
-    """Check every file of the run and create the missing ones; (records,) which records are done."""
-    done = np.zeros(len(layout.point), bool)
+def _prepare(path: Path, files: list[Path], layout: Layout, watched):
+    """Check every file of the run and create the missing ones.
+
+    Returns (records,) which records are done, and {record: {output: array}} of the outputs `watched`.
+    """
+    done, values = np.zeros(len(layout.point), bool), {}
     for file in run_files(path):
-        done |= _resume(file, layout)
-    missing = [target for target in targets if not target.exists()]
+        intact, arrays = _resume(file, layout)
+        done |= intact
+        values |= {int(r): {name: arrays[name][r] for name in watched} for r in np.flatnonzero(intact)}
+    missing = [file for file in files if not file.exists()]
     try:
-        for target in missing:
-            disk.create(target, layout)
+        for file in missing:
+            disk.create(file, layout)
     except StoreError:
-        for target in missing:
-            target.unlink(missing_ok=True)
+        for file in missing:
+            file.unlink(missing_ok=True)
         raise
-    return done
+    return done, values
 
 
-def _resume(path: Path, layout: Layout) -> np.ndarray:
-    """(records,) which records of an existing file are done and intact. Raises StoreError."""
+def _resume(path: Path, layout: Layout):
+    """(records,) which records of an existing file are done and intact, and its arrays. Raises StoreError."""
     with disk.reading(path) as file:
         old = disk.read_layout(file)
-        done, damaged = disk.intact_records(file, {name: data[...] for name, data in file["data"].items()})
+        arrays = {name: data[...] for name, data in file["data"].items()}
+        done, damaged = disk.intact_records(file, arrays)
     if found := difference(science(old.config), science(layout.config)):
         where, then, now = found
         raise StoreError(f"{path}: belongs to another config: {where} = {then!r} in the file, {now!r} now; "
@@ -204,4 +232,4 @@ def _resume(path: Path, layout: Layout) -> np.ndarray:
                          f"give this run another file with --out", 2)
     for record in damaged:
         log.warning("%s: record %d is damaged (its CRC fails); it will be computed again", path, record)
-    return done
+    return done, arrays

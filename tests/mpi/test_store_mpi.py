@@ -153,3 +153,31 @@ def test_the_collected_file_is_the_same_for_both_ways(folder, monkeypatch):
         for name in a:
             assert a[name].dims == b[name].dims and a[name].values.tobytes() == b[name].values.tobytes() \
                 or a[name].values.dtype == object and (a[name].values == b[name].values).all()
+
+
+def test_ranks_agree_on_the_records_that_a_target_needs(folder, way):
+    """Each rank writes its share of a round; opened anew after every round, the file tells the next one."""
+    sections = {"method": {"name": "x", "target_error": {"Sz": 0.291}}, "model": {}, "run": {"seed": 1}}
+    wide = store.Layout(sections, ({"model.gain": [1, 2]},), OUTPUTS, np.repeat([0, 1], 30), np.tile(range(30), 2))
+    rounds, todo = [], np.zeros(1)
+    while len(todo):
+        with store.open_run(folder / "r.h5", wide, WORLD) as run:
+            todo = run.todo()
+            rounds.append(len(todo))
+            for record in todo[WORLD.rank::WORLD.size]:
+                run.write(record, arrays(record), 0.5)
+            again = run.todo()
+            assert not set(again) & set(todo)
+        WORLD.Barrier()
+    needed = []
+    for p in range(2):
+        values = np.array([arrays(30 * p + r)["Sz"] for r in range(30)])
+        errors = {n: values[:n].std(0, ddof=1).max() / np.sqrt(n) for n in (8, 12, 16, 24)}
+        needed.append(next(n for n, error in errors.items() if error <= 0.291))
+    assert needed[0] != needed[1] and sum(rounds) == sum(needed)
+    done = [30 * p + r for p in range(2) for r in range(needed[p])]
+    if WORLD.rank == 0:
+        assert sorted(union(folder / "r.h5")) == done
+        status = store.read_status(folder / "r.h5")
+        assert (status["done"], status["records"], status["skipped"]) == (len(done), len(done), 60 - len(done))
+    WORLD.Barrier()
