@@ -160,7 +160,7 @@ def test_records_that_a_target_error_needs(name, target, needed, group):
 
 def test_a_look_sees_the_records_before_it_alone():
     """A record that was damaged is computed again, and the looks before the later records are those there were."""
-    layout = Layout({"method": {"target_error": {"x": 0.25}}}, (), AVERAGES, np.zeros(40, int), np.arange(40))
+    layout = Layout({"method": {"target_error": {"x": 0.28}}}, (), AVERAGES, np.zeros(40, int), np.arange(40))
     values = {record: _samples(40 + record) for record in range(40)}
     done = np.arange(40) != 3
     targets = Targets(layout)
@@ -169,7 +169,7 @@ def test_a_look_sees_the_records_before_it_alone():
     assert targets.todo(done, values).tolist() == []
     assert np.flatnonzero(targets.skipped)[0] == 12
     first = np.array([values[record]["x"] for record in range(8)])
-    assert first.std(0, ddof=1).max() > 0.25 * np.sqrt(8)
+    assert first.std(0, ddof=1).max() > 0.28 * np.sqrt(8)
 
 
 def test_an_average_that_is_not_known_is_above_every_target():
