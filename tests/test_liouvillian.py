@@ -6,12 +6,12 @@ import pytest
 from conftest import mpirun
 from mpi4py import MPI
 from pydantic import ValidationError
-from scipy import sparse
+from scipy import linalg, sparse
 from scipy.optimize import linear_sum_assignment
 
 from hpcsim import matrices, solvers
 from hpcsim.methods import Context, liouvillian
-from hpcsim.methods.liouvillian import Options
+from hpcsim.methods.liouvillian import Options, exclusion
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.models import (all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, kerr_oscillator,
@@ -216,6 +216,55 @@ def test_the_gap_and_its_sector_against_the_whole_spectrum(system):
     expected, k = dense_gap(system)
     found, found_k, _ = gap(system)
     assert (found, found_k) == (pytest.approx(expected, abs=1e-10), k)
+
+
+@everywhere
+def test_the_gap_is_that_of_the_whole_where_sectors_are_excluded(system):
+    expected, k = dense_gap(system)
+    results = [result for _, result in solve_all(system, task="gap")]
+    best = min(results, key=lambda result: np.nan_to_num(result["gap"], nan=np.inf))
+    assert (best["gap"], best["gap_k"]) == (pytest.approx(expected, abs=1e-10), k)
+    assert not any(result["excluded_decay"] <= expected for result in results)
+
+
+def logarithmic_norm(system, k):
+    """Largest μ of (LΣ + ΣL†)/2 x = μ Σx in the block k of the full Liouvillian, Σ: B -> σ^(1/2) B σ^(1/2)."""
+    rho = dense_steady_state(system)
+    D = len(rho)
+    values, vectors = np.linalg.eigh((rho + rho.conj().T) / 2)
+    values = (1 - exclusion.MIXED) * values + exclusion.MIXED / D
+    root = vectors * np.sqrt(values) @ vectors.conj().T
+    charge = matrices.charges(system)
+    inside = np.flatnonzero(np.subtract.outer(charge, charge).flatten("F") == k)
+    metric, L = (matrix[np.ix_(inside, inside)] for matrix in (np.kron(root.T, root), full(system)))
+    return linalg.eigvalsh((L @ metric + metric @ L.conj().T) / 2, metric)[-1]
+
+
+# with and without the transposition that makes ρ real
+@pytest.mark.parametrize("system", [
+    dimer(1.5, 1, 1), dimer(1, 0.2, 0.9), replace(dimer(1, 0.7, 1.1), symmetries=(WeakU1(),)),
+    SYSTEMS["closed chain"], SYSTEMS["decaying"], FURTHER["cavities"]])
+def test_the_decay_of_excluded_sectors_is_their_logarithmic_norm(system):
+    weights = exclusion.weights(MPI.COMM_SELF, operators(system), {})
+    for k, values in dense_sectors(system).items():
+        if k > 0:
+            expected = -logarithmic_norm(system, k)
+            shown = exclusion.decay(weights, k, 0.95 * expected)
+            assert 0.95 * expected < shown < expected + 1e-6 * abs(expected)
+            assert expected < -values.real.max() + 1e-9
+            assert np.isnan(exclusion.decay(weights, k, 1.05 * expected))
+
+
+def test_few_sectors_of_the_dimer_are_solved(monkeypatch):
+    solved = []
+    monkeypatch.setattr(liouvillian, "_spectrum", lambda sector, *rest, solve=liouvillian._spectrum: (
+        solved.append(sector.name.k), solve(sector, *rest))[1])
+    results = solve_all(dimer(4, 1, 1), task="gap")
+    assert sorted(set(solved)) == [0, 1] and len(results) == 4 + 2 + 15
+    assert len(solved) == len(set(Symmetries(dimer(4, 1, 1)).names(2)))
+    solved.clear()
+    (_, result), = solve_all(dimer(4, 1, 1), task="gap", sectors=[5])      # nothing to compare with
+    assert result["gap_k"] == 5 and solved == [5, 5]
 
 
 @pytest.mark.parametrize("gain, loss, k, parity", [

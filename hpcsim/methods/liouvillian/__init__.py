@@ -10,12 +10,13 @@ from pydantic import AfterValidator, Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.liouvillian import antigap, measurement
+from hpcsim.methods.liouvillian import antigap, exclusion, measurement
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.system import Count, Initial, Number, Parameters, System, Times, WeakU1, angles
 
 LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
+LOW = 2                 # task gap: the sectors k < LOW are solved in any case, of others those not excluded
 
 
 def _different(names):
@@ -26,7 +27,8 @@ def _different(names):
 
 class Options(Parameters):
     """
-    task          : steady_state; spectrum (of largest real part); gap (the slowest decay of all sectors);
+    task          : steady_state; spectrum (of largest real part); gap (the slowest decay of all sectors; those
+                    with k >= 2 are solved where they could hold it, see `exclusion`);
                     antigap (both ends of the spectrum of spins 1/2, see `antigap`, without a factorisation);
                     or evolve (in time, from a spin coherent state)
     eigenvalues   : spectrum: how many are computed in every sector and kept in all, 6 by default
@@ -117,6 +119,15 @@ def records(system: System, options: Options) -> tuple:
             raise ValueError(f"method.task = antigap: needs the mirror symmetry of the spectrum, and {reason}; "
                              "use task: gap")
         return Name(0, 0), Name(0, 1)
+    names = _names(system, options)
+    if options.task == "gap":       # of an excluded k nothing is solved: its sectors are one record
+        first = {name.k: name for name in reversed(names)}
+        return tuple(name for name in names if name.k < LOW or name == first[name.k])
+    return names
+
+
+def _names(system: System, options: Options) -> tuple[Name, ...]:
+    """The sectors that spectrum and gap look into; those of a k follow each other."""
     shifts = len(_multiplicities(system))
     if options.sectors == "all":
         return tuple(Symmetries(system).names(shifts))
@@ -227,7 +238,9 @@ def outputs(system: System, options: Options) -> tuple:
                      long_name=f"{what} of the sector with the gap")
               for label, what in labels.items()]
     if options.task == "gap":
-        return (*found, Output("residual", reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |L||x|"))
+        return (*found, Output("residual", reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |L||x|"),
+                Output("excluded_decay", units=system.units, reduce="min",
+                       long_name="rate that all eigenvalues of the excluded sectors exceed"))
     merged = dict(dims=(Dim("eigenvalue", tuple(range(options.eigenvalues))),), reduce="merge")
     along = dict(merged, sources=("eigenvalues",))
     return (
@@ -246,10 +259,45 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
         return _evolve(system, options, context.comm)
     if options.task == "antigap":
         return _antigap(system, options, record.parity, context.comm)
+    if options.task == "gap":
+        return _gap(system, options, record, context.comm)
     sector = Sector(operators(system), record)
     if options.task == "steady_state":
         return _steady_state(system, sector, options, context.comm)
     return _spectrum(sector, options, context.comm)
+
+
+_found = []     # the last system and options, and what the next records of task gap need again
+
+
+def _gap(system: System, options: Options, record: Name, comm) -> dict:
+    """Of one sector k < LOW; of all of a higher k, if they are not shown to decay faster than those."""
+    if not (_found and _found[0] is system and _found[1] == options):
+        _found[:] = system, options, {}
+    known = _found[2]
+
+    def of_sector(name):
+        if name not in known:
+            known[name] = _spectrum(Sector(operators(system), name), options, comm)
+        return known[name]
+
+    if record.k < LOW:
+        return of_sector(record) | {"excluded_decay": np.nan}
+    names = _names(system, options)
+    gap = min((of_sector(name)["gap"] for name in names if name.k < LOW), key=_nan_last, default=0.0)
+    fastest = np.nan
+    if gap > 0:
+        if exclusion not in known:
+            known[exclusion] = exclusion.weights(comm, operators(system), options.petsc_options)
+        fastest = comm.bcast(exclusion.decay(known[exclusion], record.k, gap) if comm.rank == 0 else None)
+    if np.isnan(fastest):
+        results = [of_sector(name) for name in names if name.k == record.k]
+        return min(results, key=lambda result: _nan_last(result["gap"])) | {"excluded_decay": np.nan}
+    return dict.fromkeys(known[names[0]], np.nan) | {"excluded_decay": fastest}
+
+
+def _nan_last(rate: float) -> float:
+    return np.inf if np.isnan(rate) else rate
 
 
 def _spectrum(sector: Sector, options: Options, comm) -> dict:

@@ -151,6 +151,10 @@ class Sector:
         found[order[inside]] = x[unknown[inside] - start]
         return found
 
+    def elements(self, x: np.ndarray) -> np.ndarray:
+        """The elements ρ_mn of Σ_u x_u B_u of all pairs of the sector, block by block: (pairs,) complex."""
+        return _elements(self.maps, self.orbits, (self.m, self.n, self.phase), x)
+
     def components(self, state: sparse.spmatrix, start: int, stop: int) -> np.ndarray:
         """The complex x of the part of ρ in this sector; real where `doubled`, whose B are not orthogonal."""
         x = self.overlaps(state, start, stop) / self.weight[start:stop]
@@ -211,6 +215,23 @@ def _orbits(layout, maps):
                     phases[size] = phase if i == 0 else 1j
                     size += 1
     return unknown, chosen, ms[:size].copy(), ns[:size].copy(), phases[:size].copy(), weights[:size].copy()
+
+
+@njit(cache=True)
+def _elements(maps, orbits, unknowns, x):
+    """Add x_u B_mn of every unknown u to each pair |m><n| of its orbit."""
+    ms, ns, phases = unknowns
+    found = np.zeros(len(orbits.unknown), np.complex128)
+    for pair in range(len(found)):
+        u, g = orbits.unknown[pair], orbits.map[pair]
+        if u < 0:
+            continue
+        m, n = ms[u], ns[u]
+        factor = maps.phase[g] * (maps.sign[g, m] * maps.sign[g, n])
+        while u < len(ms) and ms[u] == m and ns[u] == n:
+            found[pair] += x[u] * factor * (phases[u].conjugate() if maps.conjugate[g] else phases[u])
+            u += 1
+    return found
 
 
 @njit(cache=True)
