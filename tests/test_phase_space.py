@@ -17,6 +17,7 @@ from mpi4py import MPI
 from pydantic import ValidationError
 
 from hpcsim.methods import Context, phase_space
+from hpcsim.methods.phase_space import kernels
 from hpcsim.models import collective_spin, gain_loss_lattice
 from hpcsim.system import Jumps, System, Terms
 
@@ -377,6 +378,22 @@ def test_a_trajectory_does_not_depend_on_its_batch(scheme):
     for r, half in enumerate(runs[12]):
         assert np.array_equal(np.ascontiguousarray(alone[..., 12 * r:12 * r + 12]).mean(axis=-1), half)
     assert not np.array_equal(runs[12][0], runs[12][1])
+
+
+def test_sweeps_that_overlap_are_sweeps_one_after_the_other():
+    """A large lattice is swept several times at once, as many as the number of trajectories leaves room for."""
+    system = gain_loss_lattice.build(gain_loss_lattice.Params(cells=[6, 12], S=20, h=0.5, gain=1.5, loss=1.0))
+    wide, narrow = (np.zeros((144, 3, trajectories)) for trajectories in (1024, 2))
+    tables = phase_space.compile_system(system, "spin_conserving")
+    assert tables.skew == 3
+    for spins in (wide, narrow):
+        spins[:, 0] = 20.5
+        kernels.advance(spins, np.empty((0, 4, 0)), np.empty((0, 3, 0)), np.uint64(0), 40,
+                        kernels.EO, 0.0, tables.over(0.05), tables.over(0.025), 0.05, np.uint64(0),
+                        np.array([1, 2], np.uint64))
+    # as many trajectories as do not fit into the cache are swept twice at once, two of them forty times
+    assert np.array_equal(wide[..., :2], narrow)
+    assert np.std(wide[:, 2]) > 1
 
 
 def test_runs_repeat_to_the_last_bit_and_keys_differ():

@@ -31,10 +31,10 @@ from hpcsim.system import System, angles
 log = logging.getLogger("hpcsim")
 ORDERING = {"P": 1, "wigner": 0, "Q": -1}
 # seconds per site and step: for each block of trajectories begun, and for each trajectory (measured)
-SECONDS = {("spin_conserving", "eo"): (80e-9, 2.5e-9), ("spin_conserving", "sib"): (150e-9, 4.5e-9),
+SECONDS = {("spin_conserving", "eo"): (90e-9, 2e-9), ("spin_conserving", "sib"): (150e-9, 4.5e-9),
            ("pda", "eo"): (300e-9, 12e-9), ("pda", "sib"): (300e-9, 10e-9)}
 FIRST_STEPS = 30    # what a sample of the initial state costs, in steps
-FEW_SITES = 2000    # the arrays of so many still fit into caches; beyond, a step takes twice the time
+FEW_SITES = 2000    # the arrays of so many still fit into caches; beyond, a step takes up to twice the time
 
 
 def supports(system: System) -> str | None:
@@ -52,7 +52,7 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     _measured(system, options)
     tables = compile_system(system, options.scheme)
     if options.representation != "wigner" and not options.drop_interaction_noise and (
-            len(tables.neighbour) or np.any(tables.square)):
+            np.any(tables.coupling) or np.any(tables.square)):
         raise ValueError(
             f"representation = {options.representation}: unsound for this model: its Hamiltonian has "
             f"products of spin operators, which add to the equation of {options.representation} second "
@@ -206,8 +206,8 @@ def _measured(system: System, options: Options) -> list:
 
 
 def _lanes(system: System, trajectories: int) -> int:
-    """Trajectories advanced together: enough for long loops, and for few sites the arrays fit into caches."""
-    return min(trajectories, 256 if system.sites <= FEW_SITES else 64)
+    """Trajectories advanced together: enough for long loops, fewer of the largest lattices to fit into memory."""
+    return min(trajectories, int(np.clip(2 ** 26 // system.sites, 64, 256)))
 
 
 def _integrator(options: Options, tables: Tables) -> int:
@@ -236,4 +236,3 @@ def _schedule(options: Options):
         return gaps, np.arange(samples) * WINDOWS // samples
     gaps[0] += round(options.burn_in / options.dt)
     return gaps, np.zeros(samples, int)
-

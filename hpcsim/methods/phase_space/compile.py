@@ -15,15 +15,18 @@ class Tables(NamedTuple):
         b_ij = field_ij + Σ_e coupling_ej s_{neighbour e, j} + square_ij s_ij
                + damping_i (-s_y, s_x, 0)_j + noise_ij
 
-    with e in range(start[i], start[i + 1]) (compressed sparse rows). In the positive diffusion approximation,
+    with e in range(start[i], start[i + 1]) (compressed sparse rows, filled up with zeros to an even number of
+    entries, at least two). In the positive diffusion approximation,
     the noise of decay and pump acts on the spinors instead, and `loss` and `gain` hold their rates.
 
     field      : (sites, 3)
     start      : (sites + 1,), neighbour : (entries,), coupling : (entries, 3)
     square     : (sites, 3), damping : (sites,) rate of S- minus rate of S+
-    order      : (sites,) the order in which sites are turned; of a bipartite graph, the first `first_half`
-                 have no bond among themselves, nor have the others; -1 if the graph is not bipartite
-    block      : (sites,) number of the block of random numbers that drives site i, rising along `order`
+    order      : (sites,) the order in which sites are turned, neighbours near each other
+    begin      : (blocks + 1,) places in `order`: those in begin[b]:begin[b + 1] share a block of random numbers
+    first_half : of a bipartite graph, the sites of the first `first_half` blocks have no bond among themselves, nor
+                 have the others; -1 if the graph is not bipartite
+    skew       : at least 1; block number b of one half has bonds to the blocks b - skew ... b + skew of the other
     draw       : (sites, 3) row of that block for b_ij; DRAWS_PER_BLOCK, beyond the block, is for no noise
     strength   : (blocks, DRAWS_PER_BLOCK) square root of the noise power of a row
     ito        : (sites, 3) half the noise power of the other two components
@@ -37,8 +40,9 @@ class Tables(NamedTuple):
     square: np.ndarray
     damping: np.ndarray
     order: np.ndarray
+    begin: np.ndarray
     first_half: int
-    block: np.ndarray
+    skew: int
     draw: np.ndarray
     strength: np.ndarray
     ito: np.ndarray
@@ -122,10 +126,12 @@ def compile_system(system: System, scheme: str) -> Tables:
     square = np.zeros((n, 3))
     np.add.at(square, pairs[alone, 0], values[alone])
     start, neighbour, coupling = _sparse_rows(n, pairs[~alone], values[~alone])
-    order, first_half = _halves(n, start, neighbour)
+    order, sizes = _halves(n, start, neighbour)
     others = (power.sum(axis=1, keepdims=True) - power) / 2
-    return Tables(field, start, neighbour, coupling, square, damping, order, first_half,
-                  *_draws(power, order, first_half), others, loss, gain)
+    begin, first_half, draw, strength = _draws(power, order, sizes)
+    skew = _skew(start, neighbour, order, begin, first_half)
+    return Tables(field, *_even_rows(start, neighbour, coupling), square, damping, order, begin, first_half, skew,
+                  draw, strength, others, loss, gain)
 
 
 def _sparse_rows(n, pairs, values):
@@ -136,33 +142,59 @@ def _sparse_rows(n, pairs, values):
     return np.searchsorted(flat, n * np.arange(n + 1)), flat % n, coupling
 
 
+def _even_rows(start, neighbour, coupling):
+    """The same with couplings 0 of a site to itself, so that every row has 2, 4, 6 ... entries."""
+    sites = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    count = np.diff(start)
+    filled = np.maximum(2, count + count % 2)
+    begin = np.concatenate([[0], np.cumsum(filled)])
+    place = begin[sites] + np.arange(len(sites)) - start[sites]
+    to, values = np.repeat(np.arange(len(count)), filled), np.zeros((begin[-1], 3))
+    to[place], values[place] = neighbour, coupling
+    return begin, to, values
+
+
 def _halves(n, start, neighbour):
-    """order and first_half of `Tables`: the double cover of a bipartite graph falls into two copies of it."""
+    """order of `Tables`, and the sizes of its halves, only one if the graph is not bipartite.
+
+    From both ends of the numbers of sites inwards, or a periodic lattice would have its first neighbours last.
+    The double cover of a bipartite graph falls into two copies of it.
+    """
     bonds = sp.csr_matrix((np.ones(len(neighbour)), neighbour, start), (n, n))
+    near = np.argsort(np.minimum(np.arange(n), n - np.arange(n)), kind="stable")
     _, label = connected_components(sp.bmat([[None, bonds], [bonds, None]]), directed=False)
     one, other = label[:n], label[n:]
     if np.any(one == other):
-        return np.arange(n), -1
-    return np.argsort(one > other, kind="stable"), int(np.sum(one < other))
+        return near, [n]
+    second = (one > other)[near]
+    return np.concatenate([near[~second], near[second]]), [n - int(second.sum()), int(second.sum())]
 
 
-def _draws(power, order, first_half):
-    """block, draw and strength: a site's numbers are all in one block, and no block serves both halves."""
+def _draws(power, order, sizes):
+    """begin, first_half, draw and strength: a site's numbers are all in one block, and no block serves both halves."""
     needed = np.count_nonzero(power, axis=1)[order]
-    block, used = np.zeros(len(order), int), np.zeros(len(order), int)
-    for part in (slice(0, max(first_half, 0)), slice(max(first_half, 0), len(order))):
-        # the sites of one part in blocks, as many to a block as the neediest allows
-        share = DRAWS_PER_BLOCK // max(1, needed[part].max(initial=0))
-        place = np.arange(len(needed[part]))
-        block[part] = place // share + (block[part.start - 1] + 1 if part.start else 0)
-        used[part] = place % share * (DRAWS_PER_BLOCK // share)
-    strength = np.zeros((block.max() + 1, DRAWS_PER_BLOCK))
+    begin, blocks, row, block = [], [0], np.empty(len(order), int), np.empty(len(order), int)
+    for last, size in zip(np.cumsum(sizes), sizes):
+        # the sites of one half in blocks, as many to a block as the neediest allows
+        sites = order[last - size:last]
+        share = DRAWS_PER_BLOCK // max(1, needed[last - size:last].max(initial=0))
+        begin.append(np.arange(last - size, last, share))
+        block[sites] = blocks[-1] + np.arange(size) // share
+        row[sites] = np.arange(size) % share * (DRAWS_PER_BLOCK // share)
+        blocks.append(blocks[-1] + len(begin[-1]))
+    strength = np.zeros((blocks[-1], DRAWS_PER_BLOCK))
     draw = np.full(power.shape, DRAWS_PER_BLOCK)
     rank = np.cumsum(power > 0, axis=1) - 1
-    row = np.empty(len(order), int)
-    row[order], site_block = used, np.empty(len(order), int)
-    site_block[order] = block
     site, axis = np.nonzero(power)
     draw[site, axis] = row[site] + rank[site, axis]
-    strength[site_block[site], draw[site, axis]] = np.sqrt(power[site, axis])
-    return site_block, draw, strength
+    strength[block[site], draw[site, axis]] = np.sqrt(power[site, axis])
+    return np.concatenate([*begin, [len(order)]]), blocks[1] if len(sizes) == 2 else -1, draw, strength
+
+
+def _skew(start, neighbour, order, begin, first_half):
+    """skew of `Tables`."""
+    block = np.empty(len(order), int)
+    block[order] = np.repeat(np.arange(len(begin) - 1), np.diff(begin))
+    number = np.where(block < first_half, block, block - first_half)
+    rows = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    return max(1, int(np.abs(number[rows] - number[neighbour]).max(initial=0)))

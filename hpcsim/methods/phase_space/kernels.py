@@ -16,85 +16,105 @@ from hpcsim.ensemble import DRAWS_PER_BLOCK, fill_three_point
 INITIAL, FIELD, SPINOR, SPINOR_END, FIELD_START, FIELD_END = (np.uint64(purpose) for purpose in range(6))
 # Σ over the sites of x, y, z, of their squares, of xy, yz, zx, of |s| and |s|²; squares of Σ x, Σ y, Σ z
 QUANTITIES = 14
+# rows of random numbers, then one of zeros, then three for a field summed up; bytes of a cache to stay in
+SUM, CACHE = DRAWS_PER_BLOCK + 1, 400_000
 INTEGRATORS = ("sib", "eo", "euler_maruyama", "midpoint")
 SIB, EO, EULER_MARUYAMA, MIDPOINT = range(4)
+# of a function inlined for good: a call would copy every table's shape and strides
+INLINE = {"cache": True, "error_model": "numpy", "forceinline": True}
 
 
-@njit(cache=True, error_model="numpy")
-def _field(w, s, i, tables, noise):
-    """w = b dt/2 on site i, (3, trajectories): noise and the field of other sites, the site's own not yet."""
+@njit(**INLINE)
+def _collect(rows, s, i, tables, first, last):
+    """Rows SUM, SUM+1, SUM+2: w = b dt/2 on site i from noise and the couplings first:last, its own field not yet."""
     a, b, c = tables.field[i, 0], tables.field[i, 1], tables.field[i, 2]
     j, k, m = tables.draw[i, 0], tables.draw[i, 1], tables.draw[i, 2]
-    for t in range(w.shape[1]):
-        w[0, t] = a + noise[j, t]
-        w[1, t] = b + noise[k, t]
-        w[2, t] = c + noise[m, t]
-    for e in range(tables.start[i], tables.start[i + 1]):
-        n = tables.neighbour[e]
-        a, b, c = tables.coupling[e, 0], tables.coupling[e, 1], tables.coupling[e, 2]
-        if a != 0 or b != 0:
-            for t in range(w.shape[1]):
-                w[0, t] += a * s[n, 0, t]
-                w[1, t] += b * s[n, 1, t]
-        if c != 0:
-            for t in range(w.shape[1]):
-                w[2, t] += c * s[n, 2, t]
+    for t in range(rows.shape[1]):
+        rows[SUM, t] = a + rows[j, t]
+        rows[SUM + 1, t] = b + rows[k, t]
+        rows[SUM + 2, t] = c + rows[m, t]
+    for e in range(first, last, 2):
+        n, a, b, c = tables.neighbour[e], tables.coupling[e, 0], tables.coupling[e, 1], tables.coupling[e, 2]
+        o, f, g, h = (tables.neighbour[e + 1], tables.coupling[e + 1, 0], tables.coupling[e + 1, 1],
+                      tables.coupling[e + 1, 2])
+        for t in range(rows.shape[1]):
+            rows[SUM, t] += a * s[n, 0, t] + f * s[o, 0, t]
+            rows[SUM + 1, t] += b * s[n, 1, t] + g * s[o, 1, t]
+            rows[SUM + 2, t] += c * s[n, 2, t] + h * s[o, 2, t]
 
 
-@njit(cache=True, error_model="numpy")
-def _add_own(w, s, i, tables):
+@njit(**INLINE)
+def _add_own(rows, s, i, tables):
     """Add the field of the spin s[i] on itself: of its damping, and of squares of its components."""
     a, b, c, d = tables.square[i, 0], tables.square[i, 1], tables.square[i, 2], tables.damping[i]
-    for t in range(w.shape[1]):
+    for t in range(rows.shape[1]):
         x, y = s[i, 0, t], s[i, 1, t]
-        w[0, t] += a * x - d * y
-        w[1, t] += b * y + d * x
-        w[2, t] += c * s[i, 2, t]
+        rows[SUM, t] += a * x - d * y
+        rows[SUM + 1, t] += b * y + d * x
+        rows[SUM + 2, t] += c * s[i, 2, t]
 
 
-@njit(cache=True, error_model="numpy")
-def _midpoint(p, s, w, i):
+@njit(**INLINE)
+def _midpoint(p, s, rows, i):
     """p_i = (s_i + s_i')/2, where s_i' is the Cayley rotation of s_i by w = b dt/2."""
-    for t in range(w.shape[1]):
-        x, y, z, a, b, c = s[i, 0, t], s[i, 1, t], s[i, 2, t], w[0, t], w[1, t], w[2, t]
+    for t in range(rows.shape[1]):
+        x, y, z, a, b, c = s[i, 0, t], s[i, 1, t], s[i, 2, t], rows[SUM, t], rows[SUM + 1, t], rows[SUM + 2, t]
         along, scale = a * x + b * y + c * z, 1 / (1 + a * a + b * b + c * c)
         p[i, 0, t] = (x + b * z - c * y + a * along) * scale
         p[i, 1, t] = (y + c * x - a * z + b * along) * scale
         p[i, 2, t] = (z + a * y - b * x + c * along) * scale
 
 
-@njit(cache=True, error_model="numpy")
-def _rotate_spin(s, w, i):
+@njit(**INLINE)
+def _rotate_spin(s, rows, i):
     """The Cayley rotation itself, in place: s_i' = 2 p_i - s_i."""
-    for t in range(w.shape[1]):
-        x, y, z, a, b, c = s[i, 0, t], s[i, 1, t], s[i, 2, t], w[0, t], w[1, t], w[2, t]
+    for t in range(rows.shape[1]):
+        x, y, z, a, b, c = s[i, 0, t], s[i, 1, t], s[i, 2, t], rows[SUM, t], rows[SUM + 1, t], rows[SUM + 2, t]
         along, scale = a * x + b * y + c * z, 2 / (1 + a * a + b * b + c * c)
         s[i, 0, t] = (x + b * z - c * y + a * along) * scale - x
         s[i, 1, t] = (y + c * x - a * z + b * along) * scale - y
         s[i, 2, t] = (z + a * y - b * x + c * along) * scale - z
 
 
-@njit(cache=True, error_model="numpy")
-def _self_rotate(s, w, i, tables):
-    """`_midpoint` with the own field at s_i, then `_rotate_spin` with the own field there, in one pass."""
-    e, f, g, d = tables.square[i, 0], tables.square[i, 1], tables.square[i, 2], tables.damping[i]
-    for t in range(w.shape[1]):
-        x, y, z, u, v, r = s[i, 0, t], s[i, 1, t], s[i, 2, t], w[0, t], w[1, t], w[2, t]
-        a, b, c = u + e * x - d * y, v + f * y + d * x, r + g * z
-        along, scale = a * x + b * y + c * z, 1 / (1 + a * a + b * b + c * c)
+@njit(**INLINE)
+def _turn(s, rows, i, tables):
+    """Rotate s_i in the field of the others: `_midpoint` with the own field at s_i, the rotation with that at p_i.
+
+    All in one pass over the trajectories. The midpoint has 1 - w² + w⁴ for 1/(1 + w²), which spares a division
+    and keeps the order of the step; the rotation itself is exact.
+    """
+    e = tables.start[i + 1] - 2
+    j, k, m = tables.draw[i, 0], tables.draw[i, 1], tables.draw[i, 2]
+    f, g, h = tables.field[i, 0], tables.field[i, 1], tables.field[i, 2]
+    if e > tables.start[i]:
+        _collect(rows, s, i, tables, tables.start[i], e)
+        j, k, m, f, g, h = SUM, SUM + 1, SUM + 2, 0.0, 0.0, 0.0
+    n, na, nb, nc = tables.neighbour[e], tables.coupling[e, 0], tables.coupling[e, 1], tables.coupling[e, 2]
+    o, oa, ob, oc = (tables.neighbour[e + 1], tables.coupling[e + 1, 0], tables.coupling[e + 1, 1],
+                     tables.coupling[e + 1, 2])
+    xx, yy, zz, d = tables.square[i, 0], tables.square[i, 1], tables.square[i, 2], tables.damping[i]
+    for t in range(rows.shape[1]):
+        x, y, z = s[i, 0, t], s[i, 1, t], s[i, 2, t]
+        u = f + rows[j, t] + na * s[n, 0, t] + oa * s[o, 0, t]
+        v = g + rows[k, t] + nb * s[n, 1, t] + ob * s[o, 1, t]
+        r = h + rows[m, t] + nc * s[n, 2, t] + oc * s[o, 2, t]
+        a, b, c = u + xx * x - d * y, v + yy * y + d * x, r + zz * z
+        along, w2 = a * x + b * y + c * z, a * a + b * b + c * c
+        scale = 1 - w2 * (1 - w2)
         p, q = (x + b * z - c * y + a * along) * scale, (y + c * x - a * z + b * along) * scale
-        a, b, c = u + e * p - d * q, v + f * q + d * p, r + g * (z + a * y - b * x + c * along) * scale
+        a, b, c = u + xx * p - d * q, v + yy * q + d * p, r + zz * (z + a * y - b * x + c * along) * scale
         along, scale = a * x + b * y + c * z, 2 / (1 + a * a + b * b + c * c)
         s[i, 0, t] = (x + b * z - c * y + a * along) * scale - x
         s[i, 1, t] = (y + c * x - a * z + b * along) * scale - y
         s[i, 2, t] = (z + a * y - b * x + c * along) * scale - z
 
 
-@njit(cache=True, error_model="numpy")
-def _rotate_spinor(z, w, i):
+@njit(**INLINE)
+def _rotate_spinor(z, rows, i):
     """The same rotation of a spinor: (1 - i w·σ) / sqrt(1 + w²)."""
-    for t in range(w.shape[1]):
-        ar, ai, br, bi, x, y, c = z[i, 0, t], z[i, 1, t], z[i, 2, t], z[i, 3, t], w[0, t], w[1, t], w[2, t]
+    for t in range(rows.shape[1]):
+        ar, ai, br, bi = z[i, 0, t], z[i, 1, t], z[i, 2, t], z[i, 3, t]
+        x, y, c = rows[SUM, t], rows[SUM + 1, t], rows[SUM + 2, t]
         scale = 1 / math.sqrt(1 + x * x + y * y + c * c)
         z[i, 0, t] = (ar + c * ai + x * bi - y * br) * scale
         z[i, 1, t] = (ai - c * ar - x * br - y * bi) * scale
@@ -102,7 +122,7 @@ def _rotate_spinor(z, w, i):
         z[i, 3, t] = (bi - x * ar + y * ai + c * br) * scale
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INLINE)
 def _spin(s, z, i):
     """s_i = ψ† σ ψ / 2 of the spinor ψ = (α, β)."""
     for t in range(s.shape[2]):
@@ -154,71 +174,86 @@ def _diffuse(z, ordering, tables, normals, words, duration, step, first, purpose
 
 
 @njit(cache=True, error_model="numpy")
-def _sweep(s, z, p, w, noise, words, tables, begin, end, step, first, purpose, key):
-    """Turn the sites order[begin:end] one after the other, each in the field of the others as they are."""
-    drawn = -1
-    for place in range(begin, end):
+def _sweeps(s, z, p, rows, words, tables, first_sweep, last_sweep, begin, first, purpose, key):
+    """Sweeps first_sweep:last_sweep, each turns one half of the sites in the field of the other as it is.
+
+    Sweep k turns the first half if k is even and belongs to step (k - 1)/2, rounded down. A spin's neighbours are
+    at most `skew` blocks away, so that sweep k may follow k - 1 by as many blocks: several sweeps go over the
+    sites at once, as many as need spins that fit into a cache, with the same result as one after the other.
+    """
+    nearby = CACHE // (s.shape[2] * s.itemsize * 3 * 2 * DRAWS_PER_BLOCK // 2 * tables.skew)
+    most = max(tables.first_half, len(tables.begin) - 1 - tables.first_half)
+    for start in range(first_sweep, last_sweep, max(2, nearby)):
+        sweeps = min(max(2, nearby), last_sweep - start)
+        for front in range(most + (sweeps - 1) * tables.skew):
+            for k in range(max(0, (front - most) // tables.skew + 1), min(sweeps - 1, front // tables.skew) + 1):
+                other, step = (start + k) % 2, begin + np.uint64(max(0, start + k - 1) // 2)
+                block = front - k * tables.skew + other * tables.first_half
+                if block < (len(tables.begin) - 1 if other else tables.first_half):
+                    _turn_block(s, z, p, rows, words, tables, block, step, first, purpose, key)
+
+
+@njit(**INLINE)
+def _turn_block(s, z, p, rows, words, tables, block, step, first, purpose, key):
+    """Turn the sites of one block of random numbers, one after the other."""
+    fill_three_point(rows, words, tables.strength[block], step, np.uint64(block), first, purpose, key)
+    for place in range(tables.begin[block], tables.begin[block + 1]):
         i = tables.order[place]
-        if tables.block[i] != drawn:
-            drawn = tables.block[i]
-            fill_three_point(noise, words, tables.strength[drawn], step, np.uint64(drawn), first, purpose,
-                             key)
-        _field(w, s, i, tables, noise)
         if len(z) == 0:
-            _self_rotate(s, w, i, tables)
+            _turn(s, rows, i, tables)
         else:
-            _add_own(w, s, i, tables)
-            _midpoint(p, s, w, i)
-            _field(w, s, i, tables, noise)
-            _add_own(w, p, i, tables)
-            _rotate_spinor(z, w, i)
+            _collect(rows, s, i, tables, tables.start[i], tables.start[i + 1])
+            _add_own(rows, s, i, tables)
+            _midpoint(p, s, rows, i)
+            _collect(rows, s, i, tables, tables.start[i], tables.start[i + 1])
+            _add_own(rows, p, i, tables)
+            _rotate_spinor(z, rows, i)
             _spin(s, z, i)
 
 
-@njit(cache=True, error_model="numpy")
-def _euler(p, s, w, i, tables):
+@njit(**INLINE)
+def _euler(p, s, rows, i, tables):
     """p_i = s_i + 2 w × s_i + Ito's drift, which for each component is -(power of the other two noises)/2."""
-    for t in range(w.shape[1]):
-        x, y, z, a, b, c = s[i, 0, t], s[i, 1, t], s[i, 2, t], w[0, t], w[1, t], w[2, t]
+    for t in range(rows.shape[1]):
+        x, y, z, a, b, c = s[i, 0, t], s[i, 1, t], s[i, 2, t], rows[SUM, t], rows[SUM + 1, t], rows[SUM + 2, t]
         p[i, 0, t] = x + 2 * (b * z - c * y) - tables.ito[i, 0] * x
         p[i, 1, t] = y + 2 * (c * x - a * z) - tables.ito[i, 1] * y
         p[i, 2, t] = z + 2 * (a * y - b * x) - tables.ito[i, 2] * z
 
 
-@njit(cache=True, error_model="numpy")
-def _explicit(to, s, p, w, i, factor):
+@njit(**INLINE)
+def _explicit(to, s, p, rows, i, factor):
     """to_i = s_i + factor w × p_i."""
-    for t in range(w.shape[1]):
-        x, y, z, a, b, c = p[i, 0, t], p[i, 1, t], p[i, 2, t], w[0, t], w[1, t], w[2, t]
+    for t in range(rows.shape[1]):
+        x, y, z, a, b, c = p[i, 0, t], p[i, 1, t], p[i, 2, t], rows[SUM, t], rows[SUM + 1, t], rows[SUM + 2, t]
         to[i, 0, t] = s[i, 0, t] + factor * (b * z - c * y)
         to[i, 1, t] = s[i, 1, t] + factor * (c * x - a * z)
         to[i, 2, t] = s[i, 2, t] + factor * (a * y - b * x)
 
 
 @njit(cache=True, error_model="numpy")
-def _together(s, z, p, w, noise, words, tables, integrator, step, first, key):
+def _together(s, z, p, rows, words, tables, integrator, step, first, key):
     """Turn all sites at once: the field at s takes them to p; that at p, with the same noise, takes s on."""
     for stage in range(1 if integrator == EULER_MARUYAMA else 2):
-        at, drawn = (p if stage else s), -1
-        for i in tables.order:
-            if tables.block[i] != drawn:
-                drawn = tables.block[i]
-                fill_three_point(noise, words, tables.strength[drawn], step, np.uint64(drawn), first, FIELD,
-                                 key)
-            _field(w, at, i, tables, noise)
-            _add_own(w, at, i, tables)
-            if integrator == EULER_MARUYAMA:
-                _euler(p, s, w, i, tables)
-            elif integrator == MIDPOINT and stage == 0:
-                _explicit(p, s, s, w, i, 1)
-            elif integrator == MIDPOINT:
-                _explicit(s, s, p, w, i, 2)
-            elif stage == 0:
-                _midpoint(p, s, w, i)
-            elif len(z) == 0:
-                _rotate_spin(s, w, i)
-            else:
-                _rotate_spinor(z, w, i)
+        at = p if stage else s
+        for block in range(len(tables.begin) - 1):
+            fill_three_point(rows, words, tables.strength[block], step, np.uint64(block), first, FIELD, key)
+            for place in range(tables.begin[block], tables.begin[block + 1]):
+                i = tables.order[place]
+                _collect(rows, at, i, tables, tables.start[i], tables.start[i + 1])
+                _add_own(rows, at, i, tables)
+                if integrator == EULER_MARUYAMA:
+                    _euler(p, s, rows, i, tables)
+                elif integrator == MIDPOINT and stage == 0:
+                    _explicit(p, s, s, rows, i, 1)
+                elif integrator == MIDPOINT:
+                    _explicit(s, s, p, rows, i, 2)
+                elif stage == 0:
+                    _midpoint(p, s, rows, i)
+                elif len(z) == 0:
+                    _rotate_spin(s, rows, i)
+                else:
+                    _rotate_spinor(z, rows, i)
     if integrator == EULER_MARUYAMA:
         s[:] = p
     spins_of(s, z)
@@ -241,26 +276,22 @@ def advance(s, z, p, begin, steps, integrator, ordering, tables, half, dt, first
     tables : for the step dt; half: for dt/2
     """
     trajectories = s.shape[2]
-    w, noise = np.empty((3, trajectories)), np.zeros((DRAWS_PER_BLOCK + 1, trajectories))
-    words, normals = np.empty((4, trajectories), np.uint64), np.empty((4, trajectories))
-    middle, sites, step = tables.first_half, len(s), begin
-    for n in range(steps):
+    rows, words = np.zeros((SUM + 3, trajectories)), np.empty((4, trajectories), np.uint64)
+    normals = np.empty((4, trajectories))
+    together = max(1, steps) if integrator == EO and len(z) == 0 else 1
+    for n in range(0, steps, together):
+        step = begin + np.uint64(n)
         if len(z):
             _diffuse(z, ordering, tables, normals, words, dt if n else dt / 2, step, first, SPINOR, key)
             spins_of(s, z)
         if integrator == EO:
-            if n == 0 or len(z):
-                _sweep(s, z, p, w, noise, words, half, 0, middle, step, first, FIELD_START, key)
-            _sweep(s, z, p, w, noise, words, tables, middle, sites, step, first, FIELD, key)
-            if n == steps - 1 or len(z):
-                _sweep(s, z, p, w, noise, words, half, 0, middle, step, first, FIELD_END, key)
-            else:
-                _sweep(s, z, p, w, noise, words, tables, 0, middle, step, first, FIELD, key)
+            _sweeps(s, z, p, rows, words, half, 0, 1, step, first, FIELD_START, key)
+            _sweeps(s, z, p, rows, words, tables, 1, 2 * together, step, first, FIELD, key)
+            _sweeps(s, z, p, rows, words, half, 2 * together, 2 * together + 1, step, first, FIELD_END, key)
         else:
-            _together(s, z, p, w, noise, words, tables, integrator, step, first, key)
-        step += np.uint64(1)
+            _together(s, z, p, rows, words, tables, integrator, step, first, key)
     if len(z) and steps > 0:
-        _diffuse(z, ordering, tables, normals, words, dt / 2, step, first, SPINOR_END, key)
+        _diffuse(z, ordering, tables, normals, words, dt / 2, begin + np.uint64(steps - 1), first, SPINOR_END, key)
         spins_of(s, z)
 
 
