@@ -9,13 +9,17 @@ operator is local and either S- or S+, on any site and with any rate, or all are
 With R = ρ -> ρ Πσ, σ about an axis that the jump operators do not have, and for S∓ a rotation by π
 about x of both sides, R (L + η) R^-1 = -(L + η)^T.
 """
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
+from scipy.sparse import linalg
 
 from hpcsim import matrices
-from hpcsim.system import Parity, System
+from hpcsim.system import System
 
-TILE = 32       # columns multiplied at once: their 2^(N-1) rows stay in the cache up to N = 13
+TILE = 32       # vectors that H multiplies at once
+CHUNK = 64      # rows of a tile that stay in the first-level cache
 
 
 def mirror(system: System) -> str | None:
@@ -23,12 +27,9 @@ def mirror(system: System) -> str | None:
     if np.any(system.cutoffs) or np.any(system.spins != 0.5):
         return "spins larger than 1/2 and boson modes do not have it"
     for terms in system.hamiltonian:
-        odd = {sum(name == axis for name in terms.operators) % 2 for axis in ("Sx", "Sy", "Sz")}
-        if len(odd) > 1 and np.any(terms.coefficients):
-            product = " ".join(terms.operators)
-            return f"rotations by π about x, y and z must keep the Hamiltonian, and one changes {product}"
-        if odd == {1} and np.any(terms.coefficients):
-            return "the Hamiltonian must be real"
+        if np.any(terms.coefficients) and (len(set(terms.operators)) > 1 or len(terms.operators) % 2):
+            return ("rotations by π about x, y and z must keep the Hamiltonian, made of products of one component "
+                    f"each, and it has {' '.join(terms.operators)}")
     jumps = [jump for jump in system.jumps if np.any(jump.rates)]
     if any(jump.collective and len(jump.sites) > 1 for jump in jumps):
         return "collective dissipation breaks it"
@@ -52,108 +53,203 @@ def exchanges_sectors(system: System) -> bool:
     return bool(system.sites % 2 and all(jump.operator == "Sz" for jump in system.jumps if np.any(jump.rates)))
 
 
+def _spins(system: System, states) -> np.ndarray:
+    """(len(states), N) of +-1/2: bit N-1-i of a state is set where spin i is down."""
+    return 0.5 - (states[:, None] >> np.arange(system.sites - 1, -1, -1) & 1)
+
+
+def _energies(system: System, axis: str, spins) -> np.ndarray:
+    """Of the terms that are products of S_axis, whose eigenstates are given by their spins."""
+    terms = [terms for terms in system.hamiltonian if terms.operators[0] == axis]
+    return sum((np.prod(spins[:, term.sites], axis=2) @ term.coefficients for term in terms), np.zeros(len(spins)))
+
+
+class Block(NamedTuple):
+    """H = W x W + s W y W s + z on states of one parity, W the Walsh-Hadamard transform: all (d,)."""
+
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    s: np.ndarray
+
+
 class ParityBlocks:
     """L on the Hermitian ρ = X + iY stored as the real matrix R = X + Y, in one sector of the parity about z.
 
         dR/dt = [H, R]^T - (G R + R G)/2 + Σ γ A R A^T,   G = Σ γ A^T A diagonal,  L = A or iA, A real
 
-    Basis states are sorted by their parity, even first. `odd` sectors hold the blocks (even, odd) and
-    (odd, even) of R, even ones (even, even) and (odd, odd): 2 d² unknowns, d = 2^(N-1), by rows.
-    Jump operators have one element in a row: (A R A^T)_mn = v_m v_n R_{t(m) t(n)}.
+    Basis states are sorted by their parity, even first, and are numbered within it by their bits but the last.
+    `odd` sectors hold the blocks (even, odd) and (odd, even) of R, even ones (even, even) and (odd, odd):
+    2 d² unknowns, d = 2^(N-1), by rows. Products of Sx flip bits of the number, so that one transform W makes
+    them all diagonal; products of Sy are those of Sx between factors s = +-1.
+    Jump operators have one element in a row: (A R A^T)_mn = v_m v_n R_t(m)t(n), t(m) = m ^ flip.
+
+    centre, radius : L has real parts centre +- centre; imaginary parts up to radius, the range of H
     """
 
     def __init__(self, system: System, odd: bool):
         self.odd = int(odd)
-        parity = matrices.basis_map(system, Parity("z"))[1]
-        order = np.argsort(-parity, kind="stable")
-        place = np.argsort(order)
-        self.width = len(order) // 2
-        self.size = 2 * self.width**2
-        blocks = matrices.hamiltonian(system)[order][:, order].astype(float)
-        d = self.width
-        self.hamiltonian = [_arrays(blocks[:d, :d]), _arrays(blocks[d:, d:])]
-        self.loss = np.zeros(2 * d)
-        targets, values = [], []
+        states = np.arange(round(system.dimension))
+        spins = _spins(system, states)
+        downs = np.sum(spins < 0, axis=1)
+        blocks = [states[downs % 2 == parity] for parity in (0, 1)]
+        self.width = d = len(blocks[0])
+        self.size = 2 * d**2
+        transformed = _spins(system, 2 * np.arange(d))
+        x, y = (_energies(system, axis, transformed) / d for axis in ("Sx", "Sy"))
+        self.blocks = [Block(x, y, _energies(system, "Sz", spins[block]), 1.0 - downs[block] // 2 % 2 * 2)
+                       for block in blocks]
+        hamiltonian = matrices.hamiltonian(system)
+        ends = (linalg.eigsh(hamiltonian, 1, which=end, return_eigenvectors=False, tol=1e-3)[0] for end in ("LA", "SA"))
+        self.centre = -mirror_point(system)
+        self.radius = max(next(ends) - next(ends), -2 * self.centre)
+        place = np.argsort(np.concatenate(blocks))
+        self.loss, flips, values = np.zeros(2 * d), [], []
         for rate, jump in matrices.jump_operators(system):
-            if not np.any(jump.data.real):
-                jump = jump / 1j
-            entries = jump.real.tocoo()
-            target, value = np.zeros(2 * d, np.int32), np.zeros(2 * d)
-            target[place[entries.row]] = place[entries.col]
+            entries = (jump.real if np.any(jump.data.real) else jump.imag).tocoo()
+            value = np.zeros(2 * d)
             value[place[entries.row]] = np.sqrt(rate) * entries.data
-            np.add.at(self.loss, target, value**2)
-            targets.append(target)
+            self.loss[place[entries.col]] += rate * entries.data**2
+            flips.append(entries.row[0] ^ entries.col[0])
             values.append(value)
-        self.targets, self.values = np.array(targets), np.array(values)
+        self.flips, self.values = np.array(flips), np.array(values)
 
-    def multiply(self, x: np.ndarray, start: int, stop: int) -> np.ndarray:
-        """Rows start..stop-1 of the 2d rows of dR/dt, flat, from all of R."""
-        d, R = self.width, x.reshape(2, self.width, self.width)
-        out = np.zeros((stop - start, d))
+    def multiply(self, x: np.ndarray, start: int, stop: int, out: np.ndarray):
+        """out <- what rows and columns start..stop-1 of the 2d of R add to dR/dt, all flat: all if they are all."""
+        d, R, result = self.width, x.reshape(2, self.width, self.width), out.reshape(2, self.width, self.width)
+        result[:] = 0
         for block in range(2):
-            first, last = max(start, block * d), min(stop, (block + 1) * d)
+            first, last = max(start - block * d, 0), min(stop - block * d, d)
             if first < last:
-                across, mine = block ^ self.odd, out[first - start:last - start]
-                here, there = self.hamiltonian[block], self.hamiltonian[across]
-                _left(*there, R[across], first - block * d, mine)
-                _right(*here, R[across], first - block * d, mine)
-                _dissipate(self.loss, self.targets, self.values, R, block, across, first - block * d, mine)
-        return out.ravel()
+                across = block ^ self.odd
+                _left(*self.blocks[across], R[across], first, last, result[block])
+                _right(*self.blocks[across], R[block], first, last, result[across])
+                _dissipate(self.loss, self.flips, self.values, R, block, across, first, last, result[block])
 
 
-def _arrays(block):
-    block = block.tocsr()
-    return block.indptr, block.indices, block.data
+@njit(cache=True, fastmath=True, error_model="numpy")
+def _eights(x, h):
+    """Walsh-Hadamard transform over three bits, of numbers at the distances h, 2h and 4h."""
+    for base in range(0, len(x), 8 * h):
+        x0, x1, x2, x3 = x[base:], x[base + h:], x[base + 2 * h:], x[base + 3 * h:]
+        x4, x5, x6, x7 = x[base + 4 * h:], x[base + 5 * h:], x[base + 6 * h:], x[base + 7 * h:]
+        for i in range(h):
+            a, b, c, d = x0[i] + x4[i], x1[i] + x5[i], x2[i] + x6[i], x3[i] + x7[i]
+            e, f, g, j = x0[i] - x4[i], x1[i] - x5[i], x2[i] - x6[i], x3[i] - x7[i]
+            a, b, c, d, e, f, g, j = a + c, b + d, a - c, b - d, e + g, f + j, e - g, f - j
+            x0[i], x1[i], x2[i], x3[i] = a + b, a - b, c + d, c - d
+            x4[i], x5[i], x6[i], x7[i] = e + f, e - f, g + j, g - j
 
 
-@njit(cache=True, fastmath=True)
-def _left(pointer, columns, data, R, first, out):
-    """out += (H R)^T[first:first + rows]."""
-    d, tile = R.shape[0], np.empty((R.shape[0], TILE))
-    for i in range(0, out.shape[0], TILE):
-        width = min(TILE, out.shape[0] - i)
-        tile[:, :width] = R[:, first + i:first + i + width]
+@njit(cache=True, fastmath=True, error_model="numpy")
+def _twos(x, h):
+    """The same over one bit."""
+    for base in range(0, len(x), 2 * h):
+        x0, x1 = x[base:], x[base + h:]
+        for i in range(h):
+            x0[i], x1[i] = x0[i] + x1[i], x0[i] - x1[i]
+
+
+@njit(cache=True)
+def _transform(x, h):
+    """Over all bits from the distance h on."""
+    while 8 * h <= len(x):
+        _eights(x, h)
+        h *= 8
+    while h < len(x):
+        _twos(x, h)
+        h *= 2
+
+
+@njit(cache=True)
+def _transformed_product(energies, x):
+    """x <- W energies W x, of TILE vectors, x[state * TILE + vector]."""
+    chunk = min(CHUNK * TILE, len(x))
+    _transform(x, chunk)
+    for first in range(0, len(x), chunk):
+        part = x[first:first + chunk]
+        _transform(part, TILE)
+        for k in range(chunk // TILE):
+            for t in range(TILE):
+                part[k * TILE + t] *= energies[first // TILE + k]
+        _transform(part, TILE)
+    _transform(x, chunk)
+
+
+@njit(cache=True, fastmath=True, error_model="numpy")
+def _hamiltonian(x, y, z, s, tile, work):
+    """work <- H tile, and tile is lost: both (d, TILE)."""
+    work[:] = s[:, None] * tile
+    _transformed_product(y, work.ravel())
+    for k in range(len(tile)):
+        for t in range(TILE):
+            work[k, t] = s[k] * work[k, t] + z[k] * tile[k, t]
+    _transformed_product(x, tile.ravel())
+    work += tile
+
+
+@njit(cache=True, fastmath=True, error_model="numpy")
+def _left(x, y, z, s, R, first, last, out):
+    """out += (H R)^T, its rows first..last-1."""
+    d = R.shape[0]
+    tile, work = np.zeros((d, TILE)), np.empty((d, TILE))
+    for i in range(first, last, TILE):
+        width = min(TILE, last - i)
         for j in range(d):
-            total = np.zeros(TILE)
-            for a in range(pointer[j], pointer[j + 1]):
-                row, value = columns[a], data[a]
-                for t in range(TILE):
-                    total[t] += value * tile[row, t]
             for t in range(width):
-                out[i + t, j] += total[t]
+                tile[j, t] = R[j, i + t]
+        _hamiltonian(x, y, z, s, tile, work)
+        _add_transposed(work, out[i:i + width])
 
 
-@njit(cache=True, fastmath=True)
-def _right(pointer, columns, data, R, first, out):
-    """out -= (R H)^T[first:first + rows] = (H R^T)[first:first + rows]."""
-    d, tile = R.shape[0], np.empty((R.shape[0], TILE))
-    for j in range(0, d, TILE):
-        width = min(TILE, d - j)
-        for t in range(width):
-            tile[:, t] = R[j + t]
-        for i in range(out.shape[0]):
-            total = np.zeros(TILE)
-            for a in range(pointer[first + i], pointer[first + i + 1]):
-                row, value = columns[a], data[a]
-                for t in range(TILE):
-                    total[t] += value * tile[row, t]
+@njit(cache=True, fastmath=True, error_model="numpy")
+def _add_transposed(tile, out):
+    """out += tile^T, in pieces that stay in the first-level cache."""
+    chunk = min(CHUNK, out.shape[1])
+    for first in range(0, out.shape[1], chunk):
+        for t in range(len(out)):
+            for j in range(first, first + chunk):
+                out[t, j] += tile[j, t]
+
+
+@njit(cache=True, fastmath=True, error_model="numpy")
+def _right(x, y, z, s, R, first, last, out):
+    """out -= (R H)^T = H R^T, its columns first..last-1."""
+    d, chunk = R.shape[0], min(CHUNK, R.shape[0])
+    tile, work = np.zeros((d, TILE)), np.empty((d, TILE))
+    for j in range(first, last, TILE):
+        width = min(TILE, last - j)
+        for i in range(0, d, chunk):
             for t in range(width):
-                out[i, j + t] -= total[t]
+                for k in range(i, i + chunk):
+                    tile[k, t] = R[j + t, k]
+        _hamiltonian(x, y, z, s, tile, work)
+        for i in range(d):
+            for t in range(width):
+                out[i, j + t] -= work[i, t]
 
 
-@njit(cache=True, fastmath=True)
-def _dissipate(loss, targets, values, R, block, across, first, out):
-    """out += -(G R + R G)/2 + Σ A R A^T."""
+@njit(cache=True, fastmath=True, error_model="numpy")
+def _dissipate(loss, flips, values, R, block, across, first, last, out):
+    """out += -(G R + R G)/2 + Σ A R A^T, its rows first..last-1."""
     d = R.shape[1]
-    for i in range(out.shape[0]):
-        m = block * d + first + i
+    for i in range(first, last):
+        m = block * d + i
         for j in range(d):
-            out[i, j] -= 0.5 * (loss[m] + loss[across * d + j]) * R[block, first + i, j]
-        for jump in range(len(targets)):
-            value, target = values[jump, m], targets[jump, m]
-            if value != 0:
-                of, row = target // d, target % d
-                for j in range(d):
-                    n = across * d + j
-                    if values[jump, n] != 0:
-                        out[i, j] += value * values[jump, n] * R[of, row, targets[jump, n] % d]
+            out[i, j] -= 0.5 * (loss[m] + loss[across * d + j]) * R[block, i, j]
+        for jump in range(len(flips)):
+            flip = flips[jump] >> 1
+            if values[jump, m] != 0:
+                other = block ^ 1 if flips[jump] else block
+                _add_flipped(values[jump, m], values[jump, across * d:], R[other, i ^ flip], flip, out[i])
+
+
+@njit(cache=True, fastmath=True, error_model="numpy")
+def _add_flipped(factor, values, source, flip, out):
+    """out_j += factor values_j source_(j ^ flip); values vanish, or not, with the bit of the flip."""
+    step = flip or len(out)
+    for base in range(0, len(out), step):
+        if flip == 0 or values[base] != 0:
+            shift = (base ^ flip) - base
+            for j in range(base, base + step):
+                out[j] += factor * values[j] * source[j + shift]
