@@ -11,6 +11,7 @@ from hpcsim.figures.section import Data, Figure, Panel
 # Okabe and Ito's palette: told apart with every kind of colour blindness
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vP*X"
+DENSE = 80      # points
 DASHES = ("-", "--", ":", "-.")
 STYLE = {"font.size": 9, "axes.labelsize": 10, "legend.fontsize": 8, "legend.frameon": False,
          "legend.handlelength": 1.3, "legend.handletextpad": 0.5,
@@ -48,8 +49,10 @@ def _draw_lines(data, panel: Panel, axes):
     colours, fitted = _colours(several, panel), any(overlay.fit for overlay in panel.overlays)
     for i, (curve, colour) in enumerate(zip(several, colours)):
         joined = "-" if curve.error is None and not fitted else "none"
+        # a curve so dense that its markers would hide it is a line
+        marker = "none" if joined == "-" and len(curve.x) > DENSE else MARKERS[i % len(MARKERS)]
         axes.errorbar(curve.x, curve.y, curve.error, color=colour, label=_label(data, curve, panel),
-                      marker=MARKERS[i % len(MARKERS)], linestyle=joined, linewidth=0.8, elinewidth=0.8)
+                      marker=marker, linestyle=joined, linewidth=0.8 if marker != "none" else 1.3, elinewidth=0.8)
     for overlay, dashes in zip(panel.overlays, DASHES):
         if overlay.theory:
             _draw_theory(overlay, dashes, panel, several, colours, axes)
