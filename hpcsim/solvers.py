@@ -11,6 +11,7 @@ A sector is any object that knows its part of the Liouvillian L in a real basis:
 The matrices are real, so this runs on real and complex builds of PETSc alike. Every function is
 collective over the communicator it is given and returns the same on all its ranks (up to rounding).
 """
+import hashlib
 from contextlib import contextmanager
 from functools import partial
 
@@ -28,18 +29,26 @@ SINGULAR = 1e-14            # shift of the inverse iteration for the steady stat
 # weights of the two states that are nearly steady have about -log10(1e-16/r) digits.
 UNIQUE = 4e-14
 RESIDUAL = 1e-11            # accepted |Lρ| of a steady state, relative to |L||ρ|
+BY_VALUES = "st_mat_mumps_icntl_6"      # unless it is 0, MUMPS permutes by the values
+_last = []                  # the sparsity and the KSP of the last factorisation that can be reused
+
+
+def _petsc(comm):
+    """petsc4py.PETSc, initialised on the first communicator it is asked for."""
+    import petsc4py
+
+    # signals belong to the program: PETSc would take several, in some versions SIGTERM too
+    petsc4py.init(["hpcsim", "-no_signal_handler"], comm=comm)
+    from petsc4py import PETSc
+    return PETSc
 
 
 def _libraries(comm):
-    """petsc4py.PETSc and slepc4py.SLEPc, initialised on the first communicator they are asked for."""
-    import petsc4py
+    """PETSc, and slepc4py.SLEPc, which is large, for those who need eigenvalues or exponentials."""
+    PETSc = _petsc(comm)
     import slepc4py
 
-    # signals belong to the program: PETSc would take several, in some versions SIGTERM too
-    arguments = ["hpcsim", "-no_signal_handler"]
-    petsc4py.init(arguments, comm=comm)
-    slepc4py.init(arguments)
-    from petsc4py import PETSc
+    slepc4py.init(["hpcsim", "-no_signal_handler"])
     from slepc4py import SLEPc
     return PETSc, SLEPc
 
@@ -82,12 +91,14 @@ def _direct(ksp):
 
 
 def _set_up(PETSc, solver, ksp, size: int):
-    """Set up, hence factorise; RuntimeError with MUMPS's reason and the mend where it fails."""
+    """Set up, hence factorise; RuntimeError with the solver's reason, and MUMPS's mend, where it fails."""
+    pc, failure = ksp.getPC(), 0
     try:
         solver.setUp()
-        failure, detail = (ksp.getPC().getFactorMatrix().getMumpsInfog(i) for i in (1, 2))
+        if pc.getType() == "lu" and pc.getFactorSolverType() == "mumps":
+            failure, detail = (pc.getFactorMatrix().getMumpsInfog(i) for i in (1, 2))
     except PETSc.Error as error:
-        raise RuntimeError(f"PETSc could not factorise {size} unknowns by MUMPS: {error}") from error
+        raise RuntimeError(f"PETSc could not factorise {size} unknowns: {error}") from error
     if failure < 0:
         mend = {-10: "the matrix is singular: the steady state is not unique",
                 -9: "raise petsc_options: {st_mat_mumps_icntl_14: 100}",
@@ -179,19 +190,44 @@ def _dense(comm, sector, count: int):
     return comm.bcast(result)
 
 
-def _almost_inverse(PETSc, matrix, norm: float, options: dict):
-    """A KSP that multiplies by (L - σ)^-1, σ next to nothing: L - σ is as sparse as L and not singular."""
-    shifted = matrix.copy()
+def _pattern(matrix, options: dict) -> bytes:
+    """Hash of this rank's part of a matrix's sparsity, and of the options of its factorisation."""
+    found = hashlib.blake2b(repr(options).encode())
+    for part in matrix.getValuesCSR()[:2]:
+        found.update(part.tobytes())
+    return found.digest()
+
+
+@contextmanager
+def _almost_inverse(PETSc, comm, matrix, norm: float, options: dict):
+    """A KSP that multiplies by (L - σ)^-1, σ next to nothing: L - σ is as sparse as L and not singular.
+
+    Where the options let the symbolic factorisation depend on the sparsity alone, it is kept for the next point
+    of a sweep: results do not depend on what was computed before, to the last bit.
+    """
+    reusable, pattern = options.get(BY_VALUES) == 0, _pattern(matrix, options)
+    same = reusable and _last and _last[0] == pattern and _last[1].comm == matrix.comm
+    if all(comm.allgather(bool(same))):
+        ksp = _last[1]
+        shifted = matrix.copy(ksp.getOperators()[0], PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
+    else:
+        _destroy(*_last[1:])
+        ksp, shifted = PETSc.KSP().create(comm), matrix.copy()
+    _last.clear()
     shifted.shift(-SINGULAR * norm)
-    ksp = PETSc.KSP().create(matrix.comm)
-    with _options(PETSc, options):
-        ksp.setOptionsPrefix(PREFIX + "st_")
-        ksp.setOperators(shifted)
-        _direct(ksp)
-        ksp.setFromOptions()
-        _set_up(PETSc, ksp, ksp, matrix.size[0])
-    shifted.destroy()      # the KSP keeps its own reference
-    return ksp
+    try:
+        with _options(PETSc, options):
+            ksp.setOptionsPrefix(PREFIX + "st_")
+            ksp.setOperators(shifted)
+            _direct(ksp)
+            ksp.setFromOptions()
+            _set_up(PETSc, ksp, ksp, matrix.size[0])
+        yield ksp
+        if reusable:
+            _last[:] = pattern, ksp
+    finally:
+        if not _last:
+            ksp.destroy()
 
 
 def _multiply(ksp, source, result, local):
@@ -215,8 +251,8 @@ def _destroy(*objects):
 def steady_state(comm, sector, options: dict, refine=None):
     """This rank's part of the x with Lx = 0 and trace 1, and its residual |Lx| / (|L||x|).
 
-    refine : (solve, x) -> anything, which is then returned in place of x; solve multiplies a local vector by
-             (L - σ)^-1, collectively
+    refine : (solve, x) -> tuple of arrays, the first of them x improved, returned in place of x; solve multiplies a
+             local vector by (L - σ)^-1, collectively
 
     Inverse iteration from a positive state, with σ next to nothing: L - σ is as sparse as L, where putting
     the trace into a row of L fills the factors. Written as x <- x - (L - σ)^-1 L x it refines: the second step
@@ -225,7 +261,7 @@ def steady_state(comm, sector, options: dict, refine=None):
 
     Raises RuntimeError if it is, or if the residual stays large.
     """
-    PETSc, _ = _libraries(comm)
+    PETSc = _petsc(comm)
     matrix = _matrix(PETSc, comm, sector)
     norm = matrix.norm(PETSc.NormType.NORM_INFINITY)
     state, other, work = matrix.createVecLeft(), matrix.createVecLeft(), matrix.createVecLeft()
@@ -233,29 +269,32 @@ def steady_state(comm, sector, options: dict, refine=None):
     trace.array = sector.trace(*row_range(comm, sector.size))
     state.array = trace.array
     other.array = np.cos(np.arange(*trace.owner_range))
-    ksp = None
     try:
-        ksp = _almost_inverse(PETSc, matrix, norm, options)
-        residual = np.inf
-        for _ in range(30):
-            matrix.mult(state, rest)
-            ksp.solve(rest, work)
-            state.axpy(-1, work)
-            state.scale(1 / state.dot(trace))
-            other.axpy(-other.dot(trace), state)
-            other.normalize()
-            ksp.solve(other, work)
-            second = 1 / (norm * work.norm())
-            work.copy(other)
-            matrix.mult(state, rest)
-            previous, residual = residual, rest.norm() / (norm * state.norm())
-            if residual > previous / 2:
-                break
-        local = state.array.real.copy()
-        if refine is not None and residual < RESIDUAL and second >= UNIQUE:
-            local = refine(partial(_multiply, ksp, rest, work), local)
+        with _almost_inverse(PETSc, comm, matrix, norm, options) as ksp:
+            residual = np.inf
+            for _ in range(30):
+                if refine is None or not residual < RESIDUAL:
+                    matrix.mult(state, rest)
+                    ksp.solve(rest, work)
+                    state.axpy(-1, work)
+                    state.scale(1 / state.dot(trace))
+                other.axpy(-other.dot(trace), state)
+                other.normalize()
+                ksp.solve(other, work)
+                second = 1 / (norm * work.norm())
+                work.copy(other)
+                matrix.mult(state, rest)
+                previous, residual = residual, rest.norm() / (norm * state.norm())
+                if residual > previous / 2:
+                    break
+            local = state.array.real.copy()
+            if refine is not None and residual < RESIDUAL and second >= UNIQUE:
+                local = refine(partial(_multiply, ksp, rest, work), local)
+                state.array = local[0]
+                matrix.mult(state, rest)
+                residual = rest.norm() / (norm * state.norm())
     finally:
-        _destroy(ksp, matrix)
+        matrix.destroy()
     if second < UNIQUE:
         raise RuntimeError("the steady state is not unique: a second eigenvalue of the Liouvillian is zero "
                            f"to {second:.1e} of its norm; the model needs dissipation that connects all states")
@@ -269,24 +308,23 @@ def response(comm, sector, source, options: dict) -> np.ndarray:
 
     Raises RuntimeError if the residual |Lx - source| / (|L||x|) stays large.
     """
-    PETSc, _ = _libraries(comm)
+    PETSc = _petsc(comm)
     matrix = _matrix(PETSc, comm, sector)
     norm = matrix.norm(PETSc.NormType.NORM_INFINITY)
     total, step, rest = matrix.createVecLeft(), matrix.createVecLeft(), matrix.createVecLeft()
     rest.array = source
-    ksp = None
     try:
-        ksp = _almost_inverse(PETSc, matrix, norm, options)
-        for _ in range(3):      # the shift, and rounding, are gone after one refinement
-            ksp.solve(rest, step)
-            total.axpy(1, step)
-            matrix.mult(total, rest)
-            rest.scale(-1)
-            rest.array += source
-        residual = rest.norm() / (norm * total.norm()) if total.norm() > 0 else 0.0
-        local = total.array.real.copy()
+        with _almost_inverse(PETSc, comm, matrix, norm, options) as ksp:
+            for _ in range(3):      # the shift, and rounding, are gone after one refinement
+                ksp.solve(rest, step)
+                total.axpy(1, step)
+                matrix.mult(total, rest)
+                rest.scale(-1)
+                rest.array += source
+            residual = rest.norm() / (norm * total.norm()) if total.norm() > 0 else 0.0
+            local = total.array.real.copy()
     finally:
-        _destroy(ksp, matrix)
+        matrix.destroy()
     if not residual < RESIDUAL:
         raise RuntimeError(f"the linear response of {sector} is not accurate: its residual is {residual:.1e}")
     return local

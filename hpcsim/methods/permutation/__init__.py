@@ -183,8 +183,8 @@ def _spectrum(sector: Strings, options: Options, comm) -> dict:
 
 
 def _steady_state(system: System, sector: Strings, options: Options, comm) -> dict:
-    (e, low), residual = solvers.steady_state(comm, sector, MUMPS | options.petsc_options,
-                                                 partial(refine, comm, sector))
+    parts, residual = solvers.steady_state(comm, sector, MUMPS | options.petsc_options, partial(refine, comm, sector))
+    e, low = (np.concatenate(comm.allgather(part)) for part in parts)
     results = _on_lattice(system, [measure(sector, e, low)]) if comm.rank == 0 else None
     results = {name: value[..., 0] for name, value in comm.bcast(results).items()} | {"residual": residual}
     if options.susceptibility:

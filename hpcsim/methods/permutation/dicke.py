@@ -44,11 +44,11 @@ def blocks(sector: Strings, high: np.ndarray, low: np.ndarray) -> list[np.ndarra
     high, low : correlators whose sum has up to 32 digits
     """
     N, layout, root = sector.N, sector.layout, roots(sector.N + 1)
-    elements = _elements(N, layout.index, high, low, *_krawtchouk(N, *root),
-                         *_root_factorials(N, *root))
+    place = _places(N)
+    elements = _elements(N, place, layout.index, high, low, *_krawtchouk(N, *root), *_root_factorials(N, *root))
     sizes = N + 1 - 2 * np.arange(N // 2 + 1)
     start = np.concatenate([[0], np.cumsum(sizes**2)])
-    flat = _recouple(N, abs(sector.parity) + 1, elements, start, *root)
+    flat = _recouple(N, abs(sector.parity) + 1, place, elements, start, *root)
     return [flat[a:b].reshape(n, n) for a, b, n in zip(start, start[1:], sizes)]
 
 
@@ -79,6 +79,12 @@ def summarise(sector: Strings, high: np.ndarray, low: np.ndarray, noise: float =
         entropy -= np.sum(weight * (np.log(v) - log_root))
         negative = max(negative, *np.exp(np.log(wrong) + log_root), 0.0)
     return {"entropy": entropy / sector.N, "trace_error": total - 1, "negativity": negative}
+
+
+def _places(N: int) -> np.ndarray:
+    """place[a, b] + c numbers all (a, b, c) with a + b + c <= N without gaps."""
+    lengths = np.maximum(N + 1 - np.add.outer(np.arange(N + 1), np.arange(N + 1)), 0)
+    return np.cumsum(lengths).reshape(lengths.shape) - lengths
 
 
 @njit(cache=True)
@@ -116,14 +122,14 @@ def _krawtchouk(N, root, root_low):
 
 
 @njit(cache=True)
-def _elements(N, index, high, low, W, V, f, g):
-    """[part, n01, n10, n11] of ρ in orthonormal symmetric products of |0⟩⟨0|, |0⟩⟨1|, |1⟩⟨0|, |1⟩⟨1|.
+def _elements(N, place, index, high, low, W, V, f, g):
+    """[part, place[n01, n10] + n11] of ρ in orthonormal symmetric products of |0⟩⟨0|, |0⟩⟨1|, |1⟩⟨0|, |1⟩⟨1|.
 
     part 0 and 1 is the real part, high and low; 2 and 3 the imaginary one.
     σx = |0⟩⟨1| + |1⟩⟨0| and σy = -i (|0⟩⟨1| - |1⟩⟨0|), so σy is -i times the σz of this pair.
     The coefficient of an orthonormal string is e(n) √(N!/(n_0! n_x! n_y! n_z! 2^N)).
     """
-    out = np.zeros((4, N + 1, N + 1, N + 1))
+    out = np.zeros((4, (N + 1) * (N + 2) * (N + 3) // 6))
     ch, cl, dh, dl = np.empty(N + 1), np.empty(N + 1), np.empty(N + 1), np.empty(N + 1)
     half = 2.0 ** -(N // 2)
     th, tl = mul(f[N], g[N], half, 0.0)
@@ -150,14 +156,14 @@ def _elements(N, index, high, low, W, V, f, g):
             for n10 in range(n + 1):
                 wh, wl = sign * W[n, n10, y], sign * V[n, n10, y]
                 for k in range(q + 1):
+                    at = place[n - n10, n10] + k
                     h, l = mul(wh, wl, dh[k], dl[k])
-                    h, l = add(out[part, n - n10, n10, k], out[part + 1, n - n10, n10, k], h, l)
-                    out[part, n - n10, n10, k], out[part + 1, n - n10, n10, k] = h, l
+                    out[part, at], out[part + 1, at] = add(out[part, at], out[part + 1, at], h, l)
     return out
 
 
 @njit(cache=True)
-def _recouple(N, step, elements, start, root, root_low):
+def _recouple(N, step, place, elements, start, root, root_low):
     """Fill all blocks, one after the other: block s has j = N/2 - s, and m = N/2 - k at row k - s."""
     flat = np.zeros(start[-1], np.complex128)
     vh, vl = np.empty(N + 1), np.empty(N + 1)
@@ -168,7 +174,7 @@ def _recouple(N, step, elements, start, root, root_low):
                 _flips_of_j(N, k, kk, s, length, root, root_low, vh, vl)
                 ah = al = bh = bl = 0.0
                 for t in range(length):
-                    e = elements[:, t, t + k - kk, kk - t]
+                    e = elements[:, place[t, t + k - kk] + kk - t]
                     h, l = mul(vh[t], vl[t], e[0], e[1])
                     ah, al = add(ah, al, h, l)
                     h, l = mul(vh[t], vl[t], e[2], e[3])

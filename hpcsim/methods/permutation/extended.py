@@ -11,7 +11,7 @@ from hpcsim import solvers
 from hpcsim.methods.permutation.basis import Strings
 
 STEPS = 12          # of refinement, at most
-ENOUGH = 1e-26      # relative size of the last correction, in the norm of ρ
+ENOUGH = 1e-26      # relative size of the next correction, in the norm of ρ, from which it is left out
 
 
 @njit(cache=True)
@@ -68,9 +68,11 @@ def roots(n):
 
 
 def refine(comm, sector: Strings, solve, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All of the steady state, high and low, on every rank, from this rank's part of it in doubles.
+    """This rank's part of the steady state, high and low, from that in doubles.
 
     solve : collective; this rank's part of (L - σ)^-1 x from that of x, with σ next to nothing
+
+    An error shrinks in every step by the same operator, so the ratio of two corrections tells the next one.
     """
     start, stop = solvers.row_range(comm, sector.size)
     shifts, ends = sector.moves.shifts
@@ -85,9 +87,9 @@ def refine(comm, sector: Strings, solve, state: np.ndarray) -> tuple[np.ndarray,
         if not size < previous / 2:
             break
         _subtract(high, low, step)
-        if size < ENOUGH:
+        if size * min(size / previous, 1) < ENOUGH:
             break
-    return high, low
+    return high[start:stop], low[start:stop]
 
 
 @njit(cache=True)

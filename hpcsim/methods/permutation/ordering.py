@@ -10,10 +10,10 @@ from numba import njit
 
 DIRECTIONS = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, -1, 0), (1, 0, 1), (1, 0, -1), (0, 1, 1),
                        (0, 1, -1), (1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)])
-LEAF = 12           # points that are not cut any further
 # found by trial for N = 60...150, local and collective decay: fewest operations
+LEAF = 8            # points that are not cut any further
 SMALLER = 0.25      # the smaller of two parts has at least this fraction of all points
-UNEQUAL = 0.7       # weight of the parts' relative difference beside the separator's size
+UNEQUAL = 1.5       # weight of the squared difference of the parts, relative to all points, beside the separator's size
 
 
 def nested_dissection(points: np.ndarray, shifts: np.ndarray) -> np.ndarray:
@@ -72,7 +72,7 @@ def _best_cut(points, here, directions, thickness, height):
         for k in range(top - bottom + 1):
             above = total - below - inside
             if min(below, above) >= SMALLER * total:
-                value = inside * (1 + UNEQUAL * abs(above - below) / total)
+                value = inside * (1 + UNEQUAL * ((above - below) / total)**2)
                 if value < least:
                     best, least, first = d, value, bottom + k
             below += layers[k]
