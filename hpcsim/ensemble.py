@@ -74,6 +74,24 @@ def gather(values: np.ndarray, comm) -> np.ndarray:
     return np.concatenate(comm.allgather(values), axis=-1)
 
 
+def relaxed(sums: np.ndarray, counts: np.ndarray) -> int:
+    """Number of slots of time to leave out: up to the last that differs from the second half of all.
+
+    sums   : (slots, moments, sublattices, trajectories) of the moments of the spin components
+    counts : (slots,) samples of each
+    A slot differs if one of the moments is more than four standard errors from its average over the second half.
+    """
+    half = len(sums) // 2
+    if half == 0:
+        return 0
+    late = sums[half:].sum(axis=0) / counts[half:].sum()
+    difference = sums[:half] / counts[:half, None, None, None] - late
+    error = difference.std(axis=-1, ddof=1) / np.sqrt(sums.shape[-1])
+    scale = np.abs(late).mean(axis=-1)
+    apart = np.abs(difference.mean(axis=-1)) > 4 * error + 1e-12 * scale
+    return int(np.max(np.flatnonzero(apart.any(axis=(1, 2))) + 1, initial=0))
+
+
 @njit(cache=True)
 def _round(c0, c1, c2, c3, k0, k1):
     # the masks tell the compiler that 32x32-bit products suffice

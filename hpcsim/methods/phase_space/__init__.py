@@ -20,9 +20,9 @@ import logging
 
 import numpy as np
 
-from hpcsim.ensemble import gather, share
+from hpcsim.ensemble import gather, relaxed, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.phase_space import initial, kernels
+from hpcsim.methods.phase_space import initial, kernels, step
 from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupported
 from hpcsim.methods.phase_space.observables import OBSERVABLES, Moments
 from hpcsim.methods.phase_space.options import WINDOWS, Options
@@ -61,6 +61,9 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     if options.integrator == "eo" and tables.first_half < 0:
         raise ValueError("integrator = eo: the graph of couplings is not bipartite: its sites do not fall "
                          "into two halves that are coupled only to each other; use integrator: sib")
+    if options.dt == "auto":
+        _coarse(system, options)
+        return tuple(range(options.batches))
     drift, noise = tables.fastest(system.spins)
     fastest = max(drift / 2, noise)
     if options.dt * fastest > 1:
@@ -75,6 +78,9 @@ def cost(system: System, options: Options, record: int) -> Cost:
 
     Ranks of a group share the trajectories of a record.
     """
+    if options.dt == "auto":    # what it will be is known after the pilot only
+        unit, first = _coarse(system, options)
+        options = options.model_copy(update={"dt": step.divided(unit, first / 4)})
     gaps, slots = _schedule(options)
     lanes = _lanes(system, options.batch)
     per_site = 7 if options.scheme == "spin_conserving" else 10
@@ -91,21 +97,51 @@ def cost(system: System, options: Options, record: int) -> Cost:
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
     """Means and variances of the spin components by sublattice (and time), in units of ħ; `observables`."""
-    unit = "1" if system.units == "1" else f"1/{system.units}"
+    unit, out = _unit(system), _observed(system, options)
     lattice = Dim("sublattice", tuple(system.sublattices))
-    steady = options.task == "steady_state"
-    time = () if steady else (Dim("time", options.times, unit),)
-    out = [output for part in _measured(system, options) for output in part.outputs(lattice, time)]
-    if steady:
+    if options.task == "steady_state":
         out.append(Output("autocorrelation_time", (lattice,), unit, "integrated autocorrelation time of the "
                           "magnetisation of a sublattice, its slowest component", reduce="mean"))
         out.append(Output("burn_in_used", (), unit, "time before averaging", reduce="mean"))
+    if options.dt == "auto":
+        out += [Output("dt_used", (), unit, "step of the integrator", reduce="mean"),
+                Output("dt_bias", (), "1", "estimated bias of the step over what is allowed, the largest",
+                       reduce="mean")]
     return tuple(out)
+
+
+def _unit(system) -> str:
+    return "1" if system.units == "1" else f"1/{system.units}"
+
+
+def _observed(system, options: Options) -> list[Output]:
+    """What is averaged over trajectories."""
+    lattice = Dim("sublattice", tuple(system.sublattices))
+    time = (Dim("time", options.times, _unit(system)),) if options.task == "evolve" else ()
+    return [output for part in _measured(system, options) for output in part.outputs(lattice, time)]
 
 
 def run(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:
     """Means over the trajectories of one batch; bit-identical on any number of ranks."""
-    mine = share(options.batch, context.comm)
+    options, chosen = _with_step(system, options, context)
+    sums, counts, burn_in = _sampled(system, options, record * options.batch, options.batch, context)
+    results = _results(system, options, sums, counts)
+    if record == 0 and context.comm.rank == 0:
+        _warn_of_drift(system, options, results)
+    if options.task == "steady_state":
+        time = options.duration - (burn_in if options.burn_in == "auto" else 0)
+        moments = _measured(system, options)[0]
+        results |= {"autocorrelation_time": moments.autocorrelation_time(sums[0] / counts, time),
+                    "burn_in_used": np.float64(burn_in)}
+    return results | chosen
+
+
+def _sampled(system, options: Options, begin: int, trajectories: int, context: Context):
+    """Of trajectories begin, begin + 1, ... the sums over samples, [slot, *shape, trajectory], of all that is measured.
+
+    Also the number of samples of each slot, and the time before the first.
+    """
+    mine = share(trajectories, context.comm)
     gaps, slots = _schedule(options)
     parts = _measured(system, options)
     sums = [np.zeros((slots[-1] + 1, *part.shape, len(mine))) for part in parts]
@@ -113,30 +149,63 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     lanes = _lanes(system, len(mine))
     for start in range(0, len(mine), lanes):
         here = slice(start, min(start + lanes, len(mine)))
-        first = np.uint64(record * options.batch + mine[start])
-        _trajectories(system, options, tables, parts, [x[..., here] for x in sums], first,
-                      np.array(context.key, np.uint64))
+        _trajectories(system, options, tables, parts, [x[..., here] for x in sums],
+                      np.uint64(begin + mine[start]), np.array(context.key, np.uint64))
     # every rank averages the same numbers in the same order
-    sums = [gather(x, context.comm) for x in sums]
-    kept, steady = np.ones(len(sums[0]), bool), {}
-    counts = np.bincount(slots)
+    sums, counts, burn_in = [gather(x, context.comm) for x in sums], np.bincount(slots), options.burn_in
     if options.task == "steady_state":
-        kept[:_relaxed(sums[0], counts)] = False
-        sums, counts = [x[kept].sum(axis=0)[None] for x in sums], counts[kept].sum(keepdims=True)
-        time = options.duration * kept.mean()
-        steady = {"autocorrelation_time": parts[0].autocorrelation_time(sums[0] / counts, time),
-                  "burn_in_used": np.float64(options.duration - time if options.burn_in == "auto"
-                                             else options.burn_in)}
+        left_out = relaxed(sums[0][:, :6], counts)
+        if burn_in == "auto":
+            burn_in = options.duration * left_out / len(counts)
+        sums, counts = [x[left_out:].sum(axis=0)[None] for x in sums], counts[left_out:].sum(keepdims=True)
+    return sums, counts, burn_in
+
+
+def _results(system, options: Options, sums, counts) -> dict[str, np.ndarray]:
+    """Averages over trajectories, of every output but those of the burn-in and the step."""
+    parts, results = _measured(system, options), {}
     averages = [x / counts.reshape(-1, *(1,) * (x.ndim - 1)) for x in sums]
     moments = averages[0] / parts[0].sites[:, None]
-    results = {}
     for part, average in zip(parts, averages):
         results |= part.results(average, moments)
-    if record == 0 and context.comm.rank == 0:
-        _warn_of_drift(system, options, results)
     if options.task == "steady_state":
-        return {name: x[0] for name, x in results.items()} | steady
+        return {name: x[0] for name, x in results.items()}
     return {name: np.moveaxis(x, 0, -1) for name, x in results.items()}
+
+
+def _with_step(system, options: Options, context: Context):
+    """The options with a number for dt, and what `dt: auto` has to say of it."""
+    if options.dt != "auto":
+        return options, {}
+    point = context.key, context.comm.size, options.model_dump_json()
+    if point not in _steps:
+        _steps[point] = _pilot(system, options, context)
+    dt, bias = _steps[point]
+    return options.model_copy(update={"dt": dt}), {"dt_used": np.float64(dt), "dt_bias": np.float64(bias)}
+
+
+_steps = {}         # of each point that this process has met: the pilot is run once
+
+
+def _pilot(system, options: Options, context: Context) -> tuple[float, float]:
+    """The step that is small enough, and its relative bias; the pilot's trajectories are not those of the records."""
+    unit, first = _coarse(system, options)
+    declared, batches = _observed(system, options), []
+    trajectories = -(-max(step.PILOT, options.batch) // step.BATCHES) * step.BATCHES
+    for n, dt in enumerate((first, first / 2)):
+        trial = options.model_copy(update={"dt": dt})
+        sums, counts, _ = _sampled(system, trial, options.trajectories + n * trajectories, trajectories, context)
+        split = zip(*(np.split(x, step.BATCHES, axis=-1) for x in sums))
+        batches.append([_results(system, trial, batch, counts) for batch in split])
+    bias = step.relative_bias(declared, step.allowed(system, declared, options.target_error), *batches)
+    return step.refined(unit, first, bias)
+
+
+def _coarse(system, options: Options) -> tuple[float, float]:
+    """What the steps of `dt: auto` divide, and the longest of them."""
+    drift, noise = compile_system(system, options.scheme).fastest(system.spins)
+    unit = options.step_unit
+    return unit, step.coarse(unit, max(drift / 2, noise))
 
 
 def _trajectories(system, options, tables: Tables, parts, sums, first, key):
@@ -163,23 +232,6 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key):
             total[:] = x[slot]
             part.add(total, spins)
             x[slot] = total
-
-
-def _relaxed(sums, counts) -> int:
-    """Number of slots to leave out: up to the last that differs from the second half of all.
-
-    sums : of `Moments`, [slot, quantity, sublattice, trajectory]. A slot differs if one of the first and
-           second moments is more than four standard errors from its average over the second half.
-    """
-    half = len(sums) // 2
-    if half == 0:
-        return 0
-    late = sums[half:].sum(axis=0) / counts[half:].sum()
-    difference = (sums[:half] / counts[:half, None, None, None] - late)[:, :6]
-    error = difference.std(axis=-1, ddof=1) / np.sqrt(sums.shape[-1])
-    scale = np.abs(late[:6]).mean(axis=-1)
-    apart = np.abs(difference.mean(axis=-1)) > 4 * error + 1e-12 * scale
-    return int(np.max(np.flatnonzero(apart.any(axis=(1, 2))) + 1, initial=0))
 
 
 def _warn_of_drift(system, options, results):

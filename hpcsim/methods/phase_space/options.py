@@ -2,11 +2,13 @@
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo,
+                      field_validator, model_validator)
 
 from hpcsim.ensemble import EnsembleOptions
 from hpcsim.methods.phase_space.kernels import INTEGRATORS
 from hpcsim.methods.phase_space.observables import OBSERVABLES
+from hpcsim.methods.phase_space.step import common_unit
 from hpcsim.system import Count, Initial, Number, Times
 
 # with burn_in: auto, the time is cut into so many windows
@@ -17,6 +19,18 @@ def _different(names):
     if len(set(names)) < len(names):
         raise ValueError("each observable once")
     return names
+
+
+def _or_auto(**bounds):
+    """A number within bounds, or the word auto; one message where it is neither."""
+    number = TypeAdapter(Annotated[Number, Field(**bounds)])
+
+    def check(value):
+        try:
+            return value if value == "auto" else number.validate_python(value)
+        except ValidationError as error:
+            raise ValueError(f"{error.errors()[0]['msg'].removeprefix('Value error, ')}, or auto") from None
+    return BeforeValidator(check)
 
 
 class Options(EnsembleOptions):
@@ -30,7 +44,11 @@ class Options(EnsembleOptions):
     drop_interaction_noise : P and Q with products of operators all the same, their second derivatives dropped
     integrator   : sib (semi-implicit), eo (even-odd, bipartite graphs), auto (eo where it can be), or, to see
                    what they get wrong, euler_maruyama and midpoint (explicit, scheme: spin_conserving)
-    dt           : step; errors are of second order, so halve it to see them
+    dt           : step; errors are of second order, so halve it to see them. auto: as long as a pilot allows, which
+                   compares a coarse step with half of it (see step.py): the estimated bias, with its standard
+                   error, of every output in target_error is below half of that, or without target_error below
+                   0.01 S in ⟨Sj⟩ and 0.01 S² in ⟨Sj²⟩. The outputs dt_used and dt_bias tell what came of it. The
+                   pilot costs a batch or so; each group of ranks runs it once for each point
     observables  : more to measure: correlation, structure_factor, squeezing, histogram_Sz
     initial      : [polar, azimuth] in units of π of the spin coherent state of all sites, or one for each
                    sublattice by name. Along x by default, as far from the poles as can be
@@ -47,11 +65,11 @@ class Options(EnsembleOptions):
     sampling: Literal["fock", "coherent"] = "fock"
     drop_interaction_noise: bool = False
     integrator: Literal[("auto", *INTEGRATORS)] = "auto"
-    dt: Annotated[Number, Field(gt=0)] = 0.05
+    dt: Annotated[float | Literal["auto"], _or_auto(gt=0)] = 0.05
     initial: Initial = (0.5, 0.0)
     observables: Annotated[tuple[Literal[tuple(OBSERVABLES)], ...], AfterValidator(_different)] = ()
     sample_every: Count = 10
-    burn_in: Annotated[Number, Field(ge=0)] | Literal["auto"] | None = None
+    burn_in: Annotated[float | Literal["auto"], _or_auto(ge=0)] | None = None
     duration: Annotated[Number, Field(gt=0)] | None = None
     times: Times | None = None
 
@@ -66,7 +84,7 @@ class Options(EnsembleOptions):
     @classmethod
     def _whole_steps(cls, value, info: ValidationInfo):
         per_sample = info.field_name == "duration"
-        if value is None or value == "auto" or "dt" not in info.data or "sample_every" not in info.data:
+        if value is None or "auto" in (value, info.data.get("dt", "auto")) or "sample_every" not in info.data:
             return value
         unit = info.data["dt"] * (info.data["sample_every"] if per_sample else 1)
         steps = np.atleast_1d(value) / unit
@@ -86,7 +104,10 @@ class Options(EnsembleOptions):
         if self.integrator in ("euler_maruyama", "midpoint") and self.scheme == "pda":
             raise ValueError(f"integrator = {self.integrator}: needs scheme: spin_conserving; with pda use "
                              f"sib or eo")
-        if self.burn_in == "auto" and self.duration / (self.dt * self.sample_every) < WINDOWS:
+        if self.integrator in ("euler_maruyama", "midpoint") and self.dt == "auto":
+            raise ValueError(f"integrator = {self.integrator}: needs a number for dt; dt: auto knows the order of sib "
+                             f"and eo")
+        if self.burn_in == "auto" and self.dt != "auto" and self.duration / (self.dt * self.sample_every) < WINDOWS:
             samples = round(self.duration / (self.dt * self.sample_every))
             raise ValueError(f"burn_in = auto: needs at least {WINDOWS} samples, and duration = "
                              f"{self.duration:g} has {samples}; lower sample_every")
@@ -101,3 +122,12 @@ class Options(EnsembleOptions):
                 if task != self.task and getattr(self, key) is not None:
                     raise ValueError(f"{key} belongs to task: {task}, not to {self.task}; delete it")
         return self
+
+    @property
+    def step_unit(self) -> float:
+        """The longest step that all times of the task are multiples of."""
+        if self.task == "evolve":
+            return common_unit(self.times)
+        if self.burn_in == "auto":
+            return self.duration / (self.sample_every * WINDOWS)
+        return common_unit((self.burn_in, self.duration / self.sample_every))
