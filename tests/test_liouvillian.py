@@ -66,6 +66,8 @@ FURTHER = {
     "ring of 4, staggered U(1)": xyz(sites=4, Jy=-0.7, Jz=0.2),
     "ring of 3, reflection undeclared": without(xyz(sites=3, Jz=0.3), Parity),
     "square": xyz(sites=[2, 2]),
+    "chain of spins 1": xyz(convention="huber2021", sites=3, S=1, Jz=0.4, decay=0.8),
+    "open square of gain and loss": dimer(0.5, 0.7, 0.7, cells=[1, 2], h=0.4, periodic=False),
     "open chain of 4": xyz(sites=4, periodic=False),
     "all to all": all_to_all(decay=1),
     "all to all, collective": all_to_all(decay=1, collective_decay=0.7),
@@ -404,6 +406,30 @@ def test_petsc_options_reach_the_solver_and_stay_with_it():
         solve_all(system, task="spectrum", sectors=[3], petsc_options={"eps_max_it": 1, "eps_ncv": 20})
     (_, result), = solve_all(system, task="spectrum", sectors=[3])
     assert result["residual"].max() < 1e-10
+
+
+LOW_RANK = {"st_mat_mumps_icntl_35": 2, "st_mat_mumps_cntl_7": 1e-4}
+
+
+def large_front():
+    """22960 unknowns: MUMPS has no blocks that are large enough to be of low rank in fewer."""
+    return Sector(operators(dimer(20, 1, 1)), Name(1))
+
+
+@pytest.mark.parametrize("petsc_options", [
+    {"st_pc_factor_mat_solver_type": "superlu_dist"},
+    {"st_mat_mumps_icntl_22": 1},                                       # factors on disk
+    LOW_RANK | {"st_ksp_type": "gmres", "st_ksp_rtol": 1e-12},          # refined by every solve
+], ids=["SuperLU_DIST", "out of core", "low rank"])
+def test_other_factorisations_give_the_same_gap(petsc_options):
+    values, residuals = solvers.leading_eigenvalues(MPI.COMM_SELF, large_front(), 1, petsc_options)
+    assert values[0] == pytest.approx(-0.0349444384, abs=1e-9) and residuals.max() < 1e-10      # by MUMPS
+
+
+def test_low_rank_factors_are_less_accurate_where_nothing_refines_them():
+    """Hence the option reached MUMPS, and the residual shows what it costs."""
+    _, residuals = solvers.leading_eigenvalues(MPI.COMM_SELF, large_front(), 1, LOW_RANK)
+    assert 1e-9 < residuals.max() < 1e-3
 
 
 def test_a_subspace_too_small_is_enlarged():
