@@ -117,18 +117,20 @@ def test_steady_state_is_that_of_the_liouvillian(name):
     assert np.allclose(found["correlation"][0], ladder, atol=1e-14)
 
 
-@pytest.mark.parametrize("block", [2, 16, 512])
+@pytest.mark.parametrize("block", [8, 16, 2048])
 @every_system
 def test_generator_without_a_matrix(name, block, monkeypatch):
     monkeypatch.setattr(compile, "BLOCK", block)
-    system, lanes = SYSTEMS[name], 3
+    system = SYSTEMS[name]
     effective = matrices.effective_hamiltonian(matrices.hamiltonian(system), matrices.jump_operators(system))
-    generator, D = compile.generator(system), round(system.dimension)
-    random = np.random.default_rng(1).normal(size=(2, D, lanes))
-    x = random[0] + 1j * random[1]
-    y = np.empty_like(x).ravel()
-    kernels.derivative(y, x.ravel(), 0.7, generator, np.repeat(generator.diagonal, lanes))
-    assert np.abs(y.reshape(D, lanes) - -0.7j * (effective @ x)).max() < 1e-12 * abs(effective).max()
+    generator, D = compile.generator(system.levels, compile.local_matrices(system)), round(system.dimension)
+    random = np.random.default_rng(1).normal(size=(2, D))
+    x, y = random[0] + 1j * random[1], np.empty(D, complex)
+    states = kernels.empty_states(2, generator)
+    kernels.load(states[0], x)
+    kernels.derivative(states[1], states[0], 0.7, generator)
+    kernels.store(y, states[1])
+    assert np.abs(y - -0.7j * (effective @ x)).max() < 1e-12 * abs(effective).max()
 
 
 @every_system
@@ -156,7 +158,8 @@ def test_without_jumps_the_evolution_is_unitary(tolerance, error):
     system = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=4, Jx=0.9, Jy=1.7, Jz=0.4, decay=0))
     options = trajectories.Options(task="evolve", times=(0.0, 7.0, 30.0), trajectories=2, batch=1, initial=(0.3, 0.1),
                                    tolerance=tolerance)
-    found, psi = trajectories.run(system, options, 0, CONTEXT), compile.coherent_state(system, angles(system, (0.3, 0.1)))
+    found = trajectories.run(system, options, 0, CONTEXT)
+    psi = compile.coherent_state(system, angles(system, (0.3, 0.1)))
     assert found["jumps"] == 0
     H = matrices.hamiltonian(system).toarray()
     for k, t in enumerate(options.times):
@@ -168,26 +171,35 @@ def test_without_jumps_the_evolution_is_unitary(tolerance, error):
 
 def test_series_at_any_time_of_the_step():
     """Σ_k w_k x^k, its norm and the slope of that, against exp(-i H_eff t)."""
-    generator, lanes = compile.generator(CHAIN), 2
-    D = len(generator.diagonal)
+    generator = compile.generator(CHAIN.levels, compile.local_matrices(CHAIN))
     psi = compile.coherent_state(CHAIN, angles(CHAIN, (0.3, 0.1)))
-    series = np.zeros((kernels.ORDER + 1, D * lanes + kernels.PADDING), complex)
-    series[0, :D * lanes] = np.repeat(psi, lanes)
+    series, p = kernels.empty_states(kernels.ORDER + 2, generator), np.empty(5)
+    state, found = series[-1], np.empty_like(psi)
+    kernels.load(series[0], psi)
     for k in range(1, kernels.ORDER + 1):
-        kernels.derivative(series[k][:D * lanes], series[k - 1][:D * lanes], generator.scale / k, generator,
-                           np.repeat(generator.diagonal, lanes))
-    x, norm, slope, state = np.array([0.8, 1.3]), np.empty(2), np.empty(2), np.empty(D * lanes, complex)
-    kernels.sum_series(state, series, x, norm, slope)
+        kernels.derivative(series[k], series[k - 1], generator.scale / k, generator)
     effective = matrices.effective_hamiltonian(matrices.hamiltonian(CHAIN), matrices.jump_operators(CHAIN)).toarray()
     loss = sum(rate * (L.getH() @ L) for rate, L in matrices.jump_operators(CHAIN))
-    for lane in range(lanes):
-        wanted = expm(-1j * effective * x[lane] * generator.scale) @ psi
-        assert np.allclose(state[lane::lanes], wanted, atol=1e-8)
-        assert norm[lane] == pytest.approx(np.linalg.norm(wanted) ** 2, rel=1e-8)
-        assert slope[lane] == pytest.approx(-generator.scale * (wanted.conj() @ loss @ wanted).real, rel=1e-6)
-        one = np.empty(D, complex)
-        kernels.state_at(one, series, lane, lanes, x[lane])
-        assert np.allclose(one, wanted / np.linalg.norm(wanted), atol=1e-8)
+    for x in 0.8, 1.3:
+        norm, slope = kernels.sum_series(state, series[:-1], x)
+        kernels.store(found, state)
+        wanted = expm(-1j * effective * x * generator.scale) @ psi
+        assert np.allclose(found, wanted, atol=1e-8)
+        assert norm == pytest.approx(np.linalg.norm(wanted) ** 2, rel=1e-8)
+        assert slope == pytest.approx(-generator.scale * (wanted.conj() @ loss @ wanted).real, rel=1e-6)
+        threshold = 1 - 0.9 * (1 - norm)
+        at, there, jumped = kernels.place_jump(state, series[:-1], x, threshold, 1e-12)
+        assert jumped and 0 < at < x and there == pytest.approx(threshold, rel=1e-11)
+        assert kernels.place_jump(state, series[:-1], x, norm * 0.99, 1e-12) == (x, norm, False)
+    kernels.squared_norm(p, series)
+    assert np.polyval(p[::-1], 0.1) == pytest.approx(kernels.sum_series(state, series[:-1], 0.1)[0], rel=1e-6)
+
+
+def _run(system, sums, psi, first, times, tolerance, channels, plan):
+    generator = compile.generator(system.levels, compile.local_matrices(system))
+    clock.run(sums, np.zeros(len(sums), int), psi, first, times, np.arange(len(times)), tolerance, generator, channels,
+              plan, KEY, kernels.empty_states(kernels.ORDER + 1, generator), *kernels.empty_states(1, generator),
+              kernels.empty_states(2, generator))
 
 
 def _one_decaying_spin(numbers, times, rate):
@@ -195,8 +207,7 @@ def _one_decaying_spin(numbers, times, rate):
     system = System(spins=np.array([0.5]), hamiltonian=(), jumps=(Jumps("S-", np.array([0]), np.array([rate])),))
     plan = measurement.plan(system, ())
     sums = np.zeros((len(numbers), len(times), plan.size))
-    clock.run(sums, np.zeros(len(numbers), int), np.array([1, 0], complex), numbers[0], 4, times,
-              np.arange(len(times)), 1e-8, compile.generator(system), compile.channels(system), plan, KEY)
+    _run(system, sums, np.array([1, 0], complex), numbers[0], times, 1e-8, compile.channels(system), plan)
     return sums[:, :, 2]
 
 
@@ -225,7 +236,9 @@ def test_measurement_of_a_state(name):
     random = np.random.default_rng(3).normal(size=(2, round(system.dimension)))
     psi = (random[0] + 1j * random[1]) / np.linalg.norm(random)
     total = np.zeros(plan.size)
-    measurement.measure(total, psi, plan)
+    states = np.zeros((2, 2, -(-len(psi) // 8) * 8 + 2 * compile.PAD))
+    kernels.load(states[0], psi)
+    measurement.measure(total, states[0], states[1], plan)
     for axis, a in enumerate("xyz"):
         on = [matrices.site_operator(system, f"S{a}", i) @ psi for i in range(n)]
         for i in range(n):
@@ -240,30 +253,29 @@ def test_measurement_of_a_state(name):
         assert total[-1] == pytest.approx(-np.sum(weights * np.log(weights)), abs=1e-12)
 
 
-def _sums(lanes, first, count, channels=None):
+def _sums(first, count, channels=None):
     times = np.linspace(0, 4, 9)
     plan = measurement.plan(CHAIN, ("correlation", "entanglement_entropy"))
     sums = np.zeros((count, len(times), plan.size))
-    clock.run(sums, np.zeros(count, int), compile.coherent_state(CHAIN, angles(CHAIN, (0.2, 0.3))), first, lanes, times,
-              np.arange(len(times)), 1e-6, compile.generator(CHAIN), channels or compile.channels(CHAIN), plan, KEY)
+    _run(CHAIN, sums, compile.coherent_state(CHAIN, angles(CHAIN, (0.2, 0.3))), first, times, 1e-6,
+         channels or compile.channels(CHAIN), plan)
     return sums
 
 
 def test_a_trajectory_is_the_same_bits_in_any_company():
-    whole = _sums(lanes=8, first=0, count=20)
-    assert np.array_equal(whole, _sums(lanes=1, first=0, count=20))
-    assert np.array_equal(whole[5:12], _sums(lanes=3, first=5, count=7))
+    whole = _sums(first=0, count=20)
+    assert np.array_equal(whole[5:12], _sums(first=5, count=7))
     assert not np.array_equal(whole[0], whole[1])
 
 
 def test_phases_of_jump_operators_do_not_matter():
     channels = compile.channels(CHAIN)
     turned = channels._replace(coefficient=channels.coefficient * np.exp(0.9j))
-    assert np.allclose(_sums(8, 0, 20), _sums(8, 0, 20, turned), atol=1e-9)
+    assert np.allclose(_sums(0, 20), _sums(0, 20, turned), atol=1e-9)
 
 
 def test_entropy_of_a_product_state_is_zero_and_grows():
-    entropy = _sums(4, 0, 8)[:, :, -1]
+    entropy = _sums(0, 8)[:, :, -1]
     assert np.allclose(entropy[:, 0], 0, atol=1e-10)
     assert np.all(entropy[:, 1:].mean(axis=0) > 0.05) and np.all(entropy < 2 * np.log(2) + 1e-12)
 
@@ -291,6 +303,28 @@ def test_one_and_several_ranks_give_the_same_bits(tmp_path):
     assert done.stdout.count("same") == 3
 
 
+def test_correlators_by_name_and_the_structure_factor():
+    """Of a product state at t = 0, different on the two sublattices; and of a run, against each other."""
+    names = ("Sz_1", "Sx_1_Sy_2", "Sy_2_Sy_2", "Sx_Sz", "correlation", "structure_factor")
+    dimer = gain_loss_lattice.build(gain_loss_lattice.Params(cells=3, S=0.5, gain=0.6, loss=0.4))
+    a, b = ((0.3, 0.2), (0.6, 0.7))
+    options = trajectories.Options(task="evolve", times=(0, 1.5), trajectories=2, batch=1, observables=names,
+                                   initial={"a": a, "b": b})
+    found = trajectories.run(dimer, options, 0, CONTEXT)
+    (xa, ya, za), (xb, yb, zb) = (
+        np.array([np.sin(np.pi * t) * np.cos(np.pi * p), np.sin(np.pi * t) * np.sin(np.pi * p), np.cos(np.pi * t)]) / 2
+        for t, p in (a, b))
+    assert found["Sz_1"][0] == pytest.approx(zb, abs=1e-12)
+    assert found["Sx_1_Sy_2"][0] == pytest.approx(xb * ya, abs=1e-12)
+    assert found["Sy_2_Sy_2"] == pytest.approx([0.25, 0.25], abs=1e-12)
+    assert found["Sx_Sz"][:, 0] == pytest.approx([0, (xa * za + xb * zb) / 2], abs=1e-12)   # SxSz of a site: iSy/2
+    assert found["structure_factor_xx"][0, :, 0] == pytest.approx([0.25 + 2 * xa * xa, 0.25 - xa * xa], abs=1e-12)
+    for c in "xyz":
+        here = found[f"correlation_{c}{c}"][..., 1]
+        assert np.allclose(found[f"structure_factor_{c}{c}"][:, 0, 1], here @ [1, 2], atol=1e-12)
+        assert np.allclose(found[f"structure_factor_{c}{c}"][:, 1, 1], here @ [1, -1], atol=1e-12)
+
+
 def test_outputs_and_their_units():
     options = trajectories.Options(task="evolve", times=(1, 2), observables=("correlation", "entanglement_entropy"))
     shapes = {o.name: (tuple(d.name for d in o.dims), o.units) for o in trajectories.outputs(CHAIN, options)}
@@ -304,12 +338,16 @@ def test_what_is_not_supported():
     large = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=30, Jx=1, Jy=1))
     assert "boson" in trajectories.supports(modes) and "1.1e+09" in trajectories.supports(large)
     open_chain = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=4, Jx=1, Jy=1, periodic=False))
-    with pytest.raises(ValueError, match="correlation needs .* translation"):
+    with pytest.raises(ValueError, match="distance .* needs a system with a translation"):
         trajectories.records(open_chain, trajectories.Options(observables=["correlation"]))
+    for observable, words in (("Sx_7", "numbered 0 to 3"), ("structure_factor", "needs a")):
+        with pytest.raises(ValueError, match=words):
+            trajectories.records(open_chain, trajectories.Options(observables=[observable]))
     with pytest.raises(ValueError, match="at least two sites"):
         trajectories.records(SYSTEMS["one spin"], trajectories.Options(observables=["entanglement_entropy"]))
     for wrong, words in (({"times": (1, 2)}, "belongs to task: evolve"), ({"task": "evolve"}, "times is missing"),
                          ({"task": "evolve", "times": (1,), "burn_in": 2}, "belongs to task: steady_state"),
-                         ({"sample_every": 300}, "no sample"), ({"tolerance": 0.5}, "less than or equal")):
+                         ({"sample_every": 300}, "no sample"),
+                         ({"observables": ["S_x"]}, "S_x is not known"), ({"tolerance": 0.5}, "less than or equal")):
         with pytest.raises(ValidationError, match=words):
             trajectories.Options(**wrong)

@@ -3,21 +3,20 @@
 For spins of any size on any graph, with local and collective jumps. Averages are exact up to their standard
 errors and `tolerance`. Between jumps ψ(t + τ) = Σ_k (-i H_eff τ)^k ψ / k!, H_eff = H - (i/2) Σ γ L†L, with as long
 a step as the last term allows; the same series gives the state at any time of the step, so that neither
-samples nor jumps shorten the step before them. H_eff is applied without a matrix.
+samples nor jumps shorten the step before them. H_eff is applied without a matrix, to eight neighbouring states at
+once. What is measured besides the spins is named by `observables`: see `Options`.
 """
 import numpy as np
 
 from hpcsim.ensemble import gather, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.trajectories import clock, measurement
+from hpcsim.methods.trajectories import clock, kernels, measurement
 from hpcsim.methods.trajectories.compile import channels, coherent_state, generator, local_matrices
 from hpcsim.methods.trajectories.kernels import ORDER
 from hpcsim.methods.trajectories.options import Options
 from hpcsim.system import System, angles
 
 LARGEST = 2**26         # basis states: 18 GB for the terms of the series
-CACHED = 2**16          # complex numbers of the states of all lanes that the caches take well
-LANES = 8
 
 
 def supports(system: System) -> str | None:
@@ -39,16 +38,16 @@ def records(system: System, options: Options) -> tuple[int, ...]:
 
 def cost(system: System, options: Options, record: int) -> Cost:
     """Ranks of a group share the trajectories of a record; each holds the terms of the series."""
-    lanes, dimension = _lanes(system, options.batch), system.dimension
     samples, slots = _schedule(options)
     matrices = local_matrices(system)
+    # entries of a row, and the largest row sum, of H_eff
     entries = sum(np.count_nonzero(matrix) / len(matrix) for matrix in matrices.values())
     norm = sum(np.abs(matrix).sum(axis=1).max() for matrix in matrices.values())
-    products = (ORDER * norm / 2 + ORDER) * samples[-1] + ORDER
-    per_state = 1.5e-9 * (entries + 8) * products + 2e-8 * (4 + 2 * system.sites) * len(samples)
+    products = ORDER * (norm / 2 + 1) * samples[-1] + ORDER
     results = measurement.plan(system, options.observables).size
-    return Cost(bytes=16.0 * dimension * ((ORDER + 2) * lanes + 8) + 8.0 * options.batch * (slots[-1] + 1) * results,
-                time=options.batch * (1e-5 + dimension * per_state))
+    per_state = 2e-10 * (entries + 8) * products + 5e-9 * (1 + system.sites) * len(samples)
+    return Cost(bytes=16.0 * system.dimension * (ORDER + 12) + 8.0 * options.batch * (slots[-1] + 1) * results,
+                time=options.batch * (1e-5 + 1e-6 * products + system.dimension * per_state))
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
@@ -65,9 +64,11 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     plan = measurement.plan(system, options.observables)
     sums, jumps = np.zeros((len(mine), slots[-1] + 1, plan.size)), np.zeros(len(mine), np.int64)
     if len(mine):
+        table = generator(system.levels, local_matrices(system))
         clock.run(sums, jumps, coherent_state(system, angles(system, options.initial)),
-                  record * options.batch + mine[0], _lanes(system, len(mine)), samples, slots, options.tolerance,
-                  generator(system), channels(system), plan, np.array(context.key, np.uint64))
+                  record * options.batch + mine[0], samples, slots, options.tolerance, table, channels(system), plan,
+                  np.array(context.key, np.uint64), kernels.empty_states(ORDER + 1, table),
+                  *kernels.empty_states(1, table), kernels.empty_states(2, table))
     # every rank averages the same numbers in the same order
     sums, jumps = gather(np.moveaxis(sums, 0, -1), context.comm), gather(jumps, context.comm)
     values = sums.mean(axis=-1) / np.bincount(slots)[:, None]
@@ -75,11 +76,6 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     if options.task == "steady_state":
         found = {name: value[..., 0] for name, value in found.items()}
     return found | {"jumps": np.float64(jumps.mean())}
-
-
-def _lanes(system: System, trajectories: int) -> int:
-    """Trajectories advanced together, as many as stay in cache."""
-    return int(np.clip(CACHED // system.dimension, 1, min(LANES, trajectories)))
 
 
 def _schedule(options: Options):

@@ -8,42 +8,38 @@ from typing import NamedTuple
 import numpy as np
 
 from hpcsim.matrices import one_site_operator
+from hpcsim.methods.trajectories.simd import CHUNK, COEFFICIENT_BITS
 from hpcsim.system import System
 
-BLOCK = 128     # basis states whose results stay in the fastest cache
+BLOCK = 2048    # basis states whose rows are tabulated together; they and their neighbours stay in the fast caches
+PAD = CHUNK     # zeros on both sides of a state, where a chunk at its end may look
 
 
 class Generator(NamedTuple):
-    """-i H_eff with H_eff = H - (i/2) Σ γ L†L, as a diagonal and the rows of local matrices of H_eff.
+    """-i H_eff as a diagonal and rows of off-diagonal entries for chunks of eight states.
 
-    Local row a has the entries rows[a] ... rows[a+1]: the amplitude of state s takes coefficient * ψ[s + shift].
-    The state vector is worked through in blocks, and for every local matrix (group) in pieces within which no
-    level of its sites changes. Sites whose stride is below the block are inner sites, the others outer ones.
+    A chunk's entry takes the eight neighbouring states at a distance, with a coefficient for each; a flip of one of
+    the last three sites, all spins 1/2, is a permutation of the eight. A block is all states of the last sites.
+    Entries that change those sites are tabulated for one block, once for each set of levels of the first sites
+    that share a term with them (a pattern); entries of the first sites alone belong to a block.
 
-    diagonal  : (D,) complex, of -i H_eff
-    piece     : (groups,) states of a piece: the lowest stride, or a block
-    first_row : (groups,)
-    outer_stride, outer_levels, outer_rows : (groups, sites) of outer sites, with the rows that one level
-                skips; padded by sites of one level
-    place     : (groups + 1,) where a group's pieces begin in inner_row
-    inner_row : row of each piece of a block, when the levels of the outer sites are 0
-    rows, shift, coefficient : entries
-    block    : basis states done together, the stride of a site or D
+    diagonal : (2, chunks CHUNK) real and imaginary part, of -i H_eff
+    rows     : chunks of a block
+    pattern  : (blocks,)
+    entries  : shift << COEFFICIENT_BITS | first element of the coefficients in table
+    table    : (different coefficients, CHUNK), flat
+    segments : bounds of the entries of each chunk of each pattern: those of the permutations 0 ... 7 with real
+               coefficients, then the imaginary ones; from `outer` on, real and imaginary ones of each block
     scale    : time in which the largest row of H_eff turns a state by about 1
     """
 
     diagonal: np.ndarray
-    piece: np.ndarray
-    first_row: np.ndarray
-    outer_stride: np.ndarray
-    outer_levels: np.ndarray
-    outer_rows: np.ndarray
-    place: np.ndarray
-    inner_row: np.ndarray
-    rows: np.ndarray
-    shift: np.ndarray
-    coefficient: np.ndarray
-    block: int
+    rows: int
+    pattern: np.ndarray
+    entries: np.ndarray
+    table: np.ndarray
+    segments: np.ndarray
+    outer: int
     scale: float
 
 
@@ -66,9 +62,14 @@ class Channels(NamedTuple):
     coefficient: np.ndarray
 
 
-def strides(system: System) -> np.ndarray:
+def strides(levels: np.ndarray) -> np.ndarray:
     """(sites,) distance in the state vector of neighbouring levels of each site."""
-    return np.append(np.cumprod(system.levels[:0:-1])[::-1], 1).astype(np.int64)
+    return np.append(np.cumprod(levels[:0:-1])[::-1], 1).astype(np.int64)
+
+
+def level_table(levels: np.ndarray) -> np.ndarray:
+    """(states, sites) levels of all states."""
+    return np.arange(np.prod(levels, dtype=int))[:, None] // strides(levels) % levels
 
 
 @cache
@@ -135,6 +136,65 @@ class _Rows:
                 np.array(self.coefficient, np.complex128))
 
 
+class _Entries:
+    """Entries of a `Generator`, collected by row and segment."""
+
+    def __init__(self):
+        self.known, self.table, self.open, self.closed, self.begun = {}, [], [], [], 0
+
+    def add(self, terms, here, stride, row, permute: bool):
+        """Entries of the states with the levels `here` (states, sites), eight a row from `row` on."""
+        groups = {}
+        for sites, a, b, coefficient in terms:
+            move = dict(zip(sites, (b - a).tolist()))
+            shift = sum(step * int(stride[site]) for site, step in move.items())
+            low = {site: step for site, step in move.items() if permute and stride[site] < CHUNK}
+            mask = sum(abs(step) * int(stride[site]) for site, step in low.items())
+            high = shift - sum(step * int(stride[site]) for site, step in low.items())
+            for part, place in (coefficient.real, (mask, high)), (coefficient.imag, (CHUNK, shift)):
+                if part:
+                    groups.setdefault(place, []).append((sites, a, part))
+        for (segment, shift), members in sorted(groups.items()):
+            values = np.zeros(-(-len(here) // CHUNK) * CHUNK)
+            for sites, a, part in members:
+                values[:len(here)][np.all(here[:, sites] == a, axis=1)] += part
+            values = values.reshape(-1, CHUNK)
+            used = np.flatnonzero(np.any(values, axis=1))
+            self._append(row + used, segment, shift, values[used])
+
+    def add_outer(self, terms, levels, stride):
+        """Entries of all states of the blocks whose first sites have these levels (blocks, sites)."""
+        for sites, a, b, coefficient in terms:
+            shift = int((b - a) @ stride[list(sites)])
+            used = np.flatnonzero(np.all(levels[:, sites] == a, axis=1))
+            for segment, part in enumerate((coefficient.real, coefficient.imag)):
+                if part:
+                    self._append(used, segment, shift, np.full((len(used), CHUNK), part))
+
+    def _append(self, rows, segment, shift, values):
+        different, which = np.unique(values, axis=0, return_inverse=True)
+        number = np.empty(len(different), np.int64)
+        for k, value in enumerate(different):
+            number[k] = self.known.setdefault(value.tobytes(), len(self.known))
+            if number[k] == len(self.table):
+                self.table.append(value)
+        words = np.int64(shift) * 2**COEFFICIENT_BITS + CHUNK * number[which.ravel()]
+        self.open.append(np.stack([rows, np.full(len(rows), segment), words]))
+
+    def close(self, rows: int, segments: int) -> np.ndarray:
+        """Sort what was added by row and segment, and return the bounds of the segments."""
+        row, segment, words = np.hstack([np.zeros((3, 0), np.int64), *self.open])
+        bin_of = row * segments + segment
+        self.closed.append(words[np.argsort(bin_of, kind="stable")])
+        counts = np.bincount(bin_of, minlength=rows * segments)
+        bounds = self.begun + np.concatenate([[0], np.cumsum(counts)])
+        self.open, self.begun = [], int(bounds[-1])
+        return bounds
+
+    def arrays(self):
+        return np.concatenate(self.closed), np.concatenate([np.zeros(0), *self.table])
+
+
 def _positions(sites, stride, levels) -> np.ndarray:
     """Where the local states of some sites lie relative to that with all levels 0."""
     total = np.zeros(1, np.int64)
@@ -143,44 +203,45 @@ def _positions(sites, stride, levels) -> np.ndarray:
     return total
 
 
-def generator(system: System) -> Generator:
-    """Compile H_eff."""
-    stride, levels, dimension = strides(system), system.levels, round(system.dimension)
-    diagonal, table, groups, size = np.zeros(dimension, complex), _Rows(), [], 0.0
-    for sites, matrix in local_matrices(system).items():
-        shape = np.ones(system.sites, int)
+def generator(levels: np.ndarray, local: dict[tuple[int, ...], np.ndarray]) -> Generator:
+    """Compile H_eff, the sum of the matrices `local` on some of the sites with these levels."""
+    stride, dimension = strides(levels), int(np.prod(levels))
+    block = max((n for n in (dimension, *stride.tolist()) if n <= BLOCK and n % CHUNK == 0), default=dimension)
+    first = int(np.searchsorted(-stride, -block, side="right"))     # sites from here on are within a block
+    diagonal, terms, size = np.zeros(dimension, complex), [], 0.0
+    for sites, matrix in local.items():
+        shape = np.ones(len(levels), int)
         shape[list(sites)] = levels[list(sites)]
-        # the local diagonal, spread over all other sites
         view = diagonal.reshape(levels)
-        view += -1j * np.diag(matrix).reshape(shape)
+        view += -1j * np.diag(matrix).reshape(shape)    # the local diagonal, spread over all other sites
         off = matrix - np.diag(np.diag(matrix))
-        size += np.abs(off).sum(axis=1).max()
-        if np.any(off):
-            groups.append((list(sites), table.add(off, _positions(sites, stride, levels))))
-    block = max(n for n in (dimension, *stride) if n <= max(BLOCK, stride[-1]))
-    width = max((len(sites) for sites, _ in groups), default=0)
-    outer_stride, outer_levels, outer_rows = (np.full((len(groups), width), n, np.int64) for n in (dimension, 1, 0))
-    piece, place, inner_row = [], [0], []
-    for g, (sites, _) in enumerate(groups):
-        skip = np.append(np.cumprod(levels[sites][:0:-1])[::-1], 1)
-        outer = np.flatnonzero(stride[sites] >= block)
-        for table_of, values in (outer_stride, stride[sites]), (outer_levels, levels[sites]), (outer_rows, skip):
-            table_of[g, outer] = values[outer]
-        piece.append(min(block, stride[sites[-1]]))
-        starts = np.arange(0, block, piece[-1])
-        inner_row.append(sum((starts // stride[site] % levels[site] * rows for site, rows in zip(sites, skip)
-                              if stride[site] < block), np.zeros(len(starts), np.int64)))
-        place.append(place[-1] + len(starts))
+        size += np.abs(off).sum(axis=1).max(initial=0)
+        local_levels = level_table(levels[list(sites)])
+        terms += [(sites, local_levels[a], local_levels[b], off[a, b])
+                  for a, b in np.argwhere(np.abs(off) > 1e-14 * np.abs(off).max(initial=0))]
+    mixed = sorted({site for sites, *_ in terms if max(sites) >= first for site in sites if site < first})
+    outer_levels, weights = level_table(levels[:first]), np.zeros(first, int)
+    weights[mixed] = strides(levels[mixed])
+    _, example, pattern = np.unique(outer_levels @ weights, return_index=True, return_inverse=True)
+    here = np.hstack([np.zeros((block, first), int), level_table(levels[first:])])
+    rows, table = -(-block // CHUNK), _Entries()
+    for p, outer in enumerate(example):
+        here[:, :first] = outer_levels[outer]
+        table.add([term for term in terms if max(term[0]) >= first], here, stride, p * rows,
+                  permute=levels[-3:].tolist() == [2, 2, 2])
+    inner_segments = table.close(len(example) * rows, CHUNK + 1)
+    table.add_outer([term for term in terms if max(term[0]) < first], outer_levels, stride)
+    outer_segments = table.close(len(pattern), 2)
     norm = size + np.ptp(diagonal.imag) / 2 + np.abs(diagonal.real).max()
-    return Generator(diagonal, np.array(piece, np.int64), np.array([first for _, first in groups], np.int64),
-                     outer_stride, outer_levels, outer_rows, np.array(place, np.int64),
-                     np.concatenate([np.zeros(0, np.int64), *inner_row]), *table.arrays(), int(block),
-                     1 / max(norm, 1e-300))
+    padded = np.zeros((2, -(-dimension // CHUNK) * CHUNK))
+    padded[:, :dimension] = diagonal.real, diagonal.imag
+    return Generator(padded, rows, pattern, *table.arrays(),
+                     np.concatenate([inner_segments, outer_segments]), len(inner_segments), 1 / max(norm, 1e-300))
 
 
 def channels(system: System) -> Channels:
     """Compile the jump operators."""
-    stride, levels, table, known = strides(system), system.levels, _Rows(), {}
+    stride, levels, table, known = strides(system.levels), system.levels, _Rows(), {}
     rates, parts, where, first_row = [], [0], [], []
     for jumps in system.jumps:
         for rate, sites in _channels(jumps):

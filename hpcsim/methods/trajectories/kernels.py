@@ -1,15 +1,166 @@
 """Compiled steps of Monte-Carlo wave functions: the Taylor series of the evolution, and the jumps.
 
-States of several trajectories ("lanes") are (D lanes,) complex, the lane innermost, so that one pass serves
-them all; every lane sees the same operations whatever the others do. `series` is (ORDER + 1, D lanes + PADDING): its
-rows are the terms (-i H_eff h)^k ψ / k!, h = generator.scale. Times x are in units of h.
+A state is (2, PAD + states + PAD): real parts, imaginary parts, zeros around them. `series` (ORDER + 1, 2, ...) holds
+the terms (-i H_eff h)^k ψ / k!, h = generator.scale; times x are in units of h. Jumps act on complex (D,) vectors.
 """
 import numpy as np
 from numba import njit
 
-ORDER = 16      # last term of the Taylor series
-CHUNK = 16      # basis states summed together, so that the loops are long
-PADDING = 20    # between the terms of the series: powers of two apart, they would compete for places in the cache
+from hpcsim.methods.trajectories.compile import PAD
+from hpcsim.methods.trajectories.simd import CHUNK, product_row
+
+ORDER = 18      # last term of the Taylor series, an even number
+PIECE = 256     # numbers summed together, in the fastest cache
+
+
+def empty_states(count: int, generator) -> np.ndarray:
+    """(count, 2, PAD + states + PAD) of zeros."""
+    return np.zeros((count, 2, generator.diagonal.shape[1] + 2 * PAD))
+
+
+@njit(cache=True, error_model="numpy")
+def derivative(y, x, factor, generator):
+    """y = factor (-i H_eff) x of states."""
+    rows, segments = generator.rows, generator.segments
+    place, state = PAD, 0
+    for block in range(len(generator.pattern)):
+        inner = generator.pattern[block] * rows * (CHUNK + 1)
+        for row in range(rows):
+            product_row(y[0], y[1], x[0], x[1], place, factor, generator.diagonal[0], generator.diagonal[1], state,
+                        generator.table, generator.entries, segments, inner + row * (CHUNK + 1),
+                        generator.outer + 2 * block)
+            place += CHUNK
+            state += CHUNK
+
+
+@njit(cache=True, error_model="numpy")
+def load(state, psi):
+    """state = psi, complex (D,)."""
+    for s in range(len(psi)):
+        state[0, PAD + s], state[1, PAD + s] = psi[s].real, psi[s].imag
+
+
+@njit(cache=True, error_model="numpy")
+def store(psi, state):
+    """psi (D,) = state."""
+    for s in range(len(psi)):
+        psi[s] = complex(state[0, PAD + s], state[1, PAD + s])
+
+
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def square(x):
+    """‖x‖²"""
+    flat, total = x.ravel(), 0.0
+    for k in range(len(flat)):
+        total += flat[k] * flat[k]
+    return total
+
+
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def squared_norm(p, series):
+    """p[m], m = 0 ... 4, of ‖Σ_k series[k] x^k‖² = Σ_m p[m] x^m."""
+    s0, s1, s2, s3, s4 = series[0].ravel(), series[1].ravel(), series[2].ravel(), series[3].ravel(), series[4].ravel()
+    p0 = p1 = p2 = p3 = p4 = 0.0
+    for k in range(len(s0)):
+        p0 += s0[k] * s0[k]
+        p1 += s0[k] * s1[k]
+        p2 += s0[k] * s2[k] + 0.5 * (s1[k] * s1[k])
+        p3 += s0[k] * s3[k] + s1[k] * s2[k]
+        p4 += s0[k] * s4[k] + s1[k] * s3[k] + 0.5 * (s2[k] * s2[k])
+    p[0], p[1], p[2], p[3], p[4] = p0, 2 * p1, 2 * p2, 2 * p3, 2 * p4
+
+
+@njit(cache=True, error_model="numpy")
+def sum_series(state, series, x):
+    """state = Σ_k series[k] x^k; returns its squared norm and the derivative of that by x."""
+    flat, terms, last = state.ravel(), series.reshape(len(series), -1), len(series) - 1
+    rise, total, change = np.empty(PIECE), np.zeros(PIECE), np.zeros(PIECE)
+    for begin in range(0, len(flat), PIECE):
+        value = flat[begin:begin + PIECE]
+        value[:] = terms[last, begin:begin + len(value)]
+        rise[:] = 0
+        for order in range(last - 1, 0, -2):
+            upper, lower = terms[order, begin:begin + len(value)], terms[order - 1, begin:begin + len(value)]
+            for k in range(len(value)):
+                middle = value[k] * x + upper[k]
+                rise[k] = (rise[k] * x + value[k]) * x + middle
+                value[k] = middle * x + lower[k]
+        for k in range(len(value)):
+            total[k] += value[k] * value[k]
+            change[k] += value[k] * rise[k]
+    norm = slope = 0.0
+    for k in range(PIECE):
+        norm += total[k]
+        slope += 2 * change[k]
+    return norm, slope
+
+
+@njit(cache=True, error_model="numpy")
+def normalise(state, norm):
+    """state / sqrt(norm), in place."""
+    flat, factor = state.ravel(), 1 / np.sqrt(norm)
+    for k in range(len(flat)):
+        flat[k] *= factor
+
+
+@njit(cache=True, error_model="numpy")
+def step_length(last, before, tolerance):
+    """x at which the last term is `tolerance`, and no more than half of the one before it, from their norms squared."""
+    a, b, x = np.sqrt(last), np.sqrt(before), np.inf
+    if a > 0:
+        x = min((tolerance / a) ** (1 / ORDER), 0.5 * b / a)
+    if b > 0:
+        x = min(x, (tolerance / b) ** (1 / (ORDER - 1)))
+    return x
+
+
+@njit(cache=True, error_model="numpy")
+def place_jump(state, series, end, threshold, tolerance):
+    """Sum the series at x = end or, where the squared norm falls to `threshold` before, there: (x, norm, jumped)."""
+    p = np.empty(5)
+    squared_norm(p, series)
+    low, high, x = 0.0, np.inf, guess(p, end, threshold)
+    while True:
+        norm, slope = sum_series(state, series, x)
+        if x == end and norm > threshold:
+            return x, norm, False
+        if abs(norm - threshold) <= tolerance * threshold or 0 <= high - low <= 1e-14 * x:
+            return x, norm, True
+        low, high, x = closer(low, high, x, end, norm, slope, threshold)
+
+
+@njit(cache=True, error_model="numpy")
+def guess(p, end, threshold):
+    """Where Σ p[m] x^m falls to the threshold, or `end` if that is not before it, by Newton's method from 0."""
+    x = 0.0
+    for _ in range(20):
+        value = (((p[4] * x + p[3]) * x + p[2]) * x + p[1]) * x + p[0] - threshold
+        slope = ((4 * p[4] * x + 3 * p[3]) * x + 2 * p[2]) * x + p[1]
+        if slope >= 0:
+            return end
+        move = value / slope
+        x -= move
+        if not x < end:
+            return end
+        if abs(move) < 1e-9 * x:
+            break
+    return x if x > 0 else end
+
+
+@njit(cache=True, error_model="numpy")
+def closer(low, high, x, end, norm, slope, threshold):
+    """The next bracket and x of the search in `place_jump`: ln p is nearly straight, so Newton's method on it.
+
+    high : infinite until the norm has been seen below the threshold
+    """
+    if norm > threshold:
+        low = x
+    else:
+        high = x
+    x = min(x - norm / slope * np.log(norm / threshold), end)
+    if low < x < high:
+        return low, high, x
+    return low, high, (low + high) / 2 if high < np.inf else end
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -26,155 +177,6 @@ def _add(y, x, start, shift, length, c):
             a, b = x[source + two * k], x[source + two * k + np.uint64(1)]
             y[to + two * k] += c.real * a - c.imag * b
             y[to + two * k + np.uint64(1)] += c.real * b + c.imag * a
-
-
-@njit(cache=True, error_model="numpy")
-def _finish(y, x, d, factor):
-    """y = factor (d x - i y)."""
-    for k in range(len(y)):
-        a, b, c = y[k], x[k], d[k]
-        y[k] = complex(factor * (a.imag + (c.real * b.real - c.imag * b.imag)),
-                       factor * ((c.real * b.imag + c.imag * b.real) - a.real))
-
-
-@njit(cache=True, error_model="numpy")
-def derivative(y, x, factor, generator, diagonal):
-    """y = factor (-i H_eff) x, block by block: (D lanes,) complex. diagonal: likewise, repeated for the lanes."""
-    lanes, block = len(x) // len(generator.diagonal), generator.block
-    flat_y, flat_x = y.view(np.float64), x.view(np.float64)
-    rows, shift, coefficient = generator.rows, generator.shift, generator.coefficient
-    for begin in range(0, len(generator.diagonal), block):
-        flat_y[2 * lanes * begin:2 * lanes * (begin + block)] = 0.0
-        for g in range(len(generator.piece)):
-            piece, first, base = generator.piece[g], generator.first_row[g], begin
-            for u in range(generator.outer_stride.shape[1]):
-                level = begin // generator.outer_stride[g, u] % generator.outer_levels[g, u]
-                first += level * generator.outer_rows[g, u]
-            for place in range(generator.place[g], generator.place[g + 1]):
-                row = first + generator.inner_row[place]
-                for e in range(rows[row], rows[row + 1]):
-                    _add(flat_y, flat_x, base * lanes, shift[e] * lanes, piece * lanes, coefficient[e])
-                base += piece
-        here = slice(begin * lanes, (begin + block) * lanes)
-        _finish(y[here], x[here], diagonal[here], factor)
-
-
-@njit(cache=True, error_model="numpy")
-def squares(x, out):
-    """out[lane] = Σ_s |x[s, lane]|²."""
-    lanes = len(out)
-    width = lanes * CHUNK
-    total = np.zeros(width)
-    for begin in range(0, len(x), width):
-        piece = x[begin:begin + width]
-        for k in range(len(piece)):
-            total[k] += piece[k].real ** 2 + piece[k].imag ** 2
-    out[:] = 0
-    for k in range(width):
-        out[k % lanes] += total[k]
-
-
-@njit(cache=True, error_model="numpy")
-def sum_series(state, series, x, norm, slope):
-    """state[:, lane] = Σ_k series[k, (:, lane)] x[lane]^k, its squared norm and the derivative of that by x."""
-    lanes, last = len(x), len(series) - 1
-    width = 2 * lanes * CHUNK
-    power = np.empty(width)
-    for k in range(width):
-        power[k] = x[k // 2 % lanes]
-    rise, total, change = np.empty(width), np.zeros(width), np.zeros(width)
-    terms, flat = series.view(np.float64), state.view(np.float64)
-    for begin in range(0, len(flat), width):
-        value = flat[begin:begin + width]
-        value[:] = terms[last, begin:begin + len(value)]
-        rise[:] = 0
-        for order in range(last - 1, -1, -1):
-            term = terms[order, begin:begin + len(value)]
-            for k in range(len(value)):
-                rise[k] = rise[k] * power[k] + value[k]
-                value[k] = value[k] * power[k] + term[k]
-        for k in range(len(value)):
-            total[k] += value[k] * value[k]
-            change[k] += value[k] * rise[k]
-    norm[:] = 0
-    slope[:] = 0
-    for k in range(width):
-        norm[k // 2 % lanes] += total[k]
-        slope[k // 2 % lanes] += 2 * change[k]
-
-
-@njit(cache=True, error_model="numpy")
-def state_at(out, series, lane, lanes, x):
-    """The normalised state of one lane: out (D,)."""
-    last, norm = len(series) - 1, 0.0
-    for s in range(len(out)):
-        value = series[last, s * lanes + lane]
-        for k in range(last - 1, -1, -1):
-            term = series[k, s * lanes + lane]
-            value = complex(value.real * x + term.real, value.imag * x + term.imag)
-        out[s] = value
-        norm += value.real ** 2 + value.imag ** 2
-    out /= np.sqrt(norm)
-
-
-@njit(cache=True, error_model="numpy")
-def step_lengths(x, series, tolerance):
-    """x[lane] at which the last term is `tolerance`, and no more than half of the one before it."""
-    last, before = np.empty(len(x)), np.empty(len(x))
-    order = len(series) - 1
-    squares(series[order], last)
-    squares(series[order - 1], before)
-    for l in range(len(x)):
-        a, b = np.sqrt(last[l]), np.sqrt(before[l])
-        x[l] = np.inf
-        if a > 0:
-            x[l] = min((tolerance / a) ** (1 / order), 0.5 * b / a)
-        if b > 0:
-            x[l] = min(x[l], (tolerance / b) ** (1 / (order - 1)))
-
-
-@njit(cache=True, error_model="numpy")
-def place_jumps(state, series, x, threshold, tolerance, norm, slope, jumped):
-    """Shorten x[lane] to where the squared norm has fallen to the lane's threshold, and sum the series there.
-
-    The logarithm of the norm is nearly straight: Newton's method on it, kept inside a shrinking bracket.
-    """
-    sum_series(state, series, x, norm, slope)
-    lanes = len(x)
-    low, high, open_ = np.zeros(lanes), x.copy(), np.zeros(lanes, np.bool_)
-    for l in range(lanes):
-        jumped[l] = norm[l] <= threshold[l]
-        if jumped[l]:
-            open_[l] = abs(norm[l] - threshold[l]) > tolerance * threshold[l]
-            if open_[l]:
-                # the quadratic through ln p = 0 at 0, and its value and slope at x
-                x[l] = _first_guess(np.log(threshold[l]), x[l], np.log(norm[l]), slope[l] / norm[l])
-    while np.any(open_):
-        sum_series(state, series, x, norm, slope)
-        for l in range(lanes):
-            if open_[l]:
-                open_[l] = abs(norm[l] - threshold[l]) > tolerance * threshold[l]
-                if not open_[l]:
-                    continue
-                if norm[l] > threshold[l]:
-                    low[l] = x[l]
-                else:
-                    high[l] = x[l]
-                if high[l] - low[l] < 1e-14 * high[l]:
-                    open_[l] = False
-                    continue
-                x[l] -= norm[l] / slope[l] * np.log(norm[l] / threshold[l])
-                if not low[l] < x[l] < high[l]:
-                    x[l] = (low[l] + high[l]) / 2
-
-
-@njit(cache=True, error_model="numpy")
-def _first_guess(wanted, x, value, slope):
-    bend = (slope * x - value) / x ** 2
-    tilt = value / x - bend * x
-    root = np.sqrt(max(tilt * tilt + 4 * bend * wanted, 0.0))
-    guess = 2 * wanted / (tilt - root)
-    return guess if 0 < guess < x else x * wanted / value
 
 
 @njit(cache=True, error_model="numpy")

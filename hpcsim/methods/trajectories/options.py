@@ -4,15 +4,19 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from hpcsim.ensemble import EnsembleOptions
-from hpcsim.methods.trajectories.measurement import OBSERVABLES
+from hpcsim.methods.trajectories.measurement import FAMILIES, NAMED
 from hpcsim.system import Count, Initial, Number, Times
 
 STEADY_STATE = {"burn_in": 200.0, "duration": 200.0, "sample_every": 1.0}
 
 
-def _different(names):
+def _observables(names):
     if len(set(names)) < len(names):
         raise ValueError("each observable once")
+    for name in names:
+        if name not in FAMILIES and not NAMED.fullmatch(name):
+            raise ValueError(f"{name} is not known: there are {', '.join(FAMILIES)} and correlators of one or two "
+                             f"sites, such as Sz_3, Sx_3_Sy_5 and, against the distance, Sx_Sy")
     return names
 
 
@@ -25,7 +29,9 @@ class Options(EnsembleOptions):
                    sublattice by name; along x by default
     tolerance    : of each step: norm of the last term kept of the Taylor series of a normalised state, and
                    relative distance of its squared norm from the random number where a jump is placed
-    observables  : more to measure: correlation, entanglement_entropy
+    observables  : more to measure: correlation (⟨SxSx⟩, ⟨SySy⟩, ⟨SzSz⟩, ⟨S+S-⟩ against the distance),
+                   structure_factor (their Fourier sums), entanglement_entropy (of half the sites, along a trajectory),
+                   and correlators by name: Sz_3 (of site 3), Sx_3_Sy_5 (of two sites), Sx_Sy (against the distance)
     burn_in      : steady_state: time before averaging, 200 by default
     duration     : steady_state: time of averaging, 200 by default
     sample_every : steady_state: time between samples, 1 by default
@@ -37,7 +43,7 @@ class Options(EnsembleOptions):
     task: Literal["steady_state", "evolve"] = "steady_state"
     initial: Initial = (0.5, 0.0)
     tolerance: Annotated[Number, Field(gt=0, le=1e-2)] = 1e-6
-    observables: Annotated[tuple[Literal[OBSERVABLES], ...], AfterValidator(_different)] = ()
+    observables: Annotated[tuple[str, ...], AfterValidator(_observables)] = ()
     burn_in: Annotated[Number, Field(ge=0)] | None = None
     duration: Annotated[Number, Field(gt=0)] | None = None
     sample_every: Annotated[Number, Field(gt=0)] | None = None
