@@ -69,6 +69,7 @@ REFUSED = {
                        "0.panels.0.overlays.0", "one of"),
     "theory with arguments": (panel(overlays=[{"theory": "gaussian_Sz", "select": {"S": 2}}]),
                               "0.panels.0.overlays.0", "belong to a fit"),
+    "categories of lines": (panel(categories=["PM", "FM"]), "0.panels.0", "belong to a map"),
     "map with a fit": (panel(kind="map", z="loss", overlays=[{"fit": "power_law"}]), "0.panels.0", "no fit"),
     "line at a word": (panel(vlines=["here"]), "0.panels.0.vlines.0", "known: gaussian_Sz"),
     "braces": (panel(label="{S"), "0.panels.0.label", "expected '}'"),
@@ -186,6 +187,17 @@ def test_plot_writes_png_and_pdf_with_overlays_and_maps(plot):
     image = matplotlib.image.imread(files[0])
     assert image.shape[0] > 500 and image[..., :3].std() > 0.05
     assert files[1].read_bytes().startswith(b"%PDF")
+
+
+def test_categories_of_a_map_name_its_colours(plot, monkeypatch):
+    from matplotlib.figure import Figure
+    seen = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, file: seen.append(self))
+    plot([figure(panels=[{"kind": "map", "y": "gap", "x": "loss", "z": "S", "categories": ["PM", "FM"],
+                          "barlabel": "phase"}])])
+    axes, bar = seen[0].axes
+    assert [tick.get_text() for tick in bar.get_yticklabels()] == ["PM", "FM"] and bar.get_ylabel() == "phase"
+    assert axes.collections[0].get_clim() == (-0.5, 1.5) and axes.collections[0].cmap.N == 2
 
 
 def test_curves_and_theory_are_where_they_should_be(plot, monkeypatch):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 from pydantic import ValidationError
+from scipy.integrate import solve_ivp
 
 from hpcsim import matrices
 from hpcsim.analysis import all_to_all, gain_loss, spins
@@ -149,12 +150,76 @@ def _logistic(S, t):
     return (ratio * (S + 1) - S) / (1 + ratio)
 
 
-def test_a_spin_that_precesses_for_ever_is_not_at_rest():
+def test_the_period_of_a_spin_that_precesses_for_ever():
     system = System(spins=np.array([0.5]), hamiltonian=(Terms(("Sz",), np.array([[0]]), np.array([2.0])),),
                     jumps=(Jumps("S-", np.array([0]), np.array([0.0])),))
-    found = solve(system, initial=(0.5, 0.0), starts=1, duration=400 * np.pi)
-    assert found["at_rest"] == 0 and np.isnan(found["growth_rate"])
+    found = solve(system, initial=(0.5, 0.0), starts=1, duration=400)
+    assert found["at_rest"] == 0 and found["limit_cycle"] == 1 and np.isnan(found["growth_rate"])
+    assert found["period"] == pytest.approx(np.pi, abs=1e-6)
     assert found["swing"] == pytest.approx([1.0], abs=1e-3) and found["Sx"] == pytest.approx([0], abs=1e-3)
+
+
+def ising(drive, field, coupling):
+    """H = drive (Sx_a + Sx_b) + field (Sz_a + Sz_b) + coupling Sz_a Sz_b with decay 1: cycles, chaos, bistability."""
+    both = np.array([[0], [1]])
+    return System(spins=np.full(2, 0.5), jumps=(Jumps("S-", np.arange(2), np.ones(2)),), sublattice=np.arange(2),
+                  hamiltonian=(Terms(("Sx",), both, np.full(2, drive)), Terms(("Sz",), both, np.full(2, field)),
+                               Terms(("Sz", "Sz"), both.T, np.array([coupling]))), sublattices=("a", "b"))
+
+
+def test_a_limit_cycle_and_its_period():
+    """Against the times between maxima of ⟨Sz_a⟩ of an independent integration of the Bloch equations."""
+    found = solve(ising(2.5, 3.0, 12.0), starts=2, duration=400)
+    assert found["at_rest"] == 0 and found["limit_cycle"] == 1 and found["swing"].min() > 0.1
+
+    def bloch(t, s):
+        (x, y, z), bz = s.reshape(2, 3).T, 3 + 12 * s[[5, 2]]
+        return np.array([-bz * y - x / 2, bz * x - 2.5 * z - y / 2, 2.5 * y - z - 0.5]).T.ravel()
+
+    def turns(t, s):
+        return bloch(t, s)[2]
+
+    turns.direction = -1
+    start = found["profile"].T.ravel() + 0.01
+    times = solve_ivp(bloch, (0, 200), start, "DOP853", rtol=1e-9, atol=1e-12, events=turns).t_events[0]
+    assert found["period"] == pytest.approx(np.diff(times)[-10:].mean(), abs=1e-5)
+
+
+def test_chaos_is_no_limit_cycle():
+    found = solve(ising(1.5, 3.0, 12.0), starts=2, duration=400)
+    assert found["at_rest"] == found["limit_cycle"] == 0 and np.isnan(found["period"]) and found["swing"].min() > 0.3
+
+
+def test_all_attractors_and_which_start_reaches_them():
+    """Two are stable at once; the reported one is that of most starts."""
+    found = solve(ising(1.5, 1.0, 8.0), starts=12, duration=400)
+    label = found["attractor_of_start"]
+    assert found["attractors"] == label.max() + 1 == 2 and found["reached"] == np.mean(label == 0) >= 0.5
+    assert (found["growth_rate_of_start"] < 0).all() and found["at_rest_of_start"].all()
+    for k in (0, 1):
+        Sz = found["Sz_of_start"][:, label == k]
+        assert np.ptp(Sz, axis=1) == pytest.approx(0, abs=1e-6)
+        assert found["growth_rate_of_start"][label == k] == pytest.approx(found["growth_rate_of_start"][label == k][0])
+    assert found["Sz"] == pytest.approx(found["Sz_of_start"][:, label.argmin()])
+
+
+def test_a_start_at_a_saddle_leaves_it():
+    """All spins down stay so for ever where the paramagnet is unstable, unless they are pushed."""
+    system = ring(0.2, 2.0, 1.0, sites=8)
+    pushed = solve(system, initial=(1.0, 0.0), starts=1, duration=1000)
+    assert pushed["S_perp"][0] > 0.1 and pushed["growth_rate"] < 1e-9
+    left = solve(system, initial=(1.0, 0.0), starts=1, duration=1000, stability=False)
+    assert left["Sz"][0] == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize("J, order", [((0.5, 0.5, 1), 0), ((4, 0, 1), 1), ((4.2, 2.1, 1), 2), ((-4, 0, 1), 3),
+                                      ((2.1, -2.1, 0), 4)])
+def test_order_of_the_phases(J, order):
+    """lee2013, Fig. 1: paramagnet, ferromagnet, density wave, antiferromagnet, staggered XY."""
+    found = solve(ring(*J, sites=80), starts=1, duration=200, settled=2e-5, stability=False, tolerance=1e-6)
+    assert found["order"] == order
+    if order == 2:
+        assert 2 / found["main_wavenumber"] == pytest.approx(5.3, abs=0.2)      # period, in sites
 
 
 # ------------------------------------------------------------------ clusters
@@ -175,7 +240,8 @@ def test_a_cluster_of_all_sites_is_exact(system):
 
 @pytest.mark.parametrize("system", [
     ring(0.3, 2.2, 1.0, sites=4),
-    all_to_all_xyz.build(all_to_all_xyz.Params(N=6, Jx=0.6, Jy=1.8, Jz=1, decay=1 / 3, collective_decay=2 / 3, field=0.1)),
+    all_to_all_xyz.build(all_to_all_xyz.Params(N=6, Jx=0.6, Jy=1.8, Jz=1, decay=1 / 3, collective_decay=2 / 3,
+                                               field=0.1)),
 ])
 def test_a_cluster_of_one_spin_half_is_its_mean_field(system):
     common = dict(task="evolve", times=(0.5, 3.0), initial=(0.4, 0.3))
@@ -203,6 +269,57 @@ def test_a_cluster_restores_the_symmetry_that_mean_field_breaks():
     assert perp[0] > perp[1] > perp[2]
 
 
+def xyz(sites, S=1, decay=0.5, J=(1.0, -1.7, 0.6)):
+    return xyz_lattice.build(xyz_lattice.Params(convention="huber2021", sites=sites, S=S, Jx=J[0], Jy=J[1], Jz=J[2],
+                                                decay=decay, periodic=sites > 3))
+
+
+@pytest.mark.parametrize("system", [
+    xyz(3), all_to_all_xyz.build(all_to_all_xyz.Params(N=3, Jx=0.6, Jy=1.4, Jz=1, decay=1, collective_decay=0.5,
+                                                       dephasing=0.3, field=0.3, field_angle=0.4)),
+    System(spins=np.array([1.0, 0.5]), hamiltonian=(Terms(("Sy",), np.array([[0], [1]]), np.array([0.4, 0.3])),),
+           jumps=(Jumps("Sy", np.arange(2), np.ones(1), collective=True), Jumps("S+", np.arange(2), np.ones(2)))),
+])
+def test_contraction_is_the_liouvillian(system):
+    dynamics = cluster.Dynamics(cluster.Cluster(system, np.zeros((3 * system.sites, 3 * system.sites))))
+    D, rng = dynamics.dimension, np.random.default_rng(5)
+    a = rng.normal(size=(D, D)) + 1j * rng.normal(size=(D, D))
+    rho = a + a.conj().T
+    L = matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system))
+    expected = (L @ rho.flatten("F")).reshape(D, D, order="F")
+    found = dynamics(0.0, np.concatenate([rho.real.ravel(), rho.imag.ravel()])).reshape(2, D, D)
+    assert found[0] + 1j * found[1] == pytest.approx(expected, abs=1e-12)
+
+
+def test_stability_of_a_cluster_of_all_sites_is_the_liouvillian_gap():
+    system = xyz(3)
+    values = np.linalg.eigvals(matrices.full_liouvillian(matrices.hamiltonian(system),
+                                                         matrices.jump_operators(system)).toarray())
+    slowest = sorted(values, key=lambda value: -value.real)[1]
+    found = solve(system, cluster=3, starts=1, duration=300)
+    assert found["growth_rate"] == pytest.approx(slowest.real, abs=1e-6)
+    assert found["frequency"] == pytest.approx(abs(slowest.imag), abs=1e-6)
+
+
+def test_stability_of_a_cluster_of_one_spin_half_is_that_of_the_site():
+    system = ring(0.3, 2.2, 1.0, sites=2)
+    for initial in ((1.0, 0.0), (0.5, 0.2)):
+        site = solve(system, initial=initial, starts=1, search="roots")
+        one = solve(system, cluster=1, initial=initial, starts=1, search="roots", duration=300)
+        assert one["Sz"] == pytest.approx(site["Sz"], abs=1e-6) and one["residual"] < 1e-7
+        assert one["growth_rate"] == pytest.approx(site["growth_rate"], abs=1e-5)
+
+
+def test_roots_of_a_cluster_are_where_integration_ends():
+    """huber2020, Fig. 7 at Γ = 0.3 g: three spins come to a symmetric state that is unstable, and leave it."""
+    system = xyz(6, S=1.5, decay=0.3, J=(2.0, -2.0, 0.0))
+    common = dict(cluster=3, initial=(0.5, 0.25), starts=1, duration=150, settled=1e-5, tolerance=1e-6)
+    symmetric = solve(system, **common, search="roots")
+    assert symmetric["residual"] <= 1.5e-5 and symmetric["S_perp"][0] < 1e-3 and symmetric["growth_rate"] > 0.04
+    stable = solve(system, **common)
+    assert stable["at_rest"] == 1 and stable["S_perp"][0] > 0.05 and stable["growth_rate"] < -0.1
+
+
 def test_clusters_that_differ_are_refused():
     for system, n, message in ((chain(1, 1, 1, cells=2), 1, "differ"), (chain(1, 1, 1, cells=2), 3, "do not make"),
                                (chain(1, 1, 1, cells=2, periodic=False), 2, "differ"),
@@ -216,6 +333,6 @@ def test_what_is_not_supported():
     assert "boson" in mean_field.supports(modes)
     crossed = System(spins=np.array([1.0]), hamiltonian=(Terms(("Sz",), np.array([[0]]), np.ones(1)),), jumps=())
     assert mean_field.supports(crossed) is None
-    for options in (dict(task="evolve"), dict(times=[1.0]), dict(cluster=2, search="roots")):
+    for options in (dict(task="evolve"), dict(times=[1.0])):
         with pytest.raises(ValidationError):
             mean_field.Options(**options)

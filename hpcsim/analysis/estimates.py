@@ -90,6 +90,12 @@ def maximum(x, y, error=None):
     return Estimate(y[i], 0.0 if error is None else error[i], f"of {len(y)} values")
 
 
+def minimum(x, y, error=None):
+    """The smallest y."""
+    i = int(np.argmin(y))
+    return Estimate(y[i], 0.0 if error is None else error[i], f"of {len(y)} values")
+
+
 def minimum_at(x, y, error=None):
     """The x of the smallest y; its error is the larger distance to a neighbouring point."""
     i = int(np.argmin(y))
@@ -148,5 +154,5 @@ def rms_deviation(x, y, error=None, theory=NAN, allowance=0.0):
     return Estimate(float(np.sqrt(np.mean(deviation**2))), 0.0, f"{len(x)} points")
 
 
-ESTIMATES = (power_law, steepening, extrapolate, value, maximum, minimum_at, steepest_at, asymmetry, crossing,
+ESTIMATES = (power_law, steepening, extrapolate, value, maximum, minimum, minimum_at, steepest_at, asymmetry, crossing,
              max_deviation, rms_deviation)

@@ -121,15 +121,6 @@ def gaussian_correlation_length(gain, loss, g, h):
         return -1 / np.log(np.abs((P - g ** 2 - h ** 2 - C) / (2 * g * h)))
 
 
-def gaussian_purity(gain, loss, g):
-    """Tr ρ² of the dimer in the ordered phases (huber2020, Eqs. A23 and A24)."""
-    gain, loss = np.broadcast_arrays(np.asarray(gain, float), np.asarray(loss, float))
-    up, down, anti = _phase(gain, loss, g, 0.0)
-    P, plus, minus = gain * loss, (gain + loss) ** 2, (gain - loss) ** 2
-    return np.select([up | down, anti], [minus * (g**2 - P) / (P * minus + g**2 * plus),
-                                         plus * (P - g**2) / (g**2 * minus + P * plus)], NAN)
-
-
 def gaussian_negativity(gain, g):
     """Negativity of the dimer for Γg = Γl = Γ > g: g/2Γ (huber2020, Eq. A26)."""
     gain = np.asarray(gain, float)
@@ -158,5 +149,6 @@ def mean_field_S_perp(gain, g, h, S):
     return np.where(gain < edge, S * np.sqrt(gain / edge), 0.0)
 
 
-THEORY = (gaussian_Sz, gaussian_var_Sz, gaussian_gap, gaussian_purity, lower_boundary, upper_boundary,
-          critical_rate, gaussian_correlation_length, gaussian_purity, gaussian_negativity, square_boundary, square_critical_rate, mean_field_S_perp)
+THEORY = (gaussian_Sz, gaussian_var_Sz, gaussian_gap, gaussian_purity, gaussian_negativity, lower_boundary,
+          upper_boundary, critical_rate, gaussian_correlation_length, square_boundary, square_critical_rate,
+          mean_field_S_perp)

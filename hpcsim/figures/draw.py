@@ -10,6 +10,7 @@ from hpcsim.figures.section import Data, Figure, Panel
 
 # Okabe and Ito's palette: told apart with every kind of colour blindness
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+CATEGORIES = ("#56B4E9", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00")    # of a map, after white
 MARKERS = "osD^vP*X"
 DENSE = 80      # points
 DASHES = ("-", "--", ":", "-.")
@@ -93,15 +94,29 @@ def _draw_map(data, panel: Panel, axes):
         raise ValueError(f"{panel.y[0]} is not one map over {panel.x} and {panel.z}: select along the others")
     image = np.full((len(z), len(x)), np.nan)
     image[row, column] = curve.y
-    extent = np.nanmax(np.abs(image)) if np.nanmin(image) < 0 < np.nanmax(image) else None
-    colours = {"cmap": "cividis"} if extent is None else {"cmap": "RdBu_r", "vmin": -extent, "vmax": extent}
-    mesh = axes.pcolormesh(x, z, image, shading="nearest", rasterized=True, **colours)
-    axes.figure.colorbar(mesh, ax=axes, label=_axis_label(data, panel.y[0]))
+    mesh = axes.pcolormesh(x, z, image, shading="nearest", rasterized=True, **_map_colours(image, panel.categories))
+    label = _axis_label(data, panel.y[0]) if panel.barlabel is None else panel.barlabel
+    bar = axes.figure.colorbar(mesh, ax=axes, label=label)
+    if panel.categories:
+        bar.set_ticks(range(len(panel.categories)), labels=panel.categories)
+        bar.ax.tick_params(length=0)
     for overlay, dashes in zip(panel.overlays, DASHES):
         fine = _fine(x, panel.xscale)
         line = evaluate(overlay.theory, data.config["model"] | {panel.x: fine})
         axes.plot(fine, line, color="black", linestyle=dashes, label=overlay.label)
     axes.set(xlim=(x[0], x[-1]), ylim=(z[0], z[-1]))
+
+
+def _map_colours(image, categories) -> dict:
+    """Arguments of pcolormesh."""
+    if categories:
+        from matplotlib.colors import ListedColormap
+        return {"cmap": ListedColormap(("white", *CATEGORIES)[:len(categories)]), "vmin": -0.5,
+                "vmax": len(categories) - 0.5}
+    if np.nanmin(image) < 0 < np.nanmax(image):
+        extent = np.nanmax(np.abs(image))
+        return {"cmap": "RdBu_r", "vmin": -extent, "vmax": extent}
+    return {"cmap": "cividis"}
 
 
 def _dress(data, panel: Panel, axes):

@@ -113,6 +113,8 @@ class Panel(Data):
     """One pair of axes. kind `lines` draws y over x; `map` draws y in colours over x and z.
 
     label  : of the curves, with the coordinates in braces: `S = {S:g}`
+    barlabel   : of the colours of a map; the variable's long name by default
+    categories : names of the values 0, 1, 2, ... of a map, with one colour each
     vlines : vertical lines at numbers or theories
     legend : where: `best`, a corner, `outside` or `none`
     """
@@ -122,6 +124,8 @@ class Panel(Data):
     z: str | None = None
     title: str = ""
     label: Label | None = None
+    barlabel: str | None = None
+    categories: Annotated[list[str], Field(max_length=7)] = []
     xlabel: str | None = None
     ylabel: str | None = None
     xscale: Literal["linear", "log"] = "linear"
@@ -140,6 +144,8 @@ class Panel(Data):
         fitted = any(overlay.fit for overlay in self.overlays)
         if self.kind == "map" and (self.by or fitted or len(self.y) > 1):
             raise ValueError("a map shows one variable, with no by and no fit")
+        if self.kind == "lines" and (self.categories or self.barlabel is not None):
+            raise ValueError("categories and barlabel belong to a map")
         return self
 
 

@@ -8,11 +8,13 @@ each of them; couplings between clusters act as fields of the averages in ρ its
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
 from scipy.integrate import RK45
 from scipy.special import comb
 
 from hpcsim import matrices
-from hpcsim.methods.mean_field.equations import couplings, local_parts
+from hpcsim.methods.mean_field import contraction
+from hpcsim.methods.mean_field.equations import couplings, crossing, local_parts
 from hpcsim.system import System
 
 LARGEST = 1500      # dimension of a cluster
@@ -64,61 +66,97 @@ def _jumps_inside(jumps, n):
 
 
 class Dynamics:
-    """dρ/dt of a cluster."""
+    """dρ/dt of a cluster, of the real vector y = (Re ρ, Im ρ) of length 2 D²."""
 
     def __init__(self, cluster: Cluster):
         system, self.outer = cluster.system, cluster.outer
-        self.system, self.dimension = system, round(system.dimension)
+        self.spins, self.dimension = system.spins, round(system.dimension)
         H, jumps = matrices.hamiltonian(system), matrices.jump_operators(system)
-        self.generator = (-1j * matrices.effective_hamiltonian(H, jumps)).tocsr()
-        self.jumps = [np.sqrt(rate) * jump for rate, jump in jumps]
-        self.spins = [matrices.site_operator(system, f"S{a}", site).tocoo()
-                      for site in range(system.sites) for a in "xyz"]
-        self.fed = [k for k in range(3 * system.sites) if np.any(self.outer[k])]
+        operators = [matrices.site_operator(system, f"S{a}", site) for site in range(system.sites) for a in "xyz"]
+        self.fed = np.flatnonzero(np.any(self.outer, axis=1))
+        parts = [-1j * matrices.effective_hamiltonian(H, jumps)] + [-1j * operators[k] for k in self.fed]
+        self.shift = np.unique(np.concatenate([contraction.diagonals(part)[0] for part in parts]))
+        self.inner, *fields = (contraction.diagonals(part, self.shift)[1] for part in parts)
+        self.fields = np.array(fields).reshape(-1, *self.inner.shape)
+        self.jumps = [contraction.jump(rate, operator) for rate, operator in jumps]
+        self.first = self._functionals(operators)
+        self.second = self._functionals([S @ S for S in operators])
 
-    def averages(self, rho) -> np.ndarray:
+    def _functionals(self, operators):
+        """(operators, 2 D²) matrix: Tr(Oρ) = Σ Re O_mn Re ρ_nm - Im O_mn Im ρ_nm of Hermitian O."""
+        D, rows, at, weights = self.dimension, [], [], []
+        for row, operator in enumerate(operators):
+            m = sparse.coo_matrix(operator)
+            place = m.col.astype(int) * D + m.row
+            for part, weight in ((0, m.data.real), (D * D, -np.imag(m.data))):
+                rows.append(np.full(m.nnz, row))
+                at.append(place + part)
+                weights.append(weight)
+        return sparse.csr_matrix((np.concatenate(weights), (np.concatenate(rows), np.concatenate(at))),
+                                 (len(operators), 2 * D * D))
+
+    def averages(self, y) -> np.ndarray:
         """(3n,) Tr(S_ia ρ)."""
-        return np.array([(S.data @ rho[S.col, S.row]).real for S in self.spins])
+        return self.first @ y
 
-    def squares(self, rho) -> np.ndarray:
+    def squares(self, y) -> np.ndarray:
         """(3n,) Tr(S_ia² ρ)."""
-        return np.array([np.sum((S.tocsr() @ rho)[S.col, S.row] * S.data).real for S in self.spins])
+        return self.second @ y
 
-    def __call__(self, time, flat):
-        rho = flat.reshape(self.dimension, self.dimension)
-        generator = self.generator
-        if self.fed:
-            b = self.outer @ self.averages(rho)
-            generator = generator - 1j * sum(b[k] * self.spins[k] for k in self.fed)
-        half = generator @ rho
-        change = half + half.conj().T
-        for jump in self.jumps:
-            # ρ is Hermitian: L (L ρ)† = L ρ L†
-            change += jump @ (jump @ rho).conj().T
-        return change.ravel()
+    def purity(self, y) -> float:
+        """Tr ρ²."""
+        return y @ y
+
+    def _fields(self, averages):
+        """-i Σ b_ia S_ia on the diagonals, of the mean field b of these averages."""
+        return np.tensordot((self.outer @ averages)[self.fed], self.fields, 1)
+
+    def _apply(self, y, generator, jumps=()):
+        rho, out = y.reshape(2, self.dimension, self.dimension), np.empty((2, self.dimension, self.dimension))
+        contraction.left_right(rho, self.shift, generator.real.copy(), generator.imag.copy(), out)
+        for jump in jumps:
+            contraction.sandwich(rho, *jump, out)
+        contraction.mirror(out)
+        return out.ravel()
+
+    def __call__(self, time, y):
+        return self._apply(y, self.inner + self._fields(self.averages(y)), self.jumps)
+
+    def jacobian(self, y):
+        """The linear map v -> (L + fields of ρ) v - i [fields of v, ρ], of traceless v."""
+        generator = self.inner + self._fields(self.averages(y))
+        return lambda v: self._apply(v, generator, self.jumps) + self._apply(y, self._fields(self.averages(v)))
 
     def product(self, directions) -> np.ndarray:
-        """ρ of spin coherent states along the directions (n, 3)."""
+        """y of spin coherent states along the directions (n, 3)."""
         psi = np.ones(1)
-        for S, n in zip(self.system.spins, directions / np.linalg.norm(directions, axis=1, keepdims=True)):
+        for S, n in zip(self.spins, directions / np.linalg.norm(directions, axis=1, keepdims=True)):
             k, size = np.arange(round(2 * S) + 1), round(2 * S)
             polar, azimuth = np.arctan2(np.hypot(n[0], n[1]), n[2]), np.arctan2(n[1], n[0])
             amplitude = np.sqrt(comb(size, k)) * np.cos(polar / 2)**(size - k) * np.sin(polar / 2)**k
             psi = np.kron(psi, amplitude * np.exp(1j * k * azimuth))
-        return np.outer(psi, psi.conj())
+        rho = np.outer(psi, psi.conj())
+        return np.concatenate([rho.real.ravel(), rho.imag.ravel()])
 
-    def advance(self, rho, duration, settled, tolerance):
-        """ρ after `duration`, or once max |ds/dt| <= settled and max |dρ/dt| <= settled.
+    def advance(self, y, duration, settled, close, tolerance):
+        """y after `duration`, once max |ds/dt| and max |dρ/dt| <= settled, or, with close > 0, once s is back.
 
-        Returns ρ, max |dρ/dt|, and averages, lowest and highest values of s on the way.
+        Returns y, max |dρ/dt|, the average, lowest and highest values of s on the way, and the period or NaN, all
+        as `equations.advance`.
         """
-        solver = RK45(self, 0.0, rho.ravel().astype(complex), duration, rtol=tolerance, atol=tolerance * 1e-2)
-        s = self.averages(rho)
-        mean, low, high = np.zeros(len(s)), s.copy(), s.copy()
-        while solver.status == "running" and np.abs(solver.f).max() > settled:
+        solver = RK45(self, 0.0, y, duration, rtol=tolerance, atol=tolerance * 1e-2)
+        s, f = self.averages(y), self.averages(solver.f)
+        start, across, side = s, f, 0.0
+        mean, low, high, period = np.zeros(len(s)), s, s, np.nan
+        while solver.status == "running" and abs(solver.f).max() > settled and np.isnan(period):
             solver.step()
-            s = self.averages(solver.y.reshape(rho.shape))
-            mean, low, high = mean + solver.step_size * s, np.minimum(low, s), np.maximum(high, s)
+            before, later, f_later = side, self.averages(solver.y), self.averages(solver.f)
+            side = across @ (later - start)
+            if before < 0 <= side:
+                part, away = crossing(start, across, s, f, later, f_later, solver.step_size)
+                if away <= close:
+                    period = solver.t_old + part * solver.step_size
+            mean = mean + solver.step_size * (s + later) / 2
+            s, f, low, high = later, f_later, np.minimum(low, later), np.maximum(high, later)
         mean = mean / solver.t if solver.t > 0 else s
-        rho = solver.y.reshape(rho.shape)
-        return (rho + rho.conj().T) / 2, np.abs(solver.f).max(), mean, low, high
+        return solver.y, abs(solver.f).max(), mean, low, high, period

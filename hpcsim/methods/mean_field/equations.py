@@ -143,42 +143,76 @@ def _cross(v):
     return np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
 
 
-@njit(cache=True, error_model="numpy")
-def advance(s, duration, settled, tolerance, t):
-    """Integrate s in place for `duration`, or until max |ds/dt| <= settled.
+@njit(cache=True, error_model="numpy", fastmath=True)
+def _add(y, factor, x):
+    """y += factor x."""
+    for i in range(len(y)):
+        y[i] += factor * x[i]
 
-    Returns max |ds/dt| at the end, and over the time that has passed the average of s, its lowest and highest
-    values. tolerance : of each step, relative to the spin.
+
+@njit(cache=True, error_model="numpy")
+def crossing(start, across, s, f, later, f_later, step):
+    """Where the step from s to `later`, of slopes f, crosses the plane through `start` perpendicular to `across`.
+
+    Bisection on the cubic of Hermite. Returns the fraction of the step, and max |s - start| there.
+    """
+    low, high, away = 0.0, 1.0, 0.0
+    for _ in range(50):
+        x = (low + high) / 2
+        side, away = 0.0, 0.0
+        for i in range(len(s)):
+            at = ((1 + 2 * x) * (1 - x)**2 * s[i] + x**2 * (3 - 2 * x) * later[i]
+                  + step * x * (1 - x) * ((1 - x) * f[i] - x * f_later[i]))
+            side += across[i] * (at - start[i])
+            away = max(away, abs(at - start[i]))
+        if side < 0:
+            low = x
+        else:
+            high = x
+    return (low + high) / 2, away
+
+
+@njit(cache=True, error_model="numpy")
+def advance(s, duration, settled, close, tolerance, t):
+    """Integrate s in place for `duration`, until max |ds/dt| <= settled, or, with close > 0, until s is back.
+
+    It is back where it crosses the plane through its start, perpendicular to ds/dt there, in the same direction as
+    then and within `close`. Returns max |ds/dt| at the end, over the time that has passed the average of s, its
+    lowest and highest values, and this time if s is back, else NaN. tolerance : of each step, relative to the spin.
     """
     size = len(s)
-    k, trial, at = np.empty((7, size)), np.empty(size), np.empty(size)
+    k, trial, difference = np.empty((7, size)), np.empty(size), np.empty(size)
     mean, low, high = np.zeros(size), s.copy(), s.copy()
     scale = np.empty(size)
     for i in range(size):
         scale[i] = tolerance * t.spin[i // 3]
     derivative(s, k[0], t)
-    time, fastest = 0.0, np.abs(k[0]).max()
+    start, across, side = s.copy(), k[0].copy(), 0.0
+    time, fastest, back = 0.0, np.abs(k[0]).max(), False
     step = 1e-3 * t.spin.max() / (fastest + 1e-12 * t.spin.max())
-    while time < duration and fastest > settled:
+    while time < duration and fastest > settled and not back:
         step = min(step, duration - time)
         for stage in range(1, 7):
-            for i in range(size):
-                total = 0.0
-                for earlier in range(stage):
-                    total += _A[stage, earlier] * k[earlier, i]
-                trial[i] = s[i] + step * total
+            trial[:] = s
+            for earlier in range(stage):
+                _add(trial, step * _A[stage, earlier], k[earlier])
             derivative(trial, k[stage], t)
-        error = 0.0
-        for i in range(size):
-            total = 0.0
-            for stage in range(7):
-                total += _E[stage] * k[stage, i]
-            error = max(error, abs(step * total) / scale[i])
+        difference[:] = 0.0
+        for stage in range(7):
+            _add(difference, step * _E[stage], k[stage])
+        error = np.max(np.abs(difference) / scale)
         if error <= 1.0:
-            time += step
+            part = 1.0
+            if close > 0:
+                before, side = side, np.sum(across * (trial - start))
+                if before < 0 <= side:
+                    part, away = crossing(start, across, s, k[0], trial, k[6], step)
+                    back = away <= close
+                    part = part if back else 1.0
+            time += part * step
             fastest = 0.0
             for i in range(size):
-                mean[i] += step * (s[i] + trial[i]) / 2
+                mean[i] += part * step * (s[i] + trial[i]) / 2
                 s[i] = trial[i]
                 low[i], high[i] = min(low[i], s[i]), max(high[i], s[i])
                 k[0, i] = k[6, i]
@@ -186,4 +220,4 @@ def advance(s, duration, settled, tolerance, t):
         step *= min(5.0, max(0.2, 0.9 * max(error, 1e-10) ** -0.2))
     for i in range(size):
         mean[i] = mean[i] / time if time > 0 else s[i]
-    return fastest, mean, low, high
+    return fastest, mean, low, high, time if back else np.nan

@@ -1,0 +1,222 @@
+"""What the mean-field equations do in the long run: fixed points, limit cycles, and the attractor of every start.
+
+Both kinds of equations, of sites and of clusters, have the same methods:
+
+    start(directions)                     the state with spins along (sites, 3)
+    averages(state), squares(state)       ⟨S_ia⟩ and ⟨S_ia²⟩, (3 sites,)
+    advance(state, duration, settled, close)  state, max |change|, average, lowest and highest of s, period or NaN
+    root(state, settled)                  the fixed point of Newton's method, and max |change| there
+    slowest(state)                        eigenvalue of the Jacobian of largest real part, and its vector
+"""
+import numpy as np
+
+from hpcsim.methods import Context
+from hpcsim.methods.mean_field import cluster as clusters
+from hpcsim.methods.mean_field import krylov, order
+from hpcsim.methods.mean_field.equations import advance, compile_system, derivative, jacobian
+from hpcsim.system import System, angles
+
+NEWTON_STEPS = 60
+SAME = 1e-3         # attractors closer than this, in units of S, are one; a cycle closes to this, of its swing
+ERRORS = 100        # errors of a step, that a state at rest may swing by
+PUSHES = 3          # off saddles
+PUSH = 1e-3         # its length, in units of the state
+
+
+class Sites:
+    """State: the averages, (3 sites,)."""
+
+    def __init__(self, system: System, options):
+        self.options, self.tables, self.spins = options, compile_system(system), system.spins
+        self.sublattice = system.sublattice
+
+    def start(self, directions):
+        return (self.spins[:, None] * directions).ravel()
+
+    def averages(self, s):
+        return s
+
+    def squares(self, s):
+        """Of spins 1/2: a quarter."""
+        return np.full(len(s), 0.25)
+
+    def advance(self, s, duration, settled, close):
+        s = s.copy()
+        return s, *advance(s, duration, settled, close, self.options.tolerance, self.tables)
+
+    def root(self, s, settled):
+        """Shortest steps where the fixed point is not isolated."""
+        tables, change, largest = self.tables, np.empty_like(s), self.spins.max()
+        for _ in range(NEWTON_STEPS):
+            derivative(s, change, tables)
+            if np.abs(change).max() < 1e-14 * largest * (1 + np.abs(tables.data).max(initial=0)):
+                break
+            step = np.linalg.lstsq(jacobian(s, tables), -change, rcond=1e-9)[0]
+            s = s + step * min(1, largest / np.abs(step).max())
+        derivative(s, change, tables)
+        return s, np.abs(change).max()
+
+    def slowest(self, s):
+        values, vectors = np.linalg.eig(jacobian(s, self.tables))
+        first = values.real.argmax()
+        return values[first], self.spins.max() * vectors[:, first].real
+
+
+class Clustered:
+    """State: the density matrix of a cluster, as `cluster.Dynamics` has it."""
+
+    def __init__(self, system: System, options):
+        cut = clusters.cut(system, options.cluster)
+        self.options, self.dynamics, self.spins = options, clusters.Dynamics(cut), cut.system.spins
+        self.sublattice = cut.system.sublattice
+        self.start, self.averages, self.squares = (self.dynamics.product, self.dynamics.averages,
+                                                   self.dynamics.squares)
+        self.span = 0.01 * options.duration     # in which fast fluctuations are gone
+
+    def advance(self, y, duration, settled, close):
+        return self.dynamics.advance(y, duration, settled, close, self.options.tolerance)
+
+    def root(self, y, settled):
+        y = krylov.root(self.dynamics, y, self.span, self.options.tolerance, settled)
+        return y, np.abs(self.dynamics(0.0, y)).max()
+
+    def slowest(self, y):
+        return krylov.slowest(self.dynamics, y, self.span, self.options.tolerance)
+
+
+# ------------------------------------------------------------------ tasks
+
+def steady_state(system: System, options, model, context: Context) -> dict:
+    runs = []
+    for start in range(options.starts):
+        state = model.start(_directions(system, options, context, start, len(model.spins)))
+        runs.append(_attractor(model, options, state))
+    each = np.array([_per_sublattice(system, model, run["mean"]) for run in runs])      # start, quantity, sublattice
+    swing = np.array([run["swing"] for run in runs])
+    label = _alike(np.hstack([each[:, 2], each[:, 3], swing]), SAME * system.spins.max())
+    chosen = runs[int(np.argmin(label))]
+    results = {"attractor_of_start": label, "attractors": label.max() + 1, "reached": np.mean(label == 0),
+               "Sz_of_start": each[:, 2].T, "S_perp_of_start": each[:, 3].T,
+               "at_rest_of_start": np.array([float(run["at_rest"]) for run in runs]),
+               "period_of_start": np.array([run["period"] for run in runs]),
+               "at_rest": np.float64(chosen["at_rest"]), "swing": chosen["swing"], "period": chosen["period"],
+               "limit_cycle": np.float64(np.isfinite(chosen["period"])), "residual": chosen["fastest"]}
+    if options.stability:
+        results |= {"growth_rate": chosen["slowest"].real, "frequency": abs(chosen["slowest"].imag),
+                    "growth_rate_of_start": np.array([run["slowest"].real for run in runs])}
+    if options.cluster:
+        results["purity"] = model.dynamics.purity(chosen["state"])
+    else:
+        s = chosen["mean"].reshape(-1, 3)
+        results |= {"profile": s.T} | order.waves(system, s)
+    return results | _averages(system, options, model, chosen["mean"], chosen["state"])
+
+
+def evolve(system: System, options, model, context: Context) -> dict:
+    state = model.start(_directions(system, options, context, 0, len(model.spins)))
+    found = []
+    for gap in np.diff(options.times, prepend=0):
+        if gap > 0:
+            state = model.advance(state, gap, -1.0, 0.0)[0]
+        found.append(_averages(system, options, model, model.averages(state), state))
+    return {name: np.stack([each[name] for each in found], axis=-1) for name in found[0]}
+
+
+def _directions(system: System, options, context: Context, start: int, sites: int):
+    """(sites, 3): `initial`, or random with a stream of this point and start alone."""
+    if start == 0 and options.initial is not None:
+        polar, azimuth = angles(system, options.initial)[:sites].T
+        return np.column_stack([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)])
+    directions = np.random.default_rng([*context.key, start]).normal(size=(sites, 3))
+    return directions / np.linalg.norm(directions, axis=1, keepdims=True)
+
+
+# ------------------------------------------------------------------ one start
+
+def _attractor(model, options, state) -> dict:
+    """Where one start ends: as `_settle`, and the eigenvalue of the Jacobian there (NaN if not at rest)."""
+    settled = options.settled * model.spins.max()
+    if options.search == "roots":
+        state, fastest = model.root(state, settled)
+        run = _at_rest(model, state, fastest) | {"at_rest": fastest <= settled}
+        run["slowest"] = model.slowest(state)[0] if options.stability and run["at_rest"] else np.nan
+        return run
+    for _ in range(PUSHES + 1):
+        run = _settle(model, options, state, settled)
+        run["slowest"] = np.nan
+        if not options.stability or not run["at_rest"]:
+            break
+        run["slowest"], along = model.slowest(run["state"])
+        # growth that is not seen within `duration` is not growth
+        if run["slowest"].real * options.duration < 1:
+            break
+        state = run["state"] + PUSH * along
+    return run
+
+
+def _settle(model, options, state, settled) -> dict:
+    """Integrate to rest; else see what swings in the last quarter of the time, and whether it comes back.
+
+    At rest is also what does not move by more than the error of the time steps allows, which may keep ds/dt up.
+    """
+    error = ERRORS * options.tolerance * model.spins.max()
+    for part in (1 / 8, 1 / 8, 1 / 8, 1 / 8, 1 / 8, 1 / 8, 1 / 4):
+        state, fastest, mean, low, high, _ = model.advance(state, part * options.duration, settled, 0.0)
+        if fastest <= settled or (high - low).max() <= error:
+            return _at_rest(model, *_polished(model, options, state, fastest, settled))
+    close = SAME * (high - low).max()
+    later, _, over_period, *_, period = model.advance(state, options.duration / 4, settled, close)
+    if np.isfinite(period):
+        # chaos too comes close to where it was, but not again after the same time
+        again = model.advance(later, 1.1 * period, settled, 2 * close)[-1]
+        state, mean, period = (later, over_period, period) if abs(again - period) < 0.01 * period else (
+            state, mean, np.nan)
+    return {"state": state, "fastest": fastest, "mean": mean, "at_rest": False, "period": period,
+            "swing": _swing(model, high - low)}
+
+
+def _polished(model, options, state, fastest, settled):
+    """Of sites, the fixed point to rounding: Newton's method from where it is almost at rest."""
+    if options.cluster or not options.stability:
+        return state, fastest
+    root, residual = model.root(state, settled)
+    near = np.abs(root - state).max() < SAME * model.spins.max()
+    return (root, residual) if near else (state, fastest)
+
+
+def _at_rest(model, state, fastest) -> dict:
+    mean = model.averages(state)
+    return {"state": state, "fastest": fastest, "mean": mean, "at_rest": True, "period": np.nan,
+            "swing": _swing(model, 0 * mean)}
+
+
+def _swing(model, span) -> np.ndarray:
+    """The largest span (3 sites,) of an average on each sublattice."""
+    span = span.reshape(-1, 3).max(axis=1)
+    return np.array([span[model.sublattice == k].max() for k in range(model.sublattice.max() + 1)])
+
+
+def _alike(summaries, close) -> np.ndarray:
+    """Labels 0, 1, ... of the rows that are alike, the most frequent 0 (the earliest, of as many)."""
+    near = np.abs(summaries[:, None] - summaries).max(axis=2) < close
+    first = near.argmax(axis=1)
+    counts = np.bincount(first, minlength=len(first))
+    rank = np.argsort(np.argsort(-counts, kind="stable"), kind="stable")
+    return rank[first].astype(float)
+
+
+# ------------------------------------------------------------------ averages
+
+def _per_sublattice(system: System, model, s) -> np.ndarray:
+    """Sx, Sy, Sz, S_perp of averages s (3 sites,): (4, sublattices)."""
+    s = s.reshape(-1, 3)
+    each = np.column_stack([s, np.hypot(s[:, 0], s[:, 1])])
+    return np.array([each[model.sublattice == k].mean(axis=0) for k in range(len(system.sublattices))]).T
+
+
+def _averages(system: System, options, model, s, state) -> dict:
+    results = dict(zip(("Sx", "Sy", "Sz", "S_perp"), _per_sublattice(system, model, s)))
+    if options.cluster or np.all(system.spins == 0.5):
+        variance = _per_sublattice(system, model, model.squares(state) - s**2)
+        results |= dict(zip(("var_Sx", "var_Sy", "var_Sz"), variance))
+    return results
