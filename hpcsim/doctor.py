@@ -18,7 +18,7 @@ from pathlib import Path
 OPTIMISED_BLAS = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS", "flexiblas": "FlexiBLAS",
                   "sci_": "LibSci", "armpl": "ArmPL", "essl": "ESSL", "nvpl": "NVPL"}
 PLAIN = {"numpy": "numpy", "scipy": "scipy", "numba": "numba", "yaml": "pyyaml", "pydantic": "pydantic",
-         "matplotlib": "matplotlib"}
+         "matplotlib": "matplotlib", "tenpy": "physics-tenpy"}
 SOLVERS = {"mumps": "MUMPS", "superlu_dist": "SuperLU_DIST"}
 # A compiled module of each package; Debian has two builds of h5py, of which the one with MPI counts
 EXTENSIONS = {"mpi4py": "MPI.*.so", "petsc4py": "PETSc.*.so", "h5py": "defs.*.so"}

@@ -37,7 +37,8 @@ lacking() {
     command -v mpirun srun >/dev/null || echo mpirun
     "$venv/bin/python" - <<'PY' 2>&1 || echo .venv/bin/python
 import importlib.util
-for name in ("mpi4py", "petsc4py", "slepc4py", "h5py", "numpy", "scipy", "numba", "yaml", "matplotlib", "pydantic"):
+for name in ("mpi4py", "petsc4py", "slepc4py", "h5py", "numpy", "scipy", "numba", "yaml", "matplotlib", "pydantic",
+             "tenpy"):
     if importlib.util.find_spec(name) is None:
         print(name)
 PY

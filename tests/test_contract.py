@@ -31,6 +31,7 @@ SYSTEMS = {
 # in units of S and S²: some more than was found, and a quarter of what twice as many excitations would make
 LIMITS = {
     "gaussian": (gain_loss_lattice.build(gain_loss_lattice.Params(S=4, gain=4, loss=3)), 2.5e-3),
+    "matrix_product": (gain_loss_lattice.build(gain_loss_lattice.Params(S=1, cells=2, h=0, gain=0.6, loss=0.4)), 2e-6),
     "mean_field": (collective_spin.build(collective_spin.Params(S=0.5, drive=0.7, decay=1, dephasing=0.2)), 1e-8),
 }
 CONTEXT = Context(MPI.COMM_SELF, (12, 34), lambda: False)

@@ -18,6 +18,7 @@ HEALTHY = {
     "h5py": {"version": "3.7.0", "hdf5": "1.10.8", "mpi": True, "mpi_under_mpirun": False},
     "numpy": {"version": "1.26.4"}, "scipy": {"version": "1.10.1"}, "numba": {"version": "0.60.0"},
     "pyyaml": {"version": "6.0"}, "pydantic": {"version": "2.8.0"}, "matplotlib": {"version": "3.6.3"},
+    "physics-tenpy": {"version": "1.1.0"},
     "libmpi": ["/usr/lib/libmpi.so.40"],
     "links": {"mpi4py": ["/usr/lib/libmpi.so.40"], "petsc4py": ["/usr/lib/libmpi.so.40"], "h5py": []},
     "blas": ["/usr/lib/openblas-pthread/libopenblas.so.0"],

@@ -1,0 +1,176 @@
+"""The infinite chain that a periodic one stands for: its cell, and the Liouvillians of neighbouring sites.
+
+A density matrix is a vector with one index for every site, which numbers a basis of the operators of the site.
+With a weak U(1) this is |m⟩⟨n|, of charge w (m - n); else Hermitian operators, of the charge m - n mod 2 where
+the parity is conserved. Both make the Liouvillian a real matrix: the second by itself, the first with a phase
+i^(m - n) on the sites of a declared `Transposition`.
+"""
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from hpcsim import matrices
+from hpcsim.system import Jumps, Parity, System, Terms, Translation, Transposition, WeakU1
+
+LARGEST_LEVELS = 7      # a gate has levels⁸ elements, before charges make it sparse: 46 MB
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One cell of an infinite chain.
+
+    period       : sites after which the chain repeats itself
+    sublattice   : (sites,) of the cell, an even number of sites: one period, or two
+    spins        : (sites,)
+    bases        : of every site (levels², levels²): column p is the basis operator p, row by row
+    charges      : of every site (levels²,) integers, rising
+    modulus      : charges are conserved modulo this; 1: as they are; None: there are none
+    liouvillians : of every bond i, from site i to the next: (levels⁴, levels⁴) sparse, indices (p_i, p_next)
+    """
+
+    period: int
+    sublattice: np.ndarray
+    spins: np.ndarray
+    bases: tuple[np.ndarray, ...]
+    charges: tuple[np.ndarray, ...]
+    modulus: int | None
+    liouvillians: tuple[sparse.csr_matrix, ...]
+
+
+def why_not(system: System) -> str | None:
+    """None, or why the system is not a cell repeated along a chain with nearest neighbours."""
+    if np.any(system.cutoffs):
+        return "it has boson modes, and matrix_product is of spins: use the method liouvillian"
+    if any(jumps.collective for jumps in system.jumps):
+        return "it has a collective jump operator, and every jump must be on one site"
+    n, period = system.sites, _period(system)
+    if period is None or n < 3:
+        return ("the infinite chain is that of which a periodic chain shows at least two cells and three sites; "
+                "its sites are in the order of the chain: take a larger one, with periodic: true")
+    for terms in system.hamiltonian:
+        apart = np.ptp(terms.sites, axis=1)
+        if len(terms.operators) > 2 or not np.all(np.isin(apart, (0, 1, n - 1))):
+            return f"its terms {' '.join(terms.operators)} are not all on single sites and neighbours of one chain"
+    found = _tables(system)
+    if any(found[i] != found[(i + period) % n] for i in range(n)):
+        return f"it is not the same after {period} sites, which its Translation declares"
+    if (levels := system.levels.max()) > LARGEST_LEVELS:
+        return (f"a site has {levels} levels, and {LARGEST_LEVELS} are the limit (S = {(LARGEST_LEVELS - 1) / 2:g}): "
+                "take a smaller S, or the method phase_space")
+    return None
+
+
+def build(system: System) -> Chain:
+    """The cell of a system that `why_not` has nothing against. Raises ValueError if a declared symmetry is none."""
+    period, n = _period(system), system.sites
+    sites = np.arange(period * (1 + period % 2))
+    bases, charges, (modulus, *_) = zip(*(_basis(system, i % n) for i in sites))
+    pairs = [_pair(system, i % n) for i in sites]
+    liouvillians = []
+    for i, pair in enumerate(pairs):
+        following = (i + 1) % len(sites)
+        liouvillian = _in_basis(pair, bases[i], bases[following])
+        charge = np.add.outer(charges[i], charges[following]).ravel()
+        rows, columns = liouvillian.nonzero()
+        change = charge[rows] - charge[columns]
+        if modulus and np.any(change if modulus == 1 else change % modulus):
+            raise ValueError(f"the model declares {'WeakU1' if modulus == 1 else 'Parity about z'}, but the "
+                             f"Liouvillian of the sites {i} and {i + 1} does not keep its charge")
+        liouvillians.append(liouvillian)
+    return Chain(period, system.sublattice[sites % n], system.spins[sites % n], bases, charges, modulus,
+                 tuple(liouvillians))
+
+
+def _period(system: System) -> int | None:
+    """Sites after which a ring, numbered along itself, repeats itself; None if no translation says so."""
+    n = system.sites
+    steps = [move.permutation[0] for move in system.symmetries if isinstance(move, Translation)
+             and np.array_equal(move.permutation, (np.arange(n) + move.permutation[0]) % n)]
+    return int(min(steps)) if steps and 0 < min(steps) < n else None
+
+
+@dataclass(frozen=True)
+class _Site:
+    """What a ring says of one site and of its bond to the next: coefficients and rates by their operators."""
+
+    levels: int
+    sublattice: int
+    own: dict
+    jumps: dict
+    bond: dict
+
+    @property
+    def strength(self) -> float:
+        return float(np.linalg.norm(list(self.bond.values())))
+
+
+def _tables(system: System) -> list[_Site]:
+    n = system.sites
+    found = [_Site(system.levels[i], system.sublattice[i], {}, {}, {}) for i in range(n)]
+
+    def add(table, key, value):
+        table[key] = table.get(key, 0.0) + float(value)
+
+    for terms in system.hamiltonian:
+        for sites, coefficient in zip(terms.sites, terms.coefficients):
+            if not np.ptp(sites):
+                add(found[sites[0]].own, terms.operators, coefficient)
+            elif (sites[0] + 1) % n == sites[1]:
+                add(found[sites[0]].bond, terms.operators, coefficient)
+            else:
+                add(found[sites[1]].bond, terms.operators[::-1], coefficient)
+    for jumps in system.jumps:
+        for site, rate in zip(jumps.sites, jumps.rates):
+            add(found[site].jumps, jumps.operator, rate)
+    return found
+
+
+def _pair(system: System, i: int) -> System:
+    """The sites i and i + 1 of the ring with their share of their own terms, jumps included.
+
+    A site's terms go to its two bonds in proportion to their couplings: a chain of uncoupled pairs is exact.
+    """
+    n, tables = system.sites, _tables(system)
+    hamiltonian = [Terms(key, np.array([[0, 1]]), np.array([c])) for key, c in tables[i].bond.items()]
+    jumps = []
+    for place, site in enumerate((i, (i + 1) % n)):
+        left, right = tables[site - 1].strength, tables[site].strength
+        share = 0.5 if left + right == 0 else (left if place else right) / (left + right)
+        hamiltonian += [Terms(key, np.full((1, len(key)), place), np.array([share * c]))
+                        for key, c in tables[site].own.items()]
+        jumps += [Jumps(key, np.array([place]), np.array([share * rate])) for key, rate in tables[site].jumps.items()]
+    return System(spins=system.spins[[i, (i + 1) % n]], hamiltonian=tuple(hamiltonian), jumps=tuple(jumps))
+
+
+def _basis(system: System, i: int) -> tuple[np.ndarray, np.ndarray, int | None]:
+    """Basis operators of site i, their charges, and the modulus."""
+    levels, symmetry = system.levels[i], system.symmetry(WeakU1)
+    ket, bra = np.divmod(np.arange(levels**2), levels)
+    if symmetry is not None:
+        weight = 1 if symmetry.weights is None else int(symmetry.weights[i])
+        transposition = system.symmetry(Transposition)
+        turned = transposition is not None and i in transposition.sites
+        charge, basis, modulus = weight * (bra - ket), np.diag(1j ** (turned * (bra - ket))), 1
+    else:
+        unit = np.eye(levels**2).reshape(levels, levels, levels**2)
+        other, upper, lower = unit.transpose(1, 0, 2), ket < bra, ket > bra
+        basis = np.where(upper, unit + other, np.where(lower, 1j * (unit - other), unit * np.sqrt(2)))
+        basis = basis.reshape(levels**2, levels**2) / np.sqrt(2)
+        parity = any(s.axis == "z" and s.permutation is None for s in system.symmetries if isinstance(s, Parity))
+        charge, modulus = (abs(ket - bra) % 2, 2) if parity else (0 * ket, None)
+    order = np.argsort(charge, kind="stable")
+    return basis[:, order], charge[order], modulus
+
+
+def _in_basis(pair: System, first: np.ndarray, second: np.ndarray) -> sparse.csr_matrix:
+    """The Liouvillian of two sites: rows and columns (p, q) number first[:, p] ⊗ second[:, q]; real if it can be."""
+    a, b = pair.levels
+    liouvillian = matrices.full_liouvillian(matrices.hamiltonian(pair), matrices.jump_operators(pair))
+    # its index of ρ is (bra_1 bra_2 ket_1 ket_2); here (ket_1 bra_1 ket_2 bra_2)
+    order = np.arange((a * b)**2).reshape(a, b, a, b).transpose(2, 0, 3, 1).ravel()
+    change = sparse.kron(first, second, "csr")
+    found = change.getH() @ liouvillian[order][:, order] @ change
+    found.data[abs(found.data) <= matrices.ROUNDING * abs(found).max()] = 0
+    found.eliminate_zeros()
+    return found if np.any(abs(found.data.imag) > matrices.ROUNDING * abs(found).max()) else found.real
