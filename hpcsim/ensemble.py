@@ -18,6 +18,7 @@ from hpcsim.reduce import FIRST_LOOK
 from hpcsim.system import Count, Number, Parameters
 
 DRAWS_PER_BLOCK = 8
+WINDOWS = 20        # of time, in which the end of the burn-in is looked for
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -75,21 +76,27 @@ def gather(values: np.ndarray, comm) -> np.ndarray:
 
 
 def relaxed(sums: np.ndarray, counts: np.ndarray) -> int:
-    """Number of slots of time to leave out: up to the last that differs from the second half of all.
+    """Number of slots of time to leave out before averaging over the steady state, half of them at most.
 
     sums   : (slots, moments, sublattices, trajectories) of the moments of the spin components
     counts : (slots,) samples of each
-    A slot differs if one of the moments is more than four standard errors from its average over the second half.
+
+    The slots are joined to WINDOWS windows of time. A window differs if one of the moments is more than four standard
+    errors from its average over the second half. What relaxes exponentially is, at twice the time of the last window
+    that differs, as far below the noise as it was above it in the beginning: so much is left out.
     """
-    half = len(sums) // 2
-    if half == 0:
+    if len(sums) < WINDOWS:
         return 0
+    starts = np.searchsorted(np.arange(len(sums)) * WINDOWS // len(sums), np.arange(WINDOWS))
+    sums, counts, half = np.add.reduceat(sums, starts), np.add.reduceat(counts, starts), WINDOWS // 2
     late = sums[half:].sum(axis=0) / counts[half:].sum()
-    difference = sums[:half] / counts[:half, None, None, None] - late
-    error = difference.std(axis=-1, ddof=1) / np.sqrt(sums.shape[-1])
-    scale = np.abs(late).mean(axis=-1)
-    apart = np.abs(difference.mean(axis=-1)) > 4 * error + 1e-12 * scale
-    return int(np.max(np.flatnonzero(apart.any(axis=(1, 2))) + 1, initial=0))
+    difference = sums / counts[:, None, None, None] - late
+    # from all windows of the second half, since the trajectories may be few; these are part of `late`
+    variance = difference[half:].var(axis=-1, ddof=1).mean(axis=0) * (half + 1) / (half - 1)
+    error = np.sqrt(variance / sums.shape[-1]) + 1e-12 * np.abs(late).mean(axis=-1)
+    apart = np.abs(difference[:half].mean(axis=-1)) > 4 * error
+    last = int(np.max(np.flatnonzero(apart.any(axis=(1, 2))) + 1, initial=0))
+    return int(starts[min(2 * last, half)])
 
 
 @njit(cache=True)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from hpcsim import sweep
 from hpcsim.config import ConfigError, resolve
 from hpcsim.ensemble import (
-    EnsembleOptions, fill_normals, fill_three_point, fill_words, philox4x32, share, uniform)
+    EnsembleOptions, fill_normals, fill_three_point, fill_words, philox4x32, relaxed, share, uniform)
 from hpcsim.methods import Dim, Output
 from hpcsim.reduce import largest_error, looks
 from hpcsim.store import Layout
@@ -190,6 +190,35 @@ def test_targets_are_outputs_with_a_standard_error():
     raw["method"] = {"name": "liouvillian", "target_error": {"Sz": 0.1}}
     with pytest.raises(ConfigError, match="method.target_error .*unknown key"):
         sweep.plan(resolve(raw))
+
+
+def _relaxing(amplitude, records=200, slots=200, trajectories=8, memory=4.0, decay=6.0):
+    """(records, slots, 6, 1, trajectories) sums of 3 samples: correlated noise and, in one moment, a transient."""
+    rng, series = np.random.default_rng(2), np.empty((slots, records, 6, 1, trajectories))
+    noise, keep = rng.normal(size=series.shape), np.exp(-1 / memory)
+    series[0] = noise[0]
+    for t in range(1, slots):
+        series[t] = keep * series[t - 1] + np.sqrt(1 - keep ** 2) * noise[t]
+    series[:, :, 2] += amplitude * np.exp(-np.arange(slots) / decay)[:, None, None, None]
+    return 3 * np.moveaxis(series, 1, 0)
+
+
+@pytest.mark.parametrize("amplitude", [3.0, 30.0])
+def test_what_is_left_of_a_transient_is_below_the_error_of_many_records(amplitude):
+    """Each record finds its own burn-in; all of them together still see no bias."""
+    averages, cuts = [], []
+    for sums in _relaxing(amplitude):
+        cuts.append(relaxed(sums, np.full(200, 3)))
+        averages.append(sums[cuts[-1]:].sum(axis=0)[2].mean() / 3 / (200 - cuts[-1]))
+    assert np.mean(averages) < 3 * np.std(averages) / np.sqrt(len(averages))
+    assert np.log(amplitude) * 6 < np.mean(cuts) < 80       # samples, of 200
+
+
+def test_nothing_is_left_out_of_a_steady_state():
+    cuts = [relaxed(sums, np.full(200, 3)) for sums in _relaxing(0.0)]
+    assert np.mean(cuts) < 4 and max(cuts) <= 100
+    assert relaxed(np.ones((1, 6, 1, 8)), np.array([1])) == 0
+    assert relaxed(np.ones((20, 6, 1, 8)), np.ones(20)) == 0            # no noise at all
 
 
 def test_batches():

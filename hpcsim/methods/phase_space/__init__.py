@@ -20,12 +20,12 @@ import logging
 
 import numpy as np
 
-from hpcsim.ensemble import gather, relaxed, share
+from hpcsim.ensemble import WINDOWS, gather, relaxed, share
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.phase_space import initial, kernels, step
 from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupported
 from hpcsim.methods.phase_space.observables import OBSERVABLES, Moments
-from hpcsim.methods.phase_space.options import WINDOWS, Options
+from hpcsim.methods.phase_space.options import Options
 from hpcsim.system import System, angles
 
 log = logging.getLogger("hpcsim")

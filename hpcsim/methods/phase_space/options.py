@@ -5,14 +5,11 @@ import numpy as np
 from pydantic import (AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo,
                       field_validator, model_validator)
 
-from hpcsim.ensemble import EnsembleOptions
+from hpcsim.ensemble import WINDOWS, EnsembleOptions
 from hpcsim.methods.phase_space.kernels import INTEGRATORS
 from hpcsim.methods.phase_space.observables import OBSERVABLES
 from hpcsim.methods.phase_space.step import common_unit
 from hpcsim.system import Count, Initial, Number, Times
-
-# with burn_in: auto, the time is cut into so many windows
-WINDOWS = 20
 
 
 def _different(names):
