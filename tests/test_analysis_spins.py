@@ -52,6 +52,27 @@ def test_twisting_is_the_schrodinger_equation():
     assert spins.twisted_squeezing(S, 0.8, time) == pytest.approx(exact)
 
 
+@pytest.mark.parametrize("drive, twist, decay, dephasing", [(1.7, 0.6, 0.8, 0.3), (0, 1, 0, 0)])
+def test_spins_from_down_obey_the_master_equation(drive, twist, decay, dephasing):
+    S, times = 3, [0.0, 0.4, 1.1]
+    x, y, z, _ = spin_matrices(S)
+    one, twisting, start = np.eye(7), twist / (2 * S) * x @ x, np.zeros((7, 7))
+    L = generator(S, drive, decay) - 1j * (np.kron(twisting, one) - np.kron(one, twisting.T)) + dephasing * (
+        2 * np.kron(z, z.T) - np.kron(z @ z, one) - np.kron(one, z @ z))
+    start[-1, -1] = 1
+    parameters = (S, drive, twist, decay, dephasing, times)
+    found = np.array([spins.evolved_Sx(*parameters), spins.evolved_Sy(*parameters), spins.evolved_Sz(*parameters)])
+    for k, t in enumerate(times):
+        rho = (scipy.linalg.expm(L * t) @ start.ravel()).reshape(7, 7)
+        mean = np.array([np.trace(o @ rho).real for o in (x, y, z)])
+        assert np.allclose(found[:, k], mean, atol=1e-4)
+        across = scipy.linalg.null_space(mean[None])
+        covariance = [[np.trace((a @ b + b @ a) @ rho).real / 2 for a in (x, y, z)] for b in (x, y, z)] - np.outer(
+            mean, mean)
+        smallest = np.linalg.eigvalsh(across.T @ covariance @ across)[0]
+        assert spins.evolved_squeezing(*parameters)[k] == pytest.approx(2 * S * smallest / (mean @ mean), abs=1e-4)
+
+
 def test_polarised_chain_against_a_ring_of_bosons():
     """Lyapunov equation of x' = c Jy p - Γ x, p' = -c Jx x - Γ p for each wave of a long ring."""
     Jx, Jy, decay, S, L = 0.4, -1.7, 0.9, 100, 200

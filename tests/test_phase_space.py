@@ -469,7 +469,7 @@ def test_unsupported_systems_are_named(system, reason):
 def test_terms_that_vanish_are_no_hindrance():
     zero = np.zeros(1)
     system = three_sites(Terms(("Sx", "Sy"), np.array([[0, 1]]), zero),
-                      jumps=(Jumps("S-", np.arange(3), zero, collective=True),))
+                         jumps=(Jumps("S-", np.arange(3), zero, collective=True),))
     assert phase_space.supports(system) is None
     options = phase_space.Options(task="evolve", times=[1.0], trajectories=32, batch=16)
     assert np.allclose(phase_space.run(system, options, 0, CONTEXT)["Sx"], 2, atol=0.5)

@@ -1,4 +1,6 @@
 """Theory of one collective spin (model `collective_spin`) and of the XYZ lattice (model `xyz_lattice`)."""
+import functools
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.integrate import solve_ivp
@@ -107,6 +109,73 @@ def driven_var_Sz(S, drive, decay):
     return zz - z ** 2
 
 
+@functools.lru_cache(maxsize=64)
+def _from_down(S, drive, twist, decay, dephasing, times):
+    """Of a spin that starts down: ⟨S⟩, [component, time], and ⟨{S_i, S_j}⟩/2 - ⟨S_i⟩⟨S_j⟩, [i, j, time].
+
+    By integrating the master equation of H = Ω Sx + (g/2S) Sx² with (Γ/2S) D[S-] and Γφ D[Sz],
+    D[c]ρ = 2cρc† - c†cρ - ρc†c.
+    """
+    m = np.arange(S, -S - 1, -1)
+    ladder = np.sqrt(S * (S + 1) - m[1:] * (m[1:] + 1))
+    plus = sp.diags(ladder, 1, format="csr")
+    x, y, z = (plus + plus.T) / 2, (plus - plus.T) / 2j, sp.diags(m, format="csr")
+    H = (drive * x + twist / (2 * S) * x @ x).tocsr()
+    leaves = decay / (2 * S) * np.append(ladder ** 2, 0)
+    lost, falls = -np.add.outer(leaves, leaves) - dephasing * np.subtract.outer(m, m) ** 2, decay / S * np.outer(
+        ladder, ladder)
+
+    def flow(t, v):
+        rho = v.reshape(len(m), len(m))
+        turn = -1j * (H @ rho)
+        change = turn + turn.conj().T + lost * rho
+        change[1:, 1:] += falls * rho[:-1, :-1]
+        return change.ravel()
+
+    start = np.zeros((len(m), len(m)), complex)
+    start[-1, -1] = 1
+    solution = solve_ivp(flow, (0, max(times[-1], 1e-12)), start.ravel(), "DOP853", times, rtol=1e-6, atol=1e-9)
+    if not solution.success:
+        raise ValueError(f"the master equation was not integrated: {solution.message}")
+
+    def mean(operator):
+        return (operator.T.reshape(1, -1) @ solution.y)[0].real
+
+    spin = np.array([mean(one) for one in (x, y, z)])
+    second = np.array([[mean((a @ b + b @ a) / 2) for b in (x, y, z)] for a in (x, y, z)])
+    return spin, second - spin[:, None] * spin
+
+
+def _times(time):
+    return tuple(np.atleast_1d(np.asarray(time, float)))
+
+
+def evolved_Sx(S, drive, twist, decay, dephasing, time):
+    """⟨Sx⟩ of a spin that starts down, from its master equation: exact at any S. time is rising."""
+    return _from_down(S, drive, twist, decay, dephasing, _times(time))[0][0]
+
+
+def evolved_Sy(S, drive, twist, decay, dephasing, time):
+    """⟨Sy⟩, likewise."""
+    return _from_down(S, drive, twist, decay, dephasing, _times(time))[0][1]
+
+
+def evolved_Sz(S, drive, twist, decay, dephasing, time):
+    """⟨Sz⟩, likewise."""
+    return _from_down(S, drive, twist, decay, dephasing, _times(time))[0][2]
+
+
+def evolved_squeezing(S, drive, twist, decay, dephasing, time):
+    """ξ² = 2S min ΔS⊥²/|⟨S⟩|², likewise."""
+    spin, covariance = _from_down(S, drive, twist, decay, dephasing, _times(time))
+    length2 = (spin ** 2).sum(axis=0)
+    across = np.eye(3)[..., None] - spin[:, None] * spin / length2
+    # along ⟨S⟩, the least variance is pushed out of the way
+    flat = np.einsum("ijt,jkt,klt->til", across, covariance, across) + np.einsum(
+        "it,jt->tij", spin, spin) * (covariance.max() / length2)[:, None, None]
+    return 2 * S * np.linalg.eigvalsh(flat)[:, 0] / length2
+
+
 # ------------------------------------------------------------------ the XYZ chain, S → ∞
 # Linearised spin waves about all spins down in the infinite chain with Jz = 0 (convention huber2021:
 # H = (1/2S) Σ Jx SxSx + Jy SySy, decay (Γ/2S) D[S-]). It is stable where Q = -Jx Jy/Γ² < 1.
@@ -204,6 +273,7 @@ def unstable_wavenumber(Jx, Jz, decay):
 
 
 THEORY = (superradiant_Sz, dephased_Sx, twisted_squeezing, driven_Sx, driven_Sy, driven_Sz, driven_var_Sx,
-          driven_var_Sy, driven_var_Sz, polarised_Sz, polarised_var_Sx, polarised_var_Sy, polarised_var_Sz,
-          polarised_correlation, polarised_correlation_length, polarised_boundary, paramagnet_lower,
-          paramagnet_upper, unstable_wavenumber)
+          driven_var_Sy, driven_var_Sz, evolved_Sx, evolved_Sy, evolved_Sz, evolved_squeezing, polarised_Sz,
+          polarised_var_Sx, polarised_var_Sy, polarised_var_Sz, polarised_correlation,
+          polarised_correlation_length, polarised_boundary, paramagnet_lower, paramagnet_upper,
+          unstable_wavenumber)
