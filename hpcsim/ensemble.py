@@ -12,7 +12,7 @@ from typing import Annotated
 
 import numpy as np
 from numba import njit
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from hpcsim.reduce import FIRST_LOOK
 from hpcsim.system import Count, Number, Parameters
@@ -28,6 +28,27 @@ _2, _3, _4, _5, _6, _7, _8, _9 = (np.uint64(n) for n in range(2, 10))
 _TAIL = np.uint64(10923)
 _UPPER = np.uint64(65536 - 10923)
 THREE_POINT_AMPLITUDE = math.sqrt(65536 / (2 * 10923))
+
+
+def or_auto(**bounds):
+    """Validator of a number within bounds, or the word auto: one message where it is neither."""
+    number = TypeAdapter(Annotated[Number, Field(**bounds)])
+
+    def check(value):
+        try:
+            return value if value in ("auto", None) else number.validate_python(value)
+        except ValidationError as error:
+            raise ValueError(f"{error.errors()[0]['msg'].removeprefix('Value error, ')}, or auto") from None
+    return BeforeValidator(check)
+
+
+def enough_for_burn_in(samples: int, duration: float, batch: int):
+    """Raises ValueError where the end of the burn-in could not be found from the data."""
+    if samples < WINDOWS:
+        raise ValueError(f"burn_in = auto: needs at least {WINDOWS} samples, and duration = {duration:g} has "
+                         f"{samples}; lower sample_every")
+    if batch < 2:
+        raise ValueError("burn_in = auto: needs batch >= 2, to compare times by their scatter over trajectories")
 
 
 class EnsembleOptions(Parameters):
@@ -97,6 +118,19 @@ def relaxed(sums: np.ndarray, counts: np.ndarray) -> int:
     apart = np.abs(difference[:half].mean(axis=-1)) > 4 * error
     last = int(np.max(np.flatnonzero(apart.any(axis=(1, 2))) + 1, initial=0))
     return int(starts[min(2 * last, half)])
+
+
+def autocorrelation_time(means: np.ndarray, square: np.ndarray, duration: float) -> np.ndarray:
+    """(...) ∫ C(t)/C(0) dt over t > 0 of a stationary x, the integrated autocorrelation time; NaN where x is constant.
+
+    means  : (..., trajectories) averages of x over the duration, in each trajectory
+    square : (...) average of x² over time and trajectories
+    Averages over a long duration scatter with 2τ/duration times the variance of x.
+    """
+    if means.shape[-1] < 2:
+        return np.full(square.shape, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return duration / 2 * means.var(axis=-1, ddof=1) / (square - means.mean(axis=-1) ** 2)
 
 
 @njit(cache=True)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
+from hpcsim.ensemble import autocorrelation_time
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.phase_space.kernels import QUANTITIES, measure
 from hpcsim.system import System, Translation
@@ -58,14 +59,8 @@ class Moments:
         return results | {"Mz": results["Sz"] @ self.weights}
 
     def autocorrelation_time(self, averages, duration):
-        """[sublattice] ∫ C(t)/C(0) dt over t > 0 of the slowest component of a sublattice's magnetisation.
-
-        The variance over trajectories of averages over a long duration is 2τ/duration times the variance.
-        """
-        mean, square = averages[0, :3], averages[0, 11:].mean(axis=-1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            tau = duration / 2 * mean.var(axis=-1, ddof=1) / (square - mean.mean(axis=-1) ** 2)
-        return tau.max(axis=0)
+        """[sublattice] of the slowest component of a sublattice's magnetisation."""
+        return np.fmax.reduce(autocorrelation_time(averages[0, :3], averages[0, 11:].mean(axis=-1), duration))
 
 
 class Squeezing:

@@ -2,10 +2,9 @@
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import (AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo,
-                      field_validator, model_validator)
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from hpcsim.ensemble import WINDOWS, EnsembleOptions
+from hpcsim.ensemble import WINDOWS, EnsembleOptions, enough_for_burn_in, or_auto
 from hpcsim.methods.phase_space.kernels import INTEGRATORS
 from hpcsim.methods.phase_space.observables import OBSERVABLES
 from hpcsim.methods.phase_space.step import common_unit
@@ -16,18 +15,6 @@ def _different(names):
     if len(set(names)) < len(names):
         raise ValueError("each observable once")
     return names
-
-
-def _or_auto(**bounds):
-    """A number within bounds, or the word auto; one message where it is neither."""
-    number = TypeAdapter(Annotated[Number, Field(**bounds)])
-
-    def check(value):
-        try:
-            return value if value == "auto" else number.validate_python(value)
-        except ValidationError as error:
-            raise ValueError(f"{error.errors()[0]['msg'].removeprefix('Value error, ')}, or auto") from None
-    return BeforeValidator(check)
 
 
 class Options(EnsembleOptions):
@@ -62,11 +49,11 @@ class Options(EnsembleOptions):
     sampling: Literal["fock", "coherent"] = "fock"
     drop_interaction_noise: bool = False
     integrator: Literal[("auto", *INTEGRATORS)] = "auto"
-    dt: Annotated[float | Literal["auto"], _or_auto(gt=0)] = 0.05
+    dt: Annotated[float | Literal["auto"], or_auto(gt=0)] = 0.05
     initial: Initial = (0.5, 0.0)
     observables: Annotated[tuple[Literal[tuple(OBSERVABLES)], ...], AfterValidator(_different)] = ()
     sample_every: Count = 10
-    burn_in: Annotated[float | Literal["auto"], _or_auto(ge=0)] | None = None
+    burn_in: Annotated[float | Literal["auto"], or_auto(ge=0)] | None = None
     duration: Annotated[Number, Field(gt=0)] | None = None
     times: Times | None = None
 
@@ -104,10 +91,9 @@ class Options(EnsembleOptions):
         if self.integrator in ("euler_maruyama", "midpoint") and self.dt == "auto":
             raise ValueError(f"integrator = {self.integrator}: needs a number for dt; dt: auto knows the order of sib "
                              f"and eo")
-        if self.burn_in == "auto" and self.dt != "auto" and self.duration / (self.dt * self.sample_every) < WINDOWS:
-            samples = round(self.duration / (self.dt * self.sample_every))
-            raise ValueError(f"burn_in = auto: needs at least {WINDOWS} samples, and duration = "
-                             f"{self.duration:g} has {samples}; lower sample_every")
+        if self.burn_in == "auto" and self.duration is not None:
+            samples = WINDOWS if self.dt == "auto" else round(self.duration / (self.dt * self.sample_every))
+            enough_for_burn_in(samples, self.duration, self.batch)
         return self
 
     @model_validator(mode="after")
