@@ -56,7 +56,7 @@ def exact(system, initial, times):
         L = L.toarray()
         L[0] = np.eye(D).flatten("F")
         return [np.linalg.solve(L, np.eye(D * D)[0]).reshape(D, D, order="F")]
-    psi = compile.coherent_state(system, angles(system, initial))
+    psi = compile.coherent_state(system.levels, angles(system, initial))
     rho = np.outer(psi, psi.conj()).flatten("F")
     return [expm_multiply(L * t, rho).reshape(D, D, order="F") for t in times]
 
@@ -159,7 +159,7 @@ def test_without_jumps_the_evolution_is_unitary(tolerance, error):
     options = trajectories.Options(task="evolve", times=(0.0, 7.0, 30.0), trajectories=2, batch=1, initial=(0.3, 0.1),
                                    tolerance=tolerance)
     found = trajectories.run(system, options, 0, CONTEXT)
-    psi = compile.coherent_state(system, angles(system, (0.3, 0.1)))
+    psi = compile.coherent_state(system.levels, angles(system, (0.3, 0.1)))
     assert found["jumps"] == 0
     H = matrices.hamiltonian(system).toarray()
     for k, t in enumerate(options.times):
@@ -172,7 +172,7 @@ def test_without_jumps_the_evolution_is_unitary(tolerance, error):
 def test_series_at_any_time_of_the_step():
     """Σ_k w_k x^k, its norm and the slope of that, against exp(-i H_eff t)."""
     generator = compile.generator(CHAIN.levels, compile.local_matrices(CHAIN))
-    psi = compile.coherent_state(CHAIN, angles(CHAIN, (0.3, 0.1)))
+    psi = compile.coherent_state(CHAIN.levels, angles(CHAIN, (0.3, 0.1)))
     series, p = kernels.empty_states(kernels.ORDER + 2, generator), np.empty(5)
     state, found = series[-1], np.empty_like(psi)
     kernels.load(series[0], psi)
@@ -257,7 +257,7 @@ def _sums(first, count, channels=None):
     times = np.linspace(0, 4, 9)
     plan = measurement.plan(CHAIN, ("correlation", "entanglement_entropy"))
     sums = np.zeros((count, len(times), plan.size))
-    _run(CHAIN, sums, compile.coherent_state(CHAIN, angles(CHAIN, (0.2, 0.3))), first, times, 1e-6,
+    _run(CHAIN, sums, compile.coherent_state(CHAIN.levels, angles(CHAIN, (0.2, 0.3))), first, times, 1e-6,
          channels or compile.channels(CHAIN), plan)
     return sums
 

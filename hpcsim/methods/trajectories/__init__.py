@@ -8,15 +8,16 @@ once. What is measured besides the spins is named by `observables`: see `Options
 """
 import numpy as np
 
-from hpcsim.ensemble import gather, share
+from hpcsim.ensemble import autocorrelation_time, gather, relaxed, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.trajectories import clock, kernels, measurement
+from hpcsim.methods.trajectories import clock, distributed, kernels, measurement
 from hpcsim.methods.trajectories.compile import channels, coherent_state, generator, local_matrices
 from hpcsim.methods.trajectories.kernels import ORDER
 from hpcsim.methods.trajectories.options import Options
 from hpcsim.system import System, angles
 
-LARGEST = 2**26         # basis states: 18 GB for the terms of the series
+SLOTS = 1000            # of the time of a steady state, to find its burn-in and the autocorrelation time
+LARGEST = 2**26         # basis states: 20 GB for the terms of the series
 
 
 def supports(system: System) -> str | None:
@@ -53,29 +54,60 @@ def cost(system: System, options: Options, record: int) -> Cost:
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
     """Means and variances of the spin components by sublattice (and time), in units of ħ; `observables`."""
     unit = "1" if system.units == "1" else f"1/{system.units}"
-    time = () if options.task == "steady_state" else (Dim("time", options.times, unit),)
-    return measurement.outputs(system, options.observables, time)
+    if options.task == "evolve":
+        return measurement.outputs(system, options.observables, (Dim("time", options.times, unit),))
+    lattice = Dim("sublattice", tuple(system.sublattices))
+    return (*measurement.outputs(system, options.observables, ()),
+            Output("autocorrelation_time", (lattice,), unit, "integrated autocorrelation time of ⟨S⟩ of a sublattice "
+                   "in a trajectory, its slowest component (depends on the unravelling)", reduce="mean"),
+            Output("burn_in_used", (), unit, "time before averaging", reduce="mean"))
 
 
 def run(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:
     """Means over the trajectories of one batch; bit-identical on any number of ranks."""
-    mine = share(options.batch, context.comm)
     samples, slots = _schedule(options)
-    plan = measurement.plan(system, options.observables)
+    plan, initial = measurement.plan(system, options.observables), angles(system, options.initial)
+    key, comm = np.array(context.key, np.uint64), context.comm
+    mine = range(options.batch) if options.distribute else share(options.batch, comm)
     sums, jumps = np.zeros((len(mine), slots[-1] + 1, plan.size)), np.zeros(len(mine), np.int64)
-    if len(mine):
+    first = record * options.batch + mine.start
+    if options.distribute:
+        distributed.run(sums, jumps, initial, first, samples, slots, options.tolerance, system, plan, key, comm)
+    elif len(mine):
         table = generator(system.levels, local_matrices(system))
-        clock.run(sums, jumps, coherent_state(system, angles(system, options.initial)),
-                  record * options.batch + mine[0], samples, slots, options.tolerance, table, channels(system), plan,
-                  np.array(context.key, np.uint64), kernels.empty_states(ORDER + 1, table),
+        clock.run(sums, jumps, coherent_state(system.levels, initial), first, samples, slots, options.tolerance, table,
+                  channels(system), plan, key, kernels.empty_states(ORDER + 1, table),
                   *kernels.empty_states(1, table), kernels.empty_states(2, table))
-    # every rank averages the same numbers in the same order
-    sums, jumps = gather(np.moveaxis(sums, 0, -1), context.comm), gather(jumps, context.comm)
-    values = sums.mean(axis=-1) / np.bincount(slots)[:, None]
+    if not options.distribute:
+        # every rank averages the same numbers in the same order
+        sums, jumps = (np.moveaxis(gather(np.moveaxis(x, 0, -1), comm), -1, 0) for x in (sums, jumps))
+    counts, steady = np.bincount(slots), {}
+    if options.task == "steady_state":
+        sums, counts, steady = _stationary(system, options, sums, counts)
+    values = sums.mean(axis=0) / counts[:, None]
     found = measurement.results(system, options.observables, values)
     if options.task == "steady_state":
         found = {name: value[..., 0] for name, value in found.items()}
-    return found | {"jumps": np.float64(jumps.mean())}
+    return found | steady | {"jumps": np.float64(jumps.mean())}
+
+
+def _stationary(system: System, options: Options, sums, counts):
+    """One slot of all that comes after the burn-in, (trajectories, 1, size), its count, and what to tell of it."""
+    member = np.array([system.sublattice == k for k in range(len(system.sublattices))])
+    moments = sums[..., :6 * system.sites].reshape(*sums.shape[:2], 6, system.sites)
+    series = np.einsum("ki,tsqi->sqkt", member / member.sum(axis=1, keepdims=True), moments)
+    left_out, burn_in = 0, options.burn_in
+    if burn_in == "auto":
+        left_out = relaxed(series, counts)
+        burn_in = options.duration * counts[:left_out].sum() / counts.sum()
+    sums, counts, series = sums[:, left_out:], counts[left_out:], series[left_out:, :3]
+    weight = counts / counts.sum()
+    square = np.einsum("s,sqkt->qk", weight / counts ** 2, series ** 2) / len(sums)
+    means = series.sum(axis=0) / counts.sum()
+    time = options.sample_every * counts.sum()
+    return sums.sum(axis=1, keepdims=True), counts.sum(keepdims=True), {
+        "autocorrelation_time": np.fmax.reduce(autocorrelation_time(means, square, time)),
+        "burn_in_used": np.float64(burn_in)}
 
 
 def _schedule(options: Options):
@@ -83,4 +115,6 @@ def _schedule(options: Options):
     if options.task == "evolve":
         return np.array(options.times), np.arange(len(options.times))
     count = int(options.duration / options.sample_every * (1 + 1e-9))
-    return options.burn_in + options.sample_every * np.arange(1, count + 1), np.zeros(count, int)
+    slots = min(count, SLOTS)
+    begin = 0 if options.burn_in == "auto" else options.burn_in
+    return begin + options.sample_every * np.arange(1, count + 1), np.arange(count) * slots // count

@@ -97,21 +97,23 @@ def local_matrices(system: System) -> dict[tuple[int, ...], np.ndarray]:
                 factors[site] = factors[site] @ factor if site in factors else factor
             if coefficient:
                 add(factors, coefficient)
-    for jumps in system.jumps:
-        for rate, sites in _channels(jumps):
-            ladder = {site: operator(jumps.operator, system.spins[site]) for site in sites}
-            for i in sites:
-                for j in sites:
-                    left, right = ladder[i].conj().T, ladder[j]
-                    add({i: left @ right} if i == j else {i: left, j: right}, -0.5j * rate)
+    for name, rate, sites in jump_channels(system):
+        ladder = {site: operator(name, system.spins[site]) for site in sites}
+        for i in sites:
+            for j in sites:
+                left, right = ladder[i].conj().T, ladder[j]
+                add({i: left @ right} if i == j else {i: left, j: right}, -0.5j * rate)
     return found
 
 
-def _channels(jumps):
-    """(rate, sites) of every jump operator of a family whose rate is not zero."""
-    sites = jumps.sites.tolist()
-    each = [sites] if jumps.collective else [[site] for site in sites]
-    return [(float(rate), where) for rate, where in zip(jumps.rates, each) if rate]
+def jump_channels(system: System) -> list[tuple[str, float, list[int]]]:
+    """(operator, rate, sites) of every jump operator whose rate is not zero."""
+    found = []
+    for jumps in system.jumps:
+        sites = jumps.sites.tolist()
+        each = [sites] if jumps.collective else [[site] for site in sites]
+        found += [(jumps.operator, float(rate), where) for rate, where in zip(jumps.rates, each) if rate]
+    return found
 
 
 class _Rows:
@@ -195,14 +197,6 @@ class _Entries:
         return np.concatenate(self.closed), np.concatenate([np.zeros(0), *self.table])
 
 
-def _positions(sites, stride, levels) -> np.ndarray:
-    """Where the local states of some sites lie relative to that with all levels 0."""
-    total = np.zeros(1, np.int64)
-    for site in sites:
-        total = np.add.outer(total, stride[site] * np.arange(levels[site])).ravel()
-    return total
-
-
 def generator(levels: np.ndarray, local: dict[tuple[int, ...], np.ndarray]) -> Generator:
     """Compile H_eff, the sum of the matrices `local` on some of the sites with these levels."""
     stride, dimension = strides(levels), int(np.prod(levels))
@@ -243,27 +237,26 @@ def channels(system: System) -> Channels:
     """Compile the jump operators."""
     stride, levels, table, known = strides(system.levels), system.levels, _Rows(), {}
     rates, parts, where, first_row = [], [0], [], []
-    for jumps in system.jumps:
-        for rate, sites in _channels(jumps):
-            for site in sites:
-                key = jumps.operator, system.spins[site], stride[site]
-                if key not in known:
-                    known[key] = table.add(operator(*key[:2]), _positions([site], stride, levels))
-                where.append(site)
-                first_row.append(known[key])
-            rates.append(rate)
-            parts.append(len(where))
+    for name, rate, sites in jump_channels(system):
+        for site in sites:
+            key = name, system.spins[site], stride[site]
+            if key not in known:
+                known[key] = table.add(operator(*key[:2]), stride[site] * np.arange(levels[site]))
+            where.append(site)
+            first_row.append(known[key])
+        rates.append(rate)
+        parts.append(len(where))
     return Channels(np.array(rates, float), np.array(parts, np.int64), stride[where],
                     levels[where].astype(np.int64), np.array(first_row, np.int64), *table.arrays())
 
 
-def coherent_state(system: System, angles: np.ndarray) -> np.ndarray:
+def coherent_state(levels: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """ψ (D,) of the product of spin coherent states in directions (sites, 2) of polar angle and azimuth.
 
     ⟨m|θ, φ⟩ = sqrt(C(2S, S-m)) cos(θ/2)^(S+m) sin(θ/2)^(S-m) e^(i(S-m)φ)
     """
     state = np.ones(1, complex)
-    for size, (polar, azimuth) in zip(system.levels, angles):
+    for size, (polar, azimuth) in zip(levels, angles):
         j = np.arange(size)
         choose = np.cumprod(np.concatenate([[1.0], (size - j[1:]) / j[1:]]))
         state = np.kron(state, np.sqrt(choose) * np.cos(polar / 2) ** (size - 1 - j) * np.sin(polar / 2) ** j

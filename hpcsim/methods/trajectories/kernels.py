@@ -180,7 +180,7 @@ def _add(y, x, start, shift, length, c):
 
 
 @njit(cache=True, error_model="numpy")
-def _act(out, psi, channels, part):
+def act(out, psi, channels, part):
     """out += O ψ for one one-site operator: (D,) complex, as pairs."""
     stride, levels = channels.stride[part], channels.levels[part]
     flat_out, flat = out.view(np.float64), psi.view(np.float64)
@@ -192,7 +192,7 @@ def _act(out, psi, channels, part):
 
 
 @njit(cache=True, error_model="numpy")
-def _weight(psi, channels, part):
+def weight_of(psi, channels, part):
     """‖O ψ‖² for one one-site operator."""
     stride, levels, total = channels.stride[part], channels.levels[part], 0.0
     for a in range(levels):
@@ -216,6 +216,18 @@ def _weight(psi, channels, part):
 
 
 @njit(cache=True, error_model="numpy")
+def choose(weight, random):
+    """A channel with probability ∝ its weight, by `random` in (0, 1)."""
+    wanted, chosen = random * weight.sum(), 0
+    while wanted > weight[chosen] and chosen < len(weight) - 1:
+        wanted -= weight[chosen]
+        chosen += 1
+    while weight[chosen] == 0:      # after rounding at the upper end
+        chosen -= 1
+    return chosen
+
+
+@njit(cache=True, error_model="numpy")
 def jump(psi, scratch, channels, weight, random):
     """ψ -> L ψ / ‖L ψ‖ with a channel drawn with probability ∝ γ ‖L ψ‖² by `random` in (0, 1); in place.
 
@@ -224,21 +236,16 @@ def jump(psi, scratch, channels, weight, random):
     for c in range(len(channels.rate)):
         first, last = channels.parts[c], channels.parts[c + 1]
         if last == first + 1:
-            weight[c] = channels.rate[c] * _weight(psi, channels, first)
+            weight[c] = channels.rate[c] * weight_of(psi, channels, first)
         else:
             scratch[:] = 0
             for part in range(first, last):
-                _act(scratch, psi, channels, part)
+                act(scratch, psi, channels, part)
             weight[c] = channels.rate[c] * _norm2(scratch)
-    wanted, chosen = random * weight.sum(), 0
-    while wanted > weight[chosen] and chosen < len(weight) - 1:
-        wanted -= weight[chosen]
-        chosen += 1
-    while weight[chosen] == 0:      # after rounding at the upper end
-        chosen -= 1
+    chosen = choose(weight, random)
     scratch[:] = 0
     for part in range(channels.parts[chosen], channels.parts[chosen + 1]):
-        _act(scratch, psi, channels, part)
+        act(scratch, psi, channels, part)
     size = np.sqrt(_norm2(scratch))
     for s in range(len(psi)):
         psi[s] = scratch[s] / size

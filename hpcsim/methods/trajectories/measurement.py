@@ -134,43 +134,75 @@ def plan(system: System, names) -> Plan:
 @njit(cache=True, error_model="numpy")
 def measure(total, state, scratch, plan):
     """Add all results of a normalised state to total (size,). scratch : another state"""
-    n, dimension = len(plan.levels), len(plan.turn)
-    p, q = scratch[0, PAD:PAD + dimension], scratch[1, PAD:PAD + dimension]
+    dimension = len(plan.turn)
     for axis in (2, 0, 1):
         scratch[:] = state
-        if axis == 1:
-            _turn(p, q, plan.turn)
-        if axis < 2:
-            for i in range(n):
-                _rotate(p, plan.rotation[i], plan.levels[i], plan.stride[i])
-                _rotate(q, plan.rotation[i], plan.levels[i], plan.stride[i])
-        for s in range(dimension):
-            p[s] = p[s] * p[s] + q[s] * q[s]
-        length = dimension
-        for i in range(n):
-            length = length // plan.levels[i]
-            first, second = _contract(p, q, plan.m[i], plan.levels[i], length)
-            total[axis * n + i] += first
-            total[(3 + axis) * n + i] += second
-            if plan.classes:
-                rest = length
-                for j in range(i + 1, n):
-                    rest = rest // plan.levels[j]
-                    pair = _first_moment(q, plan.m[j], plan.levels[j], rest)
-                    if plan.kind[i, j] >= 0:
-                        total[6 * n + axis * plan.classes + plan.kind[i, j]] += pair
+        rotate(scratch, axis, plan, 0)
+        moments(total, scratch, axis, plan, plan.m[:0, 0])
     if len(plan.named) or plan.cut:
         psi = state[0, PAD:PAD + dimension] + 1j * state[1, PAD:PAD + dimension]
         for a, i, b, j, k in plan.named:
             total[k] += _correlator(psi, plan.operator[a, i], i, plan.operator[b, j], j if b >= 0 else -1, plan)
         if plan.cut:
-            total[-1] += _entropy(psi.reshape(dimension // plan.cut, plan.cut))
+            matrix = psi.reshape(dimension // plan.cut, plan.cut)
+            small = matrix if matrix.shape[0] <= matrix.shape[1] else np.ascontiguousarray(matrix.T)
+            total[-1] += entropy(small @ np.conj(small.T))
+
+
+@njit(cache=True, error_model="numpy")
+def rotate(state, axis, plan, outer):
+    """Rotate the sites from `outer` on so that S_a is diagonal, in place; a = x, y, z of axis 0, 1, 2."""
+    dimension = plan.levels[outer:].prod()
+    real, imag = state[0, PAD:PAD + dimension], state[1, PAD:PAD + dimension]
+    if axis == 1:
+        _turn(real, imag, plan.turn)
+    if axis < 2:
+        for i in range(outer, len(plan.levels)):
+            _rotate(real, plan.rotation[i], plan.levels[i], plan.stride[i])
+            _rotate(imag, plan.rotation[i], plan.levels[i], plan.stride[i])
+
+
+@njit(cache=True, error_model="numpy")
+def moments(total, state, axis, plan, fixed):
+    """Add the moments of S_a of sites and pairs, from a rotated state, which is overwritten.
+
+    fixed : S_a of the first sites, if the state is of the others only
+    """
+    n, outer = len(plan.levels), len(fixed)
+    length = plan.levels[outer:].prod()
+    p, q = state[0, PAD:PAD + length], state[1, PAD:PAD + length]
+    for s in range(length):
+        p[s] = p[s] * p[s] + q[s] * q[s]
+    pairs = total[6 * n + axis * plan.classes:]
+    if outer:
+        norm = p.sum()
+        for i in range(outer):
+            total[axis * n + i] += fixed[i] * norm
+            total[(3 + axis) * n + i] += fixed[i] * fixed[i] * norm
+            for j in range(i + 1, outer):
+                if plan.kind[i, j] >= 0:
+                    pairs[plan.kind[i, j]] += fixed[i] * fixed[j] * norm
+    for i in range(outer, n):
+        length = length // plan.levels[i]
+        first, second = _contract(p, q, plan.m[i], plan.levels[i], length)
+        total[axis * n + i] += first
+        total[(3 + axis) * n + i] += second
+        for j in range(outer):
+            if plan.kind[j, i] >= 0:
+                pairs[plan.kind[j, i]] += fixed[j] * first
+        if plan.classes:
+            rest = length
+            for j in range(i + 1, n):
+                rest = rest // plan.levels[j]
+                pair = _first_moment(q, plan.m[j], plan.levels[j], rest)
+                if plan.kind[i, j] >= 0:
+                    pairs[plan.kind[i, j]] += pair
 
 
 @njit(cache=True, error_model="numpy")
 def _turn(real, imag, turn):
     """Multiply by (-i)^turn, in place."""
-    for s in range(len(turn)):
+    for s in range(len(real)):
         a, b = real[s], imag[s]
         if turn[s] % 2:
             a, b = b, -a
@@ -195,6 +227,15 @@ def _element(psi, s, operator, levels, stride):
     for b in range(levels):
         value += operator[a, b] * psi[s + (b - a) * stride]
     return value
+
+
+@njit(cache=True, error_model="numpy")
+def apply(psi, operator, levels, stride):
+    """A ψ of an operator of one site: (D,) complex."""
+    result = np.empty_like(psi)
+    for s in range(len(psi)):
+        result[s] = _element(psi, s, operator, levels, stride)
+    return result
 
 
 @njit(cache=True, error_model="numpy")
@@ -250,11 +291,10 @@ def _first_moment(q, m, levels, length):
 
 
 @njit(cache=True, error_model="numpy")
-def _entropy(matrix):
-    """-Tr ρ ln ρ of the first factor of ψ[first, second]."""
-    small = matrix if matrix.shape[0] <= matrix.shape[1] else np.ascontiguousarray(matrix.T)
+def entropy(rho):
+    """-Tr ρ ln ρ."""
     total = 0.0
-    for probability in np.linalg.eigvalsh(small @ np.conj(small.T)):
+    for probability in np.linalg.eigvalsh(rho):
         if probability > 1e-15:
             total -= probability * np.log(probability)
     return total

@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from hpcsim.ensemble import EnsembleOptions
+from hpcsim.ensemble import EnsembleOptions, enough_for_burn_in, or_auto
 from hpcsim.methods.trajectories.measurement import FAMILIES, NAMED
 from hpcsim.system import Count, Initial, Number, Times
 
@@ -32,8 +32,12 @@ class Options(EnsembleOptions):
     observables  : more to measure: correlation (⟨SxSx⟩, ⟨SySy⟩, ⟨SzSz⟩, ⟨S+S-⟩ against the distance),
                    structure_factor (their Fourier sums), entanglement_entropy (of half the sites, along a trajectory),
                    and correlators by name: Sz_3 (of site 3), Sx_3_Sy_5 (of two sites), Sx_Sy (against the distance)
-    burn_in      : steady_state: time before averaging, 200 by default
-    duration     : steady_state: time of averaging, 200 by default
+    distribute   : the ranks of a group (run.ranks_per_point) share each state vector instead of the trajectories, for
+                   vectors that outgrow one rank. 2, 4, 8, ... ranks are used of spins 1/2 (the levels of the first
+                   sites, in general, are the ranks), further ones wait
+    burn_in      : steady_state: time before averaging, 200 by default; auto: found from the data, between 0 and half
+                   of duration (see burn_in_used)
+    duration     : steady_state: time of averaging, 200 by default; with burn_in: auto, time of everything
     sample_every : steady_state: time between samples, 1 by default
     times        : evolve: the times of the results, a list or linspace: [first, last, count]
     """
@@ -44,7 +48,8 @@ class Options(EnsembleOptions):
     initial: Initial = (0.5, 0.0)
     tolerance: Annotated[Number, Field(gt=0, le=1e-2)] = 1e-6
     observables: Annotated[tuple[str, ...], AfterValidator(_observables)] = ()
-    burn_in: Annotated[Number, Field(ge=0)] | None = None
+    distribute: bool = False
+    burn_in: Annotated[float | Literal["auto"] | None, or_auto(ge=0)] = None
     duration: Annotated[Number, Field(gt=0)] | None = None
     sample_every: Annotated[Number, Field(gt=0)] | None = None
     times: Times | None = None
@@ -67,4 +72,6 @@ class Options(EnsembleOptions):
         if self.task == "steady_state" and self.sample_every > self.duration * (1 + 1e-9):
             raise ValueError(f"sample_every = {self.sample_every:g}: longer than duration = {self.duration:g}; "
                              f"no sample would be taken")
+        if self.burn_in == "auto":
+            enough_for_burn_in(int(self.duration / self.sample_every * (1 + 1e-9)), self.duration, self.batch)
         return self
