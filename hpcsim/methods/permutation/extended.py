@@ -73,12 +73,13 @@ def refine(comm, sector: Strings, solve, state: np.ndarray) -> tuple[np.ndarray,
     solve : collective; this rank's part of (L - σ)^-1 x from that of x, with σ next to nothing
 
     An error shrinks in every step by the same operator, so the ratio of two corrections tells the next one.
+    Raises RuntimeError if the corrections stay large.
     """
     start, stop = solvers.row_range(comm, sector.size)
     shifts, ends = sector.moves.shifts
     scale = np.exp(sector.log_norms() / 2)      # to orthonormal strings
     high = np.concatenate(comm.allgather(state))
-    low, size = np.zeros_like(high), np.inf
+    low, size = np.zeros_like(high), 1.0
     for _ in range(STEPS):
         rest = _residual(sector.layout, start, stop, shifts, ends, sector.moves.labels, sector.moves.factor,
                          sector.moves.rate, high, low)
@@ -87,9 +88,10 @@ def refine(comm, sector: Strings, solve, state: np.ndarray) -> tuple[np.ndarray,
         if not size < previous / 2:
             break
         _subtract(high, low, step)
-        if size * min(size / previous, 1) < ENOUGH:
-            break
-    return high[start:stop], low[start:stop]
+        if size * size / previous < ENOUGH:
+            return high[start:stop], low[start:stop]
+    raise RuntimeError(f"the refinement of the steady state of {sector.N} spins ends with corrections of {size:.1e}: its "
+                       "entropy would be wrong")
 
 
 @njit(cache=True)
