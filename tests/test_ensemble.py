@@ -3,18 +3,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 from pydantic import ValidationError
 
 from hpcsim import sweep
 from hpcsim.config import ConfigError, resolve
 from hpcsim.ensemble import (
     EnsembleOptions, fill_normals, fill_three_point, fill_words, philox4x32, relaxed, share, uniform)
-from hpcsim.methods import Dim, Output
+from hpcsim.methods import Context, Dim, Output, phase_space, trajectories
 from hpcsim.reduce import largest_error, looks
 from hpcsim.store import Layout
 from hpcsim.store.target import Targets
+from hpcsim.system import Jumps, System
 
 KEY = np.array([0x12345678, 0x9ABCDEF0], np.uint64)
+CONTEXT = Context(MPI.COMM_SELF, (12, 34), lambda: False)
 PURPOSE = np.uint64(5)
 
 
@@ -212,6 +215,33 @@ def test_what_is_left_of_a_transient_is_below_the_error_of_many_records(amplitud
         averages.append(sums[cuts[-1]:].sum(axis=0)[2].mean() / 3 / (200 - cuts[-1]))
     assert np.mean(averages) < 3 * np.std(averages) / np.sqrt(len(averages))
     assert np.log(amplitude) * 6 < np.mean(cuts) < 80       # samples, of 200
+
+
+@pytest.mark.parametrize("burn_in", [20.0, "auto"])
+def test_burn_in_and_autocorrelation_time_of_quantum_trajectories(burn_in):
+    """Loss and gain without a Hamiltonian: Sz = ±½ is a telegraph signal, C(t) = C(0) exp(-(γ↓ + γ↑) t)."""
+    loss, gain, one = 0.6, 0.2, np.array([0])
+    system = System(np.array([0.5]), (), (Jumps("S-", one, np.array([loss])), Jumps("S+", one, np.array([gain]))))
+    options = trajectories.Options(initial=(0, 0), burn_in=burn_in, duration=200, sample_every=0.2, batch=64,
+                                   trajectories=512)
+    runs = [trajectories.run(system, options, record, CONTEXT) for record in range(options.batches)]
+    assert runs[0].keys() == {o.name for o in trajectories.outputs(system, options) if o.stored}
+    tau = np.array([run["autocorrelation_time"][0] for run in runs])
+    assert abs(tau.mean() - 1 / (loss + gain)) < 4 * tau.std(ddof=1) / np.sqrt(8) < 0.4
+    used = np.array([run["burn_in_used"] for run in runs])
+    assert np.all(used == 20) if burn_in == 20 else 3 / (loss + gain) < used.mean() < 60
+    Sz = np.array([run["Sz"][0] for run in runs])
+    assert abs(Sz.mean() - (gain - loss) / (gain + loss) / 2) < 4 * Sz.std(ddof=1) / np.sqrt(8) < 0.02
+
+
+@pytest.mark.parametrize("method, values, message", [
+    (trajectories, {"duration": 19}, "needs at least 20 samples, and duration = 19 has 19"),
+    (phase_space, {"duration": 19, "sample_every": 20}, "needs at least 20 samples, and duration = 19 has 19"),
+    *((method, *case) for method in (trajectories, phase_space)
+      for case in (({"batch": 1}, "needs batch >= 2"), ({"burn_in": -1}, "or auto")))])
+def test_burn_in_that_cannot_be_found(method, values, message):
+    with pytest.raises(ValidationError, match=message):
+        method.Options(**{"burn_in": "auto", "trajectories": 64, "batch": 8} | values)
 
 
 def test_nothing_is_left_out_of_a_steady_state():
