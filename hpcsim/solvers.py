@@ -434,14 +434,26 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
         if solver.getConverged() < count:
             raise RuntimeError(f"only {solver.getConverged()} of {count} eigenvalues converged: raise "
                                f"method.tolerance, or petsc_options: {{eps_ncv: {2 * KRYLOV}}}")
-        values, errors = _rayleigh_ritz(comm, step, [vector.array.copy() for vector in solver.getInvariantSubspace()])
+        vectors = _invariant(solver, count)
     finally:
         _destroy(solver, matrix)
+    values, errors = _rayleigh_ritz(comm, step, vectors)
     order = np.argsort(-values.real if largest else values.real, kind="stable")[:count]
     if not errors[order].max() < tolerance:
         raise RuntimeError(f"the residual |Lx - λx| / |x| = {errors[order].max():.1e} is not below {tolerance:.1e}: "
                            "raise method.tolerance")
     return values[order] + operator.centre, errors[order]
+
+
+def _invariant(solver, count: int) -> list:
+    """This rank's part of the first `count` Schur vectors, one more where that would part a pair."""
+    split = solver.getConverged() > count and solver.getEigenvalue(count - 1).imag > 0
+    basis, found = solver.getBV(), []
+    for i in range(count + split):
+        column = basis.getColumn(i)
+        found.append(column.array.copy())
+        basis.restoreColumn(i, column)
+    return found
 
 
 def _rayleigh_ritz(comm, step: _TimeStep, vectors):
@@ -453,5 +465,5 @@ def _rayleigh_ritz(comm, step: _TimeStep, vectors):
     basis = (rotation[:, kept] / np.sqrt(weights[kept])).T @ vectors
     products = np.array([step.product(vector).copy() for vector in basis])
     values, coefficients = np.linalg.eig(comm.allreduce(basis @ products.T))
-    rest = coefficients.T @ products - (values * coefficients).T @ basis
-    return values, np.sqrt(comm.allreduce(np.sum(abs(rest)**2, axis=1)))
+    rest = [np.linalg.norm(y @ products - value * (y @ basis)) for value, y in zip(values, coefficients.T)]
+    return values, np.sqrt(comm.allreduce(np.array(rest)**2))
