@@ -1,0 +1,175 @@
+"""Spins on any graph of couplings, with parameters that may differ from site to site."""
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BeforeValidator, Field, model_validator
+
+from hpcsim.system import Jumps, Number, Parameters, Parity, Spin, System, Terms, Translation, WeakU1
+
+MOST_PAIRS = 20_000_000     # of a power law: 2 GB of tables
+
+
+def _shape(value):
+    numbers = value if isinstance(value, (list, tuple)) else [value]
+    if not 1 <= len(numbers) <= 3 or not all(type(n) is int and n > 0 for n in numbers):
+        raise ValueError("must be an integer greater than 0, or [nx, ny], or [nx, ny, nz]")
+    return tuple(numbers)
+
+
+def _numbers(values, what):
+    try:
+        if any(isinstance(x, bool) for x in values):
+            raise ValueError
+        numbers = tuple(float(x) for x in values)
+    except (TypeError, ValueError):
+        numbers = (np.inf,)
+    if not np.all(np.isfinite(numbers)):
+        raise ValueError(f"must be {what}")
+    return numbers
+
+
+def _per_site(value):
+    """A number as it is, or a tuple of one for each site."""
+    several = isinstance(value, (list, tuple))
+    numbers = _numbers(value if several else [value], "a number, or a list of one for each site")
+    return numbers if several else numbers[0]
+
+
+def _rates(value):
+    if np.min(_per_site(value), initial=0) < 0:
+        raise ValueError("must be greater than or equal to 0")
+    return _per_site(value)
+
+
+def _edges(value):
+    what = "a list of couplings [site, site] or [site, site, weight]"
+    if not isinstance(value, (list, tuple)) or not all(
+            isinstance(edge, (list, tuple)) and len(edge) in (2, 3) for edge in value):
+        raise ValueError(f"must be {what}")
+    return tuple((*edge[:2], *_numbers(edge[2:], what)) for edge in value)
+
+
+PerSite, RatePerSite = Annotated[Any, BeforeValidator(_per_site)], Annotated[Any, BeforeValidator(_rates)]
+
+
+class Params(Parameters):
+    """H = Σ_i (field_x Sx + field_y Sy + field_z Sz + (twist/2S) Sx²)_i
+          + (1/2S) Σ_ij w_ij (Jx SxSx + Jy SySy + Jz SzSz)_ij, each pair once,
+    dissipation Σ_i (decay/2S) D[S-] + (gain/2S) D[S+] + dephasing D[Sz] with D[c]ρ = 2cρc† - c†cρ - ρc†c:
+    the convention of huber2021.
+
+    sites      : n of a chain, [nx, ny] of a square lattice or [nx, ny, nz] of a cubic one
+    S          : spin of every site
+    power      : w = r^-power for all pairs at the distance r (in lattice spacings); 0 couples all to all alike
+    edges      : w of the pairs listed, [[i, j], [i, j, w], ...], with w = 1 where it is left out; sites count
+                 from 0, x fastest. Without power and edges, w = 1 between nearest neighbours
+    Jx, Jy, Jz : couplings
+    field_x, field_y, field_z, twist, decay, gain, dephasing : a number, or a list of one for each site
+    periodic   : close the lattice in each direction: distances are the shortest around it
+    resolve    : report every site by itself, as a sublattice with its number, instead of the average
+    """
+
+    sites: Annotated[Any, BeforeValidator(_shape)]
+    S: Spin = 0.5
+    power: Annotated[Number, Field(ge=0)] | None = None
+    edges: Annotated[Any, BeforeValidator(_edges)] = None
+    Jx: Number = 0.0
+    Jy: Number = 0.0
+    Jz: Number = 0.0
+    field_x: PerSite = 0.0
+    field_y: PerSite = 0.0
+    field_z: PerSite = 0.0
+    twist: PerSite = 0.0
+    decay: RatePerSite = 0.0
+    gain: RatePerSite = 0.0
+    dephasing: RatePerSite = 0.0
+    periodic: bool = True
+    resolve: bool = False
+
+    @model_validator(mode="after")
+    def _fit(self):
+        n = int(np.prod(self.sites))
+        for name in ("field_x", "field_y", "field_z", "twist", "decay", "gain", "dephasing"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != n:
+                raise ValueError(f"{name}: {len(value)} values for {n} sites; give one number, or one for each site")
+        known = set(range(n))
+        for edge in self.edges or ():
+            if not known.issuperset(edge[:2]) or edge[0] == edge[1]:
+                raise ValueError(f"edges: {list(edge)} does not join two of the sites 0 ... {n - 1}")
+        if self.power is not None and self.edges is not None:
+            raise ValueError("power and edges exclude each other; delete one")
+        if self.power is not None and n * (n - 1) / 2 > MOST_PAIRS:
+            raise ValueError(f"power: {n} sites have {n * (n - 1) // 2} pairs, more than {MOST_PAIRS}; "
+                             f"use fewer sites, or edges up to a distance")
+        return self
+
+
+def build(params: Params) -> System:
+    n, S = int(np.prod(params.sites)), params.S
+    sites = np.arange(n)
+    pairs, weights = _couplings(params)
+
+    def on_sites(name, scale=1.0):
+        return np.broadcast_to(np.array(getattr(params, name), float), n) * scale
+
+    fields = tuple(Terms((f"S{axis}",), sites[:, None], on_sites(f"field_{axis}")) for axis in "xyz")
+    exchange = tuple(Terms((f"S{axis}", f"S{axis}"), pairs, J * weights / (2 * S))
+                     for axis, J in zip("xyz", (params.Jx, params.Jy, params.Jz)))
+    twist = Terms(("Sx", "Sx"), np.column_stack([sites, sites]), on_sites("twist", 1 / (2 * S)))
+    return System(
+        spins=np.full(n, S),
+        hamiltonian=(*fields, *exchange, twist),
+        # D is twice the standard form
+        jumps=(Jumps("S-", sites, on_sites("decay", 1 / S)), Jumps("S+", sites, on_sites("gain", 1 / S)),
+               Jumps("Sz", sites, on_sites("dephasing", 2.0))),
+        symmetries=tuple(_symmetries(params)),
+        sublattice=sites if params.resolve else np.zeros(n, int),
+        sublattices=tuple(map(str, sites)) if params.resolve else ("all",),
+    )
+
+
+def _places(shape):
+    """(sites, dimensions): x, y, z of every site, x fastest."""
+    return np.stack(np.unravel_index(np.arange(np.prod(shape)), shape[::-1]), axis=1)[:, ::-1]
+
+
+def _shift(shape, axis):
+    """The site one step along an axis, around the lattice, from every site."""
+    places = _places(shape)
+    places[:, axis] = (places[:, axis] + 1) % shape[axis]
+    return np.ravel_multi_index(places[:, ::-1].T, shape[::-1])
+
+
+def _couplings(params: Params):
+    """(pairs, 2) sites, and (pairs,) weights."""
+    shape, places = params.sites, _places(params.sites)
+    if params.edges is None and params.power is None:
+        pairs = [np.empty((0, 2), int)]
+        for axis, length in enumerate(shape):
+            # the one bond between two sites is not doubled
+            first = np.flatnonzero((places[:, axis] < length - 1) | (params.periodic and length > 2))
+            pairs.append(np.column_stack([first, _shift(shape, axis)[first]]))
+        pairs = np.vstack(pairs)
+        return pairs, np.ones(len(pairs))
+    if params.edges is not None:
+        pairs = np.array([edge[:2] for edge in params.edges], int).reshape(-1, 2)
+        return pairs, np.array([edge[2] if len(edge) > 2 else 1.0 for edge in params.edges])
+    pairs = np.column_stack(np.triu_indices(len(places), 1))
+    steps = np.abs(places[pairs[:, 0]] - places[pairs[:, 1]])
+    if params.periodic:
+        steps = np.minimum(steps, np.array(shape) - steps)
+    return pairs, np.linalg.norm(steps, axis=1) ** -params.power
+
+
+def _symmetries(params: Params):
+    """Those of parameters that do not depend on the site."""
+    still = not np.any(params.field_x) and not np.any(params.field_y)
+    if still:
+        turns = params.Jx == params.Jy and not np.any(params.twist)
+        yield WeakU1() if turns else Parity("z")
+    uniform = not any(isinstance(getattr(params, name), tuple) for name in type(params).model_fields if name != "sites")
+    if params.periodic and uniform and not params.resolve and params.edges is None:
+        for axis, length in enumerate(params.sites):
+            if length > 1:
+                yield Translation(_shift(params.sites, axis))
