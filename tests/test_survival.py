@@ -226,6 +226,29 @@ def test_target_error_survives_kills_with_the_same_records(tmp_path):
     assert contents(out)[1].all() and same_bits(out, tmp_path / "whole.h5")
 
 
+TRAJECTORIES = """
+title: quantum trajectories
+model: {name: xyz_lattice, convention: lee2013, sites: 8, Jx: 0.8, Jy: 1.1, Jz: 1.0, decay: 1.0}
+method: {name: trajectories, trajectories: 96, batch: 8, burn_in: auto, duration: 60, observables: [correlation]}
+sweep: [{model.Jy: [1.1, 1.6]}]
+run: {seed: 3}
+"""
+
+
+def test_killed_quantum_trajectories_resume_to_the_same_bits(tmp_path):
+    (tmp_path / "q.yaml").write_text(TRAJECTORIES)
+    assert mpirun(1, hpcsim_run("q.yaml", "whole.h5"), cwd=tmp_path).returncode == 0
+    out = tmp_path / "killed.h5"
+    for n in (2, 3):
+        with started(n, hpcsim_run("q.yaml", out), tmp_path) as process:
+            wait_for_records(out, process, 1 + (contents(out)[1].sum() if out.exists() else 0))
+            if process.poll() is None:
+                kill_ranks(process)
+    assert not contents(out)[1].all()
+    assert mpirun(2, hpcsim_run("q.yaml", out, "--set", "run.ranks_per_point=2"), cwd=tmp_path).returncode == 0
+    assert contents(out)[1].all() and same_bits(out, tmp_path / "whole.h5")
+
+
 BREAK_RANK_1 = """
 import sys
 from mpi4py import MPI
