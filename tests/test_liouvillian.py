@@ -493,3 +493,22 @@ def test_a_group_that_solves_needs_no_other_and_leaves_signals_alone(tmp_path):
     script.write_text(LONE_RANK)
     done = mpirun(2, [script], timeout=60)
     assert (done.returncode, done.stdout.strip()) == (0, "the same handlers"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("system", [xyz(sites=4, Jz=0.4), dimer(0.5, 0.7, 1.1, cells=2, h=0.4)], ids=["ring", "cells"])
+def test_correlations_against_the_distance(system):
+    """⟨S_a S_a'⟩ of every sublattice from the whole density matrix."""
+    rho = linalg.null_space(matrices.full_liouvillian(
+        matrices.hamiltonian(system), matrices.jump_operators(system)).toarray())[:, 0]
+    rho = rho.reshape(round(system.dimension), -1, order="F")
+    rho /= np.trace(rho)
+    found = liouvillian.run(system, Options(observables=["correlation"]), HOME, CONTEXT)
+    cell = len(system.sublattices)
+    for k in range(cell):
+        for s in range(system.sites // cell // 2 + 1):
+            def pair(first, second):
+                return np.mean([np.trace(matrices.site_operator(system, first, i) @ matrices.site_operator(
+                    system, second, (i + cell * s) % system.sites) @ rho).real for i in range(k, system.sites, cell)])
+            for a in "xyz":
+                assert found[f"correlation_{a}{a}"][k, s] == pytest.approx(pair(f"S{a}", f"S{a}"), abs=1e-9)
+            assert found["correlation"][k, s] == pytest.approx(pair("S+", "S-"), abs=1e-9)

@@ -4,9 +4,9 @@ from scipy import sparse
 
 from hpcsim import matrices
 from hpcsim.methods import Dim, Output
-from hpcsim.system import System
+from hpcsim.system import System, Translation
 
-OBSERVABLES = ("P_ab", "P_n", "squeezing")
+OBSERVABLES = ("P_ab", "P_n", "squeezing", "correlation")
 
 
 def check(system: System, names, evolving: bool) -> None:
@@ -19,9 +19,18 @@ def check(system: System, names, evolving: bool) -> None:
                          f"model has {np.count_nonzero(system.cutoffs)}")
     if "squeezing" in names and np.any(system.cutoffs):
         raise ValueError("method.observables: squeezing is that of the total spin, not of boson modes")
-    if evolving and (wrong := [name for name in names if name != "squeezing"]):
+    if "correlation" in names and (np.any(system.cutoffs) or _places(system) is None):
+        raise ValueError("method.observables: correlation needs spins with a translation symmetry, such as a periodic "
+                         "chain (periodic: true)")
+    if evolving and (wrong := [name for name in names if name not in ("squeezing", "correlation")]):
         raise ValueError(f"method.observables: {wrong[0]} belongs to task: steady_state, not to evolve; "
                          "delete it")
+
+
+def _places(system: System) -> np.ndarray | None:
+    """(order, orbits) sites along the first translation, or None."""
+    move = system.symmetry(Translation)
+    return move.places if move else None
 
 
 def outputs(system: System, names, time: tuple) -> tuple[Output, ...]:
@@ -38,6 +47,11 @@ def outputs(system: System, names, time: tuple) -> tuple[Output, ...]:
                   Output("var_n", lattice, "1", f"{mean} ⟨(a†a)²⟩ - ⟨a†a⟩²")]
     if "squeezing" in names:
         found.append(Output("squeezing", time, "1", "spin squeezing parameter ξ² of the total spin"))
+    if "correlation" in names:
+        distance = Dim("distance", tuple(range(len(_places(system)) // 2 + 1)), "cells")
+        dims = (lattice[0], distance, *time)
+        found += [Output("correlation", dims, "ħ²", "Re ⟨S⁺_n S⁻_{n+s}⟩"),
+                  *(Output(f"correlation_{a}{a}", dims, "ħ²", f"⟨S_{a} S_{a}'⟩ at a distance") for a in "xyz")]
     if "P_ab" in names:
         m = [Dim(name, tuple((S - np.arange(2 * S + 1)).tolist()), "ħ")
              for name, S in zip(("m_a", "m_b"), system.spins)]
@@ -50,7 +64,7 @@ def outputs(system: System, names, time: tuple) -> tuple[Output, ...]:
 
 
 def operators(system: System, names) -> dict[tuple, sparse.spmatrix]:
-    """Of every site, and for the squeezing of the total spin; keys as `results` needs them."""
+    """Of every site, for the squeezing of the total spin and for pairs; keys as `results` needs them."""
     found = {}
     for site in range(system.sites):
         for name in (("n",) if system.cutoffs[site] else ("Sx", "Sy", "Sz")):
@@ -62,6 +76,15 @@ def operators(system: System, names) -> dict[tuple, sparse.spmatrix]:
             found["J", i] = first
             for j, second in enumerate(total[i:], i):
                 found["JJ", i, j] = (first @ second + second @ first) / 2
+    if "correlation" in names:
+        places = _places(system)
+        for a in "xyz":
+            for k in range(len(system.sublattices)):
+                mine = places[:, system.sublattice[places[0]] == k]
+                for s in range(len(places) // 2 + 1):
+                    found[f"C{a}", k, s] = sum(
+                        found[f"S{a}", i] @ found[f"S{a}", j]
+                        for i, j in zip(mine.ravel(), np.roll(mine, -s, axis=0).ravel())) / mine.size
     return found
 
 
@@ -86,6 +109,13 @@ def results(system: System, names, values: dict) -> dict[str, np.ndarray]:
         found["Mz"] = np.mean(sites("Sz")[spins] / system.spins[spins, None], axis=0)
     if "squeezing" in names:
         found["squeezing"] = _squeezing(system, values)
+    if "correlation" in names:
+        shape = len(system.sublattices), len(_places(system)) // 2 + 1
+        pairs = {a: np.array([[values[f"C{a}", k, s] for s in range(shape[1])] for k in range(shape[0])])
+                 for a in "xyz"}
+        found |= {f"correlation_{a}{a}": value for a, value in pairs.items()}
+        found["correlation"] = pairs["x"] + pairs["y"]
+        found["correlation"][:, 0] += found["Sz"]       # S⁺S⁻ of one site
     return found
 
 
