@@ -10,7 +10,7 @@ from test_phase_space import (CONTEXT, assert_close, average, coherent, componen
 
 from hpcsim.collect import REDUCTIONS
 from hpcsim.methods import phase_space
-from hpcsim.methods.phase_space.observables import Correlation, StructureFactor
+from hpcsim.methods.phase_space.observables import Correlation, StructureFactor, _falls_to
 from hpcsim.models import gain_loss_lattice, xyz_lattice
 
 REPRESENTATIONS = ("P", "wigner", "Q")
@@ -248,6 +248,12 @@ def test_correlations_of_the_chain_against_gaussian_theory():
     length, error = REDUCTIONS["decay_length"](dataclasses.make_dataclass("O", ["sources"])(("correlation",)),
                                                lambda name: np.stack(records))
     assert_close(length, error, -2 / np.log(mu), limit=0.2, bias=0.02)
+
+
+def test_distance_at_which_correlations_fall():
+    s = np.arange(31)
+    curves = np.stack([7 * np.exp(-(s / 4.5) ** 2), 3 * np.exp(-s / 12.2), 2 * np.ones(31)])
+    assert np.allclose(_falls_to(curves, 1 / np.e), [4.5, 12.2, 30], atol=0.05)
 
 
 def test_squeezing_against_exact():

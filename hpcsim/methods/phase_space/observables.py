@@ -166,6 +166,8 @@ class Correlation(_AlongChain):
               for a in "xyz"),
             Output("correlation_length", (lattice, *time), "cells", "correlation length ξ of ⟨S⁺_n S⁻_{n+s}⟩",
                    reduce="decay_length", sources=("correlation",)),
+            Output("correlation_distance", (lattice, *time), "cells", "distance at which Re ⟨S⁺_n S⁻_{n+s}⟩ is "
+                   "1/e of its value at s = 0, or the largest there is", reduce="mean"),
         ]
 
     def results(self, averages, moments):
@@ -176,7 +178,18 @@ class Correlation(_AlongChain):
         x, y, z = np.moveaxis(found, 1, 0)
         ladder = x + y
         ladder[..., 0] += site[:, 2]
-        return {"correlation": ladder, "correlation_xx": x, "correlation_yy": y, "correlation_zz": z}
+        return {"correlation": ladder, "correlation_xx": x, "correlation_yy": y, "correlation_zz": z,
+                "correlation_distance": _falls_to(ladder, 1 / np.e)}
+
+
+def _falls_to(curves, part):
+    """Where along the last axis curves first fall to a part of their first value, on the line between points."""
+    scaled = curves / curves[..., :1]
+    after = np.argmax(scaled < part, axis=-1)[..., None]
+    high, low = (np.take_along_axis(scaled, np.maximum(after + k, 0), axis=-1) for k in (-1, 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        place = after - 1 + (high - part) / (high - low)
+    return np.where(after > 0, place, scaled.shape[-1] - 1)[..., 0]
 
 
 class StructureFactor(_AlongChain):
