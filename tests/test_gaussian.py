@@ -1,16 +1,20 @@
 """Gaussian theory against closed forms, exact solutions of large spins, and its own real-space dynamics."""
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from mpi4py import MPI
 from pydantic import ValidationError
+from scipy.linalg import solve_continuous_lyapunov
 
 from hpcsim.analysis import gain_loss as theory
 from hpcsim.analysis import spins
-from hpcsim.methods import Context, gaussian
+from hpcsim.methods import Context, gaussian, phase_space
+from hpcsim.methods.gaussian.lattice import lattice_of
+from hpcsim.methods.gaussian.linear import fixed_point, frames_along, linearise
 from hpcsim.models import collective_spin, gain_loss_lattice, kerr_oscillator, xyz_lattice
-from hpcsim.system import Jumps, System, Terms
+from hpcsim.system import Jumps, System, Terms, Translation
 
 CONTEXT = Context(MPI.COMM_SELF, (1, 2), lambda: False)
 # (gain, loss) in the phases up-up, down-down, up-down for g = 1, h = 0.5
@@ -34,7 +38,8 @@ def test_gain_loss_chain_is_that_of_the_closed_forms(phase):
         expected = theory.gaussian_Sz(gain, loss, 1, 0.5, 100, sublattice)
         assert found["Sz"][k] == pytest.approx(expected, abs=1e-10)
         assert found["occupation"][k] == pytest.approx(100 - abs(expected), abs=1e-10)
-        assert found["var_Sz"][k] == pytest.approx(theory.gaussian_var_Sz(gain, loss, 1, 0.5, 100, sublattice), abs=1e-10)
+        expected = theory.gaussian_var_Sz(gain, loss, 1, 0.5, 100, sublattice)
+        assert found["var_Sz"][k] == pytest.approx(expected, abs=1e-10)
     assert found["relaxation_rate"] == pytest.approx(theory.gaussian_gap(gain, loss, 1, 0.5), abs=1e-12)
     assert found["growth_rate"].max() == pytest.approx(-found["relaxation_rate"], abs=1e-12)
 
@@ -130,12 +135,12 @@ def test_collective_decay_is_that_of_one_large_spin():
                     jumps=(Jumps("S-", np.arange(N), np.array([rate]), collective=True),))
     one = System(spins=np.array([N * S]), hamiltonian=(Terms(("Sx",), np.array([[0]]), np.array([0.5])),),
                  jumps=(Jumps("S-", np.array([0]), np.array([rate])),))
-    frames, large = gaussian.fixed_point(one, np.array([[0.0, 0, -1]]))
-    linear = gaussian.linearise(system, np.repeat(frames, N, axis=0))
+    frames, large = fixed_point(one, lattice_of(one), np.array([[0.0, 0, -1]]))
+    linear = linearise(system, np.repeat(frames, N, axis=0))
     assert linear.at_rest
     uniform = np.kron(np.ones((N, 1)) / np.sqrt(N), np.eye(2))
-    assert uniform.T @ linear.drift @ uniform == pytest.approx(large.drift, abs=1e-10)
-    assert uniform.T @ linear.diffusion @ uniform == pytest.approx(large.diffusion, abs=1e-10)
+    assert uniform.T @ linear.drift.dense(N) @ uniform == pytest.approx(large.drift.dense(1), abs=1e-10)
+    assert uniform.T @ linear.diffusion.dense(N) @ uniform == pytest.approx(large.diffusion.dense(1), abs=1e-10)
 
 
 def test_a_twisting_term_of_one_site():
@@ -144,6 +149,109 @@ def test_a_twisting_term_of_one_site():
                     jumps=(Jumps("S-", np.array([0]), np.array([0.05])),))
     found = solve(system)
     assert found["frequency"] == pytest.approx(2 * 0.1 * 20) and found["relaxation_rate"] == pytest.approx(0.05 * 20)
+
+
+# ------------------------------------------------------------------ momentum space
+
+def xyz(sites, S=20, **couplings):
+    return xyz_lattice.build(xyz_lattice.Params(convention="huber2021", sites=sites, S=S, **couplings))
+
+
+LATTICES = {"staggered chain": gain_loss(2.5, 1.5, cells=20), "aligned chain": gain_loss(0.03, 1.0, cells=7),
+            "staggered square": gain_loss(7.5, 3.5, cells=(4, 6)),
+            "XYZ chain": xyz(24, Jx=0.4, Jy=-1.6, Jz=0.2), "XYZ square": xyz((4, 5), Jx=0.3, Jy=-0.6, Jz=0.2)}
+
+
+@pytest.mark.parametrize("name", LATTICES)
+def test_momentum_space_is_real_space(name):
+    """Without its symmetries a system is one cell, whose covariance is found in one piece."""
+    system = LATTICES[name]
+    found, real = solve(system), solve(replace(system, symmetries=()))
+    assert found["stable"] == 1 and len(real) < len(found)
+    for key in real:
+        assert found[key] == pytest.approx(real[key], abs=1e-10, rel=1e-10), key
+
+
+@pytest.mark.parametrize("name", LATTICES)
+def test_correlations_and_waves_are_those_of_the_whole_covariance(name):
+    system = LATTICES[name]
+    found, lattice = solve(system), lattice_of(system)
+    up = np.sign(found["direction"][2])[system.sublattice]
+    frames, linear = fixed_point(system, lattice, np.outer(up, [0, 0, 1]))
+    A, D, N = linear.drift.dense(system.sites), linear.diffusion.dense(system.sites), system.sites
+    spectrum = np.linalg.eigvals(lattice.transform(linear.drift)).ravel()
+    assert np.sort(spectrum.real) == pytest.approx(np.sort(np.linalg.eigvals(A).real), abs=1e-7)
+    V = solve_continuous_lyapunov(A, -D).reshape(N, 2, N, 2)
+    slope = np.sqrt(system.spins / 2)[:, None, None] * frames[:, 1:]
+    places = system.symmetry(Translation).places
+    for s in range(1, len(places) // 2 + 1):
+        pairs = zip(places[0], places[s])
+        expected = {}
+        for i, j in pairs:
+            value = np.trace((slope[i].T @ V[i, :, j] @ slope[j])[:2, :2])
+            expected.setdefault(system.sublattice[i], []).append(value)
+        for k, values in expected.items():
+            assert found["correlation"][k, s] == pytest.approx(np.mean(values), abs=1e-10)
+    for m in (0, 1):
+        for k in range(len(system.sublattices)):
+            wave = np.zeros(N)
+            wave[places] = np.cos(2 * np.pi * m * np.arange(len(places)) / len(places))[:, None]
+            wave *= system.sublattice == k
+            quadratures = np.einsum("i,icjd,j->cd", wave, V, wave) / (wave @ wave)
+            assert found["squeezing_of_waves"][k, m] == pytest.approx(np.linalg.eigvalsh(quadratures)[0], abs=1e-10)
+
+
+def test_thousands_of_sites_are_the_infinite_chain():
+    """Near the boundary, where ξ is many cells; huber2020, Eqs. A6-A18."""
+    gain = loss = 1.503
+    found = solve(gain_loss(gain, loss, cells=1500))
+    expected = theory.gaussian_correlation_length(gain, loss, 1, 0.5)
+    assert expected > 7 and found["correlation_length"] == pytest.approx(expected, rel=1e-8)
+    assert found["Sz"][0] == pytest.approx(theory.gaussian_Sz(gain, loss, 1, 0.5, 100, "a"), abs=1e-9)
+
+
+def test_a_translation_that_is_none_is_refused():
+    system = gain_loss(2.5, 1.5, cells=4)
+    rates = np.array([2.5, 2.5, 2.5, 2.6]) / 100
+    broken = replace(system, jumps=(replace(system.jumps[0], rates=rates), system.jumps[1]))
+    for options in (dict(), dict(task="configurations")):
+        with pytest.raises(ValueError, match="Translation"):
+            solve(broken, **options)
+
+
+def test_phase_space_within_errors():
+    """The staggered phase at S = 4000 and ξ = 1.4 cells, up to terms of relative order 1/S."""
+    system = gain_loss(2.2, 1.8, cells=10, S=4000)
+    expected, options = solve(system), phase_space.Options(
+        initial={"a": (0, 0), "b": (1, 0)}, dt=0.05, burn_in=20.0, duration=40.0, sample_every=20, trajectories=256,
+        batch=32, observables=("correlation",))
+    parts = [phase_space.run(system, options, record, CONTEXT) for record in phase_space.records(system, options)]
+    for name in ("Sz", "correlation"):
+        values = np.array([part[name] for part in parts])
+        mean, error = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))
+        distance = np.abs(mean - expected[name].reshape(mean.shape)) / (error + 1e-5 * abs(mean))
+        assert distance.max() < 4, name
+        # a sharp statement: a factor of 2 in the occupation would be many standard errors
+        assert name != "Sz" or (expected["occupation"] > 20 * error).all()
+
+
+# ------------------------------------------------------------------ configurations
+
+@pytest.mark.parametrize("name", ["staggered chain", "XYZ chain"])
+def test_translations_spare_configurations_and_change_none(name):
+    system = gain_loss(1.0, 0.7, cells=3) if name == "staggered chain" else xyz(5, Jx=1, Jy=-0.7, Jz=0.4)
+    options = gaussian.Options(task="configurations")
+
+    def all_of(system):
+        parts = [gaussian.run(system, options, record, CONTEXT) for record in gaussian.records(system, options)]
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        order = np.argsort(joined["code"])[:2**system.sites]
+        return {name: values[order] for name, values in joined.items()}
+
+    found, alone = all_of(system), all_of(replace(system, symmetries=()))
+    assert found["code"].tolist() == list(range(2**system.sites))
+    for key in alone:
+        assert found[key] == pytest.approx(alone[key], abs=1e-9), key
 
 
 # point : (gain, loss), stable configurations, whether some are marginal: huber2020, Fig. 8
@@ -169,9 +277,9 @@ def test_configurations_agree_with_single_states_also_without_u1():
         found |= dict(zip(part["code"][~np.isnan(part["code"])], part["damping"]))
     for bits in itertools.product((0, 1), repeat=3):
         z = 2.0 * np.array(bits) - 1
-        _, linear = gaussian.fixed_point(system, z[:, None] * [0, 0, 1])
+        linear = linearise(system, frames_along(z[:, None] * [0, 0, 1]))
         code = sum(bit << i for i, bit in enumerate(bits))
-        assert found[code] == pytest.approx(-np.linalg.eigvals(linear.drift).real.max(), abs=1e-12)
+        assert found[code] == pytest.approx(-np.linalg.eigvals(linear.drift.dense(3)).real.max(), abs=1e-12)
 
 
 def test_what_is_not_supported():
