@@ -79,19 +79,20 @@ def refine(comm, sector: Strings, solve, state: np.ndarray) -> tuple[np.ndarray,
     shifts, ends = sector.moves.shifts
     scale = np.exp(sector.log_norms() / 2)      # to orthonormal strings
     high = np.concatenate(comm.allgather(state))
-    low, size = np.zeros_like(high), 1.0
+    low, previous = np.zeros_like(high), np.inf
     for _ in range(STEPS):
         rest = _residual(sector.layout, start, stop, shifts, ends, sector.moves.labels, sector.moves.factor,
                          sector.moves.rate, high, low)
         step = np.concatenate(comm.allgather(solve(rest)))
-        previous, size = size, np.linalg.norm(scale * step) / np.linalg.norm(scale * high)
+        size = np.linalg.norm(scale * step) / np.linalg.norm(scale * high)
         if not size < previous / 2:
             break
         _subtract(high, low, step)
-        if size * size / previous < ENOUGH:
+        if size * (size / previous if previous < np.inf else 1) < ENOUGH:
             return high[start:stop], low[start:stop]
-    raise RuntimeError(f"the refinement of the steady state of {sector.N} spins ends with corrections of {size:.1e}: its "
-                       "entropy would be wrong")
+        previous = size
+    raise RuntimeError(f"the refinement of the steady state of {sector.N} spins ends with corrections of {size:.1e}: "
+                       "its entropy would be wrong")
 
 
 @njit(cache=True)
