@@ -54,7 +54,7 @@ class Stop:
 
     A call is collective over the group. The first group to know tells the other leaders with an
     empty message, so no group waits for another before the end. With a limit, a group also stops
-    when the longest record it has seen would no longer fit.
+    when the longest record it has seen would no longer fit, if another is ahead.
     """
 
     def __init__(self, max_walltime: float | None, started: float):
@@ -70,9 +70,10 @@ class Stop:
     def _on_signal(self, number, frame):
         self.reason = self.reason or signal.Signals(number).name
 
-    def __call__(self) -> bool:
+    def __call__(self, record_ahead: bool = True) -> bool:
         world, group = self.groups.world, self.groups.comm
-        if self.reason is None and self.deadline is not None and time.time() + self.longest > self.deadline:
+        needed = self.longest if record_ahead else 0.0
+        if self.reason is None and self.deadline is not None and time.time() + needed > self.deadline:
             self.reason = "--max-walltime"
         if self.reason is None and world.Iprobe(tag=TAG_STOP):
             self.reason = world.recv(tag=TAG_STOP)

@@ -17,7 +17,7 @@ import hpcsim.methods
 import hpcsim.models
 from hpcsim import __version__, store
 from hpcsim.config import ConfigError, points, validate
-from hpcsim.methods import Context, Output
+from hpcsim.methods import Context, Output, Stopped
 from hpcsim.parallel import Groups, Stop, Tally, agree, all_fall_together, assign, on_root
 from hpcsim.reduce import AVERAGED
 
@@ -307,9 +307,13 @@ def _compute(planned: Plan, mine, file, groups: Groups, stop: Stop, tally: Tally
         if planned.point[record] != at:
             at = planned.point[record]
             problem = Problem(*every[at])
-        context = Context(groups.comm, problem.key(planned.config["run"]["seed"]), stop)
+        context = Context(groups.comm, problem.key(planned.config["run"]["seed"]),
+                          functools.partial(stop, record_ahead=False))
         what = problem.method.records(problem.system, problem.options)[planned.index[record]]
-        arrays = problem.method.run(problem.system, problem.options, what, context)
+        try:
+            arrays = problem.method.run(problem.system, problem.options, what, context)
+        except Stopped:
+            break
         seconds = time.time() - began
         stop.longest = max(stop.longest, seconds)
         busy.seconds += seconds

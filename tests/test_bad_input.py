@@ -21,6 +21,7 @@ METHOD = "{name: liouvillian, task: spectrum, eigenvalues: 4}"
 PHASE = "{name: phase_space, task: steady_state, trajectories: 64, batch: 32}"
 XYZ = "{name: xyz_lattice, convention: lee2013, sites: 3, Jx: 1, Jy: 2, Jz: 0, decay: 1}"
 ALL = "{name: all_to_all_xyz, N: 3, Jx: 0.6, Jy: 1, Jz: 1, decay: 1}"
+INFINITE = "{name: gain_loss_lattice, cells: 2, S: 1, h: 0.5, gain: 0.5, loss: 0.5}"
 KERR = "{name: kerr_oscillator, detuning: 1, U: 1, F: 1, D: 2, cutoff: 8}"
 CAVITY = "{name: cavity_dimer, S: 0.5, detuning: 9, Gc: 1, G: 1, decay_a: 1, decay_b: 1}"
 
@@ -82,6 +83,14 @@ BAD = {  # name: (file text, words that the one message must hold)
     "unknown task": (text(method=METHOD.replace("spectrum", "spectre")), ["method.task", "'spectre'", "steady_state"]),
     "no eigenvalues": (text(method=METHOD.replace("4", "0")), ["method.eigenvalues", "0", "greater than"]),
     "batch does not divide": (text(method=PHASE.replace("64", "65")), ["trajectories", "65", "batch", "32"]),
+    "errors from nothing": (text(model=INFINITE, method="{name: matrix_product, bond_dimension: 8, smaller: 8}"),
+                            ["method", "smaller", "8", "below bond_dimension"]),
+    "bond dimension 1": (text(model=INFINITE, method="{name: matrix_product, bond_dimension: 1}"),
+                         ["method.bond_dimension", "1", "greater than or equal to 2"]),
+    "one cell for ever": (text(method="{name: matrix_product}"),
+                          ["method.name", "'matrix_product'", "at least two cells", "periodic: true"]),
+    "large spins in matrix products": (text(model=INFINITE.replace("S: 1", "S: 4"), method="{name: matrix_product}"),
+                                       ["9 levels", "S = 3", "phase_space"]),
     "dt of zero": (text(method=PHASE[:-1] + ", dt: 0}"), ["method.dt", "0", "greater than"]),
     "sweep not a list": (text(more="sweep: {model.S: [1, 2]}"), ["sweep", "list"]),
     "empty axis": (text(more="sweep: [{model.S: []}]"), ["sweep.0.model.S", "at least one value"]),

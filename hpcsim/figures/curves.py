@@ -102,7 +102,7 @@ def _curve(data, spec, name, kept) -> Curve:
     if spec.distance is not None:
         y = np.abs(y - evaluate(spec.distance, known))
     y = y / scale
-    stderr = data.variables.get(f"{name}_stderr")
+    stderr = data.variables.get(f"{name}_stderr", data.variables.get(f"{name}_error"))
     error = None if stderr is None else stderr.values[grid].ravel() / scale
     x = np.atleast_1d(known[spec.x] if spec.x else np.arange(len(y)))
     order = np.argsort(x, kind="stable")

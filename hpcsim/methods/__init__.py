@@ -69,6 +69,10 @@ class Cost:
     time: float
 
 
+class Stopped(Exception):
+    """Raised by `run`, on every rank of the group, if it ends early because should_stop() is True."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What a record is run with.
@@ -76,7 +80,8 @@ class Context:
     comm        : communicator of this group of ranks (mpi4py)
     key         : two 32-bit words that key the random streams of this point: a hash of the seed
                   and the model's parameters, never of ranks
-    should_stop : collective over comm; True once the run has been asked to end
+    should_stop : collective over comm; True once the run has been asked to end. `run` may ask, and then raises
+                  Stopped: the record is lost and begins again when the run is resumed
     """
 
     comm: Any

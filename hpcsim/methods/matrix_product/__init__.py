@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from hpcsim.methods import Context, Cost, Output
+from hpcsim.methods import Context, Cost, Output, Stopped
 from hpcsim.methods.matrix_product import chain as chains
 from hpcsim.methods.matrix_product.evolve import Evolution
 from hpcsim.methods.matrix_product.measure import Reduced, measure, outputs as measured
@@ -97,7 +97,7 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
 
 
 def run(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:
-    """Every rank of the group computes the same."""
+    """Every rank of the group computes the same. Raises Stopped."""
     chain = chains.build(system)
     evolution, found, rates, time = Evolution(chain), [], [], 0.0
     for bond_dimension, dt in options.stages:
@@ -122,6 +122,8 @@ def _settle(evolution, chain, bond_dimension: int, dt: float, options: Options, 
     """Advance until rest: the rate of change at the end, and the time it took."""
     before, time, rate = None, 0.0, np.inf
     while time < options.max_time and rate > options.tolerance:
+        if context.should_stop():
+            raise Stopped
         evolution.discarded = 0.0
         evolution.advance(dt, STEPS, bond_dimension, options.cutoff)
         time += STEPS * dt
