@@ -23,7 +23,7 @@ def _observables(names):
 class Options(EnsembleOptions):
     """Every time is in the model's unit of time.
 
-    trajectories, batch : as of every ensemble, 64 and 8 by default
+    trajectories, batch, target_error : as of every ensemble, see EnsembleOptions; 64 and 8 by default
     task         : steady_state (averaged over time after burn_in) or evolve (at given times)
     initial      : [polar, azimuth] in units of π of the spin coherent state of all sites, or one for each
                    sublattice by name; along x by default
