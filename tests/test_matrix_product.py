@@ -11,7 +11,7 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from hpcsim import cli, matrices, store
-from hpcsim.methods import Context, Stopped, liouvillian
+from hpcsim.methods import Context, Stopped, liouvillian, phase_space
 from hpcsim.methods import matrix_product as mp
 from hpcsim.methods.matrix_product import chain as chains
 from hpcsim.methods.matrix_product.evolve import Evolution
@@ -177,6 +177,17 @@ def test_correlations_of_neighbouring_cells_are_those_of_an_exact_ring():
             product = matrices.site_operator(system, a, place) @ matrices.site_operator(system, b, place + 2)
             both = found[name][place, 1] + found[name][place, 2]
             assert both == pytest.approx((product @ rho).trace().real, rel=0.02) and abs(both) > 1e-3, (name, place)
+
+
+def test_an_ordered_phase_of_larger_spins_is_that_of_the_phase_space_method():
+    """Up-down, deep enough for phase space to be good to 1.5 % at S = 3/2."""
+    keys = {"S": 1.5, "h": 0.5, "loss": 4.0}
+    found = solve(gain_loss(**keys), bond_dimension=12, dt=0.2, tolerance=1e-4)
+    system = gain_loss(cells=12, **keys)
+    options = phase_space.Options(burn_in=20, duration=40, trajectories=64, batch=32)
+    batches = [phase_space.run(system, options, record, CONTEXT)["Sz"] for record in (0, 1)]
+    np.testing.assert_allclose(found["Sz"] / 1.5, np.mean(batches, axis=0) / 1.5, atol=0.015)
+    assert found["Sz"][0] > 1.2 and found["Sz"][1] < -1.3
 
 
 @pytest.mark.parametrize("system, words", [

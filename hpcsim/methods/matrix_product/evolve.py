@@ -48,7 +48,8 @@ class Evolution:
         """`steps` symmetric second-order Trotter steps, even bonds first and last; then canonical form."""
         half, full = ([npc.expm(time * generator) for generator in self.generators]
                       for time in (dt / 2, dt))
-        truncation = {"chi_max": bond_dimension, "svd_min": cutoff, "trunc_cut": None}
+        # charges k and -k have the same singular values: keeping one of a pair would not leave ρ Hermitian
+        truncation = {"chi_max": bond_dimension, "svd_min": cutoff, "trunc_cut": None, "degeneracy_tol": 1e-4}
         even, odd = range(0, self.psi.L, 2), range(1, self.psi.L, 2)
         for step in range(steps):
             for bonds, gates in ((even, half if step == 0 else full), (odd, full)):
