@@ -91,7 +91,7 @@ def cost(system: System, options: Options, record: int) -> Cost:
     pairs = sum(len(terms.sites) for terms in system.hamiltonian) + sum(
         len(jumps.sites) ** (2 if jumps.collective else 1) for jumps in system.jumps)
     return Cost(bytes=200.0 * cells * size**2 + 1000.0 * pairs + 1000.0 * sites,
-                time=0.01 + cells * (6e-5 + 1.5e-9 * size**3 * (2 + starts)) + 1e-6 * pairs * starts + 2e-6 * sites)
+                time=0.003 + cells * (6e-5 + 1.5e-9 * size**3 * (2 + starts)) + 1e-6 * pairs * starts + 2e-6 * sites)
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
