@@ -274,6 +274,13 @@ def test_phases_of_jump_operators_do_not_matter():
     assert np.allclose(_sums(0, 20), _sums(0, 20, turned), atol=1e-9)
 
 
+def test_states_are_normalised():
+    """⟨Sx² + Sy² + Sz²⟩ = S(S+1) of every site at every time, of states with jumps behind them."""
+    moments = _sums(0, 20)[:, :, :6 * CHAIN.sites].reshape(20, 9, 6, CHAIN.sites)
+    assert np.allclose(moments[:, :, 3:].sum(axis=2), 0.75, atol=1e-12)
+    assert np.all(np.linalg.norm(moments[:, :, :3], axis=2) <= 0.5 + 1e-12)
+
+
 def test_entropy_of_a_product_state_is_zero_and_grows():
     entropy = _sums(0, 8)[:, :, -1]
     assert np.allclose(entropy[:, 0], 0, atol=1e-10)
