@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from scipy import linalg
 
 from hpcsim import matrices, solvers
@@ -24,16 +25,18 @@ CONVERGED = 0.2     # residual of its largest Ritz value, relative to the distan
 
 
 class Weights(NamedTuple):
-    """σ^(1/2) and σ^(-1/2), one matrix for each block of equal charge, and the basis they are real in.
+    """σ^(1/2) and σ^(-1/2) in blocks of equal charge, and the basis they are real in.
 
     operators : with the symmetries alone that keep every |m⟩⟨n| to itself where k > 0
     gauge : (D,) ρ_mn -> gauge*_m ρ_mn gauge_n; by a transposition it makes σ real, and all ρ of k > 0
+    places : (blocks + 1,) where each block begins in root and inverse, which hold one after the other
     """
 
     operators: Operators
     gauge: np.ndarray
-    root: list
-    inverse: list
+    places: np.ndarray
+    root: np.ndarray
+    inverse: np.ndarray
 
 
 def weights(comm, operators: Operators, petsc_options: dict) -> Weights:
@@ -46,34 +49,44 @@ def weights(comm, operators: Operators, petsc_options: dict) -> Weights:
     if transposition:
         signs = matrices.transposition_signs(system, transposition.sites)[operators.order]
         gauge = np.where(signs < 0, 1j, 1)
-    root, inverse = [], []
-    for b, (first, last) in enumerate(zip(operators.first, operators.first[1:])):
-        block = elements[home.layout.pairs[b]:home.layout.pairs[b + 1]].reshape(2 * (last - first,))
+    places, root, inverse = home.layout.pairs, [], []
+    for first, last, start, stop in zip(operators.first, operators.first[1:], places, places[1:]):
+        block = elements[start:stop].reshape(last - first, last - first)
         block = gauge[first:last, None].conj() * block * gauge[first:last]
         values, vectors = linalg.eigh(block.real if transposition else block)
         values = (1 - MIXED) * np.maximum(values, 0) + MIXED / len(gauge)
-        root.append(vectors * np.sqrt(values) @ vectors.conj().T)
-        inverse.append(vectors / np.sqrt(values) @ vectors.conj().T)
-    return Weights(replace(operators, symmetries=Symmetries(replace(system, symmetries=kept))), gauge, root, inverse)
+        root.append((vectors * np.sqrt(values) @ vectors.conj().T).ravel())
+        inverse.append((vectors / np.sqrt(values) @ vectors.conj().T).ravel())
+    return Weights(replace(operators, symmetries=Symmetries(replace(system, symmetries=kept))), gauge, places,
+                   np.concatenate(root), np.concatenate(inverse))
+
+
+@njit(cache=True)
+def _multiply(first, places, factor, pairs, k, x, result):
+    """Each block of x, of the |m><n| with n in block b and m in block b + k, times the factor on both sides."""
+    for b in range(len(pairs) - 1):
+        rows, columns = first[b + k + 1] - first[b + k], first[b + 1] - first[b]
+        left = factor[places[b + k]:places[b + k + 1]].reshape(rows, rows)
+        right = factor[places[b]:places[b + 1]].reshape(columns, columns)
+        block = x[pairs[b]:pairs[b + 1]].reshape(rows, columns)
+        np.dot(np.dot(left, block), right, result[pairs[b]:pairs[b + 1]].reshape(rows, columns))
 
 
 def decay(weights: Weights, k: int, enough: float) -> float:
     """A rate, above `enough`, that all ρ of k > 0 decay with at least; NaN where there is none to be shown.
 
     Lanczos recursion for the largest μ of C z = μ Σ z, with Σ: B -> σ^(1/2) B σ^(1/2), C = (LΣ + ΣL†)/2 and
-    x = Σz. Each step takes LΣz and ΣL†z, and divides by Σ. It ends as soon as μ is seen to be above.
+    x = Σz. Each step takes LΣz and ΣL†z, and divides by Σ. It ends as soon as μ is seen to be above, or what it has
+    found and the residual of that stay below; of what a random start lacks altogether it would not know.
     """
     sector = Sector(weights.operators, Name(k))
     matrix, transposed = _matrix(weights, sector)
-    kind, places, blocks = (complex if sector.doubled else float), sector.layout.pairs, range(len(weights.root) - k)
 
     def both_sides(factor, x):
-        x = x.view(kind)
         result = np.empty_like(x)
-        for b in blocks:
-            part = slice(places[b], places[b + 1])
-            result[part] = (factor[b + k] @ x[part].reshape(-1, len(factor[b])) @ factor[b]).ravel()
-        return result.view(float)
+        kind = factor.dtype     # complex elements take two unknowns
+        _multiply(sector.layout.first, weights.places, factor, sector.layout.pairs, k, x.view(kind), result.view(kind))
+        return result
 
     x = np.random.default_rng(k).standard_normal(sector.size)
     z = both_sides(weights.inverse, x)
