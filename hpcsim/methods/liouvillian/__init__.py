@@ -267,14 +267,14 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
     return _spectrum(sector, options, context.comm)
 
 
-_found = []     # the last system and options, and what the next records of task gap need again
+_found = []     # the last system and options, their sectors, and what the next records of task gap need again
 
 
 def _gap(system: System, options: Options, record: Name, comm) -> dict:
     """Of one sector k < LOW; of all of a higher k, if they are not shown to decay faster than those."""
     if not (_found and _found[0] is system and _found[1] == options):
-        _found[:] = system, options, {}
-    known = _found[2]
+        _found[:] = system, options, _names(system, options), {}
+    names, known = _found[2:]
 
     def of_sector(name):
         if name not in known:
