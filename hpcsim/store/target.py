@@ -32,7 +32,8 @@ class Targets:
         """Numbers of the records to compute before the next look; empty when there is nothing left to do.
 
         done   : (records,) bool
-        values : {record: {output: array}} of the watched outputs of all records that are done
+        values : {record: {output: array}} of the watched outputs of the records that are done; those of a point that
+                 has come to its end are removed
         """
         for p, (records, ahead) in list(self._open.items()):
             while done[now := records[:ahead[0]]].all():
@@ -45,6 +46,8 @@ class Targets:
                     self.missed[p] = above
                 self.skipped[records[len(now):]] = True
                 del self._open[p]
+                for record in records:
+                    values.pop(record, None)
                 break
             self._wanted[now] = True
         return np.flatnonzero(self._wanted & ~done)

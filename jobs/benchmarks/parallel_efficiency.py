@@ -1,4 +1,4 @@
-"""Parallel efficiency of the two quickstart jobs, and of one point of 64 batches, on 1 and 2 ranks.
+"""Parallel efficiency of the two quickstart jobs, and of one point of 256 batches, on 1 and 2 ranks.
 
     .venv/bin/python jobs/benchmarks/parallel_efficiency.py [--runs 3] [CONFIG ...]
 
@@ -22,7 +22,7 @@ CONFIGS = ["configs/huber2020/fig2c.yaml", "configs/huber2020/fig5ab.yaml"]
 BATCHES = """
 title: one point of the phase-space method
 model: {name: gain_loss_lattice, cells: 50, S: 10, gain: 1.5, h: 0.5, loss: 1.0}
-method: {name: phase_space, trajectories: 16384, batch: 256, burn_in: 10, duration: 40}
+method: {name: phase_space, trajectories: 65536, batch: 256, burn_in: 10, duration: 40}
 run: {seed: 3}
 quick: {title: the same}
 """
