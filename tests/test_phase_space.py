@@ -183,6 +183,28 @@ def test_driven_spin_against_closed_form(drive, bias):
     assert_close(value, error, exact, limit=0.02, bias=bias)
 
 
+@pytest.mark.parametrize("drive, power, times, constant, least", [
+    (0.0, 1, [2.0], 0.06, 0.006),       # ⟨Sz⟩/S on the way down
+    (0.8, 2, None, 0.4, 0.008),         # in the steady state
+])
+def test_truncation_error_falls_with_the_spin(drive, power, times, constant, least):
+    """|error of ⟨Sz⟩/S| < constant/S^power for S = 5 ... 50, and is seen at S = 5."""
+    options = {"times": times, "task": "evolve", "initial": [0, 0], "trajectories": 262144} if times else {
+        "burn_in": 20, "duration": 20, "initial": [1, 0], "trajectories": 32768}
+    for S in (5, 10, 20, 50):
+        value, error = average(one_spin(S=S, decay=1.0, drive=drive), dt=0.05, batch=2048, **options)["Sz"]
+        if times:
+            exact = decay_moments(S, 1 / S, times)[0]
+        else:
+            weak = spin_matrices(S)[4] + 1j * drive * S * np.eye(int(2 * S + 1))
+            rho = np.linalg.inv(weak) @ np.linalg.inv(weak).conj().T
+            exact = np.trace(spin_matrices(S)[2] @ rho).real / np.trace(rho).real
+        wrong = abs(value[0] - exact) / S
+        assert 4 * error[0] / S < 0.005
+        assert wrong < constant / S ** power + 4 * error[0] / S
+        assert S > 5 or wrong > least
+
+
 def test_twisting_against_exact():
     """H = (g/2S) Sx² from all down: ⟨Sz⟩ and the second moments, among them the squeezed ones."""
     S, times = 50, [1.0, 2.0]

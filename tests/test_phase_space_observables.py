@@ -152,7 +152,7 @@ def test_order_without_noise(integrator, order):
     assert np.all(np.abs(np.log2(differences[:-1] / differences[1:]) - order) < 0.25)
 
 
-@pytest.mark.parametrize("integrator, order", [("sib", 2), ("midpoint", 2), ("euler_maruyama", 1)])
+@pytest.mark.parametrize("integrator, order", [("sib", 2), ("eo", 2), ("midpoint", 2), ("euler_maruyama", 1)])
 def test_weak_order_with_noise(integrator, order):
     """Driven and dephased spin: ⟨S⟩ obeys the Bloch equations at any S. Errors at two steps dt, and their ratio."""
     drive, rate, time, S = 2.0, 0.5, 2.0, 1000
@@ -279,13 +279,15 @@ def test_squeezing_of_a_coherent_state_in_any_direction_is_one():
     assert_close(*(x[0, 0] for x in result["squeezing"]), 1, limit=0.04, bias=0.003)
 
 
-def test_histogram_of_a_spin_along_x():
-    """Sz of a coherent state along x: mean 0, variance S/2, and all in the bins."""
-    result = average(one_spin(S=200), task="evolve", times=[0], observables=["histogram_Sz"], trajectories=8192,
-                     batch=256)
-    bins = phase_space.outputs(one_spin(S=200), phase_space.Options(observables=["histogram_Sz"]))
-    centres = np.array(next(o for o in bins if o.name == "histogram_Sz").dims[1].values)
-    p = result["histogram_Sz"][0][0, :, 0]
+@pytest.mark.parametrize("axis, direction", [("z", [0.5, 0]), ("x", [0.5, 0.5]), ("y", [0, 0])])
+def test_histogram_across_the_spin(axis, direction):
+    """A component perpendicular to a coherent state: mean 0, variance S/2, and all in the bins."""
+    name = f"histogram_S{axis}"
+    result = average(one_spin(S=200), task="evolve", times=[0], observables=[name], trajectories=8192, batch=256,
+                     initial=direction)
+    bins = phase_space.outputs(one_spin(S=200), phase_space.Options(observables=[name]))
+    centres = np.array(next(o for o in bins if o.name == name).dims[1].values)
+    p = result[name][0][0, :, 0]
     assert np.isclose(p.sum(), 1) and abs(p @ centres) < 0.003
     width = centres[1] - centres[0]
     assert abs(p @ centres ** 2 - width ** 2 / 12 - 1 / 400) < 2e-4

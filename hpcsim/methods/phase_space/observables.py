@@ -4,6 +4,8 @@ Each adds to sums of shape (*shape, trajectories) at every sample. `results` get
 [slot, *shape, trajectory], and those of `Moments` per site, [slot, quantity, sublattice, trajectory], and
 makes the outputs, [slot, ...]: the slots are the times of `evolve`, or the one steady state.
 """
+import functools
+
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
@@ -219,26 +221,26 @@ class StructureFactor(_AlongChain):
 
 
 class Histogram:
-    """Distribution of the classical s_z/(S + ½) of single sites over equal bins of [-1, 1]."""
+    """Distribution of a classical component s_j/(S + ½) of single sites over equal bins of [-1, 1]."""
 
-    def __init__(self, system: System, evolving: bool):
-        self.system = system
+    def __init__(self, system: System, evolving: bool, axis: str):
+        self.system, self.axis = system, axis
         self.sites = np.bincount(system.sublattice, minlength=len(system.sublattices))
         self.shape = (len(self.sites), BINS)
 
     def add(self, total, s):
-        scaled = s[:, 2] / (self.system.spins[:, None] + 0.5)
+        scaled = s[:, "xyz".index(self.axis)] / (self.system.spins[:, None] + 0.5)
         where = np.clip(((scaled + 1) * (BINS / 2)).astype(int), 0, BINS - 1)
         np.add.at(total, (self.system.sublattice[:, None], where, np.arange(s.shape[2])), 1)
 
     def outputs(self, lattice, time):
         centres = tuple(round((2 * n + 1) / BINS - 1, 6) for n in range(BINS))
-        dims = (lattice, Dim("Sz_over_S", centres), *time)
-        return [Output("histogram_Sz", dims, "1", "probability of a bin of S_z/S", reduce="mean")]
+        dims = (lattice, Dim(f"S{self.axis}_over_S", centres), *time)
+        return [Output(f"histogram_S{self.axis}", dims, "1", f"probability of a bin of S_{self.axis}/S", reduce="mean")]
 
     def results(self, averages, moments):
-        return {"histogram_Sz": averages.mean(axis=-1) / self.sites[:, None]}
+        return {f"histogram_S{self.axis}": averages.mean(axis=-1) / self.sites[:, None]}
 
 
 OBSERVABLES = {"correlation": Correlation, "structure_factor": StructureFactor, "squeezing": Squeezing,
-               "histogram_Sz": Histogram}
+               **{f"histogram_S{axis}": functools.partial(Histogram, axis=axis) for axis in "xyz"}}

@@ -34,7 +34,8 @@ class Options(EnsembleOptions):
                    error, of every output in target_error is below half of that, or without target_error below
                    0.01 S in ⟨Sj⟩ and 0.01 S² in ⟨Sj²⟩. The outputs dt_used and dt_bias tell what came of it. The
                    pilot costs a batch or so; each group of ranks runs it once for each point
-    observables  : more to measure: correlation, structure_factor, squeezing, histogram_Sz
+    observables  : more to measure: correlation, structure_factor, squeezing,
+                   histogram_Sx, histogram_Sy, histogram_Sz
     initial      : [polar, azimuth] in units of π of the spin coherent state of all sites, or one for each
                    sublattice by name. Along x by default, as far from the poles as can be
     sample_every : steady_state: steps between samples
