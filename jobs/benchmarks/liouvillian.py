@@ -125,8 +125,8 @@ def qutip_evolution(S):
 
 # name: (what, [(label, ranks, function, arguments)])
 CASES = {
-    "dimer8": ("gap of the dimer, S = 8, all sectors",
-               [("hpcsim", 1, "ours_dimer", [8]), ("QuTiP + SciPy", 1, "qutip_dimer", [8])]),
+    "dimer10": ("gap of the dimer, S = 10, all sectors",
+                [("hpcsim", 1, "ours_dimer", [10]), ("QuTiP + SciPy", 1, "qutip_dimer", [10])]),
     "dimer13": ("gap of the dimer, S = 13, all sectors",
                 [("hpcsim", 1, "ours_dimer", [13]), ("hpcsim", 2, "ours_shared", [13]),
                  ("hpcsim, k = 0 and 1 only", 1, "ours_dimer", [13, [0, 1]]),
@@ -149,7 +149,7 @@ CASES = {
     "ranks": ("S = 40, k = 0, on ranks", [("hpcsim", n, "ours_sector", [40, 0]) for n in (1, 2)]),
     "ends_ranks": ("gap and antigap of 9 spins, on ranks", [("hpcsim", n, "ours_antigap", [9]) for n in (1, 2)]),
 }
-SMALL = ("dimer8", "ends8", "evolution", "dimer40")
+SMALL = ("dimer10", "ends8", "evolution", "dimer40")
 
 
 def child(name, arguments):
