@@ -86,7 +86,7 @@ def test_trajectories_of_the_pilot_are_not_those_of_the_records(monkeypatch):
     for record in (9, 0):
         phase_space.run(system, options, record, CONTEXT)
     first, dt = begun[0][2], begun[2][2]
-    assert begun == [(960, 1056, first), (1056, 1152, first / 2), (864, 960, dt), (0, 96, dt)] and dt < first / 2
+    assert begun == [(960, 1056, first), (960, 1056, first / 2), (864, 960, dt), (0, 96, dt)] and dt < first / 2
 
 
 CONFIG = """

@@ -192,9 +192,9 @@ def _pilot(system, options: Options, context: Context) -> tuple[float, float]:
     unit, first = _coarse(system, options)
     declared, batches = _observed(system, options), []
     trajectories = -(-max(step.PILOT, options.batch) // step.BATCHES) * step.BATCHES
-    for n, dt in enumerate((first, first / 2)):
+    for dt in (first, first / 2):
         trial = options.model_copy(update={"dt": dt})
-        sums, counts, _ = _sampled(system, trial, options.trajectories + n * trajectories, trajectories, context)
+        sums, counts, _ = _sampled(system, trial, options.trajectories, trajectories, context)
         split = zip(*(np.split(x, step.BATCHES, axis=-1) for x in sums))
         batches.append([_results(system, trial, batch, counts) for batch in split])
     bias = step.relative_bias(declared, step.allowed(system, declared, options.target_error), *batches)

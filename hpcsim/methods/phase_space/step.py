@@ -1,9 +1,9 @@
 """The step chosen by `dt: auto`: from a pilot at a coarse step and at half of it, one whose bias is small enough.
 
-The bias of a step is taken as b(dt) = C dt^p. Two pilots of independent trajectories give C (1 - 2^-p) dt₀^p as the
-difference of their averages, to which its standard error is added, so that a noisy pilot leads to a smaller step,
-never to a bias that was not seen. Steps of three-point noise cannot share their noise with steps of half the
-length, so the paths are not coupled.
+The bias of a step is taken as b(dt) = C dt^p. Two pilots give C (1 - 2^-p) dt₀^p as the difference of their
+averages, to which its standard error is added, so that a noisy pilot leads to a smaller step, never to a bias
+that was not seen. They share initial states and random numbers, step by step, which makes the difference less
+noisy than their averages; steps of three-point noise cannot share the noise of the same time.
 """
 import math
 from collections.abc import Iterable
@@ -60,16 +60,21 @@ def allowed(system: System, outputs: Iterable[Output], targets: dict) -> dict[st
 
 
 def relative_bias(outputs: Iterable[Output], limits: dict, at_coarse: list[dict], at_half: list[dict]) -> float:
-    """Estimated bias of the coarse step, with its standard error, over what is allowed: the largest of all.
+    """Estimated bias of the coarse step, with its jackknife error, over what is allowed: the largest of all.
 
-    at_coarse, at_half : results of the batches of the two pilots
+    at_coarse, at_half : results of the batches of the two pilots, in pairs
     """
-    largest = 0.0
+    def average(output, pilot):
+        return REDUCTIONS[output.reduce](output, lambda name: np.stack([batch[name] for batch in pilot]))[0]
+
+    largest, n = 0.0, len(at_coarse)
     for output in outputs:
         if output.name in limits and output.reduce in AVERAGED:
-            (a, ea), (b, eb) = (REDUCTIONS[output.reduce](output, lambda name: np.stack([r[name] for r in pilot]))
-                                for pilot in (at_coarse, at_half))
-            bias = (np.abs(a - b) + np.hypot(ea, eb)) / (1 - 2 ** -ORDER)
+            def difference(without=n):
+                return average(output, at_coarse[:without] + at_coarse[without + 1:]) - average(
+                    output, at_half[:without] + at_half[without + 1:])
+            left_out = np.array([difference(without) for without in range(n)])
+            bias = (np.abs(difference()) + np.sqrt(n - 1) * left_out.std(axis=0)) / (1 - 2 ** -ORDER)
             largest = max(largest, np.nanmax(bias / limits[output.name], initial=0.0))
     return float(largest)
 
