@@ -167,46 +167,69 @@ def cost(system: System, options: Options, record: Name) -> Cost:
     """Nothing is allocated: the unknowns are counted from the charges' multiplicities.
 
     bytes: 10 per factor entry (8, and MUMPS's work space), 100 per matrix entry (this, PETSc's copies,
-    MUMPS's copy), 8 per component of the Krylov basis. That is 1.1-1.25 times the measured growth of the
-    process for dimers of S = 8...30. time: seconds on one core, from the same runs.
+    MUMPS's copy), 8 per component of the Krylov basis. time: seconds on one core; the small dense problems
+    of a Krylov space, and building the operators, are what small systems take.
+    jobs/benchmarks/costs.py compares both with what is then used.
     """
     symmetries = Symmetries(system)
-    unknowns = _unknowns(system, symmetries, record)
     entries = _entries_per_row(system)
+    rows = [len(terms.sites) for terms in system.hamiltonian] + [len(jump.sites) for jump in system.jumps]
+    building = 0.02 + 1.5e-3 * sum(rows)
     if options.task == "evolve":
-        return _cost_of_evolution(system, options, symmetries, entries)
+        return _cost_of_evolution(system, options, symmetries, entries, building)
     if options.task == "antigap":
-        return _cost_of_antigap(system, record)
+        return _cost_of_antigap(system, record, building)
+    unknowns = _unknowns(system, symmetries, record)
     factor = _factor_entries(system, unknowns)
     vectors, solves = 10, 6
     if options.task != "steady_state":
-        vectors = 2 * (options.eigenvalues or 2) + solvers.SUBSPACE
+        vectors = min(2 * (options.eigenvalues or 2) + solvers.SUBSPACE, unknowns)
         solves = 1.5 * vectors
+        building += 2e-8 * vectors**3
     memory = 10 * factor + (100 * entries + 8 * vectors) * unknowns
-    return Cost(bytes=memory, time=0.01 + 1e-11 * factor**1.5 + 7e-10 * solves * factor)
+    return Cost(bytes=memory, time=building + 6e-7 * entries * unknowns + 7e-12 * factor**1.5 + 5e-10 * solves * factor)
 
 
-def _cost_of_evolution(system, options, symmetries, entries) -> Cost:
-    """The sectors that single spins see (k <= 2), one after the other; a rough norm of L sets the steps."""
-    names = [name for name in symmetries.names(len(_multiplicities(system)), every=True) if name.k <= 2]
+def _norms(system) -> tuple[float, float]:
+    """Roughly, of the coherent and of the dissipative part of L."""
+    coherent = sum(2 * abs(c) * np.prod(system.levels[sites] / 2) for terms in system.hamiltonian
+                   for c, sites in zip(terms.coefficients, terms.sites))
+    dissipative = sum(rate * (system.levels[site] / 2) ** 2 for jump in system.jumps
+                      for rate, site in zip(np.broadcast_to(jump.rates, len(jump.sites)), jump.sites))
+    return coherent, dissipative
+
+
+def _cost_of_evolution(system, options, symmetries, entries, building) -> Cost:
+    """The sectors that single spins see, of k <= 2 and no momentum, one after the other.
+
+    Products with L: two Krylov spaces of 31 for an interval, or about 1.3 times its coherent norm and 0.23 times
+    its dissipative one. A ρ without zeros to start from takes 16 bytes for each of D² elements, and four times as
+    much to find its components in a sector.
+    """
+    start = 1 if np.all(np.sin(angles(system, options.initial)[:, 0]) < 1e-9) else system.dimension**2
+    names = [name for name in symmetries.names(len(_multiplicities(system)), every=True)
+             if name.k <= 2 * (start > 1) and name.momentum == 0]
     sizes = [_unknowns(system, symmetries, name) for name in names]
-    norm = sum(2 * abs(c) * np.prod(system.levels[sites] / 2) for terms in system.hamiltonian
-               for c, sites in zip(terms.coefficients, terms.sites))
-    norm += sum(rate * (system.levels[site] / 2) ** 2 for jump in system.jumps
-                for rate, site in zip(np.broadcast_to(jump.rates, len(jump.sites)), jump.sites))
-    products = 15 * len(options.times) + 1.3 * norm * options.times[-1]
-    columns = sum(size if symmetries.is_self_adjoint(name) else 2 * size for size, name in zip(sizes, names))
-    return Cost(bytes=(60 * entries + 8 * 50) * max(sizes),
-                time=0.05 + products * (1e-9 * entries + 8e-9) * columns)
+    coherent, dissipative = _norms(system)
+    intervals = np.diff(options.times, prepend=0)
+    products = np.maximum(62, (1.3 * coherent + 0.23 * dissipative) * intervals)[intervals > 0].sum()
+    copies = [1 if start == 1 or symmetries.is_self_adjoint(name) else 2 for name in names]
+    return Cost(bytes=(60 * entries + 8 * 50) * max(sizes) + 80 * start,
+                time=building + 4e-8 * start * len(names)
+                + products * sum(n * (1e-5 + (0.5e-9 * entries + 5e-9) * size) for n, size in zip(copies, sizes)))
 
 
-def _cost_of_antigap(system, record) -> Cost:
-    """Krylov vectors of half of the 4^N unknowns, and 400 or 250 products for each end, as for N = 8-10."""
-    flips = {tuple(sorted(sites)) for terms in system.hamiltonian for sites in terms.sites.tolist()}
-    size = system.dimension**2 / 2
-    products = 500 if record.parity else 800
-    return Cost(bytes=8 * size * (solvers.KRYLOV + 8) + 3e3 * system.dimension,
-                time=1 + products * size * (2 * len(flips) + 2 + system.sites) * 0.4e-9)
+def _cost_of_antigap(system, record, building) -> Cost:
+    """Vectors of half of the 4^N unknowns: the Krylov space, 7 to work in, and 3 more for several ranks.
+
+    Products: 120 for each unit of the range of H, about 1.2 times that of its largest part, or of 2η, and 70 in the
+    odd sector; 16 ns for an unknown, everything included. Measured for N = 8, 9, 10 at Jy = 1.4 and 3.
+    """
+    largest = max((np.sum(abs(terms.coefficients)) / 2**len(terms.operators) for terms in system.hamiltonian),
+                  default=0)
+    size, width = system.dimension**2 / 2, max(1.2 * largest, 2 * antigap.mirror_point(system))
+    return Cost(bytes=8 * size * (solvers.KRYLOV + 10) + 3e3 * system.dimension,
+                time=building + (70 if record.parity else 120) * width * (size * 16e-9 + 2e-5))
 
 
 def outputs(system: System, options: Options) -> tuple:
@@ -283,7 +306,6 @@ def _gap(system: System, options: Options, record: Name, comm) -> dict:
 
     if record.k < LOW:
         return of_sector(record) | {"excluded_decay": np.nan}
-    names = _names(system, options)
     gap = min((of_sector(name)["gap"] for name in names if name.k < LOW), key=_nan_last, default=0.0)
     fastest = np.nan
     if gap > 0:
@@ -364,10 +386,10 @@ def _evolve(system: System, options: Options, comm) -> dict:
         if not sector.size:
             continue
         rows = solvers.row_range(comm, sector.size)
-        start = sector.components(initial, *rows)
         seen = np.array([sector.functional(operator, *rows) for operator in measured.values()])
-        if min(comm.allreduce(np.linalg.norm(start)), comm.allreduce(np.linalg.norm(seen))) < 1e-14:
+        if comm.allreduce(np.linalg.norm(seen)) < 1e-14:
             continue
+        start = sector.components(initial, *rows)
         copies = 1 if built.symmetries.is_self_adjoint(name) else 2
         for part, unit in (start.real.copy(), 1), (start.imag.copy(), 1j):
             if comm.allreduce(np.linalg.norm(part)) < 1e-14:
