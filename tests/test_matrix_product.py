@@ -156,6 +156,12 @@ def test_the_error_covers_what_is_left_out(middle):
     assert rough["truncation_error"] > middle["truncation_error"] > 0
 
 
+def test_what_is_extrapolated_in_the_time_step_is_better_than_its_error(middle):
+    coarse = solve(gain_loss(h=0.5), bond_dimension=24, dt=0.2, tolerance=1e-6)
+    assert abs(coarse["Sz"] - middle["Sz"]).max() < 0.2 * coarse["error_time_step"]
+    assert coarse["error_time_step"] > 1e-4
+
+
 def test_it_is_a_density_matrix(middle):
     assert middle["hermiticity"] < 1e-5 and middle["least_probability"] > 0
     assert 0 < middle["renyi_entropy"] < np.log(2)
