@@ -228,10 +228,11 @@ def test_order_of_the_phases(J, order):
     xyz_lattice.build(xyz_lattice.Params(convention="huber2021", sites=3, S=1, Jx=1.0, Jy=-1.7, Jz=0.6, decay=0.5,
                                          periodic=False)),
     chain(1, 0.6, 0.4, cells=1, h=0),
+    chain(0.5, 0.6, 0.4, cells=2, h=0.7, periodic=False),
     all_to_all_xyz.build(all_to_all_xyz.Params(N=4, Jx=0.6, Jy=1.4, Jz=1, decay=1, collective_decay=0.5, field=0.3)),
 ])
 def test_a_cluster_of_all_sites_is_exact(system):
-    found = solve(system, cluster=system.sites, starts=1, duration=300, settled=1e-9, tolerance=1e-10)
+    found = solve(system, cluster=system.sites, starts=1, duration=300, settled=1e-9, tolerance=1e-10, stability=False)
     exact = steady_state(system)
     for k, axis in enumerate("xyz"):
         expected = [exact[system.sublattice == s, k].mean() for s in range(len(system.sublattices))]
