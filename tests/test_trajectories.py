@@ -197,9 +197,9 @@ def test_series_at_any_time_of_the_step():
 
 def _run(system, sums, psi, first, times, tolerance, channels, plan):
     generator = compile.generator(system.levels, compile.local_matrices(system))
-    clock.run(sums, np.zeros(len(sums), int), psi, first, times, np.arange(len(times)), tolerance, generator, channels,
-              plan, KEY, kernels.empty_states(kernels.ORDER + 1, generator), *kernels.empty_states(1, generator),
-              kernels.empty_states(2, generator))
+    clock.run(sums, np.zeros(len(sums), int), psi, first, times, np.arange(len(times)), tolerance, (generator,) * 2, -1,
+              np.zeros(1, int), channels, plan, KEY, kernels.empty_states(kernels.ORDER + 1, generator),
+              kernels.empty_states(2, generator), kernels.empty_states(2, generator))
 
 
 def _one_decaying_spin(numbers, times, rate):
@@ -266,6 +266,32 @@ def test_a_trajectory_is_the_same_bits_in_any_company():
     whole = _sums(first=0, count=20)
     assert np.array_equal(whole[5:12], _sums(first=5, count=7))
     assert not np.array_equal(whole[0], whole[1])
+
+
+@pytest.mark.parametrize("name", ["chain", "ring of 5", "mixed parity"])
+@pytest.mark.parametrize("direction", [0, 1])
+def test_a_parity_that_jumps_change_halves_the_vector(name, direction, monkeypatch):
+    """The same trajectories, from spins up or down, as of whole vectors."""
+    system = SYSTEMS.get(name) or System(
+        spins=np.array([1, 0.5, 0.5, 0.5]), symmetries=(), hamiltonian=(
+            Terms(("Sx", "Sy"), np.array([[0, 3], [1, 2], [2, 3]]), np.array([0.7, 0.9, 0.4])),
+            Terms(("Sz", "Sz"), np.array([[1, 3]]), np.array([0.8]))),
+        jumps=(Jumps("Sz", np.array([3, 1]), np.array([0.5, 0.2])),
+               Jumps("S-", np.array([0, 3]), np.array([0.4]), collective=True),
+               Jumps("Sx", np.arange(4), np.full(4, 0.3))))
+    options = trajectories.Options(task="evolve", times=(0.5, 3), trajectories=12, batch=6, initial=(direction, 0.3))
+    initial = angles(system, options.initial)
+    parity = trajectories._parity(system, initial)
+    assert parity == direction * np.sum(system.levels - 1) % 2
+    assert trajectories._generators(system, parity)[0].diagonal.shape[1] == -(-round(system.dimension) // 16) * 8
+    assert trajectories._parity(SYSTEMS["mixed"], initial) == -1        # its terms change the parity
+    assert trajectories._parity(system, initial + 0.1) == -1
+    half = trajectories.run(system, options, 0, CONTEXT)
+    monkeypatch.setattr(trajectories, "flips", lambda system: None)
+    whole = trajectories.run(system, options, 0, CONTEXT)
+    assert half["jumps"] == whole["jumps"] > 0
+    for key in whole:
+        assert np.allclose(half[key], whole[key], rtol=0, atol=1e-8)
 
 
 def test_phases_of_jump_operators_do_not_matter():

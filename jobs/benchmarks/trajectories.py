@@ -4,7 +4,8 @@
     OMP_NUM_THREADS=1 .venv/bin/python jobs/benchmarks/trajectories.py [--sites 6 8 10 12] [--seconds 20]
 
 Periodic XYZ chain of spins 1/2 with local decay, Jx, Jy, Jz = 0.9, 1.2, 1.0 in units of γ (H = ½ Σ_bonds J σσ), all
-spins along x at t = 0, to t = 10/γ with ⟨Sz⟩ at eleven times. Both run in turn on the same core, by CPU time, so
+spins along x at t = 0, to t = 10/γ with ⟨Sz⟩ at eleven times (with --up all spins start up: then the parity of the
+number of spins up halves the state vector here). Both run in turn on the same core, by CPU time, so
 that other load on the machine meets both. mcsolve has its default tolerances (rtol 1e-6, atol 1e-8) and the
 same jump operators; the trajectories here their default, 1e-6. Printed: trajectories per second, the
 ratio, and ⟨Sz⟩ per spin at t = 10/γ of both. Then, for what these tolerances mean, the error of ⟨Sx⟩ without decay
@@ -30,13 +31,14 @@ J = dict(Jx=0.9, Jy=1.2, Jz=1.0)
 TIMES = tuple(float(t) for t in range(11))
 
 
-def ours(sites: int, seconds: float):
+def ours(sites: int, seconds: float, up: bool = False):
     """(trajectories per CPU second, ⟨Sz⟩ at the end)."""
     system = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=sites, **J))
     context = Context(MPI.COMM_SELF, (sites, 1), lambda: False)
     batch = 8
     while True:
-        options = trajectories.Options(task="evolve", times=TIMES, trajectories=2 * batch, batch=batch)
+        options = trajectories.Options(task="evolve", times=TIMES, trajectories=2 * batch, batch=batch,
+                                       initial=(0, 0) if up else (0.5, 0))
         started = time.process_time()
         found = trajectories.run(system, options, 0, context)
         used = time.process_time() - started
@@ -60,11 +62,13 @@ def qutip_model(sites: int):
     return H, [at(qutip.sigmam(), i) for i in range(sites)], start, Sx, Sz
 
 
-def qutip_mcsolve(sites: int, seconds: float):
+def qutip_mcsolve(sites: int, seconds: float, up: bool):
     """As `ours`; the trajectories are run in one call, whose number is guessed from a call of two."""
     import qutip
 
     H, decay, start, _, Sz = qutip_model(sites)
+    if up:
+        start = qutip.tensor([qutip.basis(2, 0)] * sites)
     solver = qutip.MCSolver(H, decay, options={"progress_bar": "", "map": "serial"})
 
     def run(count):
@@ -115,17 +119,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sites", type=int, nargs="+", default=[6, 8, 10, 12])
     parser.add_argument("--seconds", type=float, default=20.0, help="CPU time of each measurement, about")
+    parser.add_argument("--up", action="store_true")
     parser.add_argument("--large", type=int, metavar="SPINS")
     arguments = parser.parse_args()
     if arguments.large:
         large(arguments.large)
         return
-    ours(4, 0.1)    # compiles
+    ours(4, 0.1, arguments.up)      # compiles
     print(f"{'sites':>5} {'hpcsim/s':>10} {'mcsolve/s':>10} {'ratio':>7} {'Sz hpcsim':>10} {'Sz mcsolve':>11} "
           f"{'error':>9} {'error mc':>9}")
     for sites in arguments.sites:
-        here, mine = ours(sites, arguments.seconds)
-        there, theirs = qutip_mcsolve(sites, arguments.seconds)
+        here, mine = ours(sites, arguments.seconds, arguments.up)
+        there, theirs = qutip_mcsolve(sites, arguments.seconds, arguments.up)
         print(f"{sites:5d} {here:10.1f} {there:10.2f} {here / there:7.1f} {np.real(mine):10.4f} {theirs:11.4f} "
               "{:9.1e} {:9.1e}".format(*errors(sites)), flush=True)
 

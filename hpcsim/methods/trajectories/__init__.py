@@ -4,16 +4,19 @@ For spins of any size on any graph, with local and collective jumps. Averages ar
 errors and `tolerance`. Between jumps ψ(t + τ) = Σ_k (-i H_eff τ)^k ψ / k!, H_eff = H - (i/2) Σ γ L†L, with as long
 a step as the last term allows; the same series gives the state at any time of the step, so that neither
 samples nor jumps shorten the step before them. H_eff is applied without a matrix, to eight neighbouring states at
-once. What is measured besides the spins is named by `observables`: see `Options`.
+once. Where it conserves the parity of the number of flipped spins, every jump keeps or changes it, and all spins
+start up or down, half of the components are zero and left out. What is measured besides the spins is named by
+`observables`: see `Options`.
 """
 import numpy as np
 
 from hpcsim.ensemble import autocorrelation_time, gather, relaxed, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.trajectories import clock, distributed, kernels, measurement
-from hpcsim.methods.trajectories.compile import channels, coherent_state, generator, local_matrices
+from hpcsim.methods.trajectories import clock, distributed, measurement
+from hpcsim.methods.trajectories.compile import PAD, channels, coherent_state, flips, generator, local_matrices
 from hpcsim.methods.trajectories.kernels import ORDER
 from hpcsim.methods.trajectories.options import Options
+from hpcsim.methods.trajectories.simd import CHUNK
 from hpcsim.system import System, angles
 
 SLOTS = 1000            # of the time of a steady state, to find its burn-in and the autocorrelation time
@@ -40,6 +43,8 @@ def records(system: System, options: Options) -> tuple[int, ...]:
 def cost(system: System, options: Options, record: int) -> Cost:
     """Ranks of a group share the trajectories of a record; each holds the terms of the series."""
     samples, slots = _schedule(options)
+    halved = _parity(system, angles(system, options.initial)) >= 0 and not options.distribute
+    states = system.dimension / (2 if halved else 1)
     matrices = local_matrices(system)
     # entries of a row, and the largest row sum, of H_eff
     entries = sum(np.count_nonzero(matrix) / len(matrix) for matrix in matrices.values())
@@ -47,8 +52,9 @@ def cost(system: System, options: Options, record: int) -> Cost:
     products = ORDER * (norm / 2 + 1) * samples[-1] + ORDER
     results = measurement.plan(system, options.observables).size
     per_state = 2e-10 * (entries + 8) * products + 5e-9 * (1 + system.sites) * len(samples)
-    return Cost(bytes=16.0 * system.dimension * (ORDER + 12) + 8.0 * options.batch * (slots[-1] + 1) * results,
-                time=options.batch * (1e-5 + 1e-6 * products + system.dimension * per_state))
+    return Cost(bytes=16.0 * ((ORDER + 6) * states + 6 * system.dimension)
+                + 8.0 * options.batch * (slots[-1] + 1) * results,
+                time=options.batch * (1e-5 + 1e-6 * products + states * per_state))
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
@@ -74,10 +80,12 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     if options.distribute:
         distributed.run(sums, jumps, initial, first, samples, slots, options.tolerance, system, plan, key, comm)
     elif len(mine):
-        table = generator(system.levels, local_matrices(system))
-        clock.run(sums, jumps, coherent_state(system.levels, initial), first, samples, slots, options.tolerance, table,
-                  channels(system), plan, key, kernels.empty_states(ORDER + 1, table),
-                  *kernels.empty_states(1, table), kernels.empty_states(2, table))
+        psi, parity = coherent_state(system.levels, initial), _parity(system, initial)
+        generators, changes = _generators(system, parity), flips(system) if parity >= 0 else np.zeros(1, np.int64)
+        shape = (ORDER + 1, 2, 2 * PAD + generators[0].diagonal.shape[1])
+        full = np.zeros((2, 2, 2 * PAD + -(-len(psi) // CHUNK) * CHUNK))
+        clock.run(sums, jumps, psi, first, samples, slots, options.tolerance, generators, parity, changes,
+                  channels(system), plan, key, np.zeros(shape), np.zeros((2, *shape[1:])), full)
     if not options.distribute:
         # every rank averages the same numbers in the same order
         sums, jumps = (np.moveaxis(gather(np.moveaxis(x, 0, -1), comm), -1, 0) for x in (sums, jumps))
@@ -89,6 +97,22 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     if options.task == "steady_state":
         found = {name: value[..., 0] for name, value in found.items()}
     return found | steady | {"jumps": np.float64(jumps.mean())}
+
+
+def _parity(system: System, initial: np.ndarray) -> int:
+    """Parity of the sum of all levels, if the initial state and all later ones have one; else -1."""
+    down = initial[:, 0] == np.pi
+    if flips(system) is None or np.any((initial[:, 0] != 0) & ~down):
+        return -1
+    return int(np.sum((system.levels - 1)[down]) % 2)
+
+
+def _generators(system: System, parity: int):
+    """H_eff of both parities, or the whole of it twice."""
+    local = local_matrices(system)
+    if parity < 0:
+        return (generator(system.levels, local),) * 2
+    return generator(system.levels, local, 0), generator(system.levels, local, 1)
 
 
 def _stationary(system: System, options: Options, sums, counts):

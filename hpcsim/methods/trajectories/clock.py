@@ -21,43 +21,53 @@ def draw(words, number, jumps, key):
 
 
 @njit(cache=True, error_model="numpy")
-def run(sums, jumps, initial, first, samples, slots, tolerance, generator, channels, plan, key, series, state, scratch):
+def run(sums, jumps, initial, first, samples, slots, tolerance, generators, parity, flips, channels, plan, key, series,
+        states, full):
     """Run trajectories first, first + 1, ... to the last sample, adding what is measured to `sums`.
 
     sums     : (trajectories, slots, results)
     jumps    : (trajectories,) counts, from 0
     initial  : (D,) complex, normalised
     samples, slots : rising times, and where each is added
-    series, state, scratch : ORDER + 1, one and two states, zero
+    generators, parity, flips : H_eff of both parities, that of the initial state, and what jumps do to it;
+               or H_eff twice, -1 and zeros
+    series, states, full : ORDER + 1 and two states, and two that are not of one parity
     """
-    psi, after = np.empty_like(initial), np.empty_like(initial)
+    psi, after, p = np.empty_like(initial), np.empty_like(initial), parity
     weight, words, end = np.empty(len(channels.rate)), np.empty((4, 1), np.uint64), samples[-1]
     for t in range(len(jumps)):
-        kernels.load(series[0], initial)
+        kernels.load(full[0], initial)
+        p = parity
+        kernels.fold(series[0], full[0], p, plan.turn)
         threshold, choice = draw(words, first + t, 0, key)
         time, sample = 0.0, 0
         while sample < len(samples):
+            generator = generators[max(p, 0)]
             for k in range(1, kernels.ORDER + 1):
                 kernels.derivative(series[k], series[k - 1], generator.scale / k, generator)
             x = kernels.step_length(kernels.square(series[-1]), kernels.square(series[-2]), tolerance)
             last = (end - time) / generator.scale <= x
             if last:
                 x = (end - time) / generator.scale
-            x, norm, jumped = kernels.place_jump(state, series, x, threshold, tolerance)
+            x, norm, jumped = kernels.place_jump(states[0], series, x, threshold, tolerance)
             later = end if last and not jumped else time + x * generator.scale
             while sample < len(samples) and samples[sample] <= later:
-                size, _ = kernels.sum_series(scratch[0], series, (samples[sample] - time) / generator.scale)
-                kernels.normalise(scratch[0], size)
-                measure(sums[t, slots[sample]], scratch[0], scratch[1], plan)
+                size, _ = kernels.sum_series(states[1], series, (samples[sample] - time) / generator.scale)
+                kernels.normalise(states[1], size)
+                kernels.unfold(full[0], states[1], p, plan.turn)
+                measure(sums[t, slots[sample]], full[0], full[1], plan)
                 sample += 1
             time = later
             if jumped:
-                kernels.store(psi, state)
-                kernels.jump(psi, after, channels, weight, choice)
-                kernels.load(series[0], psi)
+                kernels.unfold(full[0], states[0], p, plan.turn)
+                kernels.store(psi, full[0])
+                channel = kernels.jump(psi, after, channels, weight, choice)
+                kernels.load(full[0], psi)
+                p = (p + flips[channel]) % 2 if p >= 0 else p
+                kernels.fold(series[0], full[0], p, plan.turn)
                 jumps[t] += 1
                 threshold, choice = draw(words, first + t, jumps[t], key)
             else:
-                kernels.normalise(state, norm)
+                kernels.normalise(states[0], norm)
                 threshold /= norm
-                series[0] = state
+                series[0] = states[0]

@@ -197,17 +197,44 @@ class _Entries:
         return np.concatenate(self.closed), np.concatenate([np.zeros(0), *self.table])
 
 
-def generator(levels: np.ndarray, local: dict[tuple[int, ...], np.ndarray]) -> Generator:
-    """Compile H_eff, the sum of the matrices `local` on some of the sites with these levels."""
-    stride, dimension = strides(levels), int(np.prod(levels))
+def flips(system: System) -> np.ndarray | None:
+    """(channels,) 1 where a jump changes the parity of the sum of all levels, 0 where it does not.
+
+    None if H_eff or a jump does not have such a parity, or the last site has more than two levels.
+    """
+    def steps(matrix, levels):
+        moved = np.argwhere(np.abs(matrix) > 1e-14 * np.abs(matrix).max(initial=0))
+        table = level_table(levels).sum(axis=1)
+        return set(((table[moved[:, 0]] - table[moved[:, 1]]) % 2).tolist())
+
+    levels, local = system.levels, local_matrices(system)
+    if levels[-1] != 2 or any(steps(matrix, levels[list(sites)]) - {0} for sites, matrix in local.items()):
+        return None
+    found = [set().union(*(steps(operator(name, system.spins[site]), levels[[site]]) for site in sites))
+             for name, _, sites in jump_channels(system)]
+    return np.array([max(change) for change in found], np.int64) if all(len(c) == 1 for c in found) else None
+
+
+def generator(levels: np.ndarray, local: dict[tuple[int, ...], np.ndarray], parity: int | None = None) -> Generator:
+    """Compile H_eff, the sum of the matrices `local` on some of the sites with these levels.
+
+    parity : of the sum of all levels, if H_eff conserves it: the last site, of two levels, is then known from the
+             others, and the state vector is theirs
+    """
+    known = parity is not None
+    own = levels[:-1] if known else levels
+    stride, dimension = strides(own), int(np.prod(own))
     block = max((n for n in (dimension, *stride.tolist()) if n <= BLOCK and n % CHUNK == 0), default=dimension)
+    stride = np.append(stride, 0) if known else stride
     first = int(np.searchsorted(-stride, -block, side="right"))     # sites from here on are within a block
     diagonal, terms, size = np.zeros(dimension, complex), [], 0.0
+    view = diagonal.reshape(own)
+    down = (level_table(own).sum(axis=1).reshape(own) + parity) % 2 == 1 if known else None     # the last site
     for sites, matrix in local.items():
         shape = np.ones(len(levels), int)
         shape[list(sites)] = levels[list(sites)]
-        view = diagonal.reshape(levels)
-        view += -1j * np.diag(matrix).reshape(shape)    # the local diagonal, spread over all other sites
+        part = -1j * np.diag(matrix).reshape(shape)     # the local diagonal, spread over all other sites
+        view += np.where(down, part[..., -1], part[..., 0]) if known else part
         off = matrix - np.diag(np.diag(matrix))
         size += np.abs(off).sum(axis=1).max(initial=0)
         local_levels = level_table(levels[list(sites)])
@@ -216,21 +243,23 @@ def generator(levels: np.ndarray, local: dict[tuple[int, ...], np.ndarray]) -> G
     mixed = sorted({site for sites, *_ in terms if max(sites) >= first for site in sites if site < first})
     outer_levels, weights = level_table(levels[:first]), np.zeros(first, int)
     weights[mixed] = strides(levels[mixed])
-    _, example, pattern = np.unique(outer_levels @ weights, return_index=True, return_inverse=True)
-    here = np.hstack([np.zeros((block, first), int), level_table(levels[first:])])
+    code = 2 * (outer_levels @ weights) + (outer_levels.sum(axis=1) % 2 if known else 0)
+    _, example, pattern = np.unique(code, return_index=True, return_inverse=True)
+    here = np.hstack([np.zeros((block, first), int), level_table(own[first:])])
     rows, table = -(-block // CHUNK), _Entries()
     for p, outer in enumerate(example):
         here[:, :first] = outer_levels[outer]
-        table.add([term for term in terms if max(term[0]) >= first], here, stride, p * rows,
-                  permute=levels[-3:].tolist() == [2, 2, 2])
+        last = [(here.sum(axis=1, keepdims=True) + parity) % 2] if known else []
+        table.add([term for term in terms if max(term[0]) >= first], np.hstack([here, *last]), stride, p * rows,
+                  permute=own[-3:].tolist() == [2, 2, 2])
     inner_segments = table.close(len(example) * rows, CHUNK + 1)
     table.add_outer([term for term in terms if max(term[0]) < first], outer_levels, stride)
     outer_segments = table.close(len(pattern), 2)
     norm = size + np.ptp(diagonal.imag) / 2 + np.abs(diagonal.real).max()
     padded = np.zeros((2, -(-dimension // CHUNK) * CHUNK))
     padded[:, :dimension] = diagonal.real, diagonal.imag
-    return Generator(padded, rows, pattern, *table.arrays(),
-                     np.concatenate([inner_segments, outer_segments]), len(inner_segments), 1 / max(norm, 1e-300))
+    return Generator(padded, rows, pattern, *table.arrays(), np.concatenate([inner_segments, outer_segments]),
+                     len(inner_segments), 1 / max(norm, 1e-300))
 
 
 def channels(system: System) -> Channels:

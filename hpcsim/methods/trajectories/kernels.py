@@ -47,6 +47,29 @@ def store(psi, state):
         psi[s] = complex(state[0, PAD + s], state[1, PAD + s])
 
 
+@njit(cache=True, error_model="numpy")
+def fold(state, full, parity, turn):
+    """state = the amplitudes of a full state with this parity of the sum of all levels, or all if it is -1."""
+    if parity < 0:
+        state[:] = full
+        return
+    for s in range(len(turn) // 2):
+        place = PAD + 2 * s + (turn[2 * s] + parity) % 2
+        state[0, PAD + s], state[1, PAD + s] = full[0, place], full[1, place]
+
+
+@njit(cache=True, error_model="numpy")
+def unfold(full, state, parity, turn):
+    """The inverse of `fold`."""
+    if parity < 0:
+        full[:] = state
+        return
+    full[:] = 0
+    for s in range(len(turn) // 2):
+        place = PAD + 2 * s + (turn[2 * s] + parity) % 2
+        full[0, place], full[1, place] = state[0, PAD + s], state[1, PAD + s]
+
+
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def square(x):
     """‖x‖²"""
