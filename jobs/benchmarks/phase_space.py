@@ -137,7 +137,7 @@ def random_numbers(batch: int) -> float:
 
 def excitations(dt: float, trajectories: int) -> tuple[float, float, float]:
     """n, its standard error, and nanoseconds per site and step."""
-    options = phase_space.Options(dt=dt, burn_in=BURN_IN, duration=TIME, sample_every=round(2 / dt),
+    options = phase_space.Options(dt=dt, burn_in=BURN_IN, duration=TIME, sample_every=10,
                                   initial=[1, 0], trajectories=trajectories, batch=256)
     system = chain(100)
     start = time.process_time()
