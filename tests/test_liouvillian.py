@@ -457,6 +457,9 @@ def test_cost_grows_with_the_system_and_is_about_right():
     assert 420e6 < spectrum < 600e6             # 442 MB measured
     assert bytes_of(30, HOME) < spectrum < bytes_of(30, Name(1), task="spectrum")
     assert bytes_of(60, HOME) > 10 * bytes_of(30, HOME)
+    on_disk = Options(task="gap", petsc_options={"st_mat_mumps_icntl_22": 1})
+    assert 400e6 < liouvillian.cost(dimer(40, 1, 1), on_disk, Name(1)).bytes < 700e6       # 480 MB measured
+    assert 1.1e9 < liouvillian.cost(dimer(40, 1, 1), Options(task="gap"), Name(1)).bytes < 1.7e9       # 1.34 GB
     times = [liouvillian.cost(dimer(S, 1, 1), Options(), HOME).time for S in (1, 4, 16)]
     assert times == sorted(times)
 

@@ -16,6 +16,7 @@ from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.system import Count, Initial, Number, Parameters, System, Times, WeakU1, angles
 
 LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
+ON_DISK = "st_mat_mumps_icntl_22"       # MUMPS's option to keep the factors out of core
 LOW = 2                 # task gap: the sectors k < LOW are solved in any case, of others those not excluded
 
 
@@ -41,7 +42,9 @@ class Options(Parameters):
                     antigap: |Lx - λx|/η|x|
     observables   : more to measure: squeezing; of the steady state also P_ab (two spins), P_n (one boson mode)
     petsc_options : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
-                    (eps_ncv: 200, st_mat_mumps_icntl_14: 100)
+                    (eps_ncv: 200, st_mat_mumps_icntl_14: 100). With st_mat_mumps_icntl_22: 1 the factors are on
+                    disk, in $MUMPS_OOC_TMPDIR: a third of the memory. st_pc_factor_mat_solver_type: superlu_dist
+                    is another direct solver
     """
 
     task: Literal["steady_state", "spectrum", "gap", "antigap", "evolve"] = "steady_state"
@@ -166,9 +169,9 @@ def _factor_entries(system: System, unknowns: float) -> float:
 def cost(system: System, options: Options, record: Name) -> Cost:
     """Nothing is allocated: the unknowns are counted from the charges' multiplicities.
 
-    bytes: 10 per factor entry (8, and MUMPS's work space), 100 per matrix entry (this, PETSc's copies,
-    MUMPS's copy), 8 per component of the Krylov basis. time: seconds on one core; the small dense problems
-    of a Krylov space, and building the operators, are what small systems take.
+    bytes: 10 per factor entry (8, and MUMPS's work space; 2.5 with the factors on disk), 100 per matrix entry (this,
+    PETSc's copies, MUMPS's copy), 8 per component of the Krylov basis. time: seconds on one core; the small dense
+    problems of a Krylov space, and building the operators, are what small systems take.
     jobs/benchmarks/costs.py compares both with what is then used.
     """
     symmetries = Symmetries(system)
@@ -186,7 +189,8 @@ def cost(system: System, options: Options, record: Name) -> Cost:
         vectors = min(2 * (options.eigenvalues or 2) + solvers.SUBSPACE, unknowns)
         solves = 1.5 * vectors
         building += 2e-8 * vectors**3
-    memory = 10 * factor + (100 * entries + 8 * vectors) * unknowns
+    on_disk = str(options.petsc_options.get(ON_DISK)) == "1"
+    memory = (2.5 if on_disk else 10) * factor + (100 * entries + 8 * vectors) * unknowns
     return Cost(bytes=memory, time=building + 6e-7 * entries * unknowns + 7e-12 * factor**1.5 + 5e-10 * solves * factor)
 
 
@@ -222,14 +226,17 @@ def _cost_of_evolution(system, options, symmetries, entries, building) -> Cost:
 def _cost_of_antigap(system, record, building) -> Cost:
     """Vectors of half of the 4^N unknowns: the Krylov space, 7 to work in, and 3 more for several ranks.
 
-    Products: 120 for each unit of the range of H, about 1.2 times that of its largest part, or of 2η, and 70 in the
-    odd sector; 16 ns for an unknown, everything included. Measured for N = 8, 9, 10 at Jy = 1.4 and 3.
+    Products for each end: from r, the range of H (about 1.2 times that of its largest part) or η, over the mean rate
+    of a spin, as measured for N = 8, 9, 10, Jy = 1.4 and 3, decay = 1 and 4. Each takes 16 ns for an unknown,
+    everything included.
     """
     largest = max((np.sum(abs(terms.coefficients)) / 2**len(terms.operators) for terms in system.hamiltonian),
                   default=0)
-    size, width = system.dimension**2 / 2, max(1.2 * largest, 2 * antigap.mirror_point(system))
+    size, eta = system.dimension**2 / 2, antigap.mirror_point(system)
+    ratio = max(1.2 * largest, eta) * system.sites / (2 * eta)
+    products = 2 * (200 + 14 * ratio if record.parity else 180 + 40 * ratio)
     return Cost(bytes=8 * size * (solvers.KRYLOV + 10) + 3e3 * system.dimension,
-                time=building + (70 if record.parity else 120) * width * (size * 16e-9 + 2e-5))
+                time=building + products * (size * 16e-9 + 2e-5))
 
 
 def outputs(system: System, options: Options) -> tuple:
