@@ -17,8 +17,8 @@ from hpcsim.methods.matrix_product.evolve import Evolution
 from hpcsim.models import gain_loss_lattice
 from hpcsim.system import Translation
 
-GATES = ((0.5, 32), (0.5, 64), (1, 32), (1, 64), (1.5, 32), (1.5, 64))
-RUNS = ((0.5, (16, 32, 64)), (1, (16, 32, 64)), (1.5, (32, 64)))
+GATES = ((0.5, 32), (0.5, 64), (1, 32), (1, 64), (1.5, 32))
+RUNS = ((0.5, (8, 16, 32, 64)), (1, (16, 32, 64)), (1.5, (16, 32)))
 STEPS, REPEATS = 4, 5
 CONTEXT = Context(MPI.COMM_SELF, (0, 0), lambda: False)
 

@@ -3,6 +3,8 @@
 Tr ρ = ... T_0 T_1 ... of the transfer matrices T_i = Σ_p Tr(basis operator p) B_i[p]; the dominant eigenvectors of
 that of a cell stand for the two half-infinite chains beside a few sites.
 """
+import functools
+
 import numpy as np
 from scipy import linalg
 
@@ -23,33 +25,20 @@ class Reduced:
         self.chain = chain
         self.tensors = [psi.get_B(i).transpose(["vL", "p", "vR"]).to_ndarray() for i in range(psi.L)]
         self.levels = [round(np.sqrt(len(charges))) for charges in chain.charges]
+        self.traces = [self.weighted(i, np.eye(levels)) for i, levels in enumerate(self.levels)]
+        cell = functools.reduce(np.matmul, self.traces)
         charges = psi.get_B(0).get_leg("vL").to_qflat()
-        sectors = self._sectors(abs(charges[:, 0]) if chain.modulus else np.zeros(len(charges), int))
+        charge = abs(charges[:, 0]) if chain.modulus else np.zeros(len(cell), int)
+        self.growth, start, end = _dominant(cell, np.flatnonzero(charge == 0))
+        self.spectrum = {int(q): np.sort(abs(np.linalg.eigvals(cell[np.ix_(charge == q, charge == q)])))[::-1]
+                         / self.growth for q in np.unique(charge)}
+        self.tensors[0], self.traces[0] = self.tensors[0] / self.growth, self.traces[0] / self.growth
         # left[i] and right[i] are all that is left and right of bond i, the one before site i
-        self.left, self.right = [self.start], [self.end]
+        self.left, self.right = [start], [end]
         for trace in self.traces:
             self.left.append(self.left[-1] @ trace)
         for trace in self.traces[::-1]:
             self.right.insert(0, trace @ self.right[0])
-        self.spectrum = sectors
-
-    def _sectors(self, charge) -> dict:
-        """Eigenvalues by charge; makes the largest 1 and keeps its eigenvectors."""
-        self.traces = [self.weighted(i, np.eye(levels)) for i, levels in enumerate(self.levels)]
-        cell = self.traces[0]
-        for trace in self.traces[1:]:
-            cell = cell @ trace
-        neutral = np.flatnonzero(charge == 0)
-        values, left, right = linalg.eig(cell[np.ix_(neutral, neutral)], left=True)
-        first = int(abs(values).argmax())
-        self.growth = values[first].real
-        self.tensors[0] = self.tensors[0] / self.growth
-        self.traces[0] = self.traces[0] / self.growth
-        self.start, self.end = (np.zeros(len(cell), complex) for _ in range(2))
-        self.start[neutral], self.end[neutral] = left[:, first].conj(), right[:, first]
-        self.start /= self.start @ self.end
-        others = {int(q): np.linalg.eigvals(cell[np.ix_(charge == q, charge == q)]) for q in np.unique(charge) if q}
-        return {q: np.sort(abs(found / self.growth))[::-1] for q, found in ({0: values} | others).items()}
 
     def weighted(self, i: int, operator) -> np.ndarray:
         """Σ_p Tr(operator · basis operator p) B_i[p]: (chi, chi')."""
@@ -77,10 +66,19 @@ class Reduced:
         return np.array(found)
 
     def correlation_length(self, charge: int) -> float:
-        """In periods: -1/ln of the largest eigenvalue that correlations of operators of this charge see."""
-        values = self.spectrum.get(charge, ()) if charge in self.spectrum and charge else self.spectrum[0][1:]
+        """In periods: -1/ln of the largest eigenvalue that decays, for operators of a charge where it is conserved."""
+        values = self.spectrum.get(charge, ()) if charge and self.chain.modulus else self.spectrum[0][1:]
         periods = len(self.tensors) / self.chain.period
         return -periods / np.log(min(values[0], 1 - 1e-15)) if len(values) and values[0] > 0 else 0.0
+
+
+def _dominant(matrix, sector) -> tuple[float, np.ndarray, np.ndarray]:
+    """The eigenvalue of largest modulus in a sector, and its left and right eigenvectors l, r, with l·r = 1."""
+    values, left, right = linalg.eig(matrix[np.ix_(sector, sector)], left=True)
+    first = int(abs(values).argmax())
+    found = np.zeros((2, len(matrix)), complex)
+    found[:, sector] = left[:, first].conj(), right[:, first]
+    return values[first].real, found[0] / (found[0] @ found[1]), found[1]
 
 
 def outputs(system: System, distances: int) -> tuple[Output, ...]:
