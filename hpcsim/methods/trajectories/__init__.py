@@ -49,12 +49,12 @@ def cost(system: System, options: Options, record: int) -> Cost:
     # entries of a row, and the largest row sum, of H_eff
     entries = sum(np.count_nonzero(matrix) / len(matrix) for matrix in matrices.values())
     norm = sum(np.abs(matrix).sum(axis=1).max() for matrix in matrices.values())
-    products = ORDER * (norm / 2 + 1) * samples[-1] + ORDER
+    products = ORDER * (norm / 7 + 1) * samples[-1] + ORDER
     results = measurement.plan(system, options.observables).size
-    per_state = 2e-10 * (entries + 8) * products + 5e-9 * (1 + system.sites) * len(samples)
+    per_state = 1.3e-10 * (entries + 8) * products + 5e-9 * (1 + system.sites) * len(samples)
     return Cost(bytes=16.0 * ((ORDER + 6) * states + 6 * system.dimension)
                 + 8.0 * options.batch * (slots[-1] + 1) * results,
-                time=options.batch * (1e-5 + 1e-6 * products + states * per_state))
+                time=options.batch * (1e-5 + 2e-7 * products + states * per_state))
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
