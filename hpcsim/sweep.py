@@ -160,18 +160,41 @@ def memory_available() -> float:
 
 
 def check_memory(plan: Plan, ranks: int, nodes: int = 1):
-    """Raises ConfigError if the run would not fit into the memory of the nodes."""
-    per_group = plan.config["run"]["ranks_per_point"]
-    groups = max(1, ranks // per_group)
+    """Raises ConfigError, with what would make it fit, if the run does not fit into the memory of the nodes."""
+    groups = max(1, ranks // plan.config["run"]["ranks_per_point"])
     need, have = memory_needed(plan, groups), nodes * memory_available()
     if need <= have:
         return
     largest = int(np.argmax(plan.bytes))
-    model, _ = list(points(plan.config))[plan.point[largest]]
-    mend = ("fewer groups at once (fewer ranks, or a larger run.ranks_per_point)"
-            if plan.bytes[largest] <= have else "a smaller system, or more nodes with a larger run.ranks_per_point")
+    model, method = list(points(plan.config))[plan.point[largest]]
     raise ConfigError(f"model = {model}: needs about {need / 1e9:.3g} GB for {groups} records at once, and "
-                      f"{have / 1e9:.3g} GB is available; use {mend}")
+                      f"{have / 1e9:.3g} GB is available; {_mend(plan, ranks, nodes, have)}"
+                      f"{_other_methods(Problem(model, method), method['name'], have)}")
+
+
+def _mend(plan: Plan, ranks: int, nodes: int, have: float) -> str:
+    """The fewest ranks per point, or nodes, with which the run fits."""
+    largest = plan.bytes.max()
+    if largest <= have:
+        per_group = next(n for n in range(1, ranks + 1) if ranks % n == 0 and memory_needed(plan, ranks // n) <= have)
+        return f"use run.ranks_per_point: {per_group}, for {ranks // per_group} records at once"
+    needed = int(np.ceil(largest * nodes / have))
+    return (f"one record alone needs {largest / 1e9:.3g} GB: take a smaller system, or {needed} nodes like this with "
+            f"run.ranks_per_point: {needed * max(1, ranks // nodes)}")
+
+
+def _other_methods(problem: Problem, name: str, have: float) -> str:
+    """Which would fit with their defaults: those that use a symmetry more, or approximate."""
+    fitting = []
+    for other in sorted(m.name for m in pkgutil.iter_modules(hpcsim.methods.__path__)):
+        method, system = find(hpcsim.methods, other, "method"), problem.system
+        if other == name or method.supports(system):
+            continue
+        options = method.Options()
+        need = max(method.cost(system, options, record).bytes for record in method.records(system, options))
+        if need <= have:
+            fitting.append(f"{other} ({need / 1e9:.2g} GB)")
+    return f"; methods that fit: {', '.join(fitting)}" if fitting else ""
 
 
 class Progress:
