@@ -125,7 +125,7 @@ def kill_ranks(process):
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-    process.wait(timeout=30)
+    process.wait(timeout=120)
 
 
 def test_sigkill_at_random_moments_loses_no_done_record(config, tmp_path, whole_slow):
