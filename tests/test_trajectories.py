@@ -12,7 +12,8 @@ from scipy.sparse.linalg import expm_multiply
 from hpcsim import matrices
 from hpcsim.collect import REDUCTIONS
 from hpcsim.ensemble import fill_words, uniform
-from hpcsim.methods import Context, trajectories
+from hpcsim.methods import Context, liouvillian, trajectories
+from hpcsim.methods.liouvillian.symmetry import HOME
 from hpcsim.methods.trajectories import clock, compile, kernels, measurement
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, xyz_lattice
 from hpcsim.system import Jumps, System, Terms, angles
@@ -48,7 +49,7 @@ def reduced(system, options):
     return found
 
 
-def exact(system, initial, times):
+def density_matrices(system, initial, times):
     """ρ at the times, or in the steady state at the time None."""
     D = round(system.dimension)
     L = matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system))
@@ -100,7 +101,7 @@ def test_evolution_is_that_of_the_density_matrix(name):
     correlated = ("correlation",) if name in ("chain", "collective jumps") else ()
     options = trajectories.Options(task="evolve", times=times, trajectories=4000, batch=100, initial=initial,
                                    observables=correlated)
-    assert_agrees(reduced(system, options), system, exact(system, initial, times),
+    assert_agrees(reduced(system, options), system, density_matrices(system, initial, times),
                   MOMENTS + (CORRELATIONS if correlated else []), 0.02 * max(1, system.spins.max()) ** 2)
 
 
@@ -110,11 +111,27 @@ def test_steady_state_is_that_of_the_liouvillian(name):
     options = trajectories.Options(trajectories=320, batch=10, observables=("correlation",), burn_in=15, duration=15,
                                    sample_every=0.5)
     found = reduced(system, options)
-    assert_agrees(found, system, exact(system, None, None), MOMENTS + CORRELATIONS, 0.006)
+    assert_agrees(found, system, density_matrices(system, None, None), MOMENTS + CORRELATIONS, 0.006)
     # S+S- of a pair is SxSx + SySy, and of one site has Sz besides
     ladder = found["correlation_xx"][0] + found["correlation_yy"][0]
     ladder[:, 0] += found["Sz"][0]
     assert np.allclose(found["correlation"][0], ladder, atol=1e-14)
+
+
+@pytest.mark.parametrize("initial", [(0.5, 0.0), (0.0, 0.0)])
+def test_six_spins_are_those_of_the_exact_method(initial):
+    """In time and in the steady state; spins that start up have a parity."""
+    system = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=6, Jx=0.9, Jy=1.7, Jz=0.4, decay=0.8))
+    times = (0.5, 2.0)
+    found = reduced(system, trajectories.Options(task="evolve", times=times, trajectories=6000, batch=200,
+                                                 initial=initial))
+    wanted = liouvillian.run(system, liouvillian.Options(task="evolve", times=times, initial=initial), HOME, CONTEXT)
+    steady = reduced(system, trajectories.Options(trajectories=400, batch=20, observables=("correlation",),
+                                                  initial=initial, burn_in=10, duration=20, sample_every=0.25))
+    exact = liouvillian.run(system, liouvillian.Options(observables=["correlation"]), HOME, CONTEXT)
+    for (mean, error), value in [*((found[f"S{a}"], wanted[f"S{a}"]) for a in "xyz"),
+                                 *((steady[name], exact[name]) for name in CORRELATIONS), (steady["Sz"], exact["Sz"])]:
+        assert np.all(np.abs(mean - value) <= 4 * error + 1e-6) and np.all(error < 0.003), (mean, value, error)
 
 
 @pytest.mark.parametrize("block", [8, 16, 2048])
@@ -296,7 +313,7 @@ def test_a_parity_that_jumps_change_halves_the_vector(name, direction, monkeypat
 
 def test_phases_of_jump_operators_do_not_matter():
     channels = compile.channels(CHAIN)
-    turned = channels._replace(coefficient=channels.coefficient * np.exp(0.9j))
+    turned = channels._replace(coefficient=channels.coefficient * np.exp(0.9j * np.arange(len(channels.coefficient))))
     assert np.allclose(_sums(0, 20), _sums(0, 20, turned), atol=1e-9)
 
 
@@ -318,7 +335,8 @@ def test_one_and_several_ranks_give_the_same_bits(tmp_path):
     script.write_text(textwrap.dedent("""
         from mpi4py import MPI
         import numpy as np
-        from hpcsim.methods import Context, trajectories
+        from hpcsim.methods import Context, liouvillian, trajectories
+from hpcsim.methods.liouvillian.symmetry import HOME
         from hpcsim.models import xyz_lattice
         params = xyz_lattice.Params(convention="lee2013", sites=3, Jx=0.9, Jy=1.7, Jz=0.4)
         options = trajectories.Options(trajectories=14, batch=7, burn_in=1, duration=2, observables=["correlation"])
