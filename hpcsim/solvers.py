@@ -405,8 +405,7 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
     """The `count` eigenvalues of largest, or smallest, real part, that first, without a matrix.
 
     operator : has `size`, `width`, multiply(x, start, stop, out): out <- what start..stop-1 of the rows, of width
-               unknowns, contribute to Lx; the spectrum is within `radius` of its `centre` along the
-               imaginary axis, and within half of it along the real one
+               unknowns, contribute to Lx; the spectrum is within `radius` of its `centre` along both axes
     Returns eigenvalues and their residuals |Lx - λx| / |x| < tolerance. Raises RuntimeError if not all converge.
 
     Krylov-Schur on a short time evolution, exp(tL), whose eigenvalues of largest modulus are those of L of largest
