@@ -3,6 +3,8 @@
 Sectors are those of all the symmetries that the model declares: weak U(1), translations, parities and the
 transposition (see `symmetry`). Linear systems and eigenvalues are those of `hpcsim.solvers`.
 """
+import hashlib
+import pickle
 from typing import Annotated, Literal
 
 import numpy as np
@@ -16,6 +18,7 @@ from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.system import Count, Initial, Number, Parameters, System, Times, WeakU1, angles
 
 LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
+KEPT = 2**26            # bytes of one kind of weights that are kept, see _gap
 ON_DISK = "st_mat_mumps_icntl_22"       # MUMPS's option to keep the factors out of core
 LOW = 2                 # task gap: the sectors k < LOW are solved in any case, of others those not excluded
 
@@ -297,14 +300,16 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
     return _spectrum(sector, options, context.comm)
 
 
-_found = []     # the last system and options, their sectors, and what the next records of task gap need again
+_found = {}     # task gap: the sectors of each system, and the results of those solved so far
+_weights = {}   # likewise, up to KEPT bytes. Records of several points of a sweep come in turns
 
 
 def _gap(system: System, options: Options, record: Name, comm) -> dict:
     """Of one sector k < LOW; of all of a higher k, if they are not shown to decay faster than those."""
-    if not (_found and _found[0] is system and _found[1] == options):
-        _found[:] = system, options, _names(system, options), {}
-    names, known = _found[2:]
+    key = hashlib.blake2b(pickle.dumps((system, options))).digest()
+    if key not in _found:
+        _found[key] = _names(system, options), {}
+    names, known = _found[key]
 
     def of_sector(name):
         if name not in known:
@@ -316,9 +321,11 @@ def _gap(system: System, options: Options, record: Name, comm) -> dict:
     gap = min((of_sector(name)["gap"] for name in names if name.k < LOW), key=_nan_last, default=0.0)
     fastest = np.nan
     if gap > 0:
-        if exclusion not in known:
-            known[exclusion] = exclusion.weights(comm, operators(system), options.petsc_options)
-        fastest = comm.bcast(exclusion.decay(known[exclusion], record.k, gap) if comm.rank == 0 else None)
+        if key not in _weights:
+            if sum(weights.root.nbytes for weights in _weights.values()) > KEPT:
+                _weights.clear()
+            _weights[key] = exclusion.weights(comm, operators(system), options.petsc_options)
+        fastest = comm.bcast(exclusion.decay(_weights[key], record.k, gap) if comm.rank == 0 else None)
     if np.isnan(fastest):
         results = [of_sector(name) for name in names if name.k == record.k]
         return min(results, key=lambda result: _nan_last(result["gap"])) | {"excluded_decay": np.nan}
