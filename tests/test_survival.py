@@ -189,6 +189,7 @@ def test_target_error_needs_the_same_records_on_any_number_of_ranks(tmp_path):
         records, met = needed(out, TARGETS[FAST])
         assert not met[0] and met[2] and records.sum() < 48
         assert ended.stderr.count("not reached") == met.count(False) and "at most 48 records" in ended.stderr
+        assert re.search(r"[0-9.]+ s compiling", ended.stderr)
         with h5py.File(out, "r") as file:
             assert file["records/done"][:].tolist() == np.where(records, 1, 2).ravel().tolist()
         assert same_bits(out, tmp_path / "11.h5")

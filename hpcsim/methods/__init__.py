@@ -10,6 +10,9 @@
 Options() without arguments is a steady-state task. `records`, `cost` and `outputs` raise ValueError, with a
 message that names the key, where the options do not fit the system.
 
+The records of an ensemble are equal, independent batches, and its Options are those of hpcsim/ensemble.py and more:
+the sweep ends a point early where its target_error is reached, and never asks for the records after that.
+
 A method knows nothing of YAML, HDF5, COMM_WORLD or the sweep: `context` is all it is given.
 """
 from collections.abc import Callable
