@@ -377,10 +377,14 @@ def test_correlators_by_name_and_the_structure_factor():
 
 
 def test_outputs_and_their_units():
-    options = trajectories.Options(task="evolve", times=(1, 2), observables=("correlation", "entanglement_entropy"))
+    options = trajectories.Options(task="evolve", times=(1, 2), observables=(
+        "correlation", "structure_factor", "entanglement_entropy", "Sz_1", "Sx_1_Sy_2", "Sx_Sz"))
     shapes = {o.name: (tuple(d.name for d in o.dims), o.units) for o in trajectories.outputs(CHAIN, options)}
     assert shapes["Sz"] == (("sublattice", "time"), "ħ") and shapes["Sz2"] == (("sublattice", "time"), "ħ²")
     assert shapes["correlation_xx"] == (("sublattice", "distance", "time"), "ħ²")
+    assert shapes["structure_factor_zz"] == (("sublattice", "wavenumber", "time"), "ħ²")
+    assert shapes["Sz_1"] == (("time",), "ħ") and shapes["Sx_1_Sy_2"] == (("time",), "ħ²")
+    assert shapes["Sx_Sz"] == (("distance", "time"), "ħ²")
     assert shapes["entanglement_entropy"] == (("time",), "nats")
 
 

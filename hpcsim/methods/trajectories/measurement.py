@@ -326,14 +326,15 @@ def outputs(system: System, names, time: tuple) -> tuple[Output, ...]:
         found += [Output(f"structure_factor_{a}{a}", (lattice[0], waves, *time), "ħ²", f"structure factor of S_{a}",
                          reduce="mean") for a in "xyz"]
     for name in names:
-        terms = named(system, name)
-        if terms:
-            text = re.sub(r"S([xyz])_?", r"S_\1 ", name).strip()
-            dims = (_distance(system), *time) if NAMED.fullmatch(name)[5] else time
-            factors = 1 + (terms[0][0][2] >= 0)
-            found.append(Output(name, dims, "ħ²" if factors == 2 else "ħ", f"⟨{text}⟩" + (
-                " at a distance, mean over the sites" if len(dims) > len(time) else " of the numbered sites"),
-                reduce="mean"))
+        if match := NAMED.fullmatch(name):
+            a, i, b, j, other = match.groups()
+            if other:
+                found.append(Output(name, (_distance(system), *time), "ħ²", f"⟨S_{a} S_{other}'⟩ at a distance, mean "
+                                    "over all sites", reduce="mean"))
+            elif b:
+                found.append(Output(name, time, "ħ²", f"⟨S_{a} S_{b}⟩ of the sites {i} and {j}", reduce="mean"))
+            else:
+                found.append(Output(name, time, "ħ", f"⟨S_{a}⟩ of the site {i}", reduce="mean"))
     if "entanglement_entropy" in names:
         found.append(Output("entanglement_entropy", time, "nats", "entropy of the first half of the sites in a "
                             "trajectory's pure state (depends on the unravelling)", reduce="mean"))
