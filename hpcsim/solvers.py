@@ -29,8 +29,13 @@ SINGULAR = 1e-14            # shift of the inverse iteration for the steady stat
 # weights of the two states that are nearly steady have about -log10(1e-16/r) digits.
 UNIQUE = 4e-14
 RESIDUAL = 1e-11            # accepted |Lρ| of a steady state, relative to |L||ρ|
+GMRES = (80, 400, 1e-8)     # vectors before a restart, iterations, relative residual
 BY_VALUES = "st_mat_mumps_icntl_6"      # unless it is 0, MUMPS permutes by the values
 _last = []                  # the sparsity and the KSP of the last factorisation that can be reused
+
+
+class NotConverged(RuntimeError):
+    """An iterative solver has not reached its tolerance."""
 
 
 def _petsc(comm):
@@ -301,6 +306,49 @@ def steady_state(comm, sector, options: dict, refine=None):
     if not residual < RESIDUAL:
         raise RuntimeError(f"the steady state is not accurate: |Lρ| = {residual:.1e} |L||ρ|")
     return local, residual
+
+
+@contextmanager
+def pinned_inverse(comm, sector, first: int):
+    """GMRES for (L + |first⟩⟨first|) y = x, where unknown `first` is the trace: its row of L is empty.
+
+    Yields solve(x, tolerance) -> this rank's part of y, which raises NotConverged, and multiply(x) -> this rank's
+    part of Lx and the residual |Lx| / (|L||x|), both collective. The preconditioner is an incomplete factorisation, as
+    sparse as L, of every rank's rows: good where an unknown depends most on those a few before it, which decay fast.
+    """
+    PETSc = _petsc(comm)
+    matrix = _matrix(PETSc, comm, sector)
+    norm = matrix.norm(PETSc.NormType.NORM_INFINITY)
+    source, result = matrix.createVecs()
+    pinned, ksp = matrix.copy(), PETSc.KSP().create(comm)
+    try:
+        diagonal = pinned.getDiagonal()
+        if diagonal.owner_range[0] <= first < diagonal.owner_range[1]:
+            diagonal.setValue(first, 1)
+        diagonal.assemble()
+        pinned.setDiagonal(diagonal)
+        ksp.setOperators(pinned)
+        ksp.setType("gmres")
+        ksp.setGMRESRestart(GMRES[0])
+        ksp.setPCSide(PETSc.PC.Side.RIGHT)
+        ksp.getPC().setType("bjacobi")
+
+        def solve(local, tolerance=GMRES[2]):
+            source.array = local
+            ksp.setTolerances(rtol=tolerance, max_it=GMRES[1])
+            ksp.solve(source, result)
+            if ksp.getConvergedReason() < 0:
+                raise NotConverged(f"GMRES did not converge in {ksp.getIterationNumber()} iterations")
+            return result.array.real.copy()
+
+        def multiply(local):
+            result.array = local
+            matrix.mult(result, source)
+            return source.array.real.copy(), source.norm() / (norm * result.norm())
+
+        yield solve, multiply
+    finally:
+        _destroy(ksp, pinned, matrix)
 
 
 def response(comm, sector, source, options: dict) -> np.ndarray:

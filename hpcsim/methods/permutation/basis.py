@@ -42,17 +42,20 @@ def _columns_of(n, parity):
 class Strings:
     """A sector of strings: its unknowns, and rows of the Liouvillian given by `moves`.
 
-    parity : 1 and -1 for n_x + n_y even and odd, 0 for all strings
-    size   : number of unknowns
-    spin   : N/2
+    parity    : 1 and -1 for n_x + n_y even and odd, 0 for all strings
+    dissected : numbered for elimination (see `ordering`); else by n_x + n_y + n_z
+    size      : number of unknowns
+    spin      : N/2
     """
 
-    def __init__(self, N: int, parity: int, moves: Moves):
+    def __init__(self, N: int, parity: int, moves: Moves, dissected: bool = True):
         side = np.arange(N + 1, dtype=np.int32)
         rows = [(x, y) for x in side for y in side[:N + 1 - x] if parity == 0 or (x + y) % 2 == (parity < 0)]
         lengths = np.array([N + 1 - x - y for x, y in rows])
         counts = np.column_stack([np.repeat(rows, lengths, axis=0), np.concatenate([side[:n] for n in lengths])])
-        counts = counts[nested_dissection(counts, moves.shift)]
+        order = (nested_dissection(counts, moves.shift) if dissected
+                 else np.lexsort((counts[:, 2], counts[:, 0], counts.sum(1))))
+        counts = counts[order]
         index = np.full((N + 1, N + 1, N + 1), -1, np.int32)
         index[tuple(counts.T)] = np.arange(len(counts))
         self.layout = Layout(N, counts, index)
