@@ -22,14 +22,19 @@ from hpcsim.system import System, angles
 SLOTS = 1000            # of the time of a steady state, to find its burn-in and the autocorrelation time
 LARGEST = 2**26         # basis states: 20 GB for the terms of the series
 
+PAIR = 2**12            # levels of two spins together: 0.3 GB for the matrix of a coupling
+
 
 def supports(system: System) -> str | None:
-    """None, or why not: boson modes, or a state vector that is too long."""
+    """None, or why not: boson modes, a state vector that is too long, spins that are too large to couple."""
     if np.any(system.cutoffs):
         return "it has boson modes, and trajectories are of spins: use the method liouvillian"
     if system.dimension > LARGEST:
         return (f"its state vectors have {system.dimension:.2g} components, {LARGEST:.2g} are the limit: take fewer "
                 f"sites or smaller spins, or the method phase_space")
+    if (pair := int(np.prod(np.sort(system.levels)[-2:]))) > PAIR and system.sites > 1:
+        return (f"two of its spins have {pair} levels together, {PAIR} are the limit of a coupling: take smaller spins, "
+                f"or the method phase_space")
     return None
 
 
