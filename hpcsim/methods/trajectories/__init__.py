@@ -33,8 +33,8 @@ def supports(system: System) -> str | None:
         return (f"its state vectors have {system.dimension:.2g} components, {LARGEST:.2g} are the limit: take fewer "
                 f"sites or smaller spins, or the method phase_space")
     if (pair := int(np.prod(np.sort(system.levels)[-2:]))) > PAIR and system.sites > 1:
-        return (f"two of its spins have {pair} levels together, {PAIR} are the limit of a coupling: take smaller spins, "
-                f"or the method phase_space")
+        return (f"two of its spins have {pair} levels together, and {PAIR} are the limit of a coupling: take smaller "
+                f"spins, or the method phase_space")
     return None
 
 
