@@ -33,21 +33,23 @@ class Evolution:
                                           permute=False, unit_cell_width=len(sites))
         self.generators = [self._gate(chain.liouvillians[i], legs[i], legs[(i + 1) % len(legs)])
                            for i in range(len(legs))]
-        self.discarded = 0.0
+        self.dt, self.discarded = None, 0.0
 
     @staticmethod
     def _gate(matrix, first, second):
         """A matrix on two neighbours, without the elements that charges forbid."""
         pipe = npc.LegPipe([first, second])
-        size = [first.ind_len, second.ind_len]
-        tensor = npc.Array.from_ndarray(matrix.toarray().reshape(size * 2), [*pipe.legs, first.conj(), second.conj()],
-                                        labels=["p0", "p1", "p0*", "p1*"], cutoff=ROUNDING * abs(matrix).max())
-        return tensor.combine_legs([[0, 1], [2, 3]], pipes=[pipe, pipe.conj()])
+        place = [pipe.map_incoming_flat(pair) for pair in np.ndindex(first.ind_len, second.ind_len)]
+        order = np.argsort(place)
+        return npc.Array.from_ndarray(matrix[order][:, order].toarray(), [pipe, pipe.conj()],
+                                      labels=["(p0.p1)", "(p0*.p1*)"], cutoff=ROUNDING * abs(matrix).max())
 
     def advance(self, dt: float, steps: int, bond_dimension: int, cutoff: float):
         """`steps` symmetric second-order Trotter steps, even bonds first and last; then canonical form."""
-        half, full = ([npc.expm(time * generator) for generator in self.generators]
-                      for time in (dt / 2, dt))
+        if dt != self.dt:
+            self.dt, self.gates = dt, [[npc.expm(time * generator) for generator in self.generators]
+                                       for time in (dt / 2, dt)]
+        half, full = self.gates
         # charges k and -k have the same singular values: keeping one of a pair would not leave ρ Hermitian
         truncation = {"chi_max": bond_dimension, "svd_min": cutoff, "trunc_cut": None, "degeneracy_tol": 1e-4}
         even, odd = range(0, self.psi.L, 2), range(1, self.psi.L, 2)
