@@ -21,7 +21,6 @@ from hpcsim.system import System, angles
 
 SLOTS = 1000            # of the time of a steady state, to find its burn-in and the autocorrelation time
 LARGEST = 2**26         # basis states: 20 GB for the terms of the series
-
 PAIR = 2**12            # levels of two spins together: 0.3 GB for the matrix of a coupling
 
 
