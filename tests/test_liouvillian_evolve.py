@@ -9,6 +9,7 @@ from hpcsim import matrices, solvers
 from hpcsim.methods import liouvillian
 from hpcsim.methods.liouvillian import Options, antigap
 from hpcsim.models import all_to_all_xyz, cavity_dimer, kerr_oscillator
+from hpcsim.system import Parity
 
 
 def product_state(system, directions):
@@ -204,6 +205,22 @@ def test_the_mirror_symmetry_and_both_ends(system):
     values = np.sort(np.linalg.eigvals(full(system)).real)
     assert gap == pytest.approx(-values[-2], abs=1e-7) and anti == pytest.approx(values[1] - values[0], abs=1e-7)
     assert gap == pytest.approx(anti, abs=1e-7)
+
+
+@pytest.mark.parametrize("N, couplings, decay", [
+    (2, (0.6, 1.4, 1), 1), (3, (0, 0, 0), 1), (4, (0, 0, 0), 1), (4, (0, 0, 1), 1), (4, (1, 1, 1), 1e-3),
+    (4, (0.6, 1.4, 1), 8),
+])
+def test_both_ends_where_the_spectrum_is_wide_or_flat(N, couplings, decay):
+    """Without coupling all eigenvalues are real: the other end must not come through the short time evolution."""
+    system = all_to_all_xyz.build(all_to_all_xyz.Params(N=N, decay=decay, **dict(zip(("Jx", "Jy", "Jz"), couplings))))
+    parity = matrices.basis_map(system, Parity("z"))[1]
+    for odd, (_, found) in enumerate(solve_all(system, task="antigap")):
+        inside = np.flatnonzero(np.outer(parity, parity).ravel() == 1 - 2 * odd)
+        values = np.linalg.eigvals(full(system)[np.ix_(inside, inside)])
+        gap = -np.sort(values.real)[-2 + odd]
+        assert found["gap"] == pytest.approx(gap, abs=1e-7 * decay)
+        assert found["antigap"] == pytest.approx(gap, abs=1e-7 * decay)
 
 
 @pytest.mark.parametrize("system, reason", NOT_MIRRORED.values(), ids=NOT_MIRRORED)

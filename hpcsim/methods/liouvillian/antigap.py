@@ -84,8 +84,8 @@ class ParityBlocks:
     them all diagonal; products of Sy are those of Sx between factors s = +-1.
     Jump operators have one element in a row: (A R A^T)_mn = v_m v_n R_t(m)t(n), t(m) = m ^ flip.
 
-    centre, radius : L has real parts centre +- centre; radius is the larger of -centre and of the range of H, which
-                     imaginary parts hardly exceed
+    centre, radius : L has real parts centre +- centre; radius is the range of H, which imaginary parts hardly
+                     exceed, or -1.5 centre
     """
 
     def __init__(self, system: System, odd: bool):
@@ -103,7 +103,7 @@ class ParityBlocks:
         hamiltonian = matrices.hamiltonian(system)
         ends = (linalg.eigsh(hamiltonian, 1, which=end, return_eigenvectors=False, tol=1e-3)[0] for end in ("LA", "SA"))
         self.centre = -mirror_point(system)
-        self.radius = max(next(ends) - next(ends), -self.centre)
+        self.radius = max(next(ends) - next(ends), -1.5 * self.centre)
         place = np.argsort(np.concatenate(blocks))
         self.loss, flips, values = np.zeros(2 * d), [], []
         for rate, jump in matrices.jump_operators(system):
