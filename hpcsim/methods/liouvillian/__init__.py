@@ -236,7 +236,7 @@ def _cost_of_antigap(system, record, building) -> Cost:
     largest = max((np.sum(abs(terms.coefficients)) / 2**len(terms.operators) for terms in system.hamiltonian),
                   default=0)
     size, eta = system.dimension**2 / 2, antigap.mirror_point(system)
-    ratio = max(1.2 * largest, eta) * system.sites / (2 * eta)
+    ratio = max(1.2 * largest, 1.5 * eta) * system.sites / (2 * eta)
     products = 2 * (200 + 14 * ratio if record.parity else 180 + 40 * ratio)
     return Cost(bytes=8 * size * (solvers.KRYLOV + 10) + 3e3 * system.dimension,
                 time=building + products * (size * 16e-9 + 2e-5))
