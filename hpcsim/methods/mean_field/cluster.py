@@ -159,4 +159,6 @@ class Dynamics:
             mean = mean + solver.step_size * (s + later) / 2
             s, f, low, high = later, f_later, np.minimum(low, later), np.maximum(high, later)
         mean = mean / solver.t if solver.t > 0 else s
-        return solver.y, abs(solver.f).max(), mean, low, high, period
+        y, fastest = solver.y, abs(solver.f).max()
+        vars(solver).clear()    # it refers to itself: its arrays would stay until the garbage is collected
+        return y, fastest, mean, low, high, period

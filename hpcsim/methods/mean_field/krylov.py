@@ -22,7 +22,9 @@ def flow(linear, v, span, tolerance, source=0.0):
     solver = RK45(lambda time, w: linear(w) + source, 0.0, v, span, rtol=tolerance, atol=tolerance * 1e-2 * scale)
     while solver.status == "running":
         solver.step()
-    return solver.y
+    w = solver.y
+    vars(solver).clear()    # it refers to itself: its arrays would stay until the garbage is collected
+    return w
 
 
 def slowest(dynamics, y, span, tolerance) -> tuple[complex, np.ndarray]:
