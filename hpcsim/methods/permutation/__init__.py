@@ -6,6 +6,9 @@ Pauli strings, on which the Liouvillian is a real sparse matrix (see `basis`). R
 they are a symmetry, split it in two sectors: n_x + n_y even, with the steady state, and odd.
 
 The spectrum is the part of the full one that belongs to symmetric operators.
+
+With N = 300, local decay 1, Jx = 0.6, Jy = 1.2, Jz = 1, solver: iterative took 51 s of CPU and 3.1 GB; a factorisation
+has 4.0e9 entries and takes 3.2e13 operations and 38 GB, says the analysis of MUMPS.
 """
 from functools import partial
 from typing import Annotated, Literal
