@@ -335,8 +335,7 @@ def test_one_and_several_ranks_give_the_same_bits(tmp_path):
     script.write_text(textwrap.dedent("""
         from mpi4py import MPI
         import numpy as np
-        from hpcsim.methods import Context, liouvillian, trajectories
-from hpcsim.methods.liouvillian.symmetry import HOME
+        from hpcsim.methods import Context, trajectories
         from hpcsim.models import xyz_lattice
         params = xyz_lattice.Params(convention="lee2013", sites=3, Jx=0.9, Jy=1.7, Jz=0.4)
         options = trajectories.Options(trajectories=14, batch=7, burn_in=1, duration=2, observables=["correlation"])
