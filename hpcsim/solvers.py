@@ -460,7 +460,7 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
 
     Krylov-Schur on a short time evolution, exp(tL), whose eigenvalues of largest modulus are those of L of largest
     real part; with t < 0, smallest. For 9 all-to-all spins, Jy = 1.4, it takes twice the products that Krylov-Schur
-    on L itself does, 512 instead of 215, but a fifth of the vectors to orthogonalise, which took as long as
+    on L itself does, 523 instead of 215, but a fifth of the vectors to orthogonalise, which took as long as
     the products, and half of the memory.
     """
     PETSc, SLEPc = _libraries(comm)
