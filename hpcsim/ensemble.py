@@ -3,9 +3,6 @@
 The random streams are counter-based: every number is a pure function of the key of the point and of
 a counter (step, block, trajectory, purpose), so a trajectory is the same whatever the batch, the rank
 or the run that computes it.
-
-Methods compile these functions into their own kernels, and numba's cache of a kernel does not see a
-change in this file: delete the __pycache__ folders after one.
 """
 import math
 from typing import Annotated
