@@ -438,7 +438,13 @@ class _TimeStep:
         return mine
 
     def mult(self, matrix, x, y):
-        r, last = self.operator.radius, np.array(x.array_r.real)
+        given = x.array_r
+        # the vectors of a complex build are complex
+        y.array = self.evolved(given.real) + (1j * self.evolved(given.imag) if np.iscomplexobj(given) else 0)
+
+    def evolved(self, x):
+        """This rank's part of the real exp(t (L - c)) x."""
+        r, last = self.operator.radius, np.array(x)
         now = self.product(last) / r
         total = self.coefficients[0] * last + self.coefficients[1] * now
         for coefficient in self.coefficients[2:]:
@@ -447,7 +453,7 @@ class _TimeStep:
             last += following
             last, now = now, last
             total += coefficient * now
-        y.array = total
+        return total
 
 
 def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float, options: dict):
