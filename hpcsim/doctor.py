@@ -288,7 +288,7 @@ def _vendor(text) -> str:
 
 
 def _judge_petsc(facts):
-    petsc, slepc = facts["petsc4py"], facts["slepc4py"]
+    petsc = facts["petsc4py"]
     if isinstance(petsc, str):
         return [Finding("PETSc", petsc, "missing", _mend(facts, "petsc4py"))]
     value = f"{petsc['version']}, {petsc['scalar']} scalars, {petsc['integer']}-bit integers"

@@ -97,6 +97,7 @@ def test_the_mend_suits_the_kind_of_installation(kind, command):
 
 def test_debian_takes_the_mpi_build_of_h5py_under_mpirun_only():
     h5py = {"version": "3.7.0", "hdf5": "1.10.8", "mpi": False, "mpi_under_mpirun": True}
+
     def statuses(started):
         return {f.name: f.status for f in doctor.judge(HEALTHY | {"h5py": h5py, "started": started})}
 

@@ -318,7 +318,7 @@ def test_krylov_and_lapack_agree_on_a_sector(monkeypatch):
     sector = Sector(operators(dimer(2, 0.4, 0.3)), Name(1))
     assert sector.size <= solvers.DENSE
     dense, errors = solvers.leading_eigenvalues(MPI.COMM_SELF, sector, 5, {})
-    monkeypatch.setattr(solvers, "DENSE", 0)
+    monkeypatch.setattr(solvers.eigenvalues, "DENSE", 0)
     krylov, residuals = solvers.leading_eigenvalues(MPI.COMM_SELF, sector, 5, {})
     assert np.allclose(krylov, dense, rtol=0, atol=1e-11)
     assert max(errors.max(), residuals.max()) < 1e-11
@@ -448,7 +448,7 @@ def test_a_subspace_too_small_is_enlarged():
     (without(xyz(sites=6, Jz=0.3), Parity), 0.2),
 ])
 def test_unknowns_are_counted_without_building_anything(system, tolerance):
-    counted = liouvillian._unknowns(system, Symmetries(system), HOME)
+    counted = liouvillian.unknowns_of(system, Symmetries(system), HOME)
     assert counted == pytest.approx(Sector(operators(system), HOME).size, rel=tolerance)
 
 

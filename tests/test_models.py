@@ -12,7 +12,7 @@ from scipy.special import loggamma
 
 from hpcsim import lattice, matrices
 from hpcsim.methods import phase_space
-from hpcsim.system import Parity, Translation, Transposition, WeakU1
+from hpcsim.system import Translation, Transposition, WeakU1
 
 
 def build(name, **params):

@@ -170,11 +170,11 @@ def test_a_sweep_reuses_the_symbolic_factorisation_and_gives_the_same_bits():
     """What was computed before, at another point, leaves no trace."""
     points, direct = [model(20, **LOCAL | {"Jy": Jy}) for Jy in (1.2, 1.7)], dict(solver="direct")
     run(points[0], **direct)
-    kept = solvers._last[1]
+    kept = solvers.steady._last[1]
     later = run(points[1], **direct)
-    assert solvers._last[1] is kept
+    assert solvers.steady._last[1] is kept
     run(model(8, **LOCAL), **direct)
-    assert solvers._last[1] is not kept
+    assert solvers.steady._last[1] is not kept
     alone = run(points[1], **direct)
     assert all(np.array_equal(later[name], alone[name]) for name in alone)
 
@@ -315,7 +315,7 @@ def test_krylov_and_dense_eigenvalues_agree(monkeypatch):
     sector = sector_of(system, -1)
     dense, _ = solvers.leading_eigenvalues(MPI.COMM_SELF, sector, 5, {})
     assert sector.size <= solvers.DENSE
-    monkeypatch.setattr(solvers, "DENSE", 0)
+    monkeypatch.setattr(solvers.eigenvalues, "DENSE", 0)
     krylov, residuals = solvers.leading_eigenvalues(MPI.COMM_SELF, sector, 5, {})
     assert np.allclose(krylov, dense, atol=1e-10) and residuals.max() < solvers.TOLERANCE
 

@@ -11,15 +11,17 @@ import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from hpcsim import solvers
-from hpcsim.methods import Context, Cost, Dim, Output
+from hpcsim.methods import Context, Dim, Output
 from hpcsim.methods.liouvillian import antigap, exclusion, measurement
+from hpcsim.methods.liouvillian.estimate import cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.system import Count, Initial, Number, Parameters, System, Times, WeakU1, angles
 
+__all__ = ["Options", "cost", "outputs", "records", "run", "supports"]
+
 LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
 KEPT = 2**26            # bytes of one kind of weights that are kept, see _gap
-ON_DISK = "st_mat_mumps_icntl_22"       # MUMPS's option to keep the factors out of core
 LOW = 2                 # task gap: the sectors k < LOW are solved in any case, of others those not excluded
 
 
@@ -80,33 +82,13 @@ class Options(Parameters):
         return self
 
 
-def _multiplicities(system: System) -> np.ndarray:
-    """How many basis states each charge has, from the lowest: the coefficients of Π_i Σ_j x^(w_i j)."""
-    u1 = system.symmetry(WeakU1)
-    if u1 is None:
-        return np.array([system.dimension])
-    weights = np.ones(system.sites, int) if u1.weights is None else np.abs(u1.weights)
-    counts = np.ones(1)
-    for levels, weight in zip(system.levels, weights):
-        site = np.zeros(weight * (levels - 1) + 1)
-        site[::weight or 1] = levels if weight == 0 else 1
-        counts = np.convolve(counts, site)
-    return counts
-
-
-def _unknowns(system: System, symmetries: Symmetries, name: Name) -> float:
-    """Nearly: orbits that a symmetry maps to themselves count like the others."""
-    sizes = _multiplicities(system)
-    return float(sizes[name.k:] @ sizes[:len(sizes) - name.k]) / symmetries.reduction(name)
-
-
 def supports(system: System):
     """None, or why not: a direct solver cannot number the unknowns of the steady state's sector."""
     charges = np.sum(system.levels - 1) + 1 if system.symmetry(WeakU1) else 1
     # at least D² / (100 charges) unknowns, where D may be astronomical
     magnitude = 2 * np.sum(np.log10(system.levels)) - np.log10(100 * charges)
     if magnitude < np.log10(LARGEST):
-        magnitude = np.log10(_unknowns(system, Symmetries(system), HOME))
+        magnitude = np.log10(unknowns_of(system, Symmetries(system), HOME))
     if magnitude < np.log10(LARGEST):
         return None
     return (f"the sector of the steady state has 10^{magnitude:.1f} unknowns, a direct solver takes "
@@ -134,7 +116,7 @@ def records(system: System, options: Options) -> tuple:
 
 def _names(system: System, options: Options) -> tuple[Name, ...]:
     """The sectors that spectrum and gap look into; those of a k follow each other."""
-    shifts = len(_multiplicities(system))
+    shifts = len(multiplicities(system))
     if options.sectors == "all":
         return tuple(Symmetries(system).names(shifts))
     for k in options.sectors:
@@ -142,104 +124,6 @@ def _names(system: System, options: Options) -> tuple[Name, ...]:
             raise ValueError(f"method.sectors: k = {k}, but this model has the sectors 0..{shifts - 1}"
                              + ("" if system.symmetry(WeakU1) else " (it has no weak U(1) symmetry)"))
     return tuple(name for name in Symmetries(system).names(shifts) if name.k in options.sectors)
-
-
-def _entries_per_row(system: System) -> float:
-    """Of a sector's matrix, about: the diagonal, H on either side, and every jump."""
-    conserved = system.symmetry(WeakU1) is not None
-    flips = {tuple(sorted(set(sites))) for terms in system.hamiltonian if set(terms.operators) - {"Sz", "n"}
-             for sites, c in zip(terms.sites.tolist(), terms.coefficients) if c != 0}
-    # a spin 1/2 can only be flipped, others go up or down
-    hamiltonian = sum(2 if conserved else np.prod(np.minimum(system.levels[list(sites)] - 1, 2))
-                      for sites in flips)
-    jumps = sum(len(jump.sites)**(2 if jump.collective else 1) for jump in system.jumps if np.any(jump.rates))
-    return 1 + 2 * hamiltonian + jumps
-
-
-def _factor_entries(system: System, unknowns: float) -> float:
-    """Entries of the LU factors, from MUMPS 5.5 with the PORD ordering.
-
-    Measured, for n unknowns. Dimers, S = 8, 12, 20, 30 (n = 1785...77531), k = 0 and 1: 9.0-11.5 n^(4/3),
-    nested dissection's law for the three quantum numbers of a sector. One spin, S = 40, 100: 4.6-16 n log2 n.
-    Chains of 4 to 8 sites, S = 1/2, 1, 3/2 (n = 494...6563): 0.28-0.31 n², nothing gained by sparsity.
-    """
-    quantum_numbers = 2 * system.sites - (system.symmetry(WeakU1) is not None)
-    if quantum_numbers <= 2:
-        return 16 * unknowns * np.log2(unknowns + 1)
-    return min(11 * unknowns**(4 / 3), unknowns**2) if quantum_numbers == 3 else 0.3 * unknowns**2
-
-
-def cost(system: System, options: Options, record: Name) -> Cost:
-    """Nothing is allocated: the unknowns are counted from the charges' multiplicities.
-
-    bytes: 10 per factor entry (8, and MUMPS's work space; 2.5 with the factors on disk), 100 per matrix entry (this,
-    PETSc's copies, MUMPS's copy), 8 per component of the Krylov basis. time: seconds on one core; the small dense
-    problems of a Krylov space, and building the operators, are what small systems take.
-    jobs/benchmarks/costs.py compares both with what is then used.
-    """
-    symmetries = Symmetries(system)
-    entries = _entries_per_row(system)
-    rows = [len(terms.sites) for terms in system.hamiltonian] + [len(jump.sites) for jump in system.jumps]
-    building = 0.02 + 1.5e-3 * sum(rows)
-    if options.task == "evolve":
-        return _cost_of_evolution(system, options, symmetries, entries, building)
-    if options.task == "antigap":
-        return _cost_of_antigap(system, record, building)
-    unknowns = _unknowns(system, symmetries, record)
-    factor = _factor_entries(system, unknowns)
-    vectors, solves = 10, 6
-    if options.task != "steady_state":
-        vectors = min(2 * (options.eigenvalues or 2) + solvers.SUBSPACE, unknowns)
-        solves = 1.5 * vectors
-        building += 2e-8 * vectors**3
-    on_disk = str(options.petsc_options.get(ON_DISK)) == "1"
-    memory = (2.5 if on_disk else 10) * factor + (100 * entries + 8 * vectors) * unknowns
-    return Cost(bytes=memory, time=building + 6e-7 * entries * unknowns + 7e-12 * factor**1.5 + 5e-10 * solves * factor)
-
-
-def _norms(system) -> tuple[float, float]:
-    """Roughly, of the coherent and of the dissipative part of L."""
-    coherent = sum(2 * abs(c) * np.prod(system.levels[sites] / 2) for terms in system.hamiltonian
-                   for c, sites in zip(terms.coefficients, terms.sites))
-    dissipative = sum(rate * (system.levels[site] / 2) ** 2 for jump in system.jumps
-                      for rate, site in zip(np.broadcast_to(jump.rates, len(jump.sites)), jump.sites))
-    return coherent, dissipative
-
-
-def _cost_of_evolution(system, options, symmetries, entries, building) -> Cost:
-    """The sectors that single spins see, of k <= 2 and no momentum, one after the other.
-
-    Products with L: two Krylov spaces of 31 for an interval, or about 1.3 times its coherent norm and 0.23 times
-    its dissipative one. A ρ without zeros to start from takes 16 bytes for each of D² elements, and four times as
-    much to find its components in a sector.
-    """
-    start = 1 if np.all(np.sin(angles(system, options.initial)[:, 0]) < 1e-9) else system.dimension**2
-    names = [name for name in symmetries.names(len(_multiplicities(system)), every=True)
-             if name.k <= 2 * (start > 1) and name.momentum == 0]
-    sizes = [_unknowns(system, symmetries, name) for name in names]
-    coherent, dissipative = _norms(system)
-    intervals = np.diff(options.times, prepend=0)
-    products = np.maximum(62, (1.3 * coherent + 0.23 * dissipative) * intervals)[intervals > 0].sum()
-    copies = [1 if start == 1 or symmetries.is_self_adjoint(name) else 2 for name in names]
-    return Cost(bytes=(60 * entries + 8 * 50) * max(sizes) + 80 * start,
-                time=building + 4e-8 * start * len(names)
-                + products * sum(n * (1e-5 + (0.5e-9 * entries + 5e-9) * size) for n, size in zip(copies, sizes)))
-
-
-def _cost_of_antigap(system, record, building) -> Cost:
-    """Vectors of half of the 4^N unknowns: the Krylov space, 7 to work in, and 3 more for several ranks.
-
-    Products for each end: from r, the range of H (about 1.2 times that of its largest part) or η, over the mean rate
-    of a spin, as measured for N = 8 and 9, Jy = 1.4 and 3. Each takes 16 ns for an unknown,
-    everything included.
-    """
-    largest = max((np.sum(abs(terms.coefficients)) / 2**len(terms.operators) for terms in system.hamiltonian),
-                  default=0)
-    size, eta = system.dimension**2 / 2, antigap.mirror_point(system)
-    ratio = max(1.2 * largest, 1.5 * eta) * system.sites / (2 * eta)
-    products = 2 * (240 + 17 * ratio if record.parity else 220 + 48 * ratio)
-    return Cost(bytes=8 * size * (solvers.KRYLOV + 10) + 3e3 * system.dimension,
-                time=building + products * (size * 16e-9 + 2e-5))
 
 
 def outputs(system: System, options: Options) -> tuple:

@@ -1,0 +1,20 @@
+"""Eigenvalues and the steady state of a sector, distributed: the one place for PETSc and SLEPc.
+
+A sector is any object that knows its part of the Liouvillian L in a real basis:
+
+    size               number of unknowns
+    spin               Σ_i S_i of the spins it describes: |L| / spin is a mean rate per unit of spin
+    rows(start, stop)  rows start..stop-1 of L: (stop - start, size) CSR, the diagonal stored even where zero
+    trace(start, stop) (stop - start,): Tr ρ = Σ_u trace[u] x[u]; also the components of some positive state
+    str(sector)        its name, for messages
+
+The matrices are real, so this runs on real and complex builds of PETSc alike. Every function is
+collective over the communicator it is given and returns the same on all its ranks (up to rounding).
+"""
+from hpcsim.solvers.eigenvalues import DENSE, SUBSPACE, TOLERANCE, leading_eigenvalues
+from hpcsim.solvers.evolution import KRYLOV, end_of_spectrum, propagate
+from hpcsim.solvers.petsc import row_range
+from hpcsim.solvers.steady import GMRES, NotConverged, pinned_inverse, response, steady_state
+
+__all__ = ["DENSE", "GMRES", "KRYLOV", "SUBSPACE", "TOLERANCE", "NotConverged", "end_of_spectrum",
+           "leading_eigenvalues", "pinned_inverse", "propagate", "response", "row_range", "steady_state"]

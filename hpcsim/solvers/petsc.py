@@ -1,0 +1,89 @@
+"""PETSc and SLEPc themselves: start, options, matrices, factorisations. Nothing else imports them."""
+from contextlib import contextmanager
+
+PREFIX = "hpcsim_"          # of PETSc's options database
+
+
+def petsc(comm):
+    """petsc4py.PETSc, initialised on the first communicator it is asked for."""
+    import petsc4py
+
+    # signals belong to the program: PETSc would take several, in some versions SIGTERM too
+    petsc4py.init(["hpcsim", "-no_signal_handler"], comm=comm)
+    from petsc4py import PETSc
+    return PETSc
+
+
+def libraries(comm):
+    """PETSc, and slepc4py.SLEPc, which is large, for those who need eigenvalues or exponentials."""
+    PETSc = petsc(comm)
+    import slepc4py
+
+    slepc4py.init(["hpcsim", "-no_signal_handler"])
+    from slepc4py import SLEPc
+    return PETSc, SLEPc
+
+
+@contextmanager
+def options_set(PETSc, given):
+    """Defaults of the direct solver and the user's options, in the database while a solve is set up."""
+    # the default 20 % of spare work space is sometimes too little after pivoting
+    wanted = {"st_mat_mumps_icntl_14": 50, **given}
+    database = PETSc.Options(PREFIX)
+    for key, value in wanted.items():
+        database[key] = value
+    try:
+        yield
+    finally:
+        for key in wanted:
+            database.delValue(key)
+
+
+def row_range(comm, size: int) -> tuple[int, int]:
+    """The unknowns start..stop-1 of this rank."""
+    return size * comm.rank // comm.size, size * (comm.rank + 1) // comm.size
+
+
+def matrix_of(PETSc, comm, sector):
+    """The sector's Liouvillian as a distributed AIJ matrix, each rank assembling its own rows."""
+    start, stop = row_range(comm, sector.size)
+    rows = sector.rows(start, stop)
+    csr = (rows.indptr.astype(PETSc.IntType), rows.indices.astype(PETSc.IntType),
+           rows.data.astype(PETSc.ScalarType))
+    layout = (stop - start, sector.size)
+    return PETSc.Mat().createAIJ((layout, layout), csr=csr, comm=comm)
+
+
+def direct(ksp):
+    """Make a KSP one solve with a MUMPS LU factorisation."""
+    ksp.setType("preonly")
+    ksp.getPC().setType("lu")
+    ksp.getPC().setFactorSolverType("mumps")
+
+
+def set_up(PETSc, solver, ksp, size: int):
+    """Set up, hence factorise; RuntimeError with the solver's reason, and MUMPS's mend, where it fails."""
+    pc, failure = ksp.getPC(), 0
+    try:
+        solver.setUp()
+        if pc.getType() == "lu" and pc.getFactorSolverType() == "mumps":
+            failure, detail = (pc.getFactorMatrix().getMumpsInfog(i) for i in (1, 2))
+    except PETSc.Error as error:
+        raise RuntimeError(f"PETSc could not factorise {size} unknowns: {error}") from error
+    if failure < 0:
+        mend = {-10: "the matrix is singular: the steady state is not unique",
+                -9: "raise petsc_options: {st_mat_mumps_icntl_14: 100}",
+                -13: "use more ranks_per_point or nodes with more memory"}.get(failure, "see MUMPS's manual")
+        raise RuntimeError(f"MUMPS failed on {size} unknowns, INFOG(1) = {failure}, INFOG(2) = {detail}: "
+                           + mend)
+
+
+def destroy(*objects):
+    for each in objects:
+        if each is not None:
+            each.destroy()
+
+
+def orthogonalise_twice(SLEPc, solver):
+    """Without it Krylov-Schur sometimes loses orthogonality, and finds eigenvalues outside of the spectrum."""
+    solver.getBV().setOrthogonalization(refine=SLEPc.BV.OrthogRefineType.ALWAYS)

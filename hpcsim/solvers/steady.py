@@ -1,0 +1,193 @@
+"""Steady states and linear response of a sector: one zero eigenvalue, by a factorisation or by GMRES."""
+import hashlib
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+
+from hpcsim.solvers.petsc import PREFIX, destroy, direct, matrix_of, options_set, petsc, row_range, set_up
+
+SINGULAR = 1e-14            # shift of the inverse iteration for the steady state, relative to the norm
+# A second eigenvalue this small, relative to the norm, is a second zero. Where it is r of the norm, the
+# weights of the two states that are nearly steady have about -log10(1e-16/r) digits.
+UNIQUE = 4e-14
+RESIDUAL = 1e-11            # accepted |Lρ| of a steady state, relative to |L||ρ|
+GMRES = (80, 400, 1e-8)     # vectors before a restart, iterations, relative residual
+BY_VALUES = "st_mat_mumps_icntl_6"      # unless it is 0, MUMPS permutes by the values
+_last = []                  # the sparsity and the KSP of the last factorisation that can be reused
+
+
+class NotConverged(RuntimeError):
+    """An iterative solver has not reached its tolerance."""
+
+
+def _pattern(matrix, options: dict) -> bytes:
+    """Hash of this rank's part of a matrix's sparsity, and of the options of its factorisation."""
+    found = hashlib.blake2b(repr(options).encode())
+    for part in matrix.getValuesCSR()[:2]:
+        found.update(part.tobytes())
+    return found.digest()
+
+
+@contextmanager
+def _almost_inverse(PETSc, comm, matrix, norm: float, options: dict):
+    """A KSP that multiplies by (L - σ)^-1, σ next to nothing: L - σ is as sparse as L and not singular.
+
+    Where the options let the symbolic factorisation depend on the sparsity alone, it is kept for the next point
+    of a sweep: results do not depend on what was computed before, to the last bit.
+    """
+    reusable, pattern = options.get(BY_VALUES) == 0, _pattern(matrix, options)
+    same = reusable and _last and _last[0] == pattern and _last[1].comm == matrix.comm
+    if all(comm.allgather(bool(same))):
+        ksp = _last[1]
+        shifted = matrix.copy(ksp.getOperators()[0], PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
+    else:
+        destroy(*_last[1:])
+        ksp, shifted = PETSc.KSP().create(comm), matrix.copy()
+    _last.clear()
+    shifted.shift(-SINGULAR * norm)
+    try:
+        with options_set(PETSc, options):
+            ksp.setOptionsPrefix(PREFIX + "st_")
+            ksp.setOperators(shifted)
+            direct(ksp)
+            ksp.setFromOptions()
+            set_up(PETSc, ksp, ksp, matrix.size[0])
+        yield ksp
+        if reusable:
+            _last[:] = pattern, ksp
+    finally:
+        if not _last:
+            ksp.destroy()
+
+
+def _multiply(ksp, source, result, local):
+    """This rank's part of (L - σ)^-1 x from that of x, with two vectors to work in."""
+    source.array = local
+    ksp.solve(source, result)
+    return result.array.real.copy()
+
+
+def steady_state(comm, sector, options: dict, refine=None):
+    """This rank's part of the x with Lx = 0 and trace 1, and its residual |Lx| / (|L||x|).
+
+    refine : (solve, x) -> tuple of arrays, the first of them x improved, returned in place of x; solve multiplies a
+             local vector by (L - σ)^-1, collectively
+
+    Inverse iteration from a positive state, with σ next to nothing: L - σ is as sparse as L, where putting
+    the trace into a row of L fills the factors. Written as x <- x - (L - σ)^-1 L x it refines: the second step
+    makes small components as accurate, relative to themselves, as large ones. A second, traceless vector is
+    iterated along; it grows by 1/|λ| of the next eigenvalue, which must not be zero too.
+
+    Raises RuntimeError if it is, or if the residual stays large.
+    """
+    PETSc = petsc(comm)
+    matrix = matrix_of(PETSc, comm, sector)
+    norm = matrix.norm(PETSc.NormType.NORM_INFINITY)
+    state, other, work = matrix.createVecLeft(), matrix.createVecLeft(), matrix.createVecLeft()
+    trace, rest = matrix.createVecLeft(), matrix.createVecLeft()
+    trace.array = sector.trace(*row_range(comm, sector.size))
+    state.array = trace.array
+    other.array = np.cos(np.arange(*trace.owner_range))
+    try:
+        with _almost_inverse(PETSc, comm, matrix, norm, options) as ksp:
+            residual = np.inf
+            for _ in range(30):
+                if refine is None or not residual < RESIDUAL:
+                    matrix.mult(state, rest)
+                    ksp.solve(rest, work)
+                    state.axpy(-1, work)
+                    state.scale(1 / state.dot(trace))
+                other.axpy(-other.dot(trace), state)
+                other.normalize()
+                ksp.solve(other, work)
+                second = 1 / (norm * work.norm())
+                work.copy(other)
+                matrix.mult(state, rest)
+                previous, residual = residual, rest.norm() / (norm * state.norm())
+                if residual > previous / 2:
+                    break
+            local = state.array.real.copy()
+            if refine is not None and residual < RESIDUAL and second >= UNIQUE:
+                local = refine(partial(_multiply, ksp, rest, work), local)
+                state.array = local[0]
+                matrix.mult(state, rest)
+                residual = rest.norm() / (norm * state.norm())
+    finally:
+        matrix.destroy()
+    if second < UNIQUE:
+        raise RuntimeError("the steady state is not unique: a second eigenvalue of the Liouvillian is zero "
+                           f"to {second:.1e} of its norm; the model needs dissipation that connects all states")
+    if not residual < RESIDUAL:
+        raise RuntimeError(f"the steady state is not accurate: |Lρ| = {residual:.1e} |L||ρ|")
+    return local, residual
+
+
+@contextmanager
+def pinned_inverse(comm, sector, first: int):
+    """GMRES for (L + |first⟩⟨first|) y = x, where unknown `first` is the trace: its row of L is empty.
+
+    Yields solve(x, tolerance) -> this rank's part of y, which raises NotConverged, and multiply(x) -> this rank's
+    part of Lx and the residual |Lx| / (|L||x|), both collective. The preconditioner is an incomplete factorisation, as
+    sparse as L, of every rank's rows: good where an unknown depends most on those a few before it, which decay fast.
+    """
+    PETSc = petsc(comm)
+    matrix = matrix_of(PETSc, comm, sector)
+    norm = matrix.norm(PETSc.NormType.NORM_INFINITY)
+    source, result = matrix.createVecs()
+    pinned, ksp = matrix.copy(), PETSc.KSP().create(comm)
+    try:
+        diagonal = pinned.getDiagonal()
+        if diagonal.owner_range[0] <= first < diagonal.owner_range[1]:
+            diagonal.setValue(first, 1)
+        diagonal.assemble()
+        pinned.setDiagonal(diagonal)
+        ksp.setOperators(pinned)
+        ksp.setType("gmres")
+        ksp.setGMRESRestart(GMRES[0])
+        ksp.setPCSide(PETSc.PC.Side.RIGHT)
+        ksp.getPC().setType("bjacobi")
+
+        def solve(local, tolerance=GMRES[2]):
+            source.array = local
+            ksp.setTolerances(rtol=tolerance, max_it=GMRES[1])
+            ksp.solve(source, result)
+            if ksp.getConvergedReason() < 0:
+                raise NotConverged(f"GMRES did not converge in {ksp.getIterationNumber()} iterations")
+            return result.array.real.copy()
+
+        def multiply(local):
+            result.array = local
+            matrix.mult(result, source)
+            return source.array.real.copy(), source.norm() / (norm * result.norm())
+
+        yield solve, multiply
+    finally:
+        destroy(ksp, pinned, matrix)
+
+
+def response(comm, sector, source, options: dict) -> np.ndarray:
+    """This rank's part of the traceless x with Lx = source; `source` (its rows) is traceless too.
+
+    Raises RuntimeError if the residual |Lx - source| / (|L||x|) stays large.
+    """
+    PETSc = petsc(comm)
+    matrix = matrix_of(PETSc, comm, sector)
+    norm = matrix.norm(PETSc.NormType.NORM_INFINITY)
+    total, step, rest = matrix.createVecLeft(), matrix.createVecLeft(), matrix.createVecLeft()
+    rest.array = source
+    try:
+        with _almost_inverse(PETSc, comm, matrix, norm, options) as ksp:
+            for _ in range(3):      # the shift, and rounding, are gone after one refinement
+                ksp.solve(rest, step)
+                total.axpy(1, step)
+                matrix.mult(total, rest)
+                rest.scale(-1)
+                rest.array += source
+            residual = rest.norm() / (norm * total.norm()) if total.norm() > 0 else 0.0
+            local = total.array.real.copy()
+    finally:
+        matrix.destroy()
+    if not residual < RESIDUAL:
+        raise RuntimeError(f"the linear response of {sector} is not accurate: its residual is {residual:.1e}")
+    return local
