@@ -464,3 +464,14 @@ def test_options():
                 dict(task="evolve", times=[1.0, 0.5]), dict(task="evolve", times=[1.0], initial=(2, 0))):
         with pytest.raises(ValueError):
             Options(**bad)
+
+
+@pytest.mark.parametrize("parity, gap", [(1, 0.618255), (-1, None)])
+def test_many_strongly_coupled_spins_decay(parity, gap):
+    """Unscaled strings lose four digits of these eigenvalues, and for 95 spins their sign."""
+    system = all_to_all_xyz.build(all_to_all_xyz.Params(N=70, Jx=0.6, Jy=4, Jz=1, decay=1))
+    result = permutation.run(system, permutation.Options(task="spectrum"), parity,
+                             Context(MPI.COMM_SELF, (0, 0), lambda: False))
+    assert result["gap"] > 0 and result["residual"].max() < 1e-12
+    if gap:     # also with powers of 0.15 and 0.5 of the multinomial
+        assert result["gap"] == pytest.approx(gap, abs=1e-6)

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.permutation.basis import Strings, sector_size
+from hpcsim.methods.permutation.basis import Balanced, Strings, sector_size
 from hpcsim.methods.permutation.compile import NotSymmetric, compile_system, field_moves
 from hpcsim.methods.permutation.dicke import EXTENDED
 from hpcsim.methods.permutation.extended import refine
@@ -32,6 +32,7 @@ NOISE = 1e-13           # eigenvalues of Dicke blocks from time evolution below 
 MUMPS = {"st_mat_mumps_cntl_1": 0.0, "st_mat_mumps_icntl_6": 0, "st_mat_mumps_icntl_14": 10,
          "st_pc_factor_mat_ordering_type": "natural"}      # the strings are numbered in a good order
 TRACE = 1e-9            # accepted deviation of the trace of the Dicke blocks from 1
+GROWTH = 1e-4           # real part above zero, relative to the eigenvalues found, that shows rounding errors
 PROBE = 1e-3            # relative residual that shows that a system has a solution
 SECTORS = {1: "even", -1: "odd", 0: "all"}
 
@@ -168,17 +169,21 @@ def _of_the_spectrum(system: System, options: Options) -> tuple[Output, ...]:
 
 def run(system: System, options: Options, record: int, context: Context) -> dict:
     """Solve one sector, collectively over context.comm."""
-    comm, sector = context.comm, Strings(system.sites, record, compile_system(system))
+    comm, moves = context.comm, compile_system(system)
     if options.task == "spectrum":
-        return _spectrum(sector, options, comm)
+        return _spectrum(Balanced(system.sites, record, moves), options, comm)
+    sector = Strings(system.sites, record, moves)
     if options.task == "evolve":
         return _evolve(system, sector, options, comm)
     return _steady_state(system, sector, options, comm)
 
 
-def _spectrum(sector: Strings, options: Options, comm) -> dict:
+def _spectrum(sector: Balanced, options: Options, comm) -> dict:
     count = min(max(options.eigenvalues, 2), sector.size)   # 2: the gap is beside the zero
     values, errors = solvers.leading_eigenvalues(comm, sector, count, MUMPS | options.petsc_options)
+    if values[0].real > GROWTH * abs(values).max():
+        raise RuntimeError(f"an eigenvalue of {sector} of {sector.N} spins grows, by {values[0].real:.1e}: rounding errors "
+                           "exceed the gap; take fewer spins or weaker couplings")
     decaying = values
     if sector.parity >= 0:
         decaying = np.delete(values, np.argmin(abs(values)))

@@ -98,6 +98,21 @@ class Strings:
         return gammaln(self.N + 1) - gammaln(self.strings() + 1).sum(1) - self.N * np.log(2)
 
 
+class Balanced(Strings):
+    """The strings with the unknowns e(n) (N!/(n_0! n_x! n_y! n_z!))^(1/4), for eigenvalues.
+
+    Half way between correlators and orthonormal strings. The Liouvillian is so far from normal in either that rounding
+    alone moves its eigenvalues: for N = 95, Jy = 2.5 γ it takes the even gap from 0.522 to -0.6 in the one and to
+    -1.2 in the other, with residuals below 1e-8. Here powers of 0.15 and 0.3 give 0.521986.
+    """
+
+    def rows(self, start: int, stop: int) -> sparse.csr_matrix:
+        matrix, logs = super().rows(start, stop), self.log_norms() / 4
+        rows = np.repeat(np.arange(start, stop), np.diff(matrix.indptr))
+        matrix.data *= np.exp(logs[rows] - logs[matrix.indices])
+        return matrix
+
+
 @njit(cache=True)
 def _fill(layout, other, diagonal, start, stop, shifts, ends, labels, weight, pointer, columns, data):
     """Rows start..stop-1: one entry for each different shift that applies to the string."""
