@@ -475,3 +475,14 @@ def test_many_strongly_coupled_spins_decay(parity, gap):
     assert result["gap"] > 0 and result["residual"].max() < 1e-12
     if gap:     # also with powers of 0.15 and 0.5 of the multinomial
         assert result["gap"] == pytest.approx(gap, abs=1e-6)
+
+
+def test_dicke_blocks_that_miss_the_trace_are_solved_directly_and_reported(monkeypatch):
+    system = all_to_all_xyz.build(all_to_all_xyz.Params(N=12, Jx=0.6, Jy=1.2, Jz=1, decay=1))
+    context = Context(MPI.COMM_SELF, (0, 0), lambda: False)
+    monkeypatch.setattr(permutation, "TRACE", 0)        # below any error
+    auto = permutation.run(system, permutation.Options(), 1, context)
+    direct = permutation.run(system, permutation.Options(solver="direct"), 1, context)
+    assert all(np.array_equal(auto[name], direct[name]) for name in direct) and "trace_error" in auto
+    with pytest.raises(RuntimeError, match="take solver: direct"):
+        permutation.run(system, permutation.Options(solver="iterative"), 1, context)
