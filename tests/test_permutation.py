@@ -466,15 +466,14 @@ def test_options():
             Options(**bad)
 
 
-@pytest.mark.parametrize("parity, gap", [(1, 0.618255), (-1, None)])
+@pytest.mark.parametrize("parity, gap", [(1, 0.618255), (-1, 0.009652)])
 def test_many_strongly_coupled_spins_decay(parity, gap):
-    """Unscaled strings lose four digits of these eigenvalues, and for 95 spins their sign."""
+    """With unscaled strings these gaps are off by 1e-5 and 4e-6, and of 95 spins some have the wrong sign."""
     system = all_to_all_xyz.build(all_to_all_xyz.Params(N=70, Jx=0.6, Jy=4, Jz=1, decay=1))
     result = permutation.run(system, permutation.Options(task="spectrum"), parity,
                              Context(MPI.COMM_SELF, (0, 0), lambda: False))
-    assert result["gap"] > 0 and result["residual"].max() < 1e-12
-    if gap:     # also with powers of 0.15 and 0.5 of the multinomial
-        assert result["gap"] == pytest.approx(gap, abs=1e-6)
+    assert result["residual"].max() < 1e-12
+    assert result["gap"] == pytest.approx(gap, abs=1e-6)    # also with powers of 0.15 and 0.5 of the multinomial
 
 
 def test_dicke_blocks_that_miss_the_trace_are_solved_directly_and_reported(monkeypatch):
