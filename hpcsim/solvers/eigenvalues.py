@@ -2,7 +2,7 @@
 import numpy as np
 from scipy import linalg
 
-from hpcsim.solvers.petsc import PREFIX, direct, libraries, matrix_of, options_set, orthogonalise_twice, set_up
+from hpcsim.solvers.petsc import destroy, direct, krylov_schur, libraries, matrix_of, options_set, set_up
 
 DENSE = 128                 # unknowns up to which LAPACK on one rank is faster than setting up PETSc
 SUBSPACE = 90               # Krylov dimension beyond twice the eigenvalues asked for, at most
@@ -29,17 +29,13 @@ def leading_eigenvalues(comm, sector, count: int, options: dict):
     matrix = matrix_of(PETSc, comm, sector)
     norm = matrix.norm(PETSc.NormType.NORM_INFINITY)
     shift, subspace = _search(matrix, norm, sector.spin, count)
-    solver = SLEPc.EPS().create(comm)
+    solver = krylov_schur(SLEPc, comm, matrix)
     try:
         with options_set(PETSc, options):
-            solver.setOptionsPrefix(PREFIX)
-            solver.setOperators(matrix)
-            solver.setProblemType(SLEPc.EPS.ProblemType.NHEP)
             solver.setTarget(shift)
             solver.setWhichEigenpairs(SLEPc.EPS.Which.TARGET_REAL)
             solver.setDimensions(count, min(sector.size, subspace))
             solver.setTolerances(TOLERANCE, 80)
-            orthogonalise_twice(SLEPc, solver)
             transform = solver.getST()
             transform.setType(SLEPc.ST.Type.SINVERT)
             direct(transform.getKSP())
@@ -57,8 +53,7 @@ def leading_eigenvalues(comm, sector, count: int, options: dict):
         values = np.array([solver.getEigenvalue(i) for i in range(found)])
         errors = [solver.computeError(i, SLEPc.EPS.ErrorType.ABSOLUTE) for i in range(found)]
     finally:
-        solver.destroy()
-        matrix.destroy()
+        destroy(solver, matrix)
     return _leading(values, np.array(errors) / norm, count)
 
 

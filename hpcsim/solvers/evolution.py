@@ -2,7 +2,7 @@
 import numpy as np
 from scipy import special
 
-from hpcsim.solvers.petsc import PREFIX, destroy, libraries, matrix_of, options_set, orthogonalise_twice, row_range
+from hpcsim.solvers.petsc import PREFIX, destroy, krylov_schur, libraries, matrix_of, options_set, row_range
 
 KRYLOV = 20                 # vectors of a Krylov space without factorisation
 STEP = 6                    # time step there, in units of 1/|Im λ|
@@ -104,16 +104,12 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
     layout = (step.local[comm.rank], operator.size)
     matrix = PETSc.Mat().createPython((layout, layout), step, comm)
     matrix.setUp()
-    solver = SLEPc.EPS().create(comm)
+    solver = krylov_schur(SLEPc, comm, matrix)
     try:
         with options_set(PETSc, options):
-            solver.setOptionsPrefix(PREFIX)
-            solver.setOperators(matrix)
-            solver.setProblemType(SLEPc.EPS.ProblemType.NHEP)
             solver.setWhichEigenpairs(SLEPc.EPS.Which.LARGEST_MAGNITUDE)
             solver.setDimensions(count, min(operator.size, KRYLOV))
             solver.setTolerances(tolerance / (2 * operator.radius), 1000)
-            orthogonalise_twice(SLEPc, solver)
             solver.setFromOptions()
             solver.solve()
         if solver.getConverged() < count:

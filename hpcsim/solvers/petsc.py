@@ -84,6 +84,11 @@ def destroy(*objects):
             each.destroy()
 
 
-def orthogonalise_twice(SLEPc, solver):
-    """Without it Krylov-Schur sometimes loses orthogonality, and finds eigenvalues outside of the spectrum."""
+def krylov_schur(SLEPc, comm, matrix):
+    """An eigensolver that orthogonalises twice: else it sometimes finds eigenvalues outside of the spectrum."""
+    solver = SLEPc.EPS().create(comm)
+    solver.setOptionsPrefix(PREFIX)
+    solver.setOperators(matrix)
+    solver.setProblemType(SLEPc.EPS.ProblemType.NHEP)
     solver.getBV().setOrthogonalization(refine=SLEPc.BV.OrthogRefineType.ALWAYS)
+    return solver
