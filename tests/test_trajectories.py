@@ -150,6 +150,20 @@ def test_generator_without_a_matrix(name, block, monkeypatch):
     assert np.abs(y - -0.7j * (effective @ x)).max() < 1e-12 * abs(effective).max()
 
 
+@pytest.mark.parametrize("sites", [1, 2, 3, 4, 13])
+@pytest.mark.parametrize("parity", [None, 0, 1])
+def test_blocks_of_a_generator_hold_its_states_and_no_more(sites, parity):
+    """The compiled loop over blocks has no other bound."""
+    levels = np.full(sites, 2)
+    local = {(i,): np.diag([0.3, -0.7]) for i in range(sites)} | {(i, i + 1): np.eye(4)[::-1] for i in range(sites - 1)}
+    generator = compile.generator(levels, local, parity)
+    states = 2 ** (sites if parity is None else sites - 1)
+    chunks = -(-states // compile.CHUNK)
+    assert generator.diagonal.shape == (2, chunks * compile.CHUNK)
+    assert len(generator.pattern) * generator.rows == chunks
+    assert len(generator.segments) == generator.outer + 2 * len(generator.pattern) + 1
+
+
 @every_system
 def test_jumps_without_a_matrix(name):
     """The channel is drawn by γ‖Lψ‖², and the state after it is Lψ, normalised."""

@@ -64,7 +64,7 @@ class Channels(NamedTuple):
 
 def strides(levels: np.ndarray) -> np.ndarray:
     """(sites,) distance in the state vector of neighbouring levels of each site."""
-    return np.append(np.cumprod(levels[:0:-1])[::-1], 1).astype(np.int64)
+    return np.append(np.cumprod(levels[:0:-1])[::-1], 1)[:len(levels)].astype(np.int64)     # none of no sites
 
 
 def level_table(levels: np.ndarray) -> np.ndarray:
