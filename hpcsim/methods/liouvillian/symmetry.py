@@ -70,6 +70,7 @@ class Symmetries:
                     self.translations.append(Translation(p))
         self.orders = [translation.order for translation in self.translations]
         self._find_involutions(weights, transposed, here)
+        self._structures = {}
 
     def _find_involutions(self, weights, transposed, here):
         """Parity about z first: it tells whether products that commute up to it commute."""
@@ -126,7 +127,12 @@ class Symmetries:
 
     def structure(self, k: int, momentum: int, odd: bool) -> Structure:
         """Of the sectors k and momentum; odd: the total parity about z is -1 in them."""
-        broken = np.array([k != 0] + [2 * q % n != 0 for q, n in zip(self.momenta(momentum), self.orders)])
+        broken = (k != 0, *(2 * q % n != 0 for q, n in zip(self.momenta(momentum), self.orders)))
+        if (broken, odd) not in self._structures:
+            self._structures[broken, odd] = self._structure(np.array(broken), odd)
+        return self._structures[broken, odd]
+
+    def _structure(self, broken: np.ndarray, odd: bool) -> Structure:
         adjoint = 1 << len(self.involutions)
         acting = [mask for mask in range(1, 2 * adjoint)
                   if not np.any(np.logical_xor.reduce(self.flips[self._bits(mask)])[broken])]
