@@ -169,6 +169,7 @@ def check_memory(plan: Plan, ranks: int, nodes: int = 1):
     model, method = list(points(plan.config))[plan.point[largest]]
     raise ConfigError(f"model = {model}: needs about {need / 1e9:.3g} GB for {groups} records at once, and "
                       f"{have / 1e9:.3g} GB is available; {_mend(plan, ranks, nodes, have)}"
+                      f"{_lean(Problem(model, method), have)}"
                       f"{_other_methods(Problem(model, method), method['name'], have)}")
 
 
@@ -181,6 +182,18 @@ def _mend(plan: Plan, ranks: int, nodes: int, have: float) -> str:
     needed = int(np.ceil(largest * nodes / have))
     return (f"one record alone needs {largest / 1e9:.3g} GB: take a smaller system, or {needed} nodes like this with "
             f"run.ranks_per_point: {needed * max(1, ranks // nodes)}")
+
+
+def _lean(problem: Problem, have: float) -> str:
+    """The option of its method that makes the point fit."""
+    for key, value in getattr(problem.method, "LEAN", {}).items():
+        value = {**getattr(problem.options, key), **value} if isinstance(value, dict) else value
+        options = problem.options.model_copy(update={key: value})
+        need = max(problem.method.cost(problem.system, options, record).bytes
+                   for record in problem.method.records(problem.system, options))
+        if need <= have:
+            return f"; with method.{key}: {value} one record needs {need / 1e9:.3g} GB".replace("'", "")
+    return ""
 
 
 def _other_methods(problem: Problem, name: str, have: float) -> str:

@@ -2,6 +2,7 @@
 import re
 
 import pytest
+import yaml
 
 from hpcsim import config, sweep
 
@@ -11,6 +12,9 @@ model: {name: all_to_all_xyz, N: 13, Jx: 0.6, Jy: 1.4, Jz: 1.0, decay: 1.0}
 method: {name: liouvillian, task: antigap}
 sweep: [{model.Jy: [1.0, 1.2]}]
 """
+
+DIMER = {"name": "gain_loss_lattice", "cells": 1, "S": 80, "gain": 1.0, "loss": 1.0}
+SPINS = {"name": "all_to_all_xyz", "N": 300, "Jx": 0.6, "Jy": 1.2, "Jz": 1.0, "decay": 1.0}
 
 
 @pytest.fixture
@@ -50,3 +54,20 @@ def test_methods_that_fit_are_told(planned, monkeypatch):
     monkeypatch.setattr(sweep, "memory_available", lambda: 3e9)
     with pytest.raises(config.ConfigError, match=r"methods that fit: .*permutation \(0.0"):
         sweep.check_memory(planned, 1)
+
+
+@pytest.mark.parametrize("model, method, mend", [
+    (DIMER, {"name": "liouvillian", "task": "gap", "sectors": [0, 1]},
+     "with method.petsc_options: {st_mat_mumps_icntl_22: 1} one record needs 6.29 GB"),
+    (DIMER, {"name": "liouvillian", "task": "gap", "sectors": [0, 1], "petsc_options": {"eps_ncv": 80}},
+     "with method.petsc_options: {eps_ncv: 80, st_mat_mumps_icntl_22: 1} one record needs"),
+    (SPINS, {"name": "permutation"}, "with method.solver: iterative one record needs"),
+    (SPINS, {"name": "permutation", "susceptibility": True}, None)])
+def test_an_option_that_makes_it_fit_is_told(tmp_path, monkeypatch, model, method, mend):
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({"model": model, "method": method}))
+    plan = sweep.plan(config.load(path))
+    monkeypatch.setattr(sweep, "memory_available", lambda: 17e9)
+    with pytest.raises(config.ConfigError) as caught:
+        sweep.check_memory(plan, 1)
+    assert mend in str(caught.value) if mend else "with method." not in str(caught.value)

@@ -7,6 +7,8 @@
     outputs(system, options)                tuple of Output: what a record returns and collect derives
     run(system, options, record, context)   dict name -> array, for every Output with no sources
 
+and, where an option trades time for memory, LEAN, {key of Options: its value, or what to add to a dict}.
+
 Options() without arguments is a steady-state task. `records`, `cost` and `outputs` raise ValueError, with a
 message that names the key, where the options do not fit the system.
 

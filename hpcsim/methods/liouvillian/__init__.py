@@ -13,13 +13,14 @@ from pydantic import AfterValidator, Field, model_validator
 from hpcsim import solvers
 from hpcsim.methods import Context, Dim, Output
 from hpcsim.methods.liouvillian import antigap, exclusion, measurement
-from hpcsim.methods.liouvillian.estimate import cost, multiplicities, unknowns_of
+from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.system import Count, Initial, Number, Parameters, System, Times, WeakU1, angles
 
-__all__ = ["Options", "cost", "outputs", "records", "run", "supports"]
+__all__ = ["LEAN", "Options", "cost", "outputs", "records", "run", "supports"]
 
+LEAN = {"petsc_options": {ON_DISK: 1}}
 LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
 KEPT = 2**26            # bytes of one kind of weights that are kept, see _gap
 LOW = 2                 # task gap: the sectors k < LOW are solved in any case, of others those not excluded

@@ -25,6 +25,7 @@ from hpcsim.methods.permutation.extended import refine
 from hpcsim.methods.permutation.observables import STRINGS, angular_average, measure
 from hpcsim.system import Count, Number, Parameters, System, Times
 
+LEAN = {"solver": "iterative"}
 LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
 NOISE = 1e-13           # eigenvalues of Dicke blocks from time evolution below this are errors, see `dicke`
 # MUMPS keeps the diagonal as pivots: a quarter faster, and high correlators, next to nothing beside the low
