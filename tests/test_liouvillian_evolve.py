@@ -1,4 +1,8 @@
 """Time evolution, distributions and both ends of the spectrum, against dense matrices and closed forms."""
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from mpi4py import MPI
@@ -261,3 +265,14 @@ def test_a_shell_matrix_needs_few_vectors():
     operator = antigap.ParityBlocks(all_to_all(N=6, decay=1), 0)
     values, errors = solvers.end_of_spectrum(MPI.COMM_SELF, operator, True, 2, 1e-9, {})
     assert abs(values[0]) < 1e-8 and errors.max() < 1e-9
+
+
+def test_the_very_first_run_of_an_installation_ends_well(tmp_path):
+    """It compiles, and what that leaves behind must not keep PETSc's objects for longer than PETSc."""
+    path = tmp_path / "c.yaml"
+    path.write_text("model: {name: all_to_all_xyz, N: 3, Jx: 0.6, Jy: 1.4, Jz: 1.0, decay: 1.0}\n"
+                    "method: {name: liouvillian, task: antigap}\n")
+    fresh = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "compiled")}
+    done = subprocess.run([sys.executable, "-m", "hpcsim", "run", path, "--out", tmp_path / "r.h5"], env=fresh,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -101,6 +101,9 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
     """
     PETSc, SLEPc = libraries(comm)
     step = _TimeStep(comm, operator, largest)
+    # compiled now: what a compilation within PETSc's callback leaves behind keeps PETSc's objects alive, and they
+    # crash when PETSc ends
+    step.product(np.zeros(step.local[comm.rank]))
     layout = (step.local[comm.rank], operator.size)
     matrix = PETSc.Mat().createPython((layout, layout), step, comm)
     matrix.setUp()

@@ -133,8 +133,10 @@ CASES = {
                  ("QuTiP + SciPy", 1, "qutip_dimer", [13])]),
     "dimer40": ("S = 40, even sector of k = 0", [("hpcsim", 1, "ours_sector", [40, 0])]),
     "dimer60": ("S = 60, all sectors of k = 0 and 1", [("hpcsim", 2, "ours_shared", [60, [0, 1]])]),
-    "dimer80": ("S = 80, even sector of k = 0",
-                [("hpcsim, factors on disk", 1, "ours_sector", [80, 0, {"st_mat_mumps_icntl_22": 1}])]),
+    "dimer80": ("S = 80, all sectors of k = 0 and 1",
+                [("hpcsim, factors on disk", 2, "ours_shared", [80, [0, 1], {"st_mat_mumps_icntl_22": 1}])]),
+    "dimer100": ("S = 100, even sector of k = 1",
+                 [("hpcsim, factors on disk", 1, "ours_sector", [100, 1, {"st_mat_mumps_icntl_22": 1}])]),
     "factors": ("S = 40, even sector of k = 1", [(label, 1, "ours_sector", [40, 1, options]) for label, options in (
         ("hpcsim", {}), ("factors on disk", {"st_mat_mumps_icntl_22": 1}),
         ("low rank 1e-6, refined", {"st_mat_mumps_icntl_35": 2, "st_mat_mumps_cntl_7": 1e-6,
