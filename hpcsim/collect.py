@@ -8,7 +8,7 @@ of each point are reduced as `methods.Output` says. Of a point that is not compl
     single, min, at_min, merge  are NaN: a gap over some of the sectors would be wrong.
 
 `records_done` and `records_total` say for each point how far it is, `target_met` whether its standard errors
-are below a `target_error`. Points that no file has are NaN.
+are below a `target_error`. Points that no file has are NaN; figures leave them out.
 """
 import hashlib
 import io

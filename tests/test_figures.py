@@ -281,3 +281,32 @@ def test_table_is_aligned_and_counts():
     assert lines[2].startswith("pass  exponent      -0.98 ± 0.01")
     assert lines[2].index("4 points") == lines[0].index("note") == lines[3].index("missing") - 1   # Γ̄ is two
     assert figures.table([]) == "no checks"
+
+
+def test_points_that_no_run_has_are_left_out():
+    """Run files of different sweeps become one; a point that is still to be computed is missing all the same."""
+    data = collected()
+    asked = np.array([[0, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], float)
+    data.variables["records_total"] = store.Variable(("S", "loss"), asked, {})
+    for name in "gap", "Sz":
+        data.variables[name].values[asked == 0] = np.nan
+    several = curves(data, Data(y="gap", x="loss", by="S"))
+    assert [(curve.known["S"], len(curve.x), len(curve.known["gain"])) for curve in several] == [(4, 3, 3), (8, 5, 5)]
+    reduced, = curves(data, Data(y="gap", x="loss", by="S", reduce="maximum"))
+    assert np.allclose(reduced.y, [0.3 / 4, 0.5 / 8])
+    below, = curves(data, Data(y="Sz", x="loss", select={"S": 4, "sublattice": "b"}))
+    assert np.allclose(below.y, -4 * LOSSES[:3])
+    with pytest.raises(ValueError, match="no run has any of these points"):
+        curves(data, Data(y="gap", x="loss", select={"S": 2}))
+    data.variables["records_total"].values[:] = 1
+    assert [np.sum(np.isnan(curve.y)) for curve in curves(data, Data(y="gap", x="loss", by="S"))] == [5, 2, 0]
+
+
+def test_crossings_are_looked_for_where_both_curves_have_points():
+    data, x = collected(), LOSSES - 0.27
+    data.variables["gap"].values[:] = np.outer(SPINS, x)
+    asked = np.ones((3, 5))
+    asked[1, 0] = asked[2, 4] = 0
+    data.variables["records_total"] = store.Variable(("S", "loss"), asked, {})
+    reduced, = curves(data, Data(y="gap", x="loss", by="S", reduce="crossing"))
+    assert np.allclose(reduced.y, 0.27)

@@ -38,6 +38,9 @@ def curves(data: Collected, spec: Data) -> list[Curve]:
         else:
             dim, _ = _coordinate(data, variable, spec.by, "by")
             found += [_curve(data, spec, name, kept | {dim: np.array([i])}) for i in kept[dim]]
+    found = [curve for curve in found if len(curve.x)]
+    if not found:
+        raise ValueError("select: no run has any of these points")
     return found if spec.reduce is None else [_reduced(found, spec)]
 
 
@@ -66,24 +69,23 @@ def _extremum(curve: Curve, sign: int) -> tuple[float, float]:
 
 
 def _crossing(first: Curve, second: Curve) -> float:
-    """The last x where the curves cross, on the cubic through four points about it; NaN if nowhere."""
-    if not np.array_equal(first.x, second.x):
-        raise ValueError("reduce: crossing needs curves over the same x")
-    apart = first.y - second.y
+    """The last x where the curves cross, on the cubic through four common points about it; NaN if nowhere."""
+    x, here, there = np.intersect1d(first.x, second.x, return_indices=True)
+    apart = first.y[here] - second.y[there]
     change = np.flatnonzero(apart[1:] * apart[:-1] < 0)
     if not len(change):
         return np.nan
     i = change[-1]
     near = slice(max(i - 1, 0), i + 3)
-    x0, x1 = first.x[i], first.x[i + 1]
-    roots = np.roots(np.polyfit(first.x[near] - x0, apart[near], len(first.x[near]) - 1))
+    x0, x1 = x[i], x[i + 1]
+    roots = np.roots(np.polyfit(x[near] - x0, apart[near], len(x[near]) - 1))
     roots = roots.real[abs(roots.imag) < 1e-9 * (x1 - x0)]
     inside = roots[(roots >= 0) & (roots <= x1 - x0)]
     return x0 + (inside[0] if len(inside) else apart[i] / (apart[i] - apart[i + 1]) * (x1 - x0))
 
 
 def _curve(data, spec, name, kept) -> Curve:
-    """The points of variable `name` at the kept indices of each of its dimensions."""
+    """The points of variable `name` at the kept indices of each of its dimensions, but those that no run has."""
     variable = data.variables[name]
     if spec.x is not None:
         along, _ = _coordinate(data, variable, spec.x, "x")
@@ -106,6 +108,11 @@ def _curve(data, spec, name, kept) -> Curve:
     error = None if stderr is None else stderr.values[grid].ravel() / scale
     x = np.atleast_1d(known[spec.x] if spec.x else np.arange(len(y)))
     order = np.argsort(x, kind="stable")
+    records = data.variables.get("records_total")
+    if records and variable.dims[:len(records.dims)] == records.dims:       # the sweep's dimensions come first
+        axes = tuple(range(len(records.dims), variable.values.ndim))
+        asked = np.broadcast_to(np.expand_dims(records.values, axes), variable.values.shape)[grid].ravel() > 0
+        order = order[asked[order]]
     known = {key: v[order] if isinstance(v, np.ndarray) else v for key, v in known.items()}
     return Curve(x[order], y[order], None if error is None else error[order], known, name)
 

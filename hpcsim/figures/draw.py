@@ -90,7 +90,7 @@ def _draw_map(data, panel: Panel, axes):
     (curve,) = curves(data, flat)
     x, column = np.unique(parameter(panel.x, curve.known, "x"), return_inverse=True)
     z, row = np.unique(parameter(panel.z, curve.known, "z"), return_inverse=True)
-    if len(x) * len(z) != len(curve.y):
+    if len(set(zip(row, column))) < len(curve.y):
         raise ValueError(f"{panel.y[0]} is not one map over {panel.x} and {panel.z}: select along the others")
     image = np.full((len(z), len(x)), np.nan)
     image[row, column] = curve.y
