@@ -14,6 +14,7 @@ CATEGORIES = ("#56B4E9", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00") 
 MARKERS = "osD^vP*X"
 DENSE = 80      # points
 DASHES = ("-", "--", ":", "-.")
+LINES = 15          # in a column of a legend beside the axes
 STYLE = {"font.size": 9, "axes.labelsize": 10, "legend.fontsize": 8, "legend.frameon": False,
          "legend.handlelength": 1.3, "legend.handletextpad": 0.5,
          "axes.spines.top": False, "axes.spines.right": False, "lines.markersize": 4, "lines.linewidth": 1.3,
@@ -135,8 +136,8 @@ def _dress(data, panel: Panel, axes):
         axes.set_xlim(panel.xlim)
     if panel.ylim:
         axes.set_ylim(panel.ylim)
-    if panel.legend != "none" and axes.get_legend_handles_labels()[0]:
-        beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
+    if panel.legend != "none" and (count := len(axes.get_legend_handles_labels()[0])):
+        beside = {"loc": "upper left", "bbox_to_anchor": (1, 1), "ncols": -(-count // LINES), "columnspacing": 1}
         axes.legend(**(beside if panel.legend == "outside" else {"loc": panel.legend}))
 
 
