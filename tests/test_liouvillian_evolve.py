@@ -267,6 +267,17 @@ def test_a_shell_matrix_needs_few_vectors():
     assert abs(values[0]) < 1e-8 and errors.max() < 1e-9
 
 
+def test_ends_whose_residual_is_too_large_are_worked_on():
+    """The error of exp(tL) is what SLEPc sees, and what eps_tol is about; the residual of L is what is asked for."""
+    system = all_to_all(N=6, decay=1)
+    wanted, found = ([r for _, r in solve_all(system, task="antigap", petsc_options=options)]
+                     for options in ({}, {"eps_tol": 1e-6}))
+    for a, b in zip(wanted, found):
+        assert b["gap"] == pytest.approx(a["gap"], abs=1e-9) and b["residual"] < 3e-9
+    with pytest.raises(RuntimeError, match="is not below 3.0e-09: raise method.tolerance"):
+        solve_all(system, task="antigap", petsc_options={"eps_tol": 0.1})
+
+
 def test_the_very_first_run_of_an_installation_ends_well(tmp_path):
     """It compiles, and what that leaves behind must not keep PETSc's objects for longer than PETSc."""
     path = tmp_path / "c.yaml"
