@@ -108,38 +108,40 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
     layout = (step.local[comm.rank], operator.size)
     matrix = PETSc.Mat().createPython((layout, layout), step, comm)
     matrix.setUp()
-    solver = krylov_schur(SLEPc, comm, matrix)
+    error, start = tolerance / (2 * operator.radius), []
     try:
-        with options_set(PETSc, options):
-            solver.setWhichEigenpairs(SLEPc.EPS.Which.LARGEST_MAGNITUDE)
-            solver.setDimensions(count, min(operator.size, KRYLOV))
-            solver.setTolerances(tolerance / (2 * operator.radius), 1000)
-            solver.setFromOptions()
         for _ in range(ATTEMPTS):
-            solver.solve()
-            if solver.getConverged() < count:
-                raise RuntimeError(f"only {solver.getConverged()} of {count} eigenvalues converged: raise "
-                                   f"method.tolerance, or petsc_options: {{eps_ncv: {2 * KRYLOV}}}")
-            vectors = _invariant(solver, count)
-            values, errors = _rayleigh_ritz(comm, step, vectors)
+            start = _dominant(PETSc, SLEPc, comm, matrix, count, error, start, options)
+            values, errors = _rayleigh_ritz(comm, step, start)
             order = np.argsort(-values.real if largest else values.real, kind="stable")[:count]
             if errors[order].max() < tolerance:
                 return values[order] + operator.centre, errors[order]
-            _go_on(solver, matrix, vectors)
+            error *= 0.1        # the error of exp(tL) does not bound that of L
     finally:
-        destroy(solver, matrix)
+        destroy(matrix)
     raise RuntimeError(f"the residual |Lx - λx| / |x| = {errors[order].max():.1e} is not below {tolerance:.1e}: "
                        "raise method.tolerance")
 
 
-def _go_on(solver, matrix, vectors):
-    """Ask for a tenth of the error, from what is found: that of exp(tL) does not bound that of L."""
-    start = [matrix.createVecRight() for _ in vectors]
-    for each, vector in zip(start, vectors):
-        each.array = vector
-    solver.setInitialSpace(start)
-    solver.setTolerances(0.1 * solver.getTolerances()[0])
-    destroy(*start)
+def _dominant(PETSc, SLEPc, comm, matrix, count: int, tolerance: float, start, options: dict):
+    """A basis of this rank's part of the eigenvectors of largest modulus, found from those in `start`."""
+    solver, given = krylov_schur(SLEPc, comm, matrix), [matrix.createVecRight() for _ in start]
+    try:
+        for each, vector in zip(given, start):
+            each.array = vector
+        solver.setInitialSpace(given)
+        with options_set(PETSc, options):
+            solver.setWhichEigenpairs(SLEPc.EPS.Which.LARGEST_MAGNITUDE)
+            solver.setDimensions(count, min(matrix.getSize()[0], KRYLOV))
+            solver.setTolerances(tolerance, 1000)
+            solver.setFromOptions()
+            solver.solve()
+        if solver.getConverged() < count:
+            raise RuntimeError(f"only {solver.getConverged()} of {count} eigenvalues converged: raise "
+                               f"method.tolerance, or petsc_options: {{eps_ncv: {2 * KRYLOV}}}")
+        return _invariant(solver, count)
+    finally:
+        destroy(solver, *given)
 
 
 def _invariant(solver, count: int) -> list:
