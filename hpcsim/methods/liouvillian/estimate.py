@@ -116,13 +116,15 @@ def _cost_of_antigap(system, record, building) -> Cost:
     """Vectors of half of the 4^N unknowns: the Krylov space, 7 to work in, and 3 more for several ranks.
 
     Products for each end: from r, the range of H (about 1.2 times that of its largest part) or η, over the mean rate
-    of a spin, as measured for N = 8 and 9, Jy = 1.4 and 3. Each takes 16 ns for an unknown,
-    everything included.
+    of a spin, as measured for N = 8 and 9 with all pairs coupled, Jy = 1.4 and 3; on a lattice, where the decays of
+    all momenta lie close together, about 3 times as many. Each takes 16 ns for an unknown, everything included.
     """
     largest = max((np.sum(abs(terms.coefficients)) / 2**len(terms.operators) for terms in system.hamiltonian),
                   default=0)
     size, eta = system.dimension**2 / 2, antigap.mirror_point(system)
     ratio = max(1.2 * largest, 1.5 * eta) * system.sites / (2 * eta)
     products = 2 * (240 + 17 * ratio if record.parity else 220 + 48 * ratio)
+    if max((len(terms.sites) for terms in system.hamiltonian), default=0) < system.sites * (system.sites - 1) / 2:
+        products *= 3
     return Cost(bytes=8 * size * (solvers.KRYLOV + 10) + 3e3 * system.dimension,
                 time=building + products * (size * 16e-9 + 2e-5))
