@@ -23,6 +23,7 @@ __all__ = ["LEAN", "Options", "cost", "outputs", "records", "run", "supports"]
 LEAN = {"petsc_options": {ON_DISK: 1}}
 LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
 KEPT = 2**26            # bytes of one kind of weights that are kept, see _gap
+SMALL = 10000           # unknowns up to which approximate minimum degree is faster than the ordering MUMPS chooses
 LOW = 2                 # task gap: the sectors k < LOW are solved in any case, of others those not excluded
 
 
@@ -226,7 +227,8 @@ def _spectrum(sector: Sector, options: Options, comm) -> dict:
     values, errors = np.zeros(0, complex), np.zeros(0)
     if sector.size:
         count = min(max(wanted, 1 + steady), sector.size)   # the gap is beside the zero
-        values, errors = solvers.leading_eigenvalues(comm, sector, count, options.petsc_options)
+        ordering = {"st_mat_mumps_icntl_7": 0} if sector.size < SMALL else {}
+        values, errors = solvers.leading_eigenvalues(comm, sector, count, ordering | options.petsc_options)
     zero = _zero(values, sector) if steady else []
     decaying, residuals = np.delete(values, zero), np.delete(errors, zero)
     found = {"gap": -decaying[0].real if len(decaying) else np.nan}

@@ -21,7 +21,7 @@ from hpcsim.system import Transposition, WeakU1
 
 MIXED = 1e-7        # part of the maximally mixed state in σ: more loosens the bound, less loses digits
 STEPS = 1500        # of the Lanczos recursion, at most
-CONVERGED = 0.2     # residual of its largest Ritz value, relative to the distance to what it must stay below
+CONVERGED = 0.2     # error of its largest Ritz value, relative to the distance to what it must stay below
 
 
 class Weights(NamedTuple):
@@ -77,7 +77,7 @@ def decay(weights: Weights, k: int, enough: float) -> float:
 
     Lanczos recursion for the largest μ of C z = μ Σ z, with Σ: B -> σ^(1/2) B σ^(1/2), C = (LΣ + ΣL†)/2 and
     x = Σz. Each step takes LΣz and ΣL†z, and divides by Σ. It ends as soon as μ is seen to be above, or what it has
-    found and the residual of that stay below; of what a random start lacks altogether it would not know.
+    found and the error of that stay below; of what a random start lacks altogether it would not know.
     """
     sector = Sector(weights.operators, Name(k))
     matrix, transposed = _matrix(weights, sector)
@@ -100,21 +100,22 @@ def decay(weights: Weights, k: int, enough: float) -> float:
         norm = np.sqrt(max(x @ z, 0))
         beside.append(norm)
         if step % 10 == 9 or norm < 1e-9 * abs(diagonal[0]):
-            largest, residual = _largest(diagonal, beside)
+            largest, error = _largest(diagonal, beside)
             if largest > -enough:
                 return np.nan
-            if residual < CONVERGED * (-enough - largest):
-                return -largest - residual
+            if error < CONVERGED * (-enough - largest):
+                return -largest - error
     return np.nan
 
 
 def _largest(diagonal, beside):
-    """Largest Ritz value of a Lanczos recursion, and the norm of its residual."""
+    """Largest Ritz value of a Lanczos recursion, and its error: the residual, or by Kato and Temple less."""
     if len(diagonal) == 1:
         return diagonal[0], beside[0]
     last = len(diagonal) - 1
-    (value,), vector = linalg.eigh_tridiagonal(diagonal, beside[:-1], select="i", select_range=(last, last))
-    return value, beside[-1] * abs(vector[-1, 0])
+    (second, value), vectors = linalg.eigh_tridiagonal(diagonal, beside[:-1], select="i", select_range=(last - 1, last))
+    residual = beside[-1] * abs(vectors[-1, 1])
+    return value, residual * min(1, residual / (value - second))
 
 
 def _matrix(weights: Weights, sector: Sector):
