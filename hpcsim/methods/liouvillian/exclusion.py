@@ -19,9 +19,9 @@ from hpcsim.methods.liouvillian.sectors import Operators, Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.system import Transposition, WeakU1
 
-MIXED = 1e-7        # part of the maximally mixed state in σ: more loosens the bound, less loses digits
+MIXED = 1e-13       # part of the maximally mixed state in σ: more loosens the bound, less loses digits
 STEPS = 1500        # of the Lanczos recursion, at most
-CONVERGED = 0.2     # error of its largest Ritz value, relative to the distance to what it must stay below
+CONVERGED = 0.2     # residual of its largest Ritz value, relative to the distance to what it must stay below
 
 
 class Weights(NamedTuple):
@@ -77,7 +77,9 @@ def decay(weights: Weights, k: int, enough: float) -> float:
 
     Lanczos recursion for the largest μ of C z = μ Σ z, with Σ: B -> σ^(1/2) B σ^(1/2), C = (LΣ + ΣL†)/2 and
     x = Σz. Each step takes LΣz and ΣL†z, and divides by Σ. It ends as soon as μ is seen to be above, or what it has
-    found and the error of that stay below; of what a random start lacks altogether it would not know.
+    found and the residual of that stay below; of what its start lacks altogether it would not know. So that is a
+    random x and a random z, of equal norm: x alone is nearly all where σ is small, and at S = 60 then settles on
+    -0.37, with a residual of 0.02, a hundred steps before it sees the largest μ, -0.013.
     """
     sector = Sector(weights.operators, Name(k))
     matrix, transposed = _matrix(weights, sector)
@@ -88,7 +90,10 @@ def decay(weights: Weights, k: int, enough: float) -> float:
         _multiply(sector.layout.first, weights.places, factor, sector.layout.pairs, k, x.view(kind), result.view(kind))
         return result
 
-    x = np.random.default_rng(k).standard_normal(sector.size)
+    x, z = np.random.default_rng(k).standard_normal((2, sector.size))
+    sigma_z = both_sides(weights.root, z)
+    sign = np.sign(x @ z)       # else a sector of one unknown may lose it
+    x = x / np.sqrt(x @ both_sides(weights.inverse, x)) + sign * sigma_z / np.sqrt(sigma_z @ z)
     z = both_sides(weights.inverse, x)
     before, norm, diagonal, beside = np.zeros_like(x), np.sqrt(x @ z), [], []
     for step in range(STEPS):
@@ -100,22 +105,21 @@ def decay(weights: Weights, k: int, enough: float) -> float:
         norm = np.sqrt(max(x @ z, 0))
         beside.append(norm)
         if step % 10 == 9 or norm < 1e-9 * abs(diagonal[0]):
-            largest, error = _largest(diagonal, beside)
+            largest, residual = _largest(diagonal, beside)
             if largest > -enough:
                 return np.nan
-            if error < CONVERGED * (-enough - largest):
-                return -largest - error
+            if residual < CONVERGED * (-enough - largest):
+                return -largest - residual
     return np.nan
 
 
 def _largest(diagonal, beside):
-    """Largest Ritz value of a Lanczos recursion, and its error: the residual, or by Kato and Temple less."""
+    """Largest Ritz value of a Lanczos recursion, and the norm of its residual."""
     if len(diagonal) == 1:
         return diagonal[0], beside[0]
     last = len(diagonal) - 1
-    (second, value), vectors = linalg.eigh_tridiagonal(diagonal, beside[:-1], select="i", select_range=(last - 1, last))
-    residual = beside[-1] * abs(vectors[-1, 1])
-    return value, residual * min(1, residual / (value - second))
+    (value,), vector = linalg.eigh_tridiagonal(diagonal, beside[:-1], select="i", select_range=(last, last))
+    return value, beside[-1] * abs(vector[-1, 0])
 
 
 def _matrix(weights: Weights, sector: Sector):
