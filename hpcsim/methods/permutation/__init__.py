@@ -30,7 +30,7 @@ LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
 NOISE = 1e-13           # eigenvalues of Dicke blocks from time evolution below this are errors, see `dicke`
 # MUMPS keeps the diagonal as pivots: a quarter faster, and high correlators, next to nothing beside the low
 # ones, come out right relative to themselves to seven digits more (measured at N = 130)
-MUMPS = {"st_mat_mumps_cntl_1": 0.0, "st_mat_mumps_icntl_6": 0, "st_mat_mumps_icntl_14": 10,
+MUMPS = {"st_mat_mumps_cntl_1": 0.0, "st_mat_mumps_icntl_6": 0,
          "st_pc_factor_mat_ordering_type": "natural"}      # the strings are numbered in a good order
 TRACE = 1e-9            # accepted deviation of the trace of the Dicke blocks from 1
 GROWTH = 1e-4           # real part above zero, relative to the eigenvalues found, that shows rounding errors
@@ -181,7 +181,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
 
 def _spectrum(sector: Balanced, options: Options, comm) -> dict:
     count = min(max(options.eigenvalues, 2), sector.size)   # 2: the gap is beside the zero
-    values, errors = solvers.leading_eigenvalues(comm, sector, count, MUMPS | options.petsc_options)
+    values, errors = solvers.leading_eigenvalues(comm, sector, count, _mumps(comm, options))
     if values[0].real > GROWTH * abs(values).max():
         raise RuntimeError(f"an eigenvalue of {sector} of {sector.N} spins grows, by {values[0].real:.1e}: rounding "
                            "errors exceed the gap; take fewer spins or weaker couplings")
@@ -199,6 +199,11 @@ def _spectrum(sector: Balanced, options: Options, comm) -> dict:
         "gap": gap, "gap_parity": float(sector.parity),
         "gap_even": gap if sector.parity >= 0 else np.inf, "gap_odd": gap if sector.parity <= 0 else np.inf,
     }
+
+
+def _mumps(comm, options: Options) -> dict:
+    """Ranks that share a factorisation schedule as they go, and need more spare work space, sometimes 10 % and more."""
+    return MUMPS | {"st_mat_mumps_icntl_14": 100 if comm.size > 1 else 10} | options.petsc_options
 
 
 def _steady_state(system: System, sector: Strings, options: Options, comm) -> dict:
@@ -231,7 +236,7 @@ def _measured(system: System, sector: Strings, options: Options, comm, solver):
 
 def _direct(comm, sector: Strings, options: Options):
     """Correlators, high and low, of this rank, their error and residual."""
-    parts, residual = solvers.steady_state(comm, sector, MUMPS | options.petsc_options, partial(refine, comm, sector))
+    parts, residual = solvers.steady_state(comm, sector, _mumps(comm, options), partial(refine, comm, sector))
     return (*parts, residual)
 
 
@@ -252,7 +257,7 @@ def _susceptibility(sector: Strings, e, options: Options, comm) -> np.ndarray:
     chi = np.empty((2, 2))
     for b, probe in enumerate(("Sx", "Sy")):
         source = -answering.rows_towards(sector, start, stop, field_moves(probe)) @ e
-        local = solvers.response(comm, answering, source, MUMPS | options.petsc_options)
+        local = solvers.response(comm, answering, source, _mumps(comm, options))
         change = np.concatenate(comm.allgather(local))
         chi[:, b] = change[answering.index(1, 0, 0)], change[answering.index(0, 1, 0)]
     return chi
