@@ -100,21 +100,22 @@ def _seconds(text: str | None) -> float | None:
 
 def _plan(arguments):
     """The plan of a config, its figures checked too: a typo there must not wait for the end of a run."""
-    from hpcsim import config, sweep
+    from hpcsim.run import config, execute as sweep
     loaded = config.load(arguments.config, arguments.set, arguments.quick)
     _figures(loaded)
     return sweep.plan(loaded)
 
 
 def _figures(loaded):
-    from hpcsim import config, figures
+    from hpcsim import figures
+    from hpcsim.run import config
     with config.explained("figures"):
         figures.parse(loaded["figures"])
     return loaded["figures"]
 
 
 def _run(arguments, world) -> int:
-    from hpcsim import config, sweep
+    from hpcsim.run import config, execute as sweep
     out = Path(arguments.out or Path("results") / (Path(arguments.config).stem + ".h5"))
     limit = _seconds(arguments.max_walltime)
     with config.in_file(arguments.config):
@@ -123,7 +124,7 @@ def _run(arguments, world) -> int:
 
 
 def _check(arguments, world) -> int:
-    from hpcsim import config, sweep
+    from hpcsim.run import config, execute as sweep
     with config.in_file(arguments.config):
         plan = _plan(arguments)
         per_group = plan.config["run"]["ranks_per_point"]
@@ -153,13 +154,14 @@ def _status(arguments, world) -> int:
 
 
 def _collect(arguments, world) -> int:
-    from hpcsim.collect import collect
+    from hpcsim.store.collect import collect
     collect(arguments.out, arguments.runs)
     return COMPLETE
 
 
 def _plot(arguments, world) -> int:
-    from hpcsim import config, figures
+    from hpcsim import figures
+    from hpcsim.run import config
     section = None
     if arguments.config:
         with config.in_file(arguments.config):

@@ -13,7 +13,7 @@ from conftest import mpi_environment, require_module
 from mpi4py import MPI
 
 from hpcsim import store
-from hpcsim.collect import collect
+from hpcsim.store.collect import collect
 from hpcsim.methods import Dim, Output
 from hpcsim.store import StoreError
 
@@ -91,7 +91,7 @@ def test_averages_have_standard_errors(tmp_path):
 
 def test_the_jackknife_error_is_the_spread_of_repeated_ensembles():
     """Independent of the formula: 2000 ensembles of 50 batches, S_perp and the variance of each."""
-    from hpcsim.collect import REDUCTIONS
+    from hpcsim.store.collect import REDUCTIONS
     rng = np.random.default_rng(3)
     x, y = 1.0 + rng.normal(size=(2000, 50)), 2.0 + rng.normal(size=(2000, 50))
     for output, samples in ((ENSEMBLE[4], {"Sx": x, "Sy": y}), (ENSEMBLE[3], {"Sx": x, "Sx2": x**2})):

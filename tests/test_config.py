@@ -1,8 +1,8 @@
 """The config file: what is accepted, and what it becomes."""
 import pytest
 
-from hpcsim import config
-from hpcsim.sweep import Problem
+from hpcsim.run import config
+from hpcsim.run.execute import Problem
 
 
 def resolve(tmp_path, text, **kw):

@@ -1,6 +1,6 @@
 """What every method must do: these tests run over all methods found, a new one included.
 
-The exact reference is built here from Kronecker products alone, independent of hpcsim.matrices.
+The exact reference is built here from Kronecker products alone, independent of hpcsim.system.matrices.
 """
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from mpi4py import MPI
 from scipy.sparse.linalg import spsolve
 
 import hpcsim.methods
-from hpcsim.collect import REDUCTIONS
+from hpcsim.store.collect import REDUCTIONS
 from hpcsim.methods import Context, Cost
 from hpcsim.models import all_to_all_xyz, collective_spin, gain_loss_lattice
 from hpcsim.system import Jumps, Parameters, System, Terms

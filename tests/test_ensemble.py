@@ -6,12 +6,12 @@ import pytest
 from mpi4py import MPI
 from pydantic import ValidationError
 
-from hpcsim import sweep
-from hpcsim.config import ConfigError, resolve
+from hpcsim.run import execute as sweep
+from hpcsim.run.config import ConfigError, resolve
 from hpcsim.ensemble import (
     EnsembleOptions, fill_normals, fill_three_point, fill_words, philox4x32, relaxed, share, uniform)
 from hpcsim.methods import Context, Dim, Output, phase_space, trajectories
-from hpcsim.reduce import largest_error, looks
+from hpcsim.ensemble.reduce import largest_error, looks
 from hpcsim.store import Layout
 from hpcsim.store.target import Targets
 from hpcsim.system import Jumps, System

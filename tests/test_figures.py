@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from conftest import ROOT
-from hpcsim import config, figures, store
+from hpcsim import figures, store
+from hpcsim.run import config
 from hpcsim.figures.curves import curves, evaluate
 from hpcsim.figures.section import Data
 

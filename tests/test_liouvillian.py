@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from scipy import linalg, sparse
 from scipy.optimize import linear_sum_assignment
 
-from hpcsim import matrices, solvers
+from hpcsim import solvers
+from hpcsim.system import matrices
 from hpcsim.methods import Context, liouvillian
 from hpcsim.methods.liouvillian import Options, exclusion
 from hpcsim.methods.liouvillian.sectors import Sector, operators

@@ -9,7 +9,8 @@ from mpi4py import MPI
 from scipy import linalg
 from test_liouvillian import CONTEXT, FURTHER, all_to_all, dimer, full, same_spectrum, solve_all, spin, xyz
 
-from hpcsim import matrices, solvers
+from hpcsim import solvers
+from hpcsim.system import matrices
 from hpcsim.methods import liouvillian
 from hpcsim.methods.liouvillian import Options, antigap
 from hpcsim.models import all_to_all_xyz, cavity_dimer, kerr_oscillator

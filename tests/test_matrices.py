@@ -6,7 +6,7 @@ import pytest
 from conftest import require_module
 from scipy.linalg import expm
 
-from hpcsim import matrices
+from hpcsim.system import matrices
 from hpcsim.models import collective_spin, gain_loss_lattice
 from hpcsim.system import Jumps, Parity, System, Terms, Translation, Transposition, WeakU1
 

@@ -10,7 +10,8 @@ from mpi4py import MPI
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from hpcsim import cli, matrices, store
+from hpcsim import cli, store
+from hpcsim.system import matrices
 from hpcsim.methods import Context, Stopped, liouvillian, phase_space
 from hpcsim.methods import matrix_product as mp
 from hpcsim.methods.matrix_product import chain as chains

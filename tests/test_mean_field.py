@@ -5,7 +5,7 @@ from mpi4py import MPI
 from pydantic import ValidationError
 from scipy.integrate import solve_ivp
 
-from hpcsim import matrices
+from hpcsim.system import matrices
 from hpcsim.analysis import all_to_all, gain_loss, spins
 from hpcsim.methods import Context, mean_field
 from hpcsim.methods.mean_field import cluster, equations

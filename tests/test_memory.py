@@ -4,7 +4,7 @@ import re
 import pytest
 import yaml
 
-from hpcsim import config, sweep
+from hpcsim.run import config, execute as sweep
 
 ENDS = """
 title: ends

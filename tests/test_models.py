@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.linalg import expm
 from scipy.special import loggamma
 
-from hpcsim import lattice, matrices
+from hpcsim.system import lattice, matrices
 from hpcsim.methods import phase_space
 from hpcsim.system import Translation, Transposition, WeakU1
 

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from hpcsim.parallel import assign
+from hpcsim.run.parallel import assign
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 7])

@@ -9,7 +9,8 @@ from mpi4py import MPI
 from scipy import linalg, sparse
 from scipy.sparse import linalg as linalg_sparse
 
-from hpcsim import matrices, solvers
+from hpcsim import solvers
+from hpcsim.system import matrices
 from hpcsim.methods import Context, liouvillian, permutation
 from hpcsim.methods.permutation import Options, dicke, extended
 from hpcsim.methods.permutation.basis import Strings, sector_size

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from test_phase_space import (CONTEXT, assert_close, average, coherent, components, decay_moments, moments,
                               one_spin, small_chain, spin_matrices, two_spins)
 
-from hpcsim.collect import REDUCTIONS
+from hpcsim.store.collect import REDUCTIONS
 from hpcsim.methods import phase_space
 from hpcsim.methods.phase_space.observables import Correlation, StructureFactor, _falls_to
 from hpcsim.models import gain_loss_lattice, xyz_lattice

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from scipy.linalg import expm
 from scipy.sparse.linalg import expm_multiply
 
-from hpcsim import matrices
-from hpcsim.collect import REDUCTIONS
+from hpcsim.system import matrices
+from hpcsim.store.collect import REDUCTIONS
 from hpcsim.ensemble import fill_words, uniform
 from hpcsim.methods import Context, liouvillian, trajectories
 from hpcsim.methods.liouvillian.symmetry import HOME

@@ -2,7 +2,7 @@
 import numpy as np
 from pydantic import model_validator
 
-from hpcsim import lattice
+from hpcsim.system import lattice
 from hpcsim.system import (Jumps, Number, Parameters, Parity, Rate, Spin, System, Terms, Translation,
                            Transposition, WeakU1)
 

@@ -4,7 +4,7 @@ from typing import Literal
 import numpy as np
 from pydantic import model_validator
 
-from hpcsim import lattice
+from hpcsim.system import lattice
 from hpcsim.system import (Jumps, Number, Parameters, Parity, Rate, Spin, System, Terms, Translation,
                            Transposition, WeakU1)
 

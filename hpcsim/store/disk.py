@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from hpcsim import __version__
-from hpcsim.reduce import missing
+from hpcsim.ensemble.reduce import missing
 from hpcsim.store.layout import Layout, StoreError, plain, plain_layout, plain_output, slab_shape
 
 FORMAT = 1

@@ -5,7 +5,7 @@ needed depend on nothing else, neither on the number of ranks nor on kills.
 """
 import numpy as np
 
-from hpcsim.reduce import REDUCTIONS, largest_error, looks
+from hpcsim.ensemble.reduce import REDUCTIONS, largest_error, looks
 from hpcsim.store.layout import Layout
 
 

@@ -85,7 +85,7 @@ def solve(model, method):
     from mpi4py import MPI
 
     from hpcsim.methods import Context
-    from hpcsim.sweep import Problem
+    from hpcsim.run.execute import Problem
     problem = Problem(model, method)
     records = problem.method.records(problem.system, problem.options)
     costs = [problem.method.cost(problem.system, problem.options, record) for record in records]

@@ -23,7 +23,7 @@ import numpy as np
 from mpi4py import MPI
 from scipy.sparse.linalg import expm_multiply
 
-from hpcsim import matrices
+from hpcsim.system import matrices
 from hpcsim.methods import Context, trajectories
 from hpcsim.models import xyz_lattice
 

@@ -6,7 +6,7 @@ import time
 import pytest
 from mpi4py import MPI
 
-from hpcsim.parallel import Groups, Stop, Tally, on_root
+from hpcsim.run.parallel import Groups, Stop, Tally, on_root
 
 WORLD = MPI.COMM_WORLD
 

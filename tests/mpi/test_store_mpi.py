@@ -10,7 +10,7 @@ from mpi4py import MPI
 from test_store import OUTPUTS, RECORDS, arrays, layout
 
 from hpcsim import store
-from hpcsim.collect import collect
+from hpcsim.store.collect import collect
 from hpcsim.store import StoreError, disk
 from hpcsim.store import run as store_run
 

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from scipy.sparse import linalg
 
-from hpcsim import matrices
+from hpcsim.system import matrices
 from hpcsim.system import System
 
 TILE = 32       # vectors that H multiplies at once

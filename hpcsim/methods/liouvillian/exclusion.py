@@ -14,7 +14,8 @@ import numpy as np
 from numba import njit
 from scipy import linalg
 
-from hpcsim import matrices, solvers
+from hpcsim import solvers
+from hpcsim.system import matrices
 from hpcsim.methods.liouvillian.sectors import Operators, Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.system import Transposition, WeakU1

@@ -2,7 +2,7 @@
 import numpy as np
 from scipy import sparse
 
-from hpcsim import matrices
+from hpcsim.system import matrices
 from hpcsim.methods import Dim, Output
 from hpcsim.system import System, Translation
 

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
-from hpcsim import matrices
+from hpcsim.system import matrices
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
 from hpcsim.system import System, WeakU1
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpcsim import matrices
+from hpcsim.system import matrices
 from hpcsim.system import Parity, System, Translation, Transposition, WeakU1
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from hpcsim import matrices
+from hpcsim.system import matrices
 from hpcsim.system import Jumps, Parity, System, Terms, Translation, Transposition, WeakU1
 
 LARGEST_LEVELS = 7      # a gate has levels⁸ elements, before charges make it sparse: 46 MB

@@ -11,7 +11,7 @@ from tenpy.linalg.truncation import svd_theta
 from tenpy.networks.mps import MPS
 from tenpy.networks.site import Site
 
-from hpcsim.matrices import ROUNDING
+from hpcsim.system.matrices import ROUNDING
 from hpcsim.methods.matrix_product.chain import Chain
 
 

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 from scipy import linalg
 
-from hpcsim import matrices
+from hpcsim.system import matrices
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.matrix_product.chain import Chain
 from hpcsim.system import System

@@ -12,7 +12,7 @@ from scipy import sparse
 from scipy.integrate import RK45
 from scipy.special import comb
 
-from hpcsim import matrices
+from hpcsim.system import matrices
 from hpcsim.methods.mean_field import contraction
 from hpcsim.methods.mean_field.equations import couplings, crossing, local_parts
 from hpcsim.system import System

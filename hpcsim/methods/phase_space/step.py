@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from hpcsim.methods import Output
-from hpcsim.reduce import AVERAGED, REDUCTIONS
+from hpcsim.ensemble.reduce import AVERAGED, REDUCTIONS
 from hpcsim.system import System
 
 # Measured from dt × rate = 0.5 to 0.06 on driven spins and dimers with S = 10: errors fall by 2.9 to 4 and more with

@@ -1,13 +1,13 @@
 """From a `System` to the tables of the kernels: local matrices that act on a few sites of a state vector.
 
-Basis as in `hpcsim.matrices`: site 0 is the slowest index, Sz falls. Site i has the stride Π_{j>i} levels_j.
+Basis as in `hpcsim.system.matrices`: site 0 is the slowest index, Sz falls. Site i has the stride Π_{j>i} levels_j.
 """
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from hpcsim.matrices import one_site_operator
+from hpcsim.system.matrices import one_site_operator
 from hpcsim.methods.trajectories.simd import CHUNK, COEFFICIENT_BITS
 from hpcsim.system import System
 

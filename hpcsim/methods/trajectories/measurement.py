@@ -12,7 +12,7 @@ from numba import njit
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from hpcsim.matrices import one_site_operator
+from hpcsim.system.matrices import one_site_operator
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.trajectories.compile import PAD, strides
 from hpcsim.system import System, Translation

@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 import yaml
 
-from hpcsim.reduce import AVERAGED, REDUCTIONS, largest_error, missing
+from hpcsim.ensemble.reduce import AVERAGED, REDUCTIONS, largest_error, missing
 from hpcsim.store import RunData, StoreError, Variable, difference, is_collected, read_runs, science, sync_folder
 
 COUNTS = {"records_done": "records that are computed",

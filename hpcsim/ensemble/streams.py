@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
-from hpcsim.reduce import FIRST_LOOK
+from hpcsim.ensemble.reduce import FIRST_LOOK
 from hpcsim.system import Count, Number, Parameters
 
 DRAWS_PER_BLOCK = 8

@@ -16,10 +16,10 @@ from numba.core.event import install_timer
 import hpcsim.methods
 import hpcsim.models
 from hpcsim import __version__, store
-from hpcsim.config import ConfigError, points, validate
+from hpcsim.run.config import ConfigError, points, validate
 from hpcsim.methods import Context, Output, Stopped
-from hpcsim.parallel import Groups, Stop, Tally, agree, all_fall_together, assign, on_root
-from hpcsim.reduce import AVERAGED
+from hpcsim.run.parallel import Groups, Stop, Tally, agree, all_fall_together, assign, on_root
+from hpcsim.ensemble.reduce import AVERAGED
 
 log = logging.getLogger("hpcsim")
 
