@@ -1,4 +1,5 @@
 """hpcsim: driven-dissipative spin systems on clusters and workstations."""
+
 import hashlib
 import os
 from pathlib import Path

@@ -1,4 +1,5 @@
 """`python -m hpcsim`, the same as the command `hpcsim`."""
+
 import sys
 
 from hpcsim.cli import main

@@ -4,6 +4,7 @@
 explain themselves and are printed as one message. Each command imports what it needs, so that `doctor`
 runs where the rest is broken.
 """
+
 import argparse
 import logging
 import re
@@ -37,8 +38,13 @@ def _parser() -> argparse.ArgumentParser:
         if configured:
             command.add_argument("config", help="YAML config")
             command.add_argument("--quick", action="store_true", help="apply the config's quick section")
-            command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                                 help="override one value, for example model.S=4")
+            command.add_argument(
+                "--set",
+                action="append",
+                default=[],
+                metavar="KEY=VALUE",
+                help="override one value, for example model.S=4",
+            )
         return command
 
     run = add("run", _run, "compute what is not yet in the run file; the same line again resumes", True)
@@ -54,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("collected")
     plot.add_argument("--to", help="folder for the figures (default: beside the file)")
     plot.add_argument("--config", help="take the figures from this YAML, not from the one that was run")
-    add("doctor", _doctor, "what this installation has, and the mend for what is missing")
+    add("doctor", _doctor, "what this installation has, and the fix for what is missing")
     return parser
 
 
@@ -82,7 +88,7 @@ def _world(argv):
         from mpi4py import MPI
     except ImportError as error:
         if "run" in argv[:1]:
-            raise SystemExit(f"hpcsim: error: no mpi4py ({error}): hpcsim doctor says how to mend it") from None
+            raise SystemExit(f"hpcsim: error: no mpi4py ({error}): hpcsim doctor says how to fix it") from None
         return None
     return MPI.COMM_WORLD
 
@@ -100,36 +106,42 @@ def _seconds(text: str | None) -> float | None:
 
 def _plan(arguments):
     """The plan of a config, its figures checked too: a typo there must not wait for the end of a run."""
-    from hpcsim.run import config, execute as sweep
+    from hpcsim.run import config
+    from hpcsim.run import plan as planning
+
     loaded = config.load(arguments.config, arguments.set, arguments.quick)
     _figures(loaded)
-    return sweep.plan(loaded)
+    return planning.plan(loaded)
 
 
 def _figures(loaded):
     from hpcsim import figures
     from hpcsim.run import config
+
     with config.explained("figures"):
         figures.parse(loaded["figures"])
     return loaded["figures"]
 
 
 def _run(arguments, world) -> int:
-    from hpcsim.run import config, execute as sweep
+    from hpcsim.run import config, execute
+
     out = Path(arguments.out or Path("results") / (Path(arguments.config).stem + ".h5"))
     limit = _seconds(arguments.max_walltime)
     with config.in_file(arguments.config):
-        stopped = sweep.run(lambda: _plan(arguments), out, limit, world)
+        stopped = execute.run(lambda: _plan(arguments), out, limit, world)
     return RESUMABLE if stopped else COMPLETE
 
 
 def _check(arguments, world) -> int:
-    from hpcsim.run import config, execute as sweep
+    from hpcsim.run import config, memory
+    from hpcsim.run import plan as planning
+
     with config.in_file(arguments.config):
         plan = _plan(arguments)
         per_group = plan.config["run"]["ranks_per_point"]
         ranks = max(arguments.ranks, per_group)
-        memory, have = sweep.memory_needed(plan, ranks // per_group), sweep.memory_available()
+        need, have = memory.memory_needed(plan, ranks // per_group), memory.memory_available()
         most = "at most " * bool(plan.config["method"].get("target_error"))
         rows = {
             "title": plan.config["title"],
@@ -137,24 +149,26 @@ def _check(arguments, world) -> int:
             "records": f"{most}{len(plan.point)}",
             "sites": plan.sites,
             "Hilbert space": f"{plan.dimension:.6g} states",
-            "memory": f"{memory / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",
-            "time": f"{most}{sweep.seconds(plan, ranks):.3g} s on {ranks} ranks (rough)",
-            "suggested ranks": f"up to {sweep.suggested_ranks(plan)}",
+            "memory": f"{need / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",
+            "time": f"{most}{planning.seconds(plan, ranks):.3g} s on {ranks} ranks (rough)",
+            "suggested ranks": f"up to {planning.suggested_ranks(plan)}",
         }
         for name, value in rows.items():
             print(f"{name:16} {value}")
-        sweep.check_memory(plan, ranks)
+        memory.check_memory(plan, ranks)
     return COMPLETE
 
 
 def _status(arguments, world) -> int:
     from hpcsim import store
+
     print(store.format_status(store.read_status(arguments.run)))
     return COMPLETE
 
 
 def _collect(arguments, world) -> int:
     from hpcsim.store.collect import collect
+
     collect(arguments.out, arguments.runs)
     return COMPLETE
 
@@ -162,6 +176,7 @@ def _collect(arguments, world) -> int:
 def _plot(arguments, world) -> int:
     from hpcsim import figures
     from hpcsim.run import config
+
     section = None
     if arguments.config:
         with config.in_file(arguments.config):
@@ -175,6 +190,7 @@ def _plot(arguments, world) -> int:
 
 def _doctor(arguments, world) -> int:
     from hpcsim import doctor
+
     lines, ok = doctor.report(world)
     if world is None or world.rank == 0:
         print("\n".join(lines))

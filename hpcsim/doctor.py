@@ -1,8 +1,9 @@
-"""What this installation has, and the mend for what is missing or does not fit together.
+"""What this installation has, and the fix for what is missing or does not fit together.
 
 `probe` asks the libraries and returns plain data, `judge` turns it into findings, `report` prints
 them. Only the standard library is imported here, so that it runs where everything else is broken.
 """
+
 import importlib
 import importlib.metadata
 import importlib.util
@@ -15,17 +16,32 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-OPTIMISED_BLAS = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS", "flexiblas": "FlexiBLAS",
-                  "sci_": "LibSci", "armpl": "ArmPL", "essl": "ESSL", "nvpl": "NVPL"}
-PLAIN = {"numpy": "numpy", "scipy": "scipy", "numba": "numba", "yaml": "pyyaml", "pydantic": "pydantic",
-         "matplotlib": "matplotlib", "tenpy": "physics-tenpy"}
+OPTIMISED_BLAS = {
+    "openblas": "OpenBLAS",
+    "mkl": "MKL",
+    "blis": "BLIS",
+    "flexiblas": "FlexiBLAS",
+    "sci_": "LibSci",
+    "armpl": "ArmPL",
+    "essl": "ESSL",
+    "nvpl": "NVPL",
+}
+PLAIN = {
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "numba": "numba",
+    "yaml": "pyyaml",
+    "pydantic": "pydantic",
+    "matplotlib": "matplotlib",
+    "tenpy": "physics-tenpy",
+}
 SOLVERS = {"mumps": "MUMPS", "superlu_dist": "SuperLU_DIST"}
 # A compiled module of each package; Debian has two builds of h5py, of which the one with MPI counts
 EXTENSIONS = {"mpi4py": "MPI.*.so", "petsc4py": "PETSc.*.so", "h5py": "defs.*.so"}
 # Variables by which a launcher tells its ranks how many they are
 RANKS_STARTED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 # How to get each thing, by the kind of installation
-MENDS = {
+FIXES = {
     "debian": {
         "mpi4py": "apt-get install python3-mpi4py openmpi-bin",
         "petsc4py": "apt-get install python3-petsc4py-real, then bash jobs/setup.sh",
@@ -33,7 +49,7 @@ MENDS = {
         "mumps": "apt-get install --reinstall python3-petsc4py-real (Debian's PETSc has MUMPS)",
         "h5py": "apt-get install python3-h5py-mpi",
         "blas": "apt-get install libopenblas0-pthread; if it is there: "
-                "update-alternatives --config libblas.so.3-$(uname -m)-linux-gnu",
+        "update-alternatives --config libblas.so.3-$(uname -m)-linux-gnu",
         "mpirun": "apt-get install openmpi-bin, and put /usr/bin first on the PATH",
         "libmpi": "remove what brought the second one from .venv, then bash jobs/setup.sh",
         "python": ".venv/bin/python -m pip install",
@@ -70,7 +86,7 @@ class Finding:
     name: str
     value: str
     status: str = "ok"
-    mend: str = ""
+    fix: str = ""
 
 
 def report(comm) -> tuple[list[str], bool]:
@@ -85,8 +101,8 @@ def report(comm) -> tuple[list[str], bool]:
     lines = [f"hpcsim {facts['hpcsim']}: what this installation has"]
     for finding in findings:
         lines.append(f"{finding.status:8} {finding.name:{width}}  {finding.value}")
-        if finding.mend:
-            lines.append(f"{'':8} {'':{width}}  mend: {finding.mend}")
+        if finding.fix:
+            lines.append(f"{'':8} {'':{width}}  fix: {finding.fix}")
     return lines, not any(finding.status in ("missing", "wrong") for finding in findings)
 
 
@@ -155,8 +171,11 @@ def _mpi4py():
     from mpi4py import MPI
 
     library = MPI.Get_library_version().strip("\0\n ").splitlines()[0].split(",")[0]
-    return {"version": importlib.import_module("mpi4py").__version__, "library": library,
-            "standard": ".".join(map(str, MPI.Get_version()))}
+    return {
+        "version": importlib.import_module("mpi4py").__version__,
+        "library": library,
+        "standard": ".".join(map(str, MPI.Get_version())),
+    }
 
 
 def _petsc4py():
@@ -230,11 +249,11 @@ def judge(facts: dict) -> list[Finding]:
     ]
 
 
-def _mend(facts, item, suffix="") -> str:
+def _fix(facts, item, suffix="") -> str:
     """What to do about `item` here, or in each kind of installation where it is none of them."""
     if facts["kind"]:
-        return MENDS[facts["kind"]][item] + suffix
-    return "; ".join(f"{kind}: {mends[item]}{suffix}" for kind, mends in MENDS.items())
+        return FIXES[facts["kind"]][item] + suffix
+    return "; ".join(f"{kind}: {fixes[item]}{suffix}" for kind, fixes in FIXES.items())
 
 
 def _numbers(version) -> tuple[int, ...]:
@@ -244,15 +263,14 @@ def _numbers(version) -> tuple[int, ...]:
 def _judge_python(facts):
     value = f"{facts['python']} ({facts['executable']})"
     if _numbers(facts["python"]) < (3, 11):
-        return Finding("Python", value, "wrong",
-                       "Python 3.11 or later is needed; jobs/env/ has environments with it")
+        return Finding("Python", value, "wrong", "Python 3.11 or later is needed; jobs/env/ has environments with it")
     return Finding("Python", value)
 
 
 def _judge_mpi(facts):
     mpi = facts["mpi4py"]
     if isinstance(mpi, str):
-        return [Finding("mpi4py", mpi, "missing", _mend(facts, "mpi4py"))]
+        return [Finding("mpi4py", mpi, "missing", _fix(facts, "mpi4py"))]
     return [
         Finding("MPI", f"{mpi['library']} (standard {mpi['standard']})"),
         Finding("mpi4py", mpi["version"]),
@@ -263,11 +281,12 @@ def _judge_mpi(facts):
 
 def _judge_mpirun(facts, mpi):
     if facts["mpirun"] is None:
-        return Finding("mpirun", "not on the PATH", "warn",
-                       _mend(facts, "mpirun") + "; under Slurm, srun will do as well")
+        return Finding(
+            "mpirun", "not on the PATH", "warn", _fix(facts, "mpirun") + "; under Slurm, srun will do as well"
+        )
     if _vendor(facts["mpirun"]) != _vendor(mpi["library"]):
         value = f"{facts['mpirun']}, but mpi4py uses {mpi['library']}: every rank would be alone"
-        return Finding("mpirun", value, "wrong", _mend(facts, "mpirun"))
+        return Finding("mpirun", value, "wrong", _fix(facts, "mpirun"))
     return Finding("mpirun", facts["mpirun"])
 
 
@@ -275,58 +294,70 @@ def _judge_ranks(facts):
     size = len(facts["ranks"])
     if facts["started"] > size:
         value = f"{facts['started']} started, but mpi4py sees {size}: the launcher is of another MPI"
-        return Finding("ranks", value, "wrong", _mend(facts, "mpirun"))
+        return Finding("ranks", value, "wrong", _fix(facts, "mpirun"))
     hosts = {rank["host"] for rank in facts["ranks"]}
     return Finding("ranks", f"{size} on {len(hosts)} host{'s' * (len(hosts) > 1)}")
 
 
 def _vendor(text) -> str:
     """Which MPI a version text speaks of; MPICH and its kin start programs by Hydra."""
-    marks = {"open mpi": "Open MPI", "openrte": "Open MPI", "intel": "Intel MPI", "mpich": "MPICH",
-             "mvapich": "MPICH", "cray": "MPICH", "hydra": "MPICH"}
+    marks = {
+        "open mpi": "Open MPI",
+        "openrte": "Open MPI",
+        "intel": "Intel MPI",
+        "mpich": "MPICH",
+        "mvapich": "MPICH",
+        "cray": "MPICH",
+        "hydra": "MPICH",
+    }
     return next((name for mark, name in marks.items() if mark in text.lower()), text)
 
 
 def _judge_petsc(facts):
     petsc = facts["petsc4py"]
     if isinstance(petsc, str):
-        return [Finding("PETSc", petsc, "missing", _mend(facts, "petsc4py"))]
+        return [Finding("PETSc", petsc, "missing", _fix(facts, "petsc4py"))]
     value = f"{petsc['version']}, {petsc['scalar']} scalars, {petsc['integer']}-bit integers"
     if petsc["scalar"] == "real":
         scalars = Finding("PETSc", value)
     else:
         value += ": correct, but for the real matrices here it takes twice the memory and thrice the time"
-        scalars = Finding("PETSc", value, "warn", _mend(facts, "petsc4py"))
+        scalars = Finding("PETSc", value, "warn", _fix(facts, "petsc4py"))
     names = " and ".join(SOLVERS[name] for name in petsc["solvers"])
     if "mumps" in petsc["solvers"]:
         solvers = Finding("solvers", names)
     else:
         value = f"{names or 'none'}, no MUMPS: no distributed LU for shift-invert"
-        solvers = Finding("solvers", value, "missing", _mend(facts, "mumps"))
+        solvers = Finding("solvers", value, "missing", _fix(facts, "mumps"))
     return [scalars, solvers, _judge_slepc(facts, petsc)]
 
 
 def _judge_slepc(facts, petsc):
     slepc = facts["slepc4py"]
     if isinstance(slepc, str):
-        return Finding("SLEPc", slepc, "missing", _mend(facts, "slepc4py"))
+        return Finding("SLEPc", slepc, "missing", _fix(facts, "slepc4py"))
     if _numbers(slepc["version"])[:2] != _numbers(petsc["version"])[:2]:
-        return Finding("SLEPc", f"{slepc['version']} does not belong to PETSc {petsc['version']}", "wrong",
-                       _mend(facts, "slepc4py"))
+        return Finding(
+            "SLEPc",
+            f"{slepc['version']} does not belong to PETSc {petsc['version']}",
+            "wrong",
+            _fix(facts, "slepc4py"),
+        )
     return Finding("SLEPc", slepc["version"])
 
 
 def _judge_h5py(facts):
     h5py = facts["h5py"]
     if isinstance(h5py, str):
-        return Finding("h5py", h5py, "missing", _mend(facts, "h5py"))
+        return Finding("h5py", h5py, "missing", _fix(facts, "h5py"))
     value = f"{h5py['version']}, HDF5 {h5py['hdf5']}"
     if h5py["mpi"]:
         return Finding("h5py", f"{value}, with MPI")
     if h5py["mpi_under_mpirun"] and facts["started"] == 1:
         return Finding("h5py", f"{value}, with MPI under mpirun, without it in this single process")
-    return Finding("h5py", f"{value}, without MPI: every group of ranks writes a file of its own", "warn",
-                   _mend(facts, "h5py"))
+    return Finding(
+        "h5py", f"{value}, without MPI: every group of ranks writes a file of its own", "warn", _fix(facts, "h5py")
+    )
 
 
 def _judge_one_libmpi(facts):
@@ -334,12 +365,20 @@ def _judge_one_libmpi(facts):
     linked = {path for paths in facts["links"].values() for path in paths}
     if len(linked | set(facts["libmpi"])) > 1:
         named = [f"{package} is linked to {' and '.join(paths)}" for package, paths in facts["links"].items()]
-        return Finding("one libmpi", "; ".join([*named, f"loaded: {' and '.join(facts['libmpi'])}"]), "wrong",
-                       _mend(facts, "libmpi"))
+        return Finding(
+            "one libmpi",
+            "; ".join([*named, f"loaded: {' and '.join(facts['libmpi'])}"]),
+            "wrong",
+            _fix(facts, "libmpi"),
+        )
     if any(rank["libmpi"] != facts["libmpi"] for rank in facts["ranks"]):
         named = sorted({f"{rank['host']} {' and '.join(rank['libmpi'])}" for rank in facts["ranks"]})
-        return Finding("one libmpi", f"hosts differ: {'; '.join(named)}", "wrong",
-                       "give all hosts the same modules and environment")
+        return Finding(
+            "one libmpi",
+            f"hosts differ: {'; '.join(named)}",
+            "wrong",
+            "give all hosts the same modules and environment",
+        )
     return Finding("one libmpi", " ".join(facts["libmpi"]) or "not found among the loaded libraries")
 
 
@@ -350,21 +389,21 @@ def _judge_blas(facts):
                 return Finding("BLAS of PETSc", f"{name} ({path})")
     if facts["blas"]:
         value = f"the reference BLAS ({facts['blas'][0]}): MUMPS is many times slower"
-        return Finding("BLAS of PETSc", value, "warn", _mend(facts, "blas"))
+        return Finding("BLAS of PETSc", value, "warn", _fix(facts, "blas"))
     return Finding("BLAS of PETSc", "not found among the loaded libraries")
 
 
 def _judge_plain(facts, package):
     found = facts[package]
     if isinstance(found, str):
-        return Finding(package, found, "missing", _mend(facts, "python", f" {package}"))
+        return Finding(package, found, "missing", _fix(facts, "python", f" {package}"))
     version = found["version"]
     if package == "numpy" and _numbers(version) >= (2,):
-        return Finding(package, f"{version}, but below 2 is needed", "wrong",
-                       _mend(facts, "python", " 'numpy<2'"))
+        return Finding(package, f"{version}, but below 2 is needed", "wrong", _fix(facts, "python", " 'numpy<2'"))
     if package == "pydantic" and _numbers(version) < (2,):
-        return Finding(package, f"{version}, but 2 or later is needed", "wrong",
-                       _mend(facts, "python", " 'pydantic>=2'"))
+        return Finding(
+            package, f"{version}, but 2 or later is needed", "wrong", _fix(facts, "python", " 'pydantic>=2'")
+        )
     return Finding(package, version)
 
 
@@ -373,12 +412,14 @@ def _judge_machine(facts):
     threads = f"{facts['threads']} per rank (OMP_NUM_THREADS)"
     if sum(rank["threads"] for rank in here) > facts["cores"]:
         value = f"{threads}, {len(here)} ranks here, but only {facts['cores']} cores"
-        mend = "export OMP_NUM_THREADS=1, and start no more ranks than cores"
-        crowded = Finding("threads", value, "warn", mend)
+        fix = "export OMP_NUM_THREADS=1, and start no more ranks than cores"
+        crowded = Finding("threads", value, "warn", fix)
     else:
         crowded = Finding("threads", threads)
-    machine = (f"{facts['host']}: {facts['cores']} cores ({facts['usable']} for this rank), "
-               f"{facts['memory'] / 1e9:.1f} GB of memory available")
+    machine = (
+        f"{facts['host']}: {facts['cores']} cores ({facts['usable']} for this rank), "
+        f"{facts['memory'] / 1e9:.1f} GB of memory available"
+    )
     return [
         crowded,
         Finding("machine", machine),

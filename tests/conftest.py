@@ -1,7 +1,8 @@
 """What the tests share: dependencies that may be missing, and programs run under MPI.
 
-    from conftest import mpirun, require
+from conftest import mpirun, require
 """
+
 import importlib
 import os
 import shutil
@@ -55,9 +56,7 @@ def mpi_environment(**extra):
         if not (inside_mpi and key.startswith(("OMPI_", "PMIX_", "PRTE_")))
     }
     environment["OMP_NUM_THREADS"] = "1"
-    environment["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-    )
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     if os.geteuid() == 0:
         environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     return environment | {key: str(value) for key, value in extra.items()}
@@ -66,8 +65,14 @@ def mpi_environment(**extra):
 def mpi_command(n, args):
     """The command line of `n` ranks of this Python with the arguments `args`."""
     return [
-        require_program("mpirun"), "--oversubscribe", "--bind-to", "none", "-n", str(n),
-        sys.executable, *map(str, args),
+        require_program("mpirun"),
+        "--oversubscribe",
+        "--bind-to",
+        "none",
+        "-n",
+        str(n),
+        sys.executable,
+        *map(str, args),
     ]
 
 

@@ -7,6 +7,7 @@
 munged, slurmctld and slurmd run as the present user with their own key, ports, state and
 configuration, beside any Slurm of the machine, and are ended by their process ids.
 """
+
 import getpass
 import os
 import re
@@ -111,8 +112,12 @@ class SlurmCluster:
         slurmctld_port, slurmd_port = _free_ports(2)
         (self.directory / "slurm.conf").write_text(
             SLURM_CONF.format(
-                host=self.host, user=getpass.getuser(), directory=self.directory, cpus=self.cpus,
-                slurmctld_port=slurmctld_port, slurmd_port=slurmd_port,
+                host=self.host,
+                user=getpass.getuser(),
+                directory=self.directory,
+                cpus=self.cpus,
+                slurmctld_port=slurmctld_port,
+                slurmd_port=slurmd_port,
             )
         )
         # control groups are not used, and in a container may not be there to be found; before 23.02
@@ -130,15 +135,24 @@ class SlurmCluster:
             self.processes.append(
                 subprocess.Popen(
                     [self.programs[name], *map(str, arguments)],
-                    env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
                 )
             )
 
     def _start_munge(self):
         d = self.directory
         self._start(
-            "munged", "--foreground", "--force", f"--key-file={d}/munge.key", f"--socket={d}/munge.socket",
-            f"--pid-file={d}/munge.pid", f"--log-file={d}/munge.log", f"--seed-file={d}/munge.seed",
+            "munged",
+            "--foreground",
+            "--force",
+            f"--key-file={d}/munge.key",
+            f"--socket={d}/munge.socket",
+            f"--pid-file={d}/munge.pid",
+            f"--log-file={d}/munge.log",
+            f"--seed-file={d}/munge.seed",
         )
         self._until((d / "munge.socket").exists, 10)
 
@@ -163,8 +177,12 @@ class SlurmCluster:
 
     def _command(self, name, *arguments, check=True):
         done = subprocess.run(
-            [self.programs[name], *map(str, arguments)], env=self.environment, cwd=ROOT,
-            capture_output=True, text=True, timeout=60,
+            [self.programs[name], *map(str, arguments)],
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         if check and done.returncode:
             raise RuntimeError(f"{name} {arguments}: {done.stderr}\n{self.logs()}")
@@ -185,8 +203,12 @@ class SlurmCluster:
     def sbatch(self, *arguments, cwd=ROOT, env=None):
         """Submit a batch job; its number."""
         done = subprocess.run(
-            [self.programs["sbatch"], "--parsable", *map(str, arguments)], cwd=cwd,
-            env=self.environment | (env or {}), capture_output=True, text=True, timeout=60,
+            [self.programs["sbatch"], "--parsable", *map(str, arguments)],
+            cwd=cwd,
+            env=self.environment | (env or {}),
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         if done.returncode:
             raise RuntimeError(f"sbatch {arguments}: {done.stderr}")

@@ -1,4 +1,5 @@
 """Theory against numerical solutions of the linearised equations; estimates against made-up data."""
+
 import numpy as np
 import pytest
 from scipy.linalg import solve_continuous_lyapunov
@@ -130,7 +131,7 @@ def test_value_maximum_minimum_and_jump():
     low = estimates.minimum_at(x, y)
     assert (low.value, low.error) == (1, 1)
     assert np.isnan(estimates.minimum_at(x[1:], y[1:]).error)
-    jump = estimates.steepest_at(x, y)        # per unit of x: 3.5 beats the 2 of the first step
+    jump = estimates.steepest_at(x, y)  # per unit of x: 3.5 beats the 2 of the first step
     assert (jump.value, jump.error) == (3, 1)
 
 

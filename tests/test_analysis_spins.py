@@ -1,4 +1,5 @@
 """Theory of one collective spin and of the XYZ chain against matrices and linear equations solved here."""
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -17,7 +18,8 @@ def generator(S, drive, decay):
     x, y, z, minus = spin_matrices(S)
     one, number = np.eye(len(z)), minus.conj().T @ minus
     return -1j * drive * (np.kron(x, one) - np.kron(one, x.T)) + decay / (2 * S) * (
-        2 * np.kron(minus, minus.conj()) - np.kron(number, one) - np.kron(one, number.T))
+        2 * np.kron(minus, minus.conj()) - np.kron(number, one) - np.kron(one, number.T)
+    )
 
 
 @pytest.mark.parametrize("S", [0.5, 3, 5.5])
@@ -27,9 +29,11 @@ def test_driven_spin_is_the_null_vector(S, drive):
     rho = scipy.linalg.null_space(generator(S, drive, 0.8), rcond=1e-9)[:, 0].reshape(z.shape)
     rho = rho / np.trace(rho)
     mean = [np.trace(o @ rho).real for o in (x, y, z)]
-    variance = [np.trace(o @ o @ rho).real - m ** 2 for o, m in zip((x, y, z), mean)]
-    found = [getattr(spins, f"driven_{name}")(S, np.array([drive]), 0.8)[0]
-             for name in ("Sx", "Sy", "Sz", "var_Sx", "var_Sy", "var_Sz")]
+    variance = [np.trace(o @ o @ rho).real - m**2 for o, m in zip((x, y, z), mean)]
+    found = [
+        getattr(spins, f"driven_{name}")(S, np.array([drive]), 0.8)[0]
+        for name in ("Sx", "Sy", "Sz", "var_Sx", "var_Sy", "var_Sz")
+    ]
     assert np.allclose(found, mean + variance, atol=1e-9)
     assert spins.driven_Sz(S, 0.0, 0.8) == pytest.approx(-S)
 
@@ -38,8 +42,9 @@ def test_superradiance_is_the_master_equation():
     S, times = 4, [0.0, 0.7, 1.5]
     z, start = spin_matrices(S)[2], np.zeros((9, 9))
     start[0, 0] = 1
-    exact = [np.trace(z @ (scipy.linalg.expm(generator(S, 0, 1.3) * t) @ start.ravel()).reshape(9, 9)).real
-             for t in times]
+    exact = [
+        np.trace(z @ (scipy.linalg.expm(generator(S, 0, 1.3) * t) @ start.ravel()).reshape(9, 9)).real for t in times
+    ]
     assert np.allclose(spins.superradiant_Sz(S, 1.3, times), exact, atol=1e-5)
 
 
@@ -57,8 +62,11 @@ def test_spins_from_down_obey_the_master_equation(drive, twist, decay, dephasing
     S, times = 3, [0.0, 0.4, 1.1]
     x, y, z, _ = spin_matrices(S)
     one, twisting, start = np.eye(7), twist / (2 * S) * x @ x, np.zeros((7, 7))
-    L = generator(S, drive, decay) - 1j * (np.kron(twisting, one) - np.kron(one, twisting.T)) + dephasing * (
-        2 * np.kron(z, z.T) - np.kron(z @ z, one) - np.kron(one, z @ z))
+    L = (
+        generator(S, drive, decay)
+        - 1j * (np.kron(twisting, one) - np.kron(one, twisting.T))
+        + dephasing * (2 * np.kron(z, z.T) - np.kron(z @ z, one) - np.kron(one, z @ z))
+    )
     start[-1, -1] = 1
     parameters = (S, drive, twist, decay, dephasing, times)
     found = np.array([spins.evolved_Sx(*parameters), spins.evolved_Sy(*parameters), spins.evolved_Sz(*parameters)])
@@ -68,7 +76,8 @@ def test_spins_from_down_obey_the_master_equation(drive, twist, decay, dephasing
         assert np.allclose(found[:, k], mean, atol=1e-4)
         across = scipy.linalg.null_space(mean[None])
         covariance = [[np.trace((a @ b + b @ a) @ rho).real / 2 for a in (x, y, z)] for b in (x, y, z)] - np.outer(
-            mean, mean)
+            mean, mean
+        )
         smallest = np.linalg.eigvalsh(across.T @ covariance @ across)[0]
         assert spins.evolved_squeezing(*parameters)[k] == pytest.approx(2 * S * smallest / (mean @ mean), abs=1e-4)
 
@@ -86,7 +95,7 @@ def test_polarised_chain_against_a_ring_of_bosons():
     assert spins.polarised_Sz(Jx, Jy, decay, S) == pytest.approx(-S + n)
     assert spins.polarised_var_Sx(Jx, Jy, decay, S) == pytest.approx(2 * S * V[:, 0, 0].mean())
     assert spins.polarised_var_Sy(Jx, Jy, decay, S) == pytest.approx(2 * S * V[:, 1, 1].mean())
-    assert spins.polarised_var_Sz(Jx, Jy, decay) == pytest.approx(n ** 2 + n + abs(m) ** 2)
+    assert spins.polarised_var_Sz(Jx, Jy, decay) == pytest.approx(n**2 + n + abs(m) ** 2)
     s = np.arange(5)
     correlation = 2 * S * (n_q * np.cos(waves * s[:, None])).mean(axis=1)
     assert np.allclose(spins.polarised_correlation(Jx, Jy, decay, S, s), correlation)
@@ -108,7 +117,9 @@ def test_staggered_correlations_against_a_ring_of_bosons():
         occupation.append(V[0, 0].real - 0.5)
     waves = 2 * np.pi * np.arange(L) / L
     c = [(np.array(occupation) * np.cos(waves * s)).mean() for s in (3, 4)]
-    assert gain_loss.gaussian_correlation_length(gain, loss, g, h) == pytest.approx(1 / np.log(abs(c[0] / c[1])), rel=1e-6)
+    assert gain_loss.gaussian_correlation_length(gain, loss, g, h) == pytest.approx(
+        1 / np.log(abs(c[0] / c[1])), rel=1e-6
+    )
 
 
 def test_crossing_and_power_law_about_an_origin():

@@ -1,4 +1,5 @@
 """Every kind of bad input gets one message with the key's path, the value and what is allowed, and status 2."""
+
 import textwrap
 
 import pytest
@@ -57,46 +58,78 @@ BAD = {  # name: (file text, words that the one message must hold)
     "no cells": (text(model=MODEL.replace("cells: 1", "cells: 0")), ["model.cells", "0", "greater than"]),
     "half a cell": (text(model=MODEL.replace("cells: 1", "cells: 1.5")), ["model.cells", "1.5", "integer"]),
     "no rows": (text(model=MODEL.replace("cells: 1", "cells: [2, 0]")), ["model.cells", "[2, 0]", "greater than"]),
-    "three lengths": (text(model=MODEL.replace("cells: 1", "cells: [2, 2, 2]")), ["model.cells", "[2, 2, 2]", "[nx, ny]"]),
-    "odd periodic square": (text(model=MODEL.replace("cells: 1", "cells: [2, 3]")), ["[2, 3]", "even", "periodic: false"]),
+    "three lengths": (
+        text(model=MODEL.replace("cells: 1", "cells: [2, 2, 2]")),
+        ["model.cells", "[2, 2, 2]", "[nx, ny]"],
+    ),
+    "odd periodic square": (
+        text(model=MODEL.replace("cells: 1", "cells: [2, 3]")),
+        ["[2, 3]", "even", "periodic: false"],
+    ),
     "no convention": (text(model=XYZ.replace("convention: lee2013, ", "")), ["model.convention", "missing"]),
-    "unknown convention": (text(model=XYZ.replace("lee2013", "lee")), ["model.convention", "'lee'", "lee2013", "huber2021"]),
+    "unknown convention": (
+        text(model=XYZ.replace("lee2013", "lee")),
+        ["model.convention", "'lee'", "lee2013", "huber2021"],
+    ),
     "no sites": (text(model=XYZ.replace("sites: 3", "sites: 0")), ["model.sites", "0", "greater than"]),
     "one length": (text(model=XYZ.replace("sites: 3", "sites: [3]")), ["model.sites", "[3]", "[nx, ny]"]),
     "length of a half": (text(model=XYZ.replace("sites: 3", "sites: [3, 2.5]")), ["model.sites", "2.5", "integer"]),
     "sites in words": (text(model=XYZ.replace("sites: 3", "sites: many")), ["model.sites", "'many'", "4x6"]),
-    "Pauli matrices of S = 1": (text(model=XYZ.replace("sites: 3", "sites: 3, S: 1")), ["S = 1", "lee2013", "huber2021"]),
+    "Pauli matrices of S = 1": (
+        text(model=XYZ.replace("sites: 3", "sites: 3, S: 1")),
+        ["S = 1", "lee2013", "huber2021"],
+    ),
     "negative decay": (text(model=XYZ.replace("decay: 1", "decay: -1")), ["model.decay", "-1", "greater than"]),
     "lonely spin": (text(model=ALL.replace("N: 3", "N: 1")), ["model.N", "1", "greater than or equal to 2"]),
     "half a spin": (text(model=ALL.replace("N: 3", "N: 2.5")), ["model.N", "2.5", "integer"]),
     "negative pump": (text(model=ALL.replace("decay: 1", "pump: -1")), ["model.pump", "-1", "greater than"]),
-    "negative collective decay": (text(model=ALL.replace("decay: 1", "collective_decay: -2")),
-                                  ["model.collective_decay", "-2", "greater than"]),
+    "negative collective decay": (
+        text(model=ALL.replace("decay: 1", "collective_decay: -2")),
+        ["model.collective_decay", "-2", "greater than"],
+    ),
     "no coupling": (text(model=ALL.replace("Jz: 1, ", "")), ["model.Jz", "missing"]),
-    "cutoff 0": (text(model=KERR.replace("cutoff: 8", "cutoff: 0")), ["model.cutoff", "0", "greater than or equal to 2"]),
+    "cutoff 0": (
+        text(model=KERR.replace("cutoff: 8", "cutoff: 0")),
+        ["model.cutoff", "0", "greater than or equal to 2"],
+    ),
     "no cutoff": (text(model=KERR.replace(", cutoff: 8", "")), ["model.cutoff", "missing"]),
     "D of zero": (text(model=KERR.replace("D: 2", "D: 0")), ["model.D", "0", "greater than"]),
-    "one Fock state": (text(model=CAVITY.replace("G: 1", "G: 1, cutoff_c: 1")), ["model.cutoff_c", "1", "greater than"]),
+    "one Fock state": (
+        text(model=CAVITY.replace("G: 1", "G: 1, cutoff_c: 1")),
+        ["model.cutoff_c", "1", "greater than"],
+    ),
     "mode without decay": (text(model=CAVITY.replace(", decay_b: 1", "")), ["model.decay_b", "missing"]),
-    "bosons by phase space": (text(model=KERR, method="{name: phase_space}"),
-                              ["method.name", "'phase_space'", "kerr_oscillator", "boson"]),
+    "bosons by phase space": (
+        text(model=KERR, method="{name: phase_space}"),
+        ["method.name", "'phase_space'", "kerr_oscillator", "boson"],
+    ),
     "unknown task": (text(method=METHOD.replace("spectrum", "spectre")), ["method.task", "'spectre'", "steady_state"]),
     "no eigenvalues": (text(method=METHOD.replace("4", "0")), ["method.eigenvalues", "0", "greater than"]),
     "batch does not divide": (text(method=PHASE.replace("64", "65")), ["trajectories", "65", "batch", "32"]),
-    "errors from nothing": (text(model=INFINITE, method="{name: matrix_product, bond_dimension: 8, smaller: 8}"),
-                            ["method", "smaller", "8", "below bond_dimension"]),
-    "bond dimension 1": (text(model=INFINITE, method="{name: matrix_product, bond_dimension: 1}"),
-                         ["method.bond_dimension", "1", "greater than or equal to 2"]),
-    "one cell for ever": (text(method="{name: matrix_product}"),
-                          ["method.name", "'matrix_product'", "at least two cells", "periodic: true"]),
-    "large spins in matrix products": (text(model=INFINITE.replace("S: 1", "S: 4"), method="{name: matrix_product}"),
-                                       ["9 levels", "S = 3", "phase_space"]),
+    "errors from nothing": (
+        text(model=INFINITE, method="{name: matrix_product, bond_dimension: 8, smaller: 8}"),
+        ["method", "smaller", "8", "below bond_dimension"],
+    ),
+    "bond dimension 1": (
+        text(model=INFINITE, method="{name: matrix_product, bond_dimension: 1}"),
+        ["method.bond_dimension", "1", "greater than or equal to 2"],
+    ),
+    "one cell for ever": (
+        text(method="{name: matrix_product}"),
+        ["method.name", "'matrix_product'", "at least two cells", "periodic: true"],
+    ),
+    "large spins in matrix products": (
+        text(model=INFINITE.replace("S: 1", "S: 4"), method="{name: matrix_product}"),
+        ["9 levels", "S = 3", "phase_space"],
+    ),
     "dt of zero": (text(method=PHASE[:-1] + ", dt: 0}"), ["method.dt", "0", "greater than"]),
     "sweep not a list": (text(more="sweep: {model.S: [1, 2]}"), ["sweep", "list"]),
     "empty axis": (text(more="sweep: [{model.S: []}]"), ["sweep.0.model.S", "at least one value"]),
     "axis without keys": (text(more="sweep: [{}]"), ["sweep.0", "empty axis"]),
-    "unequal lengths": (text(more="sweep: [{model.gain: [1, 2], model.loss: [1, 2, 3]}]"),
-                        ["sweep.0", "equal lengths", "model.gain: 2", "model.loss: 3"]),
+    "unequal lengths": (
+        text(more="sweep: [{model.gain: [1, 2], model.loss: [1, 2, 3]}]"),
+        ["sweep.0", "equal lengths", "model.gain: 2", "model.loss: 3"],
+    ),
     "scalar axis": (text(more="sweep: [{model.S: 2}]"), ["sweep.0.model.S", "2", "list"]),
     "unknown range": (text(more="sweep: [{model.g: {linspc: [0, 1, 3]}}]"), ["sweep.0.model.g", "linspc", "linspace"]),
     "bad range": (text(more="sweep: [{model.g: {linspace: [0, 1]}}]"), ["sweep.0.model.g.linspace", "[0, 1]", "count"]),
@@ -111,7 +144,10 @@ BAD = {  # name: (file text, words that the one message must hold)
     "unknown run key": (text(more="run: {rank_per_point: 2}"), ["run.rank_per_point", "did you mean ranks_per_point"]),
     "ranks per point": (text(more="run: {ranks_per_point: 0}"), ["run.ranks_per_point", "0", "greater than"]),
     "does not fit in memory": (text(model=MODEL.replace("S: 1", "S: 300")), ["S", "300", "GB", "available"]),
-    "beyond any memory": (text(model=MODEL.replace("cells: 1", "cells: 50")), ["method.name", "liouvillian", "10^", "fewer sites"]),
+    "beyond any memory": (
+        text(model=MODEL.replace("cells: 1", "cells: 50")),
+        ["method.name", "liouvillian", "10^", "fewer sites"],
+    ),
     "figure key": (text(more="figures: [{fle: a}]"), ["figures", "fle"]),
 }
 
@@ -131,19 +167,22 @@ def test_one_message_and_status_2(name, tmp_path, capsys):
     assert "Traceback" not in out + err
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["run", "nowhere.yaml"], ["nowhere.yaml", "no such file"]),
-    (["check", "."], [".", "no such file"]),
-    (["check", "{good}", "--set", "model.S"], ["--set model.S", "key=value"]),
-    (["check", "{good}", "--set", "model.T=3"], ["model.T", "3", "unknown key"]),
-    (["check", "{good}", "--set", "sweep.0=3"], ["sweep.0=3", "replaced whole"]),
-    (["run", "{good}", "--max-walltime", "soon"], ["--max-walltime soon", "90m"]),
-    (["launch"], ["launch", "run", "check"]),
-    (["run"], ["config"]),
-    (["status", "nowhere.h5"], ["nowhere.h5"]),
-    (["collect", "out.h5", "nowhere.h5"], ["nowhere.h5"]),
-    (["plot", "nowhere.h5"], ["nowhere.h5"]),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["run", "nowhere.yaml"], ["nowhere.yaml", "no such file"]),
+        (["check", "."], [".", "no such file"]),
+        (["check", "{good}", "--set", "model.S"], ["--set model.S", "key=value"]),
+        (["check", "{good}", "--set", "model.T=3"], ["model.T", "3", "unknown key"]),
+        (["check", "{good}", "--set", "sweep.0=3"], ["sweep.0=3", "replaced whole"]),
+        (["run", "{good}", "--max-walltime", "soon"], ["--max-walltime soon", "90m"]),
+        (["launch"], ["launch", "run", "check"]),
+        (["run"], ["config"]),
+        (["status", "nowhere.h5"], ["nowhere.h5"]),
+        (["collect", "out.h5", "nowhere.h5"], ["nowhere.h5"]),
+        (["plot", "nowhere.h5"], ["nowhere.h5"]),
+    ],
+)
 def test_command_line(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "good.yaml").write_text(GOOD)

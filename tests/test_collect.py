@@ -1,4 +1,5 @@
 """Merging run files: reductions against numpy by hand, extended sweeps, a file that xarray understands."""
+
 import itertools
 import json
 import os
@@ -13,9 +14,9 @@ from conftest import mpi_environment, require_module
 from mpi4py import MPI
 
 from hpcsim import store
-from hpcsim.store.collect import collect
 from hpcsim.methods import Dim, Output
 from hpcsim.store import StoreError
+from hpcsim.store.collect import collect
 
 SUBLATTICE = Dim("sublattice", ("a", "b"))
 ENSEMBLE = (
@@ -38,8 +39,14 @@ GAINS = {"model.gain": [0.5, 1.0, 1.5]}
 
 def write(path, outputs, records, sweep=(GAINS,), count=4, skip=(), **config):
     """A run file of `count` records a point. records(coordinates, index) -> arrays; `skip` is not done."""
-    sections = {"title": "test", "model": {"name": "m", "S": 2.0}, "method": {"name": "x"},
-                "sweep": list(sweep), "run": {"seed": 7}, "figures": []} | config
+    sections = {
+        "title": "test",
+        "model": {"name": "m", "S": 2.0},
+        "method": {"name": "x"},
+        "sweep": list(sweep),
+        "run": {"seed": 7},
+        "figures": [],
+    } | config
     places = list(itertools.product(*(zip(*axis.values()) for axis in sweep)))
     point, index = np.repeat(np.arange(len(places)), count), np.tile(np.arange(count), len(places))
     layout = store.Layout(sections, tuple(sweep), outputs, point, index)
@@ -57,14 +64,19 @@ def random(where, index, shape=(2,)):
 
 def ensemble(where, index):
     x = random(where, index, (3, 2))
-    return {"Sx": x[0], "Sy": x[1], "Sx2": x[0]**2 + 1 + x[2]**2}
+    return {"Sx": x[0], "Sy": x[1], "Sx2": x[0] ** 2 + 1 + x[2] ** 2}
 
 
 def spectrum(where, index):
     x = random(where, index, (9,))
     found = 3 if index % 2 else 4  # a sector may have fewer than there is room for
-    return {"eigenvalues": -abs(x[:found]) + 1j * x[4:4 + found], "sector": np.full(found, float(index)),
-            "gap": abs(x[8]), "gap_sector": float(index), "gap_vector": x[:2]}
+    return {
+        "eigenvalues": -abs(x[:found]) + 1j * x[4 : 4 + found],
+        "sector": np.full(found, float(index)),
+        "gap": abs(x[8]),
+        "gap_sector": float(index),
+        "gap_vector": x[:2],
+    }
 
 
 def collected(tmp_path, *runs):
@@ -77,13 +89,15 @@ def test_averages_have_standard_errors(tmp_path):
     for p, gain in enumerate(GAINS["model.gain"]):
         x, y, x2 = (np.array([ensemble((gain,), i)[name] for i in range(4)]) for name in ("Sx", "Sy", "Sx2"))
         assert np.array_equal(got["Sx"].values[p], x.mean(0))
-        expected = np.sqrt(((x - x.mean(0))**2).sum(0) / 3 / 4)
+        expected = np.sqrt(((x - x.mean(0)) ** 2).sum(0) / 3 / 4)
         np.testing.assert_allclose(got["Sx_stderr"].values[p], expected, rtol=1e-13)
-        for name, function in {"var_Sx": lambda k: x2[k].mean(0) - x[k].mean(0)**2,
-                               "S_perp": lambda k: np.sqrt(x[k].mean(0)**2 + y[k].mean(0)**2)}.items():
+        for name, function in {
+            "var_Sx": lambda k: x2[k].mean(0) - x[k].mean(0) ** 2,
+            "S_perp": lambda k: np.sqrt(x[k].mean(0) ** 2 + y[k].mean(0) ** 2),
+        }.items():
             np.testing.assert_allclose(got[name].values[p], function([0, 1, 2, 3]), rtol=1e-12)
             without = np.array([function([j for j in range(4) if j != i]) for i in range(4)])
-            jackknife = np.sqrt(3 / 4 * ((without - without.mean(0))**2).sum(0))
+            jackknife = np.sqrt(3 / 4 * ((without - without.mean(0)) ** 2).sum(0))
             np.testing.assert_allclose(got[f"{name}_stderr"].values[p], jackknife, rtol=1e-12)
     assert got["Sx_stderr"].dims == got["Sx"].dims == ("gain", "sublattice")
     assert got["records_done"].values.tolist() == got["records_total"].values.tolist() == [4, 4, 4]
@@ -92,11 +106,13 @@ def test_averages_have_standard_errors(tmp_path):
 def test_the_jackknife_error_is_the_spread_of_repeated_ensembles():
     """Independent of the formula: 2000 ensembles of 50 batches, S_perp and the variance of each."""
     from hpcsim.store.collect import REDUCTIONS
+
     rng = np.random.default_rng(3)
     x, y = 1.0 + rng.normal(size=(2000, 50)), 2.0 + rng.normal(size=(2000, 50))
     for output, samples in ((ENSEMBLE[4], {"Sx": x, "Sy": y}), (ENSEMBLE[3], {"Sx": x, "Sx2": x**2})):
-        found = np.array([REDUCTIONS[output.reduce](output, {k: v[i] for k, v in samples.items()}.get)
-                          for i in range(2000)])
+        found = np.array(
+            [REDUCTIONS[output.reduce](output, {k: v[i] for k, v in samples.items()}.get) for i in range(2000)]
+        )
         assert abs(found[:, 1].mean() / found[:, 0].std() - 1) < 0.06
 
 
@@ -104,8 +120,9 @@ def test_spectra_of_sectors_are_merged(tmp_path):
     got = collected(tmp_path, write(tmp_path / "r.h5", SPECTRUM, spectrum)).variables
     for p, gain in enumerate(GAINS["model.gain"]):
         records = [spectrum((gain,), i) for i in range(4)]
-        together = sorted(((value, r["gap_sector"]) for r in records for value in r["eigenvalues"]),
-                          key=lambda pair: -pair[0].real)[:4]
+        together = sorted(
+            ((value, r["gap_sector"]) for r in records for value in r["eigenvalues"]), key=lambda pair: -pair[0].real
+        )[:4]
         assert got["eigenvalues"].values[p].tolist() == [value for value, _ in together]
         assert got["sector"].values[p].tolist() == [sector for _, sector in together]
         best = min(records, key=lambda r: r["gap"])
@@ -116,8 +133,10 @@ def test_spectra_of_sectors_are_merged(tmp_path):
 
 def test_a_record_without_a_value_has_no_minimum(tmp_path):
     """NaN from a sector that has no such eigenvalue does not hide the others' gap."""
+
     def some(where, index):
         return spectrum(where, index) | ({"gap": np.nan} if index < 3 or where == (1.5,) else {})
+
     got = collected(tmp_path, write(tmp_path / "r.h5", SPECTRUM, some)).variables
     assert got["gap"].values[0] == spectrum((0.5,), 3)["gap"]
     assert got["gap_sector"].values.tolist()[:2] == [3, 3]
@@ -150,10 +169,23 @@ def value(where, index):
 
 def test_extended_sweeps_make_one_grid(tmp_path):
     """Values are united along each axis, each file's points stand where they belong, the rest is NaN."""
-    a = write(tmp_path / "a.h5", SINGLE, value, count=1, title="first",
-              sweep=({"model.gain": [1.0, 2.0], "model.loss": [10, 20]}, {"model.h": [0.0, 0.25]}))
-    b = write(tmp_path / "b.h5", SINGLE, value, count=1, run={"seed": 8}, figures=[1],
-              sweep=({"model.gain": [1.5, 2.0], "model.loss": [15, 20]}, {"model.h": [0.25, 0.125]}))
+    a = write(
+        tmp_path / "a.h5",
+        SINGLE,
+        value,
+        count=1,
+        title="first",
+        sweep=({"model.gain": [1.0, 2.0], "model.loss": [10, 20]}, {"model.h": [0.0, 0.25]}),
+    )
+    b = write(
+        tmp_path / "b.h5",
+        SINGLE,
+        value,
+        count=1,
+        run={"seed": 8},
+        figures=[1],
+        sweep=({"model.gain": [1.5, 2.0], "model.loss": [15, 20]}, {"model.h": [0.25, 0.125]}),
+    )
     data = collected(tmp_path, a, b)
     got = data.variables
     assert got["gain"].values.tolist() == [1.0, 1.5, 2.0] and got["loss"].values.tolist() == [10, 15, 20]
@@ -167,21 +199,40 @@ def test_extended_sweeps_make_one_grid(tmp_path):
             assert got["P_n"].values[i, j].tolist() == random(where, 0, 3).tolist()
         else:
             assert np.isnan(got["purity"].values[i, j]) and np.isnan(got["P_n"].values[i, j]).all()
-    assert data.config["sweep"] == [{"model.gain": [1.0, 1.5, 2.0], "model.loss": [10, 15, 20]},
-                                    {"model.h": [0.0, 0.125, 0.25]}]
+    assert data.config["sweep"] == [
+        {"model.gain": [1.0, 1.5, 2.0], "model.loss": [10, 15, 20]},
+        {"model.h": [0.0, 0.125, 0.25]},
+    ]
     assert data.attrs["seed"].tolist() == [7, 8] and data.attrs["title"] == "first"
 
 
 def test_extended_sizes_are_matched_by_label(tmp_path):
     """A larger cutoff has more m values, on both sides: P(m) is placed by m, not by position."""
+
     def of(ms):
         return (Output("P_m", (Dim("m", ms),)),)
-    small = write(tmp_path / "a.h5", of((-1, 0, 1)), lambda where, i: {"P_m": np.array([1.0, 2.0, 3.0])},
-                  sweep=({"model.S": [1]},), count=1)
-    large = write(tmp_path / "b.h5", of((-2, -1, 0, 1, 2)), lambda where, i: {"P_m": np.arange(5.0)},
-                  sweep=({"model.S": [2]},), count=1)
-    falling = write(tmp_path / "c.h5", of((2, 1, 0, -1, -2)), lambda where, i: {"P_m": np.arange(5.0)},
-                    sweep=({"model.S": [3]},), count=1)
+
+    small = write(
+        tmp_path / "a.h5",
+        of((-1, 0, 1)),
+        lambda where, i: {"P_m": np.array([1.0, 2.0, 3.0])},
+        sweep=({"model.S": [1]},),
+        count=1,
+    )
+    large = write(
+        tmp_path / "b.h5",
+        of((-2, -1, 0, 1, 2)),
+        lambda where, i: {"P_m": np.arange(5.0)},
+        sweep=({"model.S": [2]},),
+        count=1,
+    )
+    falling = write(
+        tmp_path / "c.h5",
+        of((2, 1, 0, -1, -2)),
+        lambda where, i: {"P_m": np.arange(5.0)},
+        sweep=({"model.S": [3]},),
+        count=1,
+    )
     collect(tmp_path / "all.h5", [large, small, falling])
     got = store.load(tmp_path / "all.h5").variables
     assert got["m"].values.tolist() == [-2, -1, 0, 1, 2] and got["S"].values.tolist() == [1, 2, 3]
@@ -199,20 +250,26 @@ def test_one_record_may_stand_in_two_files_if_it_is_the_same(tmp_path):
 
     def changed(where, index):
         return ensemble(where, 2 if (where, index) == ((1.0,), 1) else index)
+
     other = write(tmp_path / "o.h5", ENSEMBLE, changed)
     with pytest.raises(StoreError, match=r"a\.h5 and .*o\.h5: their records 5 and 5 .*differ in S") as caught:
         collect(tmp_path / "no.h5", [a, other])
     assert caught.value.status == 2 and not (tmp_path / "no.h5").exists()
 
 
-@pytest.mark.parametrize("change, names", [
-    ({"model": {"name": "m", "S": 3.0}}, ["model.S", "2.0", "3.0"]),
-    ({"method": {"name": "x", "dt": 0.1}}, ["method.dt", "absent", "0.1"]),
-    ({"sweep": ({"model.loss": [0.5, 1.0, 1.5]},)}, ["keys of the sweep.0.0", "model.gain", "model.loss"]),
-    ({"sweep": (), "model": {"name": "m", "S": 2.0, "gain": 0.5}},
-     ["keys of the sweep = ", "[['model.gain']]", "[]"]),
-    ({"outputs": ENSEMBLE[:3]}, ["outputs.var_Sx"]),
-])
+@pytest.mark.parametrize(
+    "change, names",
+    [
+        ({"model": {"name": "m", "S": 3.0}}, ["model.S", "2.0", "3.0"]),
+        ({"method": {"name": "x", "dt": 0.1}}, ["method.dt", "absent", "0.1"]),
+        ({"sweep": ({"model.loss": [0.5, 1.0, 1.5]},)}, ["keys of the sweep.0.0", "model.gain", "model.loss"]),
+        (
+            {"sweep": (), "model": {"name": "m", "S": 2.0, "gain": 0.5}},
+            ["keys of the sweep = ", "[['model.gain']]", "[]"],
+        ),
+        ({"outputs": ENSEMBLE[:3]}, ["outputs.var_Sx"]),
+    ],
+)
 def test_configs_that_differ_elsewhere_are_refused(tmp_path, change, names):
     a = write(tmp_path / "a.h5", ENSEMBLE, ensemble)
     b = write(tmp_path / "b.h5", **{"outputs": ENSEMBLE, "records": ensemble} | change)
@@ -253,7 +310,7 @@ def test_only_collected_files_are_written_over(tmp_path):
     with pytest.raises(StoreError, match="no such file"):
         store.load(tmp_path / "nothing.h5")
     raw = (tmp_path / "c.h5").read_bytes()
-    (tmp_path / "c.h5").write_bytes(raw[:len(raw) // 2])
+    (tmp_path / "c.h5").write_bytes(raw[: len(raw) // 2])
     with pytest.raises(StoreError, match="damaged"):
         store.load(tmp_path / "c.h5")
 
@@ -276,11 +333,18 @@ def test_no_room_for_the_collected_file(tmp_path):
 
 def test_names_of_dimensions_do_not_collide(tmp_path):
     outputs = (Output("gap"), Output("P_n", (Dim("n", (0, 1)),)), Output("Sx", reduce="mean"))
-    sweep = ({"model.gap": [1, 2]}, {"model.n": [3.0]}, {"model.Sx_stderr": ["up", "down"]},
-             {"model.task": [True, "x"]}, {"method.task": [1, 2]}, {"model.dt": [0.5]})
+    sweep = (
+        {"model.gap": [1, 2]},
+        {"model.n": [3.0]},
+        {"model.Sx_stderr": ["up", "down"]},
+        {"model.task": [True, "x"]},
+        {"method.task": [1, 2]},
+        {"model.dt": [0.5]},
+    )
 
     def records(where, index):
         return {"gap": where[0], "P_n": [0.5, where[1]], "Sx": where[4]}
+
     got = collected(tmp_path, write(tmp_path / "r.h5", outputs, records, sweep, count=1)).variables
     assert got["gap"].dims == ("model_gap", "model_n", "model_Sx_stderr", "model_task", "method_task", "dt")
     assert got["P_n"].dims[-1] == "n" and got["gap"].values.shape == (2, 1, 2, 2, 2, 1)
@@ -303,8 +367,15 @@ def test_xarray_opens_it_with_labels_units_and_errors(tmp_path):
     def both(where, index):
         where = where[:2]
         return ensemble(where, index) | spectrum(where, index)
-    run = write(tmp_path / "r.h5", ENSEMBLE + SPECTRUM, both, sweep=sweep, title="Gap of the chain, ħ = 1",
-                figures=[{"note": "ψ" * 100_000}])
+
+    run = write(
+        tmp_path / "r.h5",
+        ENSEMBLE + SPECTRUM,
+        both,
+        sweep=sweep,
+        title="Gap of the chain, ħ = 1",
+        figures=[{"note": "ψ" * 100_000}],
+    )
     collect(tmp_path / "c.h5", [run])
     with xarray.open_dataset(tmp_path / "c.h5", engine="h5netcdf") as data:
         data.load()
@@ -337,12 +408,24 @@ def test_xarray_opens_it_with_labels_units_and_errors(tmp_path):
 
 
 def test_it_is_compressed_and_opens_without_hpcsim(tmp_path):
-    flat = (Output("P", (Dim("n", tuple(range(200))), Dim("m", tuple(range(200)))),),)
+    flat = (
+        Output(
+            "P",
+            (Dim("n", tuple(range(200))), Dim("m", tuple(range(200)))),
+        ),
+    )
     run = write(tmp_path / "r.h5", flat, lambda where, i: {"P": np.zeros((200, 200))}, count=1)
     collect(tmp_path / "c.h5", [run])
     assert run.stat().st_size > 3 * 8 * 200**2 > 20 * (tmp_path / "c.h5").stat().st_size
-    script = ("import sys, h5py; f = h5py.File(sys.argv[1]); d = f['P']; "
-              "print(d.dims[0].keys()[0], d.dims[2].keys()[0], 'hpcsim' in sys.modules)")
-    shown = subprocess.run([sys.executable, "-c", script, tmp_path / "c.h5"], capture_output=True, text=True,
-                           env=mpi_environment(), cwd=os.path.dirname(sys.executable))
+    script = (
+        "import sys, h5py; f = h5py.File(sys.argv[1]); d = f['P']; "
+        "print(d.dims[0].keys()[0], d.dims[2].keys()[0], 'hpcsim' in sys.modules)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "c.h5"],
+        capture_output=True,
+        text=True,
+        env=mpi_environment(),
+        cwd=os.path.dirname(sys.executable),
+    )
     assert shown.stdout.split() == ["gain", "m", "False"], shown.stderr

@@ -1,4 +1,5 @@
 """Compiled kernels are kept for one state of the sources."""
+
 import os
 import shutil
 import subprocess
@@ -15,8 +16,9 @@ def test_a_changed_kernel_is_compiled_again_and_nothing_else(tmp_path):
 
     def folder():
         code = "import hpcsim, os; print(os.environ['NUMBA_CACHE_DIR'])"
-        return subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True,
-                              capture_output=True, text=True).stdout
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+        ).stdout
 
     def append(name):
         with open(copy / name, "a") as file:
@@ -26,5 +28,5 @@ def test_a_changed_kernel_is_compiled_again_and_nothing_else(tmp_path):
     assert str(copy) in first
     append("cli.py")
     assert folder() == first
-    append("ensemble.py")       # called by the kernels of other files
+    append("ensemble.py")  # called by the kernels of other files
     assert folder() != first

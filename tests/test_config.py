@@ -1,8 +1,9 @@
 """The config file: what is accepted, and what it becomes."""
+
 import pytest
 
 from hpcsim.run import config
-from hpcsim.run.execute import Problem
+from hpcsim.run.plan import Problem
 
 
 def resolve(tmp_path, text, **kw):
@@ -12,15 +13,19 @@ def resolve(tmp_path, text, **kw):
 
 
 def test_exponents_without_a_point_are_numbers(tmp_path):
-    loaded = resolve(tmp_path, "model: {name: m, g: 1e-3, h: 2E5, x: -1.5e+2}\nmethod: {name: n}\n"
-                               "sweep: [{model.loss: [1e-3, 5e-1]}, {model.gain: {linspace: [1e-1, 3e-1, 3]}}]")
+    loaded = resolve(
+        tmp_path,
+        "model: {name: m, g: 1e-3, h: 2E5, x: -1.5e+2}\nmethod: {name: n}\n"
+        "sweep: [{model.loss: [1e-3, 5e-1]}, {model.gain: {linspace: [1e-1, 3e-1, 3]}}]",
+    )
     assert loaded["model"] == {"name": "m", "g": 1e-3, "h": 2e5, "x": -150.0}
     assert loaded["sweep"] == [{"model.loss": [1e-3, 0.5]}, {"model.gain": [0.1, 0.2, 0.3]}]
 
 
 def test_points_are_an_outer_product_of_axes_that_advance_together(tmp_path):
-    loaded = resolve(tmp_path, "model: {name: m}\nmethod: {name: n}\n"
-                               "sweep: [{model.S: [1, 2]}, {model.a: [3, 4], method.b: [5, 6]}]")
+    loaded = resolve(
+        tmp_path, "model: {name: m}\nmethod: {name: n}\nsweep: [{model.S: [1, 2]}, {model.a: [3, 4], method.b: [5, 6]}]"
+    )
     assert config.shape(loaded) == (2, 2)
     assert [(m["S"], m["a"], n["b"]) for m, n in config.points(loaded)] == [(1, 3, 5), (1, 4, 6), (2, 3, 5), (2, 4, 6)]
 
@@ -31,8 +36,10 @@ def test_no_sweep_is_one_point(tmp_path):
 
 
 def test_quick_and_set_win_over_the_file_in_this_order(tmp_path):
-    text = ("model: {name: m, a: 1, b: 1, c: 1}\nmethod: {name: n}\nsweep: [{model.z: [1, 2, 3]}]\n"
-            "quick: {model: {b: 2, c: 2}, sweep: [{model.z: [1]}]}")
+    text = (
+        "model: {name: m, a: 1, b: 1, c: 1}\nmethod: {name: n}\nsweep: [{model.z: [1, 2, 3]}]\n"
+        "quick: {model: {b: 2, c: 2}, sweep: [{model.z: [1]}]}"
+    )
     loaded = resolve(tmp_path, text, quick=True, overrides=["model.c=3"])
     assert loaded["model"] == {"name": "m", "a": 1, "b": 2, "c": 3}
     assert loaded["sweep"] == [{"model.z": [1]}]
@@ -52,8 +59,11 @@ def test_streams_are_keyed_by_seed_and_parameters(change):
 
 
 def test_sizes_of_lattices_are_swept_as_words(tmp_path):
-    loaded = resolve(tmp_path, "model: {name: xyz_lattice, convention: lee2013, Jx: 1, Jy: 2}\n"
-                               "method: {name: liouvillian}\nsweep: [{model.sites: [3, [2, 2], 2x3]}]")
+    loaded = resolve(
+        tmp_path,
+        "model: {name: xyz_lattice, convention: lee2013, Jx: 1, Jy: 2}\n"
+        "method: {name: liouvillian}\nsweep: [{model.sites: [3, [2, 2], 2x3]}]",
+    )
     assert loaded["sweep"] == [{"model.sites": [3, "2x2", "2x3"]}]
     problems = [Problem(model, method) for model, method in config.points(loaded)]
     assert [p.params.sites for p in problems] == [3, (2, 2), (2, 3)]

@@ -2,6 +2,7 @@
 
 The exact reference is built here from Kronecker products alone, independent of hpcsim.system.matrices.
 """
+
 import dataclasses
 import functools
 import importlib
@@ -14,13 +15,14 @@ from mpi4py import MPI
 from scipy.sparse.linalg import spsolve
 
 import hpcsim.methods
-from hpcsim.store.collect import REDUCTIONS
 from hpcsim.methods import Context, Cost
 from hpcsim.models import all_to_all_xyz, collective_spin, gain_loss_lattice
+from hpcsim.store.collect import REDUCTIONS
 from hpcsim.system import Jumps, Parameters, System, Terms
 
-METHODS = {m.name: importlib.import_module(f"hpcsim.methods.{m.name}")
-           for m in pkgutil.iter_modules(hpcsim.methods.__path__)}
+METHODS = {
+    m.name: importlib.import_module(f"hpcsim.methods.{m.name}") for m in pkgutil.iter_modules(hpcsim.methods.__path__)
+}
 SYSTEMS = {
     "dimer": gain_loss_lattice.build(gain_loss_lattice.Params(S=4, gain=0.6, loss=0.4)),
     "driven spin": collective_spin.build(collective_spin.Params(S=10, drive=2.0, decay=1.0)),
@@ -64,15 +66,17 @@ def exact_moments(system):
         assert not jumps.collective
         for i, rate in zip(jumps.sites, jumps.rates):
             c = at(i, jumps.operator)
-            n = (c.conj().T @ c)
+            n = c.conj().T @ c
             L = L + rate * (sp.kron(c, c.conj()) - sp.kron(n, unit) / 2 - sp.kron(unit, n.T) / 2)
     L = L.tolil()
     L[0] = sp.identity(D).reshape(1, D * D)  # the trace replaces one of the dependent rows
     rho = spsolve(L.tocsc(), np.eye(D * D)[0].astype(complex)).reshape(D, D)
     result = {}
     for name in ("Sx", "Sy", "Sz"):
-        site = [(np.trace(at(i, name) @ rho).real, np.trace(at(i, name) @ at(i, name) @ rho).real)
-                for i in range(system.sites)]
+        site = [
+            (np.trace(at(i, name) @ rho).real, np.trace(at(i, name) @ at(i, name) @ rho).real)
+            for i in range(system.sites)
+        ]
         mean, square = np.array(site).T
         lattice = [system.sublattice == s for s in range(len(system.sublattices))]
         result[name] = np.array([mean[where].mean() for where in lattice])
@@ -108,7 +112,7 @@ def test_the_default_task_is_the_steady_state_and_agrees_with_the_exact_liouvill
         assert isinstance(method.supports(system), str)
         return
     if hasattr(method, "approximation"):
-        return      # see test_an_approximation_is_close_in_its_limit
+        return  # see test_an_approximation_is_close_in_its_limit
     values, _ = computed(method, system)
     S = system.spins[0]
     for output, expected in exact(system_name).items():
@@ -174,8 +178,11 @@ def test_cost_is_known_before_running(name):
 @cases
 def test_what_is_not_supported_has_a_reason(name):
     """No method multiplies three different operators on three sites with a jump on a fourth kind."""
-    odd = System(spins=np.full(4, 1e4), hamiltonian=(Terms(("Sx", "Sy", "Sz"), np.array([[0, 1, 2]]), np.ones(1)),),
-                 jumps=(Jumps("Sx", np.arange(4), np.ones(1), collective=True),))
+    odd = System(
+        spins=np.full(4, 1e4),
+        hamiltonian=(Terms(("Sx", "Sy", "Sz"), np.array([[0, 1, 2]]), np.ones(1)),),
+        jumps=(Jumps("Sx", np.arange(4), np.ones(1), collective=True),),
+    )
     assert len(METHODS[name].supports(odd)) > 10
 
 

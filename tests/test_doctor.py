@@ -1,4 +1,5 @@
-"""`doctor`: this installation is whole, and every mismatch gets its explanation and its mend."""
+"""`doctor`: this installation is whole, and every mismatch gets its explanation and its fix."""
+
 import copy
 import re
 import subprocess
@@ -10,14 +11,27 @@ from conftest import mpi_environment, mpirun
 from hpcsim import doctor
 
 HEALTHY = {
-    "hpcsim": "0.1.0", "kind": "debian", "python": "3.11.2", "executable": "/usr/bin/python3",
-    "host": "node1", "threads": 1, "cores": 4, "usable": 4, "memory": 8e9, "started": 2, "slurm": None,
+    "hpcsim": "0.1.0",
+    "kind": "debian",
+    "python": "3.11.2",
+    "executable": "/usr/bin/python3",
+    "host": "node1",
+    "threads": 1,
+    "cores": 4,
+    "usable": 4,
+    "memory": 8e9,
+    "started": 2,
+    "slurm": None,
     "mpi4py": {"version": "3.1.4", "library": "Open MPI v4.1.4", "standard": "3.1"},
     "petsc4py": {"version": "3.18.5", "scalar": "real", "integer": 32, "solvers": ["mumps", "superlu_dist"]},
     "slepc4py": {"version": "3.18.2"},
     "h5py": {"version": "3.7.0", "hdf5": "1.10.8", "mpi": True, "mpi_under_mpirun": False},
-    "numpy": {"version": "1.26.4"}, "scipy": {"version": "1.10.1"}, "numba": {"version": "0.60.0"},
-    "pyyaml": {"version": "6.0"}, "pydantic": {"version": "2.8.0"}, "matplotlib": {"version": "3.6.3"},
+    "numpy": {"version": "1.26.4"},
+    "scipy": {"version": "1.10.1"},
+    "numba": {"version": "0.60.0"},
+    "pyyaml": {"version": "6.0"},
+    "pydantic": {"version": "2.8.0"},
+    "matplotlib": {"version": "3.6.3"},
     "physics-tenpy": {"version": "1.1.0"},
     "libmpi": ["/usr/lib/libmpi.so.40"],
     "links": {"mpi4py": ["/usr/lib/libmpi.so.40"], "petsc4py": ["/usr/lib/libmpi.so.40"], "h5py": []},
@@ -33,33 +47,60 @@ MISMATCHES = {
     "old Python": (["python"], "3.10.4", "Python", "wrong", ["3.11"]),
     "no mpi4py": (["mpi4py"], ABSENT, "mpi4py", "missing", ["python3-mpi4py"]),
     "no mpirun": (["mpirun"], None, "mpirun", "warn", ["openmpi-bin", "srun"]),
-    "mpirun of MPICH": (["mpirun"], "HYDRA build details: Version: 4.0.2", "mpirun", "wrong",
-                        ["HYDRA", "Open MPI v4.1.4", "openmpi-bin"]),
+    "mpirun of MPICH": (
+        ["mpirun"],
+        "HYDRA build details: Version: 4.0.2",
+        "mpirun",
+        "wrong",
+        ["HYDRA", "Open MPI v4.1.4", "openmpi-bin"],
+    ),
     "ranks alone": (["started"], 8, "ranks", "wrong", ["8 started", "sees 2"]),
     "no PETSc": (["petsc4py"], ABSENT, "PETSc", "missing", ["python3-petsc4py-real"]),
-    "complex PETSc": (["petsc4py", "scalar"], "complex", "PETSc", "warn",
-                      ["complex", "python3-petsc4py-real"]),
-    "no MUMPS": (["petsc4py", "solvers"], ["superlu_dist"], "solvers", "missing",
-                 ["SuperLU_DIST", "no MUMPS"]),
+    "complex PETSc": (["petsc4py", "scalar"], "complex", "PETSc", "warn", ["complex", "python3-petsc4py-real"]),
+    "no MUMPS": (["petsc4py", "solvers"], ["superlu_dist"], "solvers", "missing", ["SuperLU_DIST", "no MUMPS"]),
     "no SLEPc": (["slepc4py"], ABSENT, "SLEPc", "missing", ["python3-slepc4py-real"]),
     "SLEPc of another PETSc": (["slepc4py", "version"], "3.20.1", "SLEPc", "wrong", ["3.20.1", "3.18.5"]),
     "no h5py": (["h5py"], ABSENT, "h5py", "missing", ["python3-h5py-mpi"]),
     "serial h5py": (["h5py", "mpi"], False, "h5py", "warn", ["without MPI", "python3-h5py-mpi"]),
-    "two libmpi loaded": (["libmpi"], ["/usr/lib/libmpi.so.40", OTHER_MPI], "one libmpi", "wrong",
-                          [OTHER_MPI, "bash jobs/setup.sh"]),
-    "h5py linked to another": (["links", "h5py"], [OTHER_MPI], "one libmpi", "wrong",
-                               [f"h5py is linked to {OTHER_MPI}", "mpi4py is linked to /usr/lib/libmpi"]),
-    "hosts differ": (["ranks"], [HEALTHY["ranks"][0], {"host": "node2", "threads": 1, "libmpi": [OTHER_MPI]}],
-                     "one libmpi", "wrong", ["node2", OTHER_MPI, "same modules"]),
-    "reference BLAS": (["blas"], ["/usr/lib/blas/libblas.so.3"], "BLAS of PETSc", "warn",
-                       ["/usr/lib/blas/libblas.so.3", "libopenblas0-pthread"]),
+    "two libmpi loaded": (
+        ["libmpi"],
+        ["/usr/lib/libmpi.so.40", OTHER_MPI],
+        "one libmpi",
+        "wrong",
+        [OTHER_MPI, "bash jobs/setup.sh"],
+    ),
+    "h5py linked to another": (
+        ["links", "h5py"],
+        [OTHER_MPI],
+        "one libmpi",
+        "wrong",
+        [f"h5py is linked to {OTHER_MPI}", "mpi4py is linked to /usr/lib/libmpi"],
+    ),
+    "hosts differ": (
+        ["ranks"],
+        [HEALTHY["ranks"][0], {"host": "node2", "threads": 1, "libmpi": [OTHER_MPI]}],
+        "one libmpi",
+        "wrong",
+        ["node2", OTHER_MPI, "same modules"],
+    ),
+    "reference BLAS": (
+        ["blas"],
+        ["/usr/lib/blas/libblas.so.3"],
+        "BLAS of PETSc",
+        "warn",
+        ["/usr/lib/blas/libblas.so.3", "libopenblas0-pthread"],
+    ),
     "numpy 2": (["numpy", "version"], "2.1.0", "numpy", "wrong", ["2.1.0", "'numpy<2'"]),
     "pydantic 1": (["pydantic", "version"], "1.10.2", "pydantic", "wrong", ["1.10.2", "'pydantic>=2'"]),
     "no numba": (["numba"], ABSENT, "numba", "missing", ["pip install numba"]),
-    "too many ranks": (["ranks"], [HEALTHY["ranks"][0]] * 5, "threads", "warn",
-                       ["5 ranks", "4 cores", "OMP_NUM_THREADS=1"]),
-    "too many threads": (["ranks"], [HEALTHY["ranks"][0] | {"threads": 3}] * 2, "threads", "warn",
-                         ["4 cores"]),
+    "too many ranks": (
+        ["ranks"],
+        [HEALTHY["ranks"][0]] * 5,
+        "threads",
+        "warn",
+        ["5 ranks", "4 cores", "OMP_NUM_THREADS=1"],
+    ),
+    "too many threads": (["ranks"], [HEALTHY["ranks"][0] | {"threads": 3}] * 2, "threads", "warn", ["4 cores"]),
 }
 
 
@@ -79,17 +120,23 @@ def test_a_mismatch_is_explained(case):
     findings = doctor.judge(facts)
     assert {f.name: f.status for f in findings if f.status != "ok"} == {name: status}
     finding = next(f for f in findings if f.name == name)
-    assert finding.mend
+    assert finding.fix
     for word in words:
-        assert word in f"{finding.value} {finding.mend}"
+        assert word in f"{finding.value} {finding.fix}"
 
 
-@pytest.mark.parametrize("kind, command", [("conda", "conda install -c conda-forge 'h5py=*=mpi_openmpi*'"),
-                                           ("spack", "spack add py-h5py+mpi"), ("debian", "apt-get install")])
+@pytest.mark.parametrize(
+    "kind, command",
+    [
+        ("conda", "conda install -c conda-forge 'h5py=*=mpi_openmpi*'"),
+        ("spack", "spack add py-h5py+mpi"),
+        ("debian", "apt-get install"),
+    ],
+)
 def test_the_mend_suits_the_kind_of_installation(kind, command):
     def mend_of_h5py(kind):
         findings = doctor.judge(HEALTHY | {"kind": kind, "h5py": ABSENT})
-        return next(f.mend for f in findings if f.name == "h5py")
+        return next(f.fix for f in findings if f.name == "h5py")
 
     assert command in mend_of_h5py(kind)
     assert command in mend_of_h5py("")  # not known: all of them

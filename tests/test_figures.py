@@ -1,14 +1,15 @@
 """The section `figures`: what it refuses, which numbers it takes, what it draws and how it judges."""
+
 import matplotlib.image
 import numpy as np
 import pytest
+from conftest import ROOT
 from pydantic import ValidationError
 
-from conftest import ROOT
 from hpcsim import figures, store
-from hpcsim.run import config
 from hpcsim.figures.curves import curves, evaluate
 from hpcsim.figures.section import Data
+from hpcsim.run import config
 
 CONFIGS = sorted(ROOT.glob("configs/*/*.yaml"))
 SPINS, LOSSES = np.array([2.0, 4.0, 8.0]), np.linspace(0.1, 0.5, 5)
@@ -49,10 +50,12 @@ def panel(**keys):
 @pytest.fixture
 def plot(tmp_path, monkeypatch):
     """plot(section, data) -> files, results"""
+
     def run(section, data=None):
         data = data or collected(section)
         monkeypatch.setattr(store, "load", lambda path: data)
         return figures.plot(tmp_path / "data.h5", tmp_path / "out")
+
     return run
 
 
@@ -64,12 +67,17 @@ REFUSED = {
     "a path as file": (figure(file="../x"), "0.file", "pattern"),
     "unknown kind": (panel(kind="pie"), "0.panels.0.kind", "'map'"),
     "map without z": (panel(kind="map"), "0.panels.0", "needs z"),
-    "theory": (panel(overlays=[{"theory": "gausian"}]),
-               "0.panels.0.overlays.0.theory", "known: gaussian_Sz"),
-    "theory and fit": (panel(overlays=[{"theory": "gaussian_Sz", "fit": "power_law"}]),
-                       "0.panels.0.overlays.0", "one of"),
-    "theory with arguments": (panel(overlays=[{"theory": "gaussian_Sz", "select": {"S": 2}}]),
-                              "0.panels.0.overlays.0", "belong to a fit"),
+    "theory": (panel(overlays=[{"theory": "gausian"}]), "0.panels.0.overlays.0.theory", "known: gaussian_Sz"),
+    "theory and fit": (
+        panel(overlays=[{"theory": "gaussian_Sz", "fit": "power_law"}]),
+        "0.panels.0.overlays.0",
+        "one of",
+    ),
+    "theory with arguments": (
+        panel(overlays=[{"theory": "gaussian_Sz", "select": {"S": 2}}]),
+        "0.panels.0.overlays.0",
+        "belong to a fit",
+    ),
     "categories of lines": (panel(categories=["PM", "FM"]), "0.panels.0", "belong to a map"),
     "map with a fit": (panel(kind="map", z="loss", overlays=[{"fit": "power_law"}]), "0.panels.0", "no fit"),
     "line at a word": (panel(vlines=["here"]), "0.panels.0.vlines.0", "known: gaussian_Sz"),
@@ -77,8 +85,11 @@ REFUSED = {
     "divide": (panel(divide="S+1"), "0.panels.0.divide", "pattern"),
     "selection": (panel(select={"loss": [1]}), "0.panels.0.select.loss", "[from, to]"),
     "analysis": (figure(checks=[check(analysis="power")]), "0.checks.0.analysis", "power_law"),
-    "argument": (figure(checks=[check(analysis="power_law", arguments={"theory": 1})]),
-                 "0.checks.0", "it has correction"),
+    "argument": (
+        figure(checks=[check(analysis="power_law", arguments={"theory": 1})]),
+        "0.checks.0",
+        "it has correction",
+    ),
     "expect": (figure(checks=[check(expect="one")]), "0.checks.0.expect", "unknown theory"),
     "no criterion": (figure(checks=[check(expect=None, within=None)]), "0.checks.0", "either expect"),
     "no tolerance": (figure(checks=[check(within=None)]), "0.checks.0", "either expect"),
@@ -110,6 +121,7 @@ def test_an_empty_section_is_no_figure():
 
 
 # ------------------------------------------------------------------ which numbers
+
 
 def test_one_curve_per_value_of_by_divided_by_the_coordinate():
     several = curves(collected(), Data(y="Sz", x="loss", by="S", divide="S^2", select={"sublattice": "b"}))
@@ -151,14 +163,17 @@ def test_without_x_all_points_are_taken_together():
     assert np.allclose(curve.y, curve.known["loss"] / curve.known["S"])
 
 
-@pytest.mark.parametrize("keys, message", {
-    "variable": (dict(y="gapp"), "no such variable; the file has S, Sz"),
-    "coordinate": (dict(y="gap", x="sublattice"), "no coordinate here; dimensions: S, loss"),
-    "left over": (dict(y="gap", x="loss"), "add by or select for S"),
-    "divide": (dict(y="gap", x="loss", by="S", divide="spin"), "spin is neither"),
-    "word": (dict(y="gap", x="loss", select={"S": "large"}), "min or max"),
-    "nothing": (dict(y="gap", x="S", select={"loss": [0.1, 0.2], "gain": [0.8, 1.0]}), "nothing is left"),
-}.values())
+@pytest.mark.parametrize(
+    "keys, message",
+    {
+        "variable": (dict(y="gapp"), "no such variable; the file has S, Sz"),
+        "coordinate": (dict(y="gap", x="sublattice"), "no coordinate here; dimensions: S, loss"),
+        "left over": (dict(y="gap", x="loss"), "add by or select for S"),
+        "divide": (dict(y="gap", x="loss", by="S", divide="spin"), "spin is neither"),
+        "word": (dict(y="gap", x="loss", select={"S": "large"}), "min or max"),
+        "nothing": (dict(y="gap", x="S", select={"loss": [0.1, 0.2], "gain": [0.8, 1.0]}), "nothing is left"),
+    }.values(),
+)
 def test_wrong_names(keys, message):
     with pytest.raises(ValueError, match=message):
         curves(collected(), Data(**keys))
@@ -173,12 +188,27 @@ def test_theory_takes_its_arguments_by_name():
 
 # ------------------------------------------------------------------ drawing and judging
 
+
 def test_plot_writes_png_and_pdf_with_overlays_and_maps(plot):
     panels = [
-        {"y": "Sz", "x": "loss", "by": "sublattice", "divide": "S", "select": {"S": "max"}, "vlines": [0.25],
-         "overlays": [{"theory": "gaussian_Sz", "label": "theory"}], "legend": "outside"},
-        {"y": "gap", "x": "S", "select": {"loss": 0.5}, "xscale": "log", "yscale": "log",
-         "overlays": [{"fit": "power_law", "label": "exponent {value:.2f}"}]},
+        {
+            "y": "Sz",
+            "x": "loss",
+            "by": "sublattice",
+            "divide": "S",
+            "select": {"S": "max"},
+            "vlines": [0.25],
+            "overlays": [{"theory": "gaussian_Sz", "label": "theory"}],
+            "legend": "outside",
+        },
+        {
+            "y": "gap",
+            "x": "S",
+            "select": {"loss": 0.5},
+            "xscale": "log",
+            "yscale": "log",
+            "overlays": [{"fit": "power_law", "label": "exponent {value:.2f}"}],
+        },
         {"kind": "map", "y": "gap", "x": "loss", "z": "S"},
         {"y": ["gap", "missing"], "x": "loss", "select": {"S": 2}, "ylim": [0, 1]},
     ]
@@ -192,10 +222,18 @@ def test_plot_writes_png_and_pdf_with_overlays_and_maps(plot):
 
 def test_categories_of_a_map_name_its_colours(plot, monkeypatch):
     from matplotlib.figure import Figure
+
     seen = []
     monkeypatch.setattr(Figure, "savefig", lambda self, file: seen.append(self))
-    plot([figure(panels=[{"kind": "map", "y": "gap", "x": "loss", "z": "S", "categories": ["PM", "FM"],
-                          "barlabel": "phase"}])])
+    plot(
+        [
+            figure(
+                panels=[
+                    {"kind": "map", "y": "gap", "x": "loss", "z": "S", "categories": ["PM", "FM"], "barlabel": "phase"}
+                ]
+            )
+        ]
+    )
     axes, bar = seen[0].axes
     assert [tick.get_text() for tick in bar.get_yticklabels()] == ["PM", "FM"] and bar.get_ylabel() == "phase"
     assert axes.collections[0].get_clim() == (-0.5, 1.5) and axes.collections[0].cmap.N == 2
@@ -203,10 +241,25 @@ def test_categories_of_a_map_name_its_colours(plot, monkeypatch):
 
 def test_curves_and_theory_are_where_they_should_be(plot, monkeypatch):
     from matplotlib.figure import Figure
+
     seen = []
     monkeypatch.setattr(Figure, "savefig", lambda self, file: seen.append(self))
-    plot([figure(panels=[{"y": "Sz", "x": "loss", "by": "sublattice", "divide": "S", "select": {"S": 8},
-                          "overlays": [{"theory": "gaussian_Sz"}]}])])
+    plot(
+        [
+            figure(
+                panels=[
+                    {
+                        "y": "Sz",
+                        "x": "loss",
+                        "by": "sublattice",
+                        "divide": "S",
+                        "select": {"S": 8},
+                        "overlays": [{"theory": "gaussian_Sz"}],
+                    }
+                ]
+            )
+        ]
+    )
     (axes,) = seen[0].axes
     assert axes.get_xlabel() == "loss rate (g)"
     assert np.allclose(axes.containers[0].lines[0].get_ydata(), LOSSES)
@@ -222,15 +275,29 @@ def test_curves_and_theory_are_where_they_should_be(plot, monkeypatch):
 def test_a_check_is_met_within_its_tolerance_only(plot):
     power = dict(y="gap", x="S", analysis="power_law", select={"loss": 0.5})
     bound = dict(expect=None, within=None, analysis="maximum")
-    _, results = plot([figure(checks=[
-        check(**power, name="right", expect=-1, within=1e-6),
-        check(**power, name="wrong", expect=-0.9, within=0.09),
-        check(**bound, name="below", below=0.26),
-        check(**bound, name="above", below=0.26, above=0.25),
-        check(**bound | dict(y="missing"), name="hidden", x="loss", by="S", below=9),
-        check(**bound | dict(y="Sz", analysis="max_deviation"), name="far", x="loss", by="sublattice",
-              divide="S", select={"S": 8, "loss": [0, 0.3]}, arguments={"theory": "gaussian_Sz"}, below=4),
-    ])])
+    _, results = plot(
+        [
+            figure(
+                checks=[
+                    check(**power, name="right", expect=-1, within=1e-6),
+                    check(**power, name="wrong", expect=-0.9, within=0.09),
+                    check(**bound, name="below", below=0.26),
+                    check(**bound, name="above", below=0.26, above=0.25),
+                    check(**bound | dict(y="missing"), name="hidden", x="loss", by="S", below=9),
+                    check(
+                        **bound | dict(y="Sz", analysis="max_deviation"),
+                        name="far",
+                        x="loss",
+                        by="sublattice",
+                        divide="S",
+                        select={"S": 8, "loss": [0, 0.3]},
+                        arguments={"theory": "gaussian_Sz"},
+                        below=4,
+                    ),
+                ]
+            )
+        ]
+    )
     by_name = {r.name: r for r in results}
     assert by_name["right"].passed and by_name["right"].value == pytest.approx(-1)
     assert not by_name["wrong"].passed and by_name["wrong"].expect == "-0.9 ± 0.09"
@@ -246,7 +313,7 @@ def test_a_check_is_met_within_its_tolerance_only(plot):
 def test_sigmas_count_the_error_of_the_estimate(plot):
     value = dict(y="Sz", analysis="value", select={"S": 2, "loss": 0.1, "sublattice": "a"}, within=None)
     _, results = plot([figure(checks=[check(**value, expect=x, sigmas=2) for x in (0.23, 0.25)])])
-    assert [r.passed for r in results] == [True, False]       # 0.2 ± 0.02
+    assert [r.passed for r in results] == [True, False]  # 0.2 ± 0.02
     assert results[0].error == pytest.approx(0.02)
 
 
@@ -275,12 +342,16 @@ def test_a_wrong_name_says_where(plot):
 
 def test_table_is_aligned_and_counts():
     result = figures.CheckResult
-    text = figures.table([result("exponent", -0.98, 0.01, "-1 ± 0.05", True, "4 points"),
-                          result("a long nameΓ̄", float("nan"), float("nan"), "< 4", False, "missing")])
+    text = figures.table(
+        [
+            result("exponent", -0.98, 0.01, "-1 ± 0.05", True, "4 points"),
+            result("a long nameΓ̄", float("nan"), float("nan"), "< 4", False, "missing"),
+        ]
+    )
     lines = text.splitlines()
     assert lines[-1] == "1 of 2 checks passed"
     assert lines[2].startswith("pass  exponent      -0.98 ± 0.01")
-    assert lines[2].index("4 points") == lines[0].index("note") == lines[3].index("missing") - 1   # Γ̄ is two
+    assert lines[2].index("4 points") == lines[0].index("note") == lines[3].index("missing") - 1  # Γ̄ is two
     assert figures.table([]) == "no checks"
 
 
@@ -293,9 +364,9 @@ def test_points_that_no_run_has_are_left_out():
         data.variables[name].values[asked == 0] = np.nan
     several = curves(data, Data(y="gap", x="loss", by="S"))
     assert [(curve.known["S"], len(curve.x), len(curve.known["gain"])) for curve in several] == [(4, 3, 3), (8, 5, 5)]
-    reduced, = curves(data, Data(y="gap", x="loss", by="S", reduce="maximum"))
+    (reduced,) = curves(data, Data(y="gap", x="loss", by="S", reduce="maximum"))
     assert np.allclose(reduced.y, [0.3 / 4, 0.5 / 8])
-    below, = curves(data, Data(y="Sz", x="loss", select={"S": 4, "sublattice": "b"}))
+    (below,) = curves(data, Data(y="Sz", x="loss", select={"S": 4, "sublattice": "b"}))
     assert np.allclose(below.y, -4 * LOSSES[:3])
     with pytest.raises(ValueError, match="no run has any of these points"):
         curves(data, Data(y="gap", x="loss", select={"S": 2}))
@@ -309,5 +380,5 @@ def test_crossings_are_looked_for_where_both_curves_have_points():
     asked = np.ones((3, 5))
     asked[1, 0] = asked[2, 4] = 0
     data.variables["records_total"] = store.Variable(("S", "loss"), asked, {})
-    reduced, = curves(data, Data(y="gap", x="loss", by="S", reduce="crossing"))
+    (reduced,) = curves(data, Data(y="gap", x="loss", by="S", reduce="crossing"))
     assert np.allclose(reduced.y, 0.27)

@@ -1,4 +1,5 @@
 """Gaussian theory against closed forms, exact solutions of large spins, and its own real-space dynamics."""
+
 import itertools
 from dataclasses import replace
 
@@ -67,9 +68,9 @@ def test_purity_and_negativity_of_the_dimer(gain, loss):
     """huber2020, Eqs. A23, A24 and A26."""
     found, P = solve(gain_loss(gain, loss, cells=1, h=0)), gain * loss
     if P > 1:
-        purity = (gain + loss)**2 * (P - 1) / ((gain - loss)**2 + P * (gain + loss)**2)
+        purity = (gain + loss) ** 2 * (P - 1) / ((gain - loss) ** 2 + P * (gain + loss) ** 2)
     else:
-        purity = (gain - loss)**2 * (1 - P) / (P * (gain - loss)**2 + (gain + loss)**2)
+        purity = (gain - loss) ** 2 * (1 - P) / (P * (gain - loss) ** 2 + (gain + loss) ** 2)
         assert found["negativity"][0] == found["log_negativity"][0] == 0
     assert found["purity"] == pytest.approx(purity, rel=1e-12)
     assert theory.gaussian_purity(gain, loss, 1.0) == pytest.approx(purity, rel=1e-14)
@@ -107,10 +108,10 @@ def test_tilted_fixed_point_of_the_driven_spin():
     found = solve(system)
     assert found["direction"][:, 0] == pytest.approx([0, 0.8, -0.6], abs=1e-12)
     for axis in "xyz":
-        assert found[f"S{axis}"][0] / S == pytest.approx(
-            getattr(spins, f"driven_S{axis}")(S, drive, 1.0) / S, abs=1e-4)
+        assert found[f"S{axis}"][0] / S == pytest.approx(getattr(spins, f"driven_S{axis}")(S, drive, 1.0) / S, abs=1e-4)
         assert found[f"var_S{axis}"][0] / S == pytest.approx(
-            getattr(spins, f"driven_var_S{axis}")(S, drive, 1.0) / S, abs=1e-3)
+            getattr(spins, f"driven_var_S{axis}")(S, drive, 1.0) / S, abs=1e-3
+        )
 
 
 def test_no_fixed_point_or_none_that_is_stable():
@@ -131,10 +132,16 @@ def test_a_given_state_is_where_the_search_starts():
 def test_collective_decay_is_that_of_one_large_spin():
     """N spins S with the collective decay of Σ S-: the uniform mode has the rates of one spin N S."""
     N, S, rate = 4, 50, 0.02
-    system = System(spins=np.full(N, S), hamiltonian=(Terms(("Sx",), np.arange(N)[:, None], np.full(N, 0.5)),),
-                    jumps=(Jumps("S-", np.arange(N), np.array([rate]), collective=True),))
-    one = System(spins=np.array([N * S]), hamiltonian=(Terms(("Sx",), np.array([[0]]), np.array([0.5])),),
-                 jumps=(Jumps("S-", np.array([0]), np.array([rate])),))
+    system = System(
+        spins=np.full(N, S),
+        hamiltonian=(Terms(("Sx",), np.arange(N)[:, None], np.full(N, 0.5)),),
+        jumps=(Jumps("S-", np.arange(N), np.array([rate]), collective=True),),
+    )
+    one = System(
+        spins=np.array([N * S]),
+        hamiltonian=(Terms(("Sx",), np.array([[0]]), np.array([0.5])),),
+        jumps=(Jumps("S-", np.array([0]), np.array([rate])),),
+    )
     frames, large = fixed_point(one, lattice_of(one), np.array([[0.0, 0, -1]]))
     linear = linearise(system, np.repeat(frames, N, axis=0))
     assert linear.at_rest
@@ -145,21 +152,29 @@ def test_collective_decay_is_that_of_one_large_spin():
 
 def test_a_twisting_term_of_one_site():
     """H = c Sz² with loss: all down is stable, and c changes only the frequency, by 2 c S."""
-    system = System(spins=np.array([20.0]), hamiltonian=(Terms(("Sz", "Sz"), np.array([[0, 0]]), np.array([0.1])),),
-                    jumps=(Jumps("S-", np.array([0]), np.array([0.05])),))
+    system = System(
+        spins=np.array([20.0]),
+        hamiltonian=(Terms(("Sz", "Sz"), np.array([[0, 0]]), np.array([0.1])),),
+        jumps=(Jumps("S-", np.array([0]), np.array([0.05])),),
+    )
     found = solve(system)
     assert found["frequency"] == pytest.approx(2 * 0.1 * 20) and found["relaxation_rate"] == pytest.approx(0.05 * 20)
 
 
 # ------------------------------------------------------------------ momentum space
 
+
 def xyz(sites, S=20, **couplings):
     return xyz_lattice.build(xyz_lattice.Params(convention="huber2021", sites=sites, S=S, **couplings))
 
 
-LATTICES = {"staggered chain": gain_loss(2.5, 1.5, cells=20), "aligned chain": gain_loss(0.03, 1.0, cells=7),
-            "staggered square": gain_loss(7.5, 3.5, cells=(4, 6)),
-            "XYZ chain": xyz(24, Jx=0.4, Jy=-1.6, Jz=0.2), "XYZ square": xyz((4, 5), Jx=0.3, Jy=-0.6, Jz=0.2)}
+LATTICES = {
+    "staggered chain": gain_loss(2.5, 1.5, cells=20),
+    "aligned chain": gain_loss(0.03, 1.0, cells=7),
+    "staggered square": gain_loss(7.5, 3.5, cells=(4, 6)),
+    "XYZ chain": xyz(24, Jx=0.4, Jy=-1.6, Jz=0.2),
+    "XYZ square": xyz((4, 5), Jx=0.3, Jy=-0.6, Jz=0.2),
+}
 
 
 @pytest.mark.parametrize("name", LATTICES)
@@ -222,9 +237,19 @@ def test_a_translation_that_is_none_is_refused():
 def test_phase_space_within_errors():
     """The staggered phase at S = 4000 and ξ = 1.4 cells, up to terms of relative order 1/S."""
     system = gain_loss(2.2, 1.8, cells=10, S=4000)
-    expected, options = solve(system), phase_space.Options(
-        initial={"a": (0, 0), "b": (1, 0)}, dt=0.05, burn_in=20.0, duration=40.0, sample_every=20, trajectories=256,
-        batch=32, observables=("correlation",))
+    expected, options = (
+        solve(system),
+        phase_space.Options(
+            initial={"a": (0, 0), "b": (1, 0)},
+            dt=0.05,
+            burn_in=20.0,
+            duration=40.0,
+            sample_every=20,
+            trajectories=256,
+            batch=32,
+            observables=("correlation",),
+        ),
+    )
     parts = [phase_space.run(system, options, record, CONTEXT) for record in phase_space.records(system, options)]
     for name in ("Sz", "correlation"):
         values = np.array([part[name] for part in parts])
@@ -237,6 +262,7 @@ def test_phase_space_within_errors():
 
 # ------------------------------------------------------------------ configurations
 
+
 @pytest.mark.parametrize("name", ["staggered chain", "XYZ chain"])
 def test_translations_spare_configurations_and_change_none(name):
     system = gain_loss(1.0, 0.7, cells=3) if name == "staggered chain" else xyz(5, Jx=1, Jy=-0.7, Jz=0.4)
@@ -245,7 +271,7 @@ def test_translations_spare_configurations_and_change_none(name):
     def all_of(system):
         parts = [gaussian.run(system, options, record, CONTEXT) for record in gaussian.records(system, options)]
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        order = np.argsort(joined["code"])[:2**system.sites]
+        order = np.argsort(joined["code"])[: 2**system.sites]
         return {name: values[order] for name, values in joined.items()}
 
     found, alone = all_of(system), all_of(replace(system, symmetries=()))
@@ -255,8 +281,9 @@ def test_translations_spare_configurations_and_change_none(name):
 
 
 # point : (gain, loss), stable configurations, whether some are marginal: huber2020, Fig. 8
-@pytest.mark.parametrize("gain, loss, stable, marginal", [(0.4, 0.4, 0, True), (1.0, 1.0, 0, False),
-                                                          (2.0, 2.0, 1, False)])
+@pytest.mark.parametrize(
+    "gain, loss, stable, marginal", [(0.4, 0.4, 0, True), (1.0, 1.0, 0, False), (2.0, 2.0, 1, False)]
+)
 def test_all_configurations_of_four_cells(gain, loss, stable, marginal):
     system, options = gain_loss(gain, loss, cells=4), gaussian.Options(task="configurations")
     records = [gaussian.run(system, options, record, CONTEXT) for record in gaussian.records(system, options)]
@@ -265,7 +292,7 @@ def test_all_configurations_of_four_cells(gain, loss, stable, marginal):
     assert np.sum(damping > 1e-9) == stable
     assert (np.sum(abs(damping) < 1e-9) > 0) == marginal
     if stable:
-        assert code[damping.argmax()] == 0b01010101 and damping.max() == pytest.approx(0.5)     # a up, b down
+        assert code[damping.argmax()] == 0b01010101 and damping.max() == pytest.approx(0.5)  # a up, b down
 
 
 def test_configurations_agree_with_single_states_also_without_u1():
@@ -284,8 +311,7 @@ def test_configurations_agree_with_single_states_also_without_u1():
 
 def test_what_is_not_supported():
     assert "dephase" in gaussian.supports(collective_spin.build(collective_spin.Params(S=5, decay=1, dephasing=0.1)))
-    assert "boson" in gaussian.supports(kerr_oscillator.build(
-        kerr_oscillator.Params(detuning=1, U=1, F=1, cutoff=5)))
+    assert "boson" in gaussian.supports(kerr_oscillator.build(kerr_oscillator.Params(detuning=1, U=1, F=1, cutoff=5)))
     with pytest.raises(ValidationError, match="belongs to task"):
         gaussian.Options(task="configurations", state=[0, 0])
     with pytest.raises(ValueError, match="2\\^60 of them"):
@@ -296,6 +322,6 @@ def test_relaxation_of_the_paramagnet_with_all_couplings():
     """lee2013, Eq. 4: the slowest rate is γ/2 - 2 sqrt(-(Jx c - Jz)(Jy c - Jz)), here at S = 1/2."""
     Jx, Jy, Jz, c = 0.9, 1.05, 1.0, np.cos(2 * np.pi * np.arange(30) / 30)
     system = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=30, Jx=Jx, Jy=Jy, Jz=Jz, decay=1))
-    growth = 2 * np.sqrt((-(Jx * c - Jz) * (Jy * c - Jz) + 0j)).real - 0.5
+    growth = 2 * np.sqrt(-(Jx * c - Jz) * (Jy * c - Jz) + 0j).real - 0.5
     assert solve(system)["growth_rate"] == pytest.approx(growth[:16], abs=1e-9)
     assert growth.max() > -0.45

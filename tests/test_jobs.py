@@ -1,4 +1,5 @@
 """The scripts in jobs/: their syntax, their messages, their exit statuses, and the lists in jobs/env/."""
+
 import os
 import re
 import shutil
@@ -116,8 +117,9 @@ def test_setup_takes_one_argument(checkout):
 def test_quickstart_names_the_figures_and_fails_with_a_check(checkout, tmp_path, check, status):
     program(checkout / "jobs/setup.sh", "exit 0")
     program(tmp_path / "bin/mpirun", "exit 0")
-    program(checkout / ".venv/bin/hpcsim",
-            f'[ "$1" != plot ] || {{ echo "${{2%.h5}}.png"; echo {check}; exit {status}; }}')
+    program(
+        checkout / ".venv/bin/hpcsim", f'[ "$1" != plot ] || {{ echo "${{2%.h5}}.png"; echo {check}; exit {status}; }}'
+    )
     path = f"{tmp_path}/bin:{os.environ['PATH']}"
     done = bash(checkout / "jobs/quickstart.sh", env=os.environ | {"PATH": path})
     assert done.returncode == status, done.stderr
@@ -156,11 +158,14 @@ def test_the_test_script_fails_with_any_stage(checkout, serial, ranks, status):
 # --- run.sbatch -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments, words", [
-    ([], "no config"),
-    (["nothing.yaml"], "no file nothing.yaml"),
-    (["some.yaml"], "not a Slurm job"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], "no config"),
+        (["nothing.yaml"], "no file nothing.yaml"),
+        (["some.yaml"], "not a Slurm job"),
+    ],
+)
 def test_run_sbatch_explains_its_use(tmp_path, arguments, words):
     (tmp_path / "some.yaml").touch()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM")}
@@ -174,10 +179,16 @@ def test_run_sbatch_explains_its_use(tmp_path, arguments, words):
 
 def test_debian_has_the_packages_bound_to_mpi():
     packages = set((JOBS / "env/debian.txt").read_text().split())
-    assert {"python3-mpi4py", "python3-petsc4py-real", "python3-slepc4py-real", "python3-h5py-mpi",
-            "openmpi-bin", "python3-venv", "libopenblas0-pthread"} <= packages
-    assert all(re.fullmatch(r"#.*|[a-z0-9.+-]+", line)
-               for line in (JOBS / "env/debian.txt").read_text().splitlines())
+    assert {
+        "python3-mpi4py",
+        "python3-petsc4py-real",
+        "python3-slepc4py-real",
+        "python3-h5py-mpi",
+        "openmpi-bin",
+        "python3-venv",
+        "libopenblas0-pthread",
+    } <= packages
+    assert all(re.fullmatch(r"#.*|[a-z0-9.+-]+", line) for line in (JOBS / "env/debian.txt").read_text().splitlines())
 
 
 def test_conda_has_every_dependency():

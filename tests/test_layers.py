@@ -1,4 +1,5 @@
 """The arrows between modules point one way, read from the imports in the sources."""
+
 import ast
 import sys
 
@@ -6,18 +7,19 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / "hpcsim"
-SOURCES = {".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text())
-           for path in sorted(PACKAGE.rglob("*.py"))}
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text())
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
 
-# `system` holds the base class of all parameters, `reduce` the averages over records: any module may import them.
+# `system` holds the base class of all parameters, `ensemble` the averages over records: any module may import them.
 ARROWS = {
     "__main__": {"cli"},
-    "cli": {"sweep", "config", "store", "collect", "figures", "doctor"},
-    "sweep": {"config", "parallel", "store", "models", "methods"},
-    "collect": {"store"},
+    "cli": {"api", "run", "store", "figures", "doctor"},
+    "api": {"run", "store", "methods", "models"},
+    "run": {"store", "models", "methods", "observables"},
     "figures": {"analysis", "store"},
-    "models": {"lattice"},
-    "methods": {"matrices", "ensemble", "solvers"},
+    "methods": {"observables", "solvers"},
 }
 
 
@@ -52,7 +54,7 @@ def test_arrows(name):
         if here and parts[0] == here[0]:
             assert_own_folder(name, here, parts)
         else:
-            allowed = ARROWS.get(here[0] if here else "", set()) | {"system", "reduce"}
+            allowed = ARROWS.get(here[0] if here else "", set()) | {"system", "ensemble"}
             assert parts[0] in allowed, f"{name} imports {target}; it may import {sorted(allowed)}"
 
 
@@ -66,13 +68,16 @@ def assert_own_folder(name, here, parts):
 def test_only_the_entry_and_the_groups_know_all_ranks(name):
     used = {node.attr for node in ast.walk(SOURCES[name]) if isinstance(node, ast.Attribute)}
     used |= {target.rsplit(".", 1)[-1] for target in imported(SOURCES[name])}
-    if own_parts(name) not in (("cli",), ("parallel",)):
+    if own_parts(name) not in (("cli",), ("run", "parallel")):
         assert "COMM_WORLD" not in used, f"{name} must use the communicator it is given"
 
 
 def test_petsc_is_imported_in_one_module():
-    users = {name for name, tree in SOURCES.items()
-             if {"petsc4py", "slepc4py"} & {target.split(".")[0] for target in imported(tree)}}
+    users = {
+        name
+        for name, tree in SOURCES.items()
+        if {"petsc4py", "slepc4py"} & {target.split(".")[0] for target in imported(tree)}
+    }
     users.discard("hpcsim.doctor")
     assert users <= {"hpcsim.solvers.petsc"}, users
 

@@ -1,4 +1,5 @@
 """The exact method, sector by sector, against dense diagonalisation of the whole Liouvillian."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -10,14 +11,12 @@ from scipy import linalg, sparse
 from scipy.optimize import linear_sum_assignment
 
 from hpcsim import solvers
-from hpcsim.system import matrices
 from hpcsim.methods import Context, liouvillian
 from hpcsim.methods.liouvillian import Options, exclusion
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
-from hpcsim.models import (all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, kerr_oscillator,
-                           xyz_lattice)
-from hpcsim.system import Parity, Transposition, WeakU1
+from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, kerr_oscillator, xyz_lattice
+from hpcsim.system import Parity, Transposition, WeakU1, matrices
 
 CONTEXT = Context(MPI.COMM_SELF, (0, 0), lambda: False)
 
@@ -58,7 +57,7 @@ SYSTEMS = {
     "dimer, transposition only": replace(dimer(1, 0.7, 1.1), symmetries=(Transposition(np.array([1])),)),
     "dimer, no symmetry": replace(dimer(1, 0.7, 1.1), symmetries=()),
 }
-FEW = (WeakU1(), Transposition(np.array([1])))     # of a dimer with gain = loss, to have larger sectors
+FEW = (WeakU1(), Transposition(np.array([1])))  # of a dimer with gain = loss, to have larger sectors
 # many sectors: momenta with and without reflection, involutions that anticommute in some, boson modes
 FURTHER = {
     "balanced chain": dimer(0.5, 0.7, 0.7, cells=2, h=0.4),
@@ -109,8 +108,9 @@ def dense_steady_state(system):
 
 def solve_all(system, **options):
     options = Options(**options)
-    return [(record, liouvillian.run(system, options, record, CONTEXT))
-            for record in liouvillian.records(system, options)]
+    return [
+        (record, liouvillian.run(system, options, record, CONTEXT)) for record in liouvillian.records(system, options)
+    ]
 
 
 def gap(system, **options):
@@ -147,15 +147,15 @@ def test_the_sectors_together_have_the_spectrum_of_the_whole(system):
     # where eigenvectors coincide, rounding moves eigenvalues by its square root; not their low moments
     assert same_spectrum(np.concatenate(union), whole) < 1e-4
     for power in (1, 2, 3):
-        scale = np.sum(abs(whole)**power)
-        assert abs(np.sum(np.concatenate(union)**power) - np.sum(whole**power)) < 1e-11 * scale
+        scale = np.sum(abs(whole) ** power)
+        assert abs(np.sum(np.concatenate(union) ** power) - np.sum(whole**power)) < 1e-11 * scale
 
 
 def test_symmetries_divide_the_unknowns():
     """The sector of the steady state has nearly 1/(translations x involutions) of the |m><n|."""
     for system, involutions in ((dimer(6, 0.7, 0.7), 4), (xyz(sites=6, Jz=0.3), 6 * 4), (xyz(sites=6), 3 * 8)):
         built = operators(system)
-        pairs = np.sum(np.diff(built.first).astype(float)**2)
+        pairs = np.sum(np.diff(built.first).astype(float) ** 2)
         assert pairs / involutions < Sector(built, HOME).size < 1.4 * pairs / involutions
 
 
@@ -178,7 +178,7 @@ def test_the_trace_is_conserved(system):
 @everywhere
 def test_steady_state_against_the_null_vector_of_the_whole(system):
     rho = dense_steady_state(system)
-    (_, result), = solve_all(system, task="steady_state")
+    ((_, result),) = solve_all(system, task="steady_state")
     members = [np.flatnonzero(system.sublattice == s) for s in range(len(system.sublattices))]
     for a in "xyz":
         at = [matrices.site_operator(system, f"S{a}", i).toarray() for i in range(system.sites)]
@@ -188,7 +188,7 @@ def test_steady_state_against_the_null_vector_of_the_whole(system):
         assert np.allclose(result[f"var_S{a}"], [variance[sites].mean() for sites in members], atol=1e-11)
         if a == "z":
             assert result["Mz"] == pytest.approx(np.mean(mean / system.spins), abs=1e-11)
-    assert np.allclose(result["S_perp"], np.sqrt(result["Sx"]**2 + result["Sy"]**2))
+    assert np.allclose(result["S_perp"], np.sqrt(result["Sx"] ** 2 + result["Sy"] ** 2))
     assert result["purity"] == pytest.approx(np.trace(rho @ rho).real, abs=1e-11)
     assert result["residual"] < 1e-13
 
@@ -199,7 +199,7 @@ def matrix_of(sector, x):
     rho = np.zeros((D, D), complex)
     for i, j in np.ndindex(D, D):
         unit = sparse.coo_matrix(([1.0], ([i], [j])), (D, D))
-        rho[i, j] = sector.overlaps(unit, 0, sector.size).conj() @ x     # conj(Tr B†|i><j|) = B_ij
+        rho[i, j] = sector.overlaps(unit, 0, sector.size).conj() @ x  # conj(Tr B†|i><j|) = B_ij
     return rho
 
 
@@ -244,9 +244,17 @@ def logarithmic_norm(system, k):
 
 
 # with and without the transposition that makes ρ real
-@pytest.mark.parametrize("system", [
-    dimer(1.5, 1, 1), dimer(1, 0.2, 0.9), replace(dimer(1, 0.7, 1.1), symmetries=(WeakU1(),)),
-    SYSTEMS["closed chain"], SYSTEMS["decaying"], FURTHER["cavities"]])
+@pytest.mark.parametrize(
+    "system",
+    [
+        dimer(1.5, 1, 1),
+        dimer(1, 0.2, 0.9),
+        replace(dimer(1, 0.7, 1.1), symmetries=(WeakU1(),)),
+        SYSTEMS["closed chain"],
+        SYSTEMS["decaying"],
+        FURTHER["cavities"],
+    ],
+)
 def test_the_decay_of_excluded_sectors_is_their_logarithmic_norm(system):
     weights = exclusion.weights(MPI.COMM_SELF, operators(system), {})
     for k, values in dense_sectors(system).items():
@@ -260,25 +268,31 @@ def test_the_decay_of_excluded_sectors_is_their_logarithmic_norm(system):
 
 def test_few_sectors_of_the_dimer_are_solved(monkeypatch):
     solved = []
-    monkeypatch.setattr(liouvillian, "_spectrum", lambda sector, *rest, solve=liouvillian._spectrum: (
-        solved.append(sector.name.k), solve(sector, *rest))[1])
+    monkeypatch.setattr(
+        liouvillian,
+        "_spectrum",
+        lambda sector, *rest, solve=liouvillian._spectrum: (solved.append(sector.name.k), solve(sector, *rest))[1],
+    )
     options = Options(task="gap")
     records = liouvillian.records(dimer(4, 1, 1), options)
-    for record in records:          # records of the points of a sweep come in turns
+    for record in records:  # records of the points of a sweep come in turns
         for rate in (1, 1.01):
             liouvillian.run(dimer(4, rate, rate), options, record, CONTEXT)
     assert len(records) == 4 + 2 + 15 and solved == 2 * 4 * [0] + 2 * 2 * [1]
     solved.clear()
-    (_, result), = solve_all(dimer(4, 1, 1), task="gap", sectors=[5])      # nothing to compare with
+    ((_, result),) = solve_all(dimer(4, 1, 1), task="gap", sectors=[5])  # nothing to compare with
     assert result["gap_k"] == 5 and solved == [5, 5]
 
 
-@pytest.mark.parametrize("gain, loss, k, parity", [
-    (1, 1, 1, 0),           # at gain = loss = g a coherence
-    (0.3, 0.3, 0, 2),       # in the mixed phase a population
-    (0.1, 0.5, 1, 0),       # oscillating: -0.25 ± 0.87i
-    (0.1, 1.5, 4, 0),       # between up-up and down-down: k = 2S
-])
+@pytest.mark.parametrize(
+    "gain, loss, k, parity",
+    [
+        (1, 1, 1, 0),  # at gain = loss = g a coherence
+        (0.3, 0.3, 0, 2),  # in the mixed phase a population
+        (0.1, 0.5, 1, 0),  # oscillating: -0.25 ± 0.87i
+        (0.1, 1.5, 4, 0),  # between up-up and down-down: k = 2S
+    ],
+)
 def test_the_sector_that_holds_the_gap_of_the_dimer_varies(gain, loss, k, parity):
     system = dimer(2, gain, loss)
     expected, dense_k = dense_gap(system)
@@ -291,8 +305,9 @@ def test_the_sector_that_holds_the_gap_of_the_dimer_varies(gain, loss, k, parity
 
 # The eigenvalue of largest real part of these sectors is up to the 220th nearest to zero: a search around
 # zero finds others, with a gap up to 14 % too large.
-@pytest.mark.parametrize("S, gain, loss, k", [
-    (4, 0.1, 0.1, 1), (4, 0.1, 0.1, 4), (4, 0.02, 0.05, 4), (5, 0.02, 0.05, 5)])
+@pytest.mark.parametrize(
+    "S, gain, loss, k", [(4, 0.1, 0.1, 1), (4, 0.1, 0.1, 4), (4, 0.02, 0.05, 4), (5, 0.02, 0.05, 5)]
+)
 def test_the_gap_of_a_sector_that_oscillates_fast(S, gain, loss, k):
     sector = Sector(operators(replace(dimer(S, gain, loss), symmetries=FEW)), Name(k))
     assert sector.size > solvers.DENSE
@@ -331,7 +346,7 @@ def test_records_of_a_spectrum_fill_the_declared_outputs():
     outputs = {output.name: output for output in liouvillian.outputs(system, options)}
     results = dict(solve_all(system, task="spectrum", eigenvalues=4))
     assert list(results) == [(0, 0, 0), (0, 1, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0)]
-    for (k, parity, momentum), result in results.items():
+    for (k, parity, _), result in results.items():
         assert result.keys() == outputs.keys()
         for name, value in result.items():
             assert np.shape(value) == tuple(len(dim.values) for dim in outputs[name].dims)
@@ -339,7 +354,7 @@ def test_records_of_a_spectrum_fill_the_declared_outputs():
         found = ~np.isnan(result["eigenvalues"])
         assert np.all(np.diff(result["eigenvalues"].real[found]) <= 0)
         assert np.all(result["sector_k"][found] == k) and np.all(result["sector_parity"][found] == parity)
-    assert np.isnan(results[4, 0, 0]["eigenvalues"]).tolist() == [False, True, True, True]     # one unknown
+    assert np.isnan(results[4, 0, 0]["eigenvalues"]).tolist() == [False, True, True, True]  # one unknown
     assert abs(results[HOME]["eigenvalues"][0]) < 1e-12 and results[HOME]["gap"] > 0.1
 
 
@@ -357,7 +372,7 @@ def test_driven_collective_spin_against_its_closed_form(S, drive):
     inverse = np.linalg.inv(down + 1j * drive * S / decay * np.eye(len(down)))
     rho = inverse @ inverse.conj().T
     rho /= np.trace(rho).real
-    (_, result), = solve_all(spin(S, drive=drive, decay=decay), task="steady_state")
+    ((_, result),) = solve_all(spin(S, drive=drive, decay=decay), task="steady_state")
     for name, operator in (("Sx", Sx), ("Sy", Sy), ("Sz", Sz)):
         mean = np.trace(operator @ rho).real
         assert result[name][0] == pytest.approx(mean, abs=1e-10)
@@ -366,21 +381,29 @@ def test_driven_collective_spin_against_its_closed_form(S, drive):
     assert result["purity"] == pytest.approx(np.trace(rho @ rho).real, abs=1e-10)
 
 
-@pytest.mark.parametrize("system", [
-    dimer(3, 0, 1),                                     # loss on b, exchange: all down
-    spin(3, decay=1),
-    dimer(0.5, 0, 1, cells=2, h=0.3),
-], ids=["dimer", "spin", "chain"])
+@pytest.mark.parametrize(
+    "system",
+    [
+        dimer(3, 0, 1),  # loss on b, exchange: all down
+        spin(3, decay=1),
+        dimer(0.5, 0, 1, cells=2, h=0.3),
+    ],
+    ids=["dimer", "spin", "chain"],
+)
 def test_loss_alone_ends_in_the_state_all_down(system):
-    (_, result), = solve_all(system, task="steady_state")
+    ((_, result),) = solve_all(system, task="steady_state")
     assert np.allclose(result["Sz"], -system.spins[0]) and result["purity"] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("system", [
-    spin(3, drive=1),                                   # no dissipation: every function of H
-    spin(3, dephasing=1),                               # every population
-    dimer(1, 1, 0, g=0),                                # nothing happens to b
-], ids=["driven", "dephased", "uncoupled"])
+@pytest.mark.parametrize(
+    "system",
+    [
+        spin(3, drive=1),  # no dissipation: every function of H
+        spin(3, dephasing=1),  # every population
+        dimer(1, 1, 0, g=0),  # nothing happens to b
+    ],
+    ids=["driven", "dephased", "uncoupled"],
+)
 def test_a_steady_state_that_is_not_unique_is_refused(system):
     with pytest.raises(RuntimeError, match="not unique"):
         solve_all(system, task="steady_state")
@@ -398,7 +421,10 @@ def test_sectors_that_the_model_does_not_have_are_refused():
     with pytest.raises(ValueError, match="no weak U"):
         liouvillian.records(spin(1, drive=1), Options(task="spectrum", sectors=[1]))
     assert liouvillian.records(dimer(1, 1, 1), Options(task="spectrum", sectors=[2, 0])) == (
-        *((0, parity, 0) for parity in range(4)), (2, 0, 0), (2, 1, 0))
+        *((0, parity, 0) for parity in range(4)),
+        (2, 0, 0),
+        (2, 1, 0),
+    )
     for sectors in ([], [-1], "some"):
         with pytest.raises(ValidationError, match="sectors"):
             Options(task="spectrum", sectors=sectors)
@@ -408,7 +434,7 @@ def test_petsc_options_reach_the_solver_and_stay_with_it():
     system = dimer(4, 0.02, 0.05)
     with pytest.raises(RuntimeError, match=r"of 6 eigenvalues of sector k = 3, .*eps_ncv"):
         solve_all(system, task="spectrum", sectors=[3], petsc_options={"eps_max_it": 1, "eps_ncv": 20})
-    (_, result), = solve_all(system, task="spectrum", sectors=[3])
+    ((_, result),) = solve_all(system, task="spectrum", sectors=[3])
     assert result["residual"].max() < 1e-10
 
 
@@ -420,14 +446,18 @@ def large_front():
     return Sector(operators(dimer(20, 1, 1)), Name(1))
 
 
-@pytest.mark.parametrize("petsc_options", [
-    {"st_pc_factor_mat_solver_type": "superlu_dist"},
-    {"st_mat_mumps_icntl_22": 1},                                       # factors on disk
-    LOW_RANK | {"st_ksp_type": "gmres", "st_ksp_rtol": 1e-12},          # refined by every solve
-], ids=["SuperLU_DIST", "out of core", "low rank"])
+@pytest.mark.parametrize(
+    "petsc_options",
+    [
+        {"st_pc_factor_mat_solver_type": "superlu_dist"},
+        {"st_mat_mumps_icntl_22": 1},  # factors on disk
+        LOW_RANK | {"st_ksp_type": "gmres", "st_ksp_rtol": 1e-12},  # refined by every solve
+    ],
+    ids=["SuperLU_DIST", "out of core", "low rank"],
+)
 def test_other_factorisations_give_the_same_gap(petsc_options):
     values, residuals = solvers.leading_eigenvalues(MPI.COMM_SELF, large_front(), 1, petsc_options)
-    assert values[0] == pytest.approx(-0.0349444384, abs=1e-9) and residuals.max() < 1e-10      # by MUMPS
+    assert values[0] == pytest.approx(-0.0349444384, abs=1e-9) and residuals.max() < 1e-10  # by MUMPS
 
 
 def test_low_rank_factors_are_less_accurate_where_nothing_refines_them():
@@ -438,16 +468,22 @@ def test_low_rank_factors_are_less_accurate_where_nothing_refines_them():
 
 def test_a_subspace_too_small_is_enlarged():
     system = replace(dimer(4, 0.1, 0.1), symmetries=FEW)
-    (_, expected), = solve_all(system, task="spectrum", sectors=[1])
-    small = {"eps_max_it": 3, "eps_ncv": 50}        # takes about 50 restarts
-    (_, result), = solve_all(system, task="spectrum", sectors=[1], petsc_options=small)
+    ((_, expected),) = solve_all(system, task="spectrum", sectors=[1])
+    small = {"eps_max_it": 3, "eps_ncv": 50}  # takes about 50 restarts
+    ((_, result),) = solve_all(system, task="spectrum", sectors=[1], petsc_options=small)
     assert np.allclose(result["eigenvalues"].real, expected["eigenvalues"].real, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("system, tolerance", [
-    (dimer(6, 0.7, 0.4), 0.2), (dimer(6, 0.7, 0.7), 0.4), (xyz(sites=6, Jz=0.3), 0.25), (FURTHER["cavities"], 0.01),
-    (without(xyz(sites=6, Jz=0.3), Parity), 0.2),
-])
+@pytest.mark.parametrize(
+    "system, tolerance",
+    [
+        (dimer(6, 0.7, 0.4), 0.2),
+        (dimer(6, 0.7, 0.7), 0.4),
+        (xyz(sites=6, Jz=0.3), 0.25),
+        (FURTHER["cavities"], 0.01),
+        (without(xyz(sites=6, Jz=0.3), Parity), 0.2),
+    ],
+)
 def test_unknowns_are_counted_without_building_anything(system, tolerance):
     counted = liouvillian.unknowns_of(system, Symmetries(system), HOME)
     assert counted == pytest.approx(Sector(operators(system), HOME).size, rel=tolerance)
@@ -458,12 +494,12 @@ def test_cost_grows_with_the_system_and_is_about_right():
         return liouvillian.cost(dimer(S, 1, 0.9), Options(**options), record).bytes
 
     spectrum = bytes_of(30, HOME, task="spectrum")
-    assert 420e6 < spectrum < 600e6             # 442 MB measured
+    assert 420e6 < spectrum < 600e6  # 442 MB measured
     assert bytes_of(30, HOME) < spectrum < bytes_of(30, Name(1), task="spectrum")
     assert bytes_of(60, HOME) > 10 * bytes_of(30, HOME)
     on_disk = Options(task="gap", petsc_options={"st_mat_mumps_icntl_22": 1})
-    assert 400e6 < liouvillian.cost(dimer(40, 1, 1), on_disk, Name(1)).bytes < 700e6       # 480 MB measured
-    assert 1.1e9 < liouvillian.cost(dimer(40, 1, 1), Options(task="gap"), Name(1)).bytes < 1.7e9       # 1.34 GB
+    assert 400e6 < liouvillian.cost(dimer(40, 1, 1), on_disk, Name(1)).bytes < 700e6  # 480 MB measured
+    assert 1.1e9 < liouvillian.cost(dimer(40, 1, 1), Options(task="gap"), Name(1)).bytes < 1.7e9  # 1.34 GB
     times = [liouvillian.cost(dimer(S, 1, 1), Options(), HOME).time for S in (1, 4, 16)]
     assert times == sorted(times)
 
@@ -505,17 +541,28 @@ def test_a_group_that_solves_needs_no_other_and_leaves_signals_alone(tmp_path):
 @pytest.mark.parametrize("system", [xyz(sites=4, Jz=0.4), dimer(0.5, 0.7, 1.1, cells=2, h=0.4)], ids=["ring", "cells"])
 def test_correlations_against_the_distance(system):
     """⟨S_a S_a'⟩ of every sublattice from the whole density matrix."""
-    rho = linalg.null_space(matrices.full_liouvillian(
-        matrices.hamiltonian(system), matrices.jump_operators(system)).toarray())[:, 0]
+    rho = linalg.null_space(
+        matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system)).toarray()
+    )[:, 0]
     rho = rho.reshape(round(system.dimension), -1, order="F")
     rho /= np.trace(rho)
     found = liouvillian.run(system, Options(observables=["correlation"]), HOME, CONTEXT)
     cell = len(system.sublattices)
     for k in range(cell):
         for s in range(system.sites // cell // 2 + 1):
+
             def pair(first, second):
-                return np.mean([np.trace(matrices.site_operator(system, first, i) @ matrices.site_operator(
-                    system, second, (i + cell * s) % system.sites) @ rho).real for i in range(k, system.sites, cell)])
+                return np.mean(
+                    [
+                        np.trace(
+                            matrices.site_operator(system, first, i)
+                            @ matrices.site_operator(system, second, (i + cell * s) % system.sites)
+                            @ rho
+                        ).real
+                        for i in range(k, system.sites, cell)
+                    ]
+                )
+
             for a in "xyz":
                 assert found[f"correlation_{a}{a}"][k, s] == pytest.approx(pair(f"S{a}", f"S{a}"), abs=1e-9)
             assert found["correlation"][k, s] == pytest.approx(pair("S+", "S-"), abs=1e-9)

@@ -1,4 +1,5 @@
 """Operators and the full-space Liouvillian of small systems, against numpy and QuTiP."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -6,9 +7,8 @@ import pytest
 from conftest import require_module
 from scipy.linalg import expm
 
-from hpcsim.system import matrices
 from hpcsim.models import collective_spin, gain_loss_lattice
-from hpcsim.system import Jumps, Parity, System, Terms, Translation, Transposition, WeakU1
+from hpcsim.system import Jumps, Parity, System, Terms, Translation, Transposition, WeakU1, matrices
 
 
 def dimer(**change):
@@ -19,15 +19,16 @@ def one(*symmetries, hamiltonian=(), jumps=()):
     """One spin 1 with H = Σ name and jumps at rate 1."""
     site = np.array([0])
     return System(
-        spins=np.array([1.0]), symmetries=symmetries,
+        spins=np.array([1.0]),
+        symmetries=symmetries,
         hamiltonian=tuple(Terms((name,), site[:, None], np.ones(1)) for name in hamiltonian),
-        jumps=tuple(Jumps(name, site, np.ones(1)) for name in jumps))
+        jumps=tuple(Jumps(name, site, np.ones(1)) for name in jumps),
+    )
 
 
 @pytest.mark.parametrize("spin", [0.5, 1.0, 1.5, 2.0])
 def test_one_site_operators_obey_the_spin_algebra(spin):
-    Sx, Sy, Sz, up, down = (matrices.one_site_operator(name, spin).toarray()
-                            for name in ("Sx", "Sy", "Sz", "S+", "S-"))
+    Sx, Sy, Sz, up, down = (matrices.one_site_operator(name, spin).toarray() for name in ("Sx", "Sy", "Sz", "S+", "S-"))
     assert np.allclose(Sx @ Sy - Sy @ Sx, 1j * Sz)
     assert np.allclose(Sx @ Sx + Sy @ Sy + Sz @ Sz, spin * (spin + 1) * np.eye(round(2 * spin + 1)))
     assert np.allclose(up, Sx + 1j * Sy) and np.allclose(down, up.T)
@@ -51,9 +52,10 @@ def test_dimer_hamiltonian_is_the_exchange_of_its_docstring():
 
 def test_jumps_of_zero_rate_are_dropped_and_collective_ones_are_summed():
     assert [rate for rate, _ in matrices.jump_operators(dimer(gain=0))] == [1.3]
-    pair = System(spins=np.full(2, 0.5), hamiltonian=(),
-                  jumps=(Jumps("S-", np.array([0, 1]), np.array([0.4]), collective=True),))
-    (rate, jump), = matrices.jump_operators(pair)
+    pair = System(
+        spins=np.full(2, 0.5), hamiltonian=(), jumps=(Jumps("S-", np.array([0, 1]), np.array([0.4]), collective=True),)
+    )
+    ((rate, jump),) = matrices.jump_operators(pair)
     assert rate == 0.4
     assert np.allclose(jump.toarray(), sum(matrices.site_operator(pair, "S-", i).toarray() for i in (0, 1)))
 
@@ -67,7 +69,7 @@ def test_liouvillian_is_the_master_equation_on_column_stacked_states():
     down = Sx - 1j * Sy
     energy = 0.7 * Sx + 0.4 / 2 * Sx @ Sx
     expected = -1j * (energy @ rho - rho @ energy)
-    for rate, c in ((0.3 / 2, down), (0.2, Sz)):   # the papers' D[c]ρ = 2cρc† - {c†c, ρ}
+    for rate, c in ((0.3 / 2, down), (0.2, Sz)):  # the papers' D[c]ρ = 2cρc† - {c†c, ρ}
         expected += rate * (2 * c @ rho @ c.conj().T - c.conj().T @ c @ rho - rho @ c.conj().T @ c)
     got = matrices.full_liouvillian(H, jumps) @ rho.flatten("F")
     assert np.allclose(got, expected.flatten("F"))
@@ -93,14 +95,19 @@ def test_charge_counts_sz_and_signs_count_lowerings():
     total = sum(matrices.site_operator(system, "Sz", i).diagonal() for i in range(3))
     assert np.array_equal(matrices.charges(system), total + 3)
     lowered = sum(system.spins[i] - matrices.site_operator(system, "Sz", i).diagonal() for i in (0, 2))
-    assert np.array_equal(matrices.transposition_signs(system, np.array([0, 2])), (-1)**lowered.astype(int))
+    assert np.array_equal(matrices.transposition_signs(system, np.array([0, 2])), (-1) ** lowered.astype(int))
 
 
-@pytest.mark.parametrize("system", [
-    dimer(), dimer(cells=2, S=0.5, h=0.3),
-    collective_spin.build(collective_spin.Params(S=2, drive=1, decay=1, dephasing=0.3)),
-    collective_spin.build(collective_spin.Params(S=2, decay=1)),
-], ids=["dimer", "chain", "driven", "decaying"])
+@pytest.mark.parametrize(
+    "system",
+    [
+        dimer(),
+        dimer(cells=2, S=0.5, h=0.3),
+        collective_spin.build(collective_spin.Params(S=2, drive=1, decay=1, dephasing=0.3)),
+        collective_spin.build(collective_spin.Params(S=2, decay=1)),
+    ],
+    ids=["dimer", "chain", "driven", "decaying"],
+)
 def test_declared_symmetries_hold_for_the_evolution_itself(system):
     H, jumps = matrices.hamiltonian(system), matrices.jump_operators(system)
     matrices.verify_symmetries(system, H, jumps)
@@ -151,37 +158,51 @@ def two(*symmetries, couplings=("Sx",), jumps=("S-",), rates=(0.3, 0.3), collect
     """Two spins 1 with H = Σ SS' and the same jumps on both."""
     sites = np.arange(2)
     return System(
-        spins=np.array([1.0, 1.0]), symmetries=symmetries,
+        spins=np.array([1.0, 1.0]),
+        symmetries=symmetries,
         hamiltonian=tuple(Terms((name, name), sites[None], np.ones(1)) for name in couplings),
-        jumps=tuple(Jumps(name, sites, np.array(rates), collective) for name in jumps))
+        jumps=tuple(Jumps(name, sites, np.array(rates), collective) for name in jumps),
+    )
 
 
 SWAP = np.array([1, 0])
 MODE = System(spins=np.zeros(1), cutoffs=np.array([4]), symmetries=(Parity("x"),), jumps=(), hamiltonian=())
 
 
-@pytest.mark.parametrize("system, words", [
-    (one(WeakU1(), hamiltonian=["Sx"]), "WeakU1, but the Hamiltonian"),
-    (one(WeakU1(), hamiltonian=["Sz"], jumps=["S-", "Sx"]), "WeakU1, but jump operator 1"),
-    (one(T, hamiltonian=["Sy"]), "the Hamiltonian is not real"),
-    (one(T, hamiltonian=["Sz"]), "U H U = -H"),
-    (one(T, hamiltonian=["Sx"], jumps=["Sy"]), "jump operator 0 is not real"),
-    (System(spins=np.full(2, 0.5), hamiltonian=(), symmetries=(T,),
-            jumps=(Jumps("S-", np.array([0, 1]), np.ones(1), collective=True),)), "U L U"),
-    (two(WeakU1(np.array([1, -1])), couplings=["Sz"], rates=[0.3], collective=True),
-     "jump operator 0 changes"),
-    (two(WeakU1(np.array([1, -1])), couplings=["Sx", "Sy"]), "the Hamiltonian changes its charge"),
-    (two(Parity("x")), "Parity about x, but the image of jump operator 0, of rate 0.3, has the rate 0"),
-    (one(Parity("z"), hamiltonian=["Sx"]), "Parity about z, but the Hamiltonian does not obey U H U† = H"),
-    (two(Translation(SWAP), rates=(0.3, 0.4)), "Translation .* rate 0.3, has the rate 0.4"),
-    (System(spins=np.full(3, 0.5), hamiltonian=(), jumps=(), symmetries=(Parity(None, np.array([1, 2, 0])),)),
-     "not its own inverse"),
-    (System(spins=np.array([0.5, 1]), hamiltonian=(), jumps=(), symmetries=(Translation(SWAP),)),
-     "equal sites"),
-    (System(spins=np.full(2, 0.5), hamiltonian=(), jumps=(), symmetries=(Translation(np.array([1, 1])),)),
-     "not a permutation"),
-    (MODE, "not defined on a boson mode"),
-])
+@pytest.mark.parametrize(
+    "system, words",
+    [
+        (one(WeakU1(), hamiltonian=["Sx"]), "WeakU1, but the Hamiltonian"),
+        (one(WeakU1(), hamiltonian=["Sz"], jumps=["S-", "Sx"]), "WeakU1, but jump operator 1"),
+        (one(T, hamiltonian=["Sy"]), "the Hamiltonian is not real"),
+        (one(T, hamiltonian=["Sz"]), "U H U = -H"),
+        (one(T, hamiltonian=["Sx"], jumps=["Sy"]), "jump operator 0 is not real"),
+        (
+            System(
+                spins=np.full(2, 0.5),
+                hamiltonian=(),
+                symmetries=(T,),
+                jumps=(Jumps("S-", np.array([0, 1]), np.ones(1), collective=True),),
+            ),
+            "U L U",
+        ),
+        (two(WeakU1(np.array([1, -1])), couplings=["Sz"], rates=[0.3], collective=True), "jump operator 0 changes"),
+        (two(WeakU1(np.array([1, -1])), couplings=["Sx", "Sy"]), "the Hamiltonian changes its charge"),
+        (two(Parity("x")), "Parity about x, but the image of jump operator 0, of rate 0.3, has the rate 0"),
+        (one(Parity("z"), hamiltonian=["Sx"]), "Parity about z, but the Hamiltonian does not obey U H U† = H"),
+        (two(Translation(SWAP), rates=(0.3, 0.4)), "Translation .* rate 0.3, has the rate 0.4"),
+        (
+            System(spins=np.full(3, 0.5), hamiltonian=(), jumps=(), symmetries=(Parity(None, np.array([1, 2, 0])),)),
+            "not its own inverse",
+        ),
+        (System(spins=np.array([0.5, 1]), hamiltonian=(), jumps=(), symmetries=(Translation(SWAP),)), "equal sites"),
+        (
+            System(spins=np.full(2, 0.5), hamiltonian=(), jumps=(), symmetries=(Translation(np.array([1, 1])),)),
+            "not a permutation",
+        ),
+        (MODE, "not defined on a boson mode"),
+    ],
+)
 def test_a_false_symmetry_is_refused(system, words):
     with pytest.raises(ValueError, match=words.replace("+", r"\+")):
         matrices.verify_symmetries(system, matrices.hamiltonian(system), matrices.jump_operators(system))
@@ -192,26 +213,45 @@ def test_a_jump_may_shift_the_charge_by_a_constant():
     matrices.verify_symmetries(system, matrices.hamiltonian(system), matrices.jump_operators(system))
 
 
-@pytest.mark.parametrize("system", [
-    two(Parity("x"), Parity("z"), Translation(SWAP), Parity("y", SWAP), jumps=["S-", "S+", "Sz"]),
-    two(Parity("z"), Translation(SWAP), jumps=["S-", "Sx"], rates=[0.2], collective=True),
-    # the rates of one operator add up: 0.3 + 0.3 downwards, 0.6 upwards
-    replace(two(Parity("x")), jumps=tuple(Jumps(name, np.arange(2), np.full(2, rate))
-                                          for name, rate in (("S-", 0.3), ("S+", 0.6), ("S-", 0.3)))),
-], ids=["local", "collective", "one operator twice"])
+@pytest.mark.parametrize(
+    "system",
+    [
+        two(Parity("x"), Parity("z"), Translation(SWAP), Parity("y", SWAP), jumps=["S-", "S+", "Sz"]),
+        two(Parity("z"), Translation(SWAP), jumps=["S-", "Sx"], rates=[0.2], collective=True),
+        # the rates of one operator add up: 0.3 + 0.3 downwards, 0.6 upwards
+        replace(
+            two(Parity("x")),
+            jumps=tuple(
+                Jumps(name, np.arange(2), np.full(2, rate)) for name, rate in (("S-", 0.3), ("S+", 0.6), ("S-", 0.3))
+            ),
+        ),
+    ],
+    ids=["local", "collective", "one operator twice"],
+)
 def test_symmetries_that_permute_the_jumps_are_accepted(system):
     matrices.verify_symmetries(system, matrices.hamiltonian(system), matrices.jump_operators(system))
 
 
-@pytest.mark.parametrize("operators, sites, words", [
-    (("a",), [[0]], "a Hamiltonian term is made of"),
-    (("n",), [[1]], "Hamiltonian term n is on a spin"),
-    (("Sx", "Sx"), [[1, 0]], "Hamiltonian term Sx is on a boson mode"),
-])
+@pytest.mark.parametrize(
+    "operators, sites, words",
+    [
+        (("a",), [[0]], "a Hamiltonian term is made of"),
+        (("n",), [[1]], "Hamiltonian term n is on a spin"),
+        (("Sx", "Sx"), [[1, 0]], "Hamiltonian term Sx is on a boson mode"),
+    ],
+)
 def test_operators_stand_on_their_kind_of_site(operators, sites, words):
     with pytest.raises(ValueError, match=words):
-        System(spins=np.array([0, 0.5]), cutoffs=np.array([3, 0]), jumps=(),
-               hamiltonian=(Terms(operators, np.array(sites), np.ones(1)),))
+        System(
+            spins=np.array([0, 0.5]),
+            cutoffs=np.array([3, 0]),
+            jumps=(),
+            hamiltonian=(Terms(operators, np.array(sites), np.ones(1)),),
+        )
     with pytest.raises(ValueError, match="jump operator S- is on a boson mode"):
-        System(spins=np.array([0, 0.5]), cutoffs=np.array([3, 0]), hamiltonian=(),
-               jumps=(Jumps("S-", np.array([0]), np.ones(1)),))
+        System(
+            spins=np.array([0, 0.5]),
+            cutoffs=np.array([3, 0]),
+            hamiltonian=(),
+            jumps=(Jumps("S-", np.array([0]), np.ones(1)),),
+        )

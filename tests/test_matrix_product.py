@@ -1,4 +1,5 @@
 """Matrix-product density operators of infinite chains: against exact rings, limits, and themselves."""
+
 import os
 import signal
 from dataclasses import replace
@@ -11,13 +12,12 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from hpcsim import cli, store
-from hpcsim.system import matrices
 from hpcsim.methods import Context, Stopped, liouvillian, phase_space
 from hpcsim.methods import matrix_product as mp
 from hpcsim.methods.matrix_product import chain as chains
 from hpcsim.methods.matrix_product.evolve import Evolution
 from hpcsim.models import gain_loss_lattice, xyz_lattice
-from hpcsim.system import Translation, WeakU1
+from hpcsim.system import Translation, WeakU1, matrices
 
 CONTEXT = Context(MPI.COMM_SELF, (1, 2), lambda: False)
 
@@ -27,8 +27,9 @@ def gain_loss(**keys):
 
 
 def xyz(**keys):
-    return xyz_lattice.build(xyz_lattice.Params(**{"convention": "lee2013", "sites": 4, "Jx": 0.5, "Jy": 0.2,
-                                                   "Jz": 0.4} | keys))
+    return xyz_lattice.build(
+        xyz_lattice.Params(**{"convention": "lee2013", "sites": 4, "Jx": 0.5, "Jy": 0.2, "Jz": 0.4} | keys)
+    )
 
 
 def solve(system, **keys):
@@ -36,8 +37,11 @@ def solve(system, **keys):
 
 
 def exact(system, name):
-    values = [liouvillian.run(system, options, record, CONTEXT)[name] for options in [liouvillian.Options()]
-              for record in liouvillian.records(system, options)]
+    values = [
+        liouvillian.run(system, options, record, CONTEXT)[name]
+        for options in [liouvillian.Options()]
+        for record in liouvillian.records(system, options)
+    ]
     return values[0]
 
 
@@ -63,8 +67,12 @@ def middle():
     return solve(gain_loss(h=0.5), bond_dimension=24, tolerance=1e-6)
 
 
-SYSTEMS = {"gain and loss": gain_loss(h=0.5), "xyz": xyz(), "complex U(1)": xyz(Jx=0.7, Jy=0.7),
-           "alternating U(1)": xyz(Jx=0.7, Jy=-0.7, Jz=0)}
+SYSTEMS = {
+    "gain and loss": gain_loss(h=0.5),
+    "xyz": xyz(),
+    "complex U(1)": xyz(Jx=0.7, Jy=0.7),
+    "alternating U(1)": xyz(Jx=0.7, Jy=-0.7, Jz=0),
+}
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -88,8 +96,10 @@ def test_the_bonds_of_a_ring_add_up_to_its_liouvillian(name):
     np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
-@pytest.mark.parametrize("name, kind, modulus", [("gain and loss", float, 1), ("xyz", float, 2),
-                                                 ("complex U(1)", complex, 1), ("alternating U(1)", float, 1)])
+@pytest.mark.parametrize(
+    "name, kind, modulus",
+    [("gain and loss", float, 1), ("xyz", float, 2), ("complex U(1)", complex, 1), ("alternating U(1)", float, 1)],
+)
 def test_what_is_conserved_and_real(name, kind, modulus):
     chain = chains.build(SYSTEMS[name])
     assert chain.modulus == modulus and {matrix.dtype for matrix in chain.liouvillians} == {np.dtype(kind)}
@@ -153,7 +163,7 @@ def test_the_error_covers_what_is_left_out(middle):
     for name in ("Sz", "var_Sz"):
         assert (abs(rough[name] - middle[name]) < rough[f"{name}_error"] + middle[f"{name}_error"]).all(), name
     assert rough["error_bond_dimension"] > 4 * middle["error_bond_dimension"]
-    assert 3 < rough["error_time_step"] / middle["error_time_step"] < 5      # dt²
+    assert 3 < rough["error_time_step"] / middle["error_time_step"] < 5  # dt²
     assert rough["truncation_error"] > middle["truncation_error"] > 0
 
 
@@ -166,7 +176,7 @@ def test_what_is_extrapolated_in_the_time_step_is_better_than_its_error(middle):
 def test_it_is_a_density_matrix(middle):
     assert middle["hermiticity"] < 1e-5 and middle["least_probability"] > 0
     assert 0 < middle["renyi_entropy"] < np.log(2)
-    np.testing.assert_allclose(middle["correlation"][:, 0], 0.5 + middle["Sz"], atol=1e-10)     # S+S- of a spin 1/2
+    np.testing.assert_allclose(middle["correlation"][:, 0], 0.5 + middle["Sz"], atol=1e-10)  # S+S- of a spin 1/2
     np.testing.assert_allclose(middle["correlation_zz"][:, 0], 0.25, atol=1e-10)
 
 
@@ -197,10 +207,16 @@ def test_an_ordered_phase_of_larger_spins_is_that_of_the_phase_space_method():
     assert found["Sz"][0] > 1.2 and found["Sz"][1] < -1.3
 
 
-@pytest.mark.parametrize("system, words", [
-    (gain_loss(cells=1), "at least two cells"), (gain_loss(periodic=False), "periodic: true"),
-    (gain_loss(cells=(2, 4)), "neighbours of one chain"), (gain_loss(S=5), "11 levels"),
-    (xyz(sites=2), "three sites")])
+@pytest.mark.parametrize(
+    "system, words",
+    [
+        (gain_loss(cells=1), "at least two cells"),
+        (gain_loss(periodic=False), "periodic: true"),
+        (gain_loss(cells=(2, 4)), "neighbours of one chain"),
+        (gain_loss(S=5), "11 levels"),
+        (xyz(sites=2), "three sites"),
+    ],
+)
 def test_what_is_refused(system, words):
     assert words in mp.supports(system)
 

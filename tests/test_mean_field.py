@@ -1,16 +1,16 @@
 """Mean field against published fixed points and boundaries, and clusters against exact small systems."""
+
 import numpy as np
 import pytest
 from mpi4py import MPI
 from pydantic import ValidationError
 from scipy.integrate import solve_ivp
 
-from hpcsim.system import matrices
 from hpcsim.analysis import all_to_all, gain_loss, spins
 from hpcsim.methods import Context, mean_field
 from hpcsim.methods.mean_field import cluster, equations
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, xyz_lattice
-from hpcsim.system import Jumps, System, Terms
+from hpcsim.system import Jumps, System, Terms, matrices
 
 CONTEXT = Context(MPI.COMM_SELF, (1, 2), lambda: False)
 
@@ -34,16 +34,33 @@ def steady_state(system):
     L = matrices.full_liouvillian(H, jumps).toarray()
     L[0] = np.eye(D).ravel()
     rho = np.linalg.solve(L, np.eye(D * D)[0]).reshape(D, D).T
-    return np.array([[np.trace(matrices.site_operator(system, f"S{a}", i) @ rho).real for a in "xyz"]
-                     for i in range(system.sites)])
+    return np.array(
+        [[np.trace(matrices.site_operator(system, f"S{a}", i) @ rho).real for a in "xyz"] for i in range(system.sites)]
+    )
 
 
-@pytest.mark.parametrize("system", [
-    chain(2, 0.6, 0.4, cells=3), chain(0.5, 0.6, 0.4, cells=3),
-    all_to_all_xyz.build(all_to_all_xyz.Params(N=4, Jx=0.6, Jy=1.4, Jz=1, decay=1, collective_decay=0.7, pump=0.2,
-                                               dephasing=0.3, field=0.3, field_angle=0.2)),
-    collective_spin.build(collective_spin.Params(S=3, drive=0.4, twist=0.7, decay=1, dephasing=0.2)),
-])
+@pytest.mark.parametrize(
+    "system",
+    [
+        chain(2, 0.6, 0.4, cells=3),
+        chain(0.5, 0.6, 0.4, cells=3),
+        all_to_all_xyz.build(
+            all_to_all_xyz.Params(
+                N=4,
+                Jx=0.6,
+                Jy=1.4,
+                Jz=1,
+                decay=1,
+                collective_decay=0.7,
+                pump=0.2,
+                dephasing=0.3,
+                field=0.3,
+                field_angle=0.2,
+            )
+        ),
+        collective_spin.build(collective_spin.Params(S=3, drive=0.4, twist=0.7, decay=1, dephasing=0.2)),
+    ],
+)
 def test_jacobian_is_that_of_the_equations(system):
     tables, s = equations.compile_system(system), np.random.default_rng(3).normal(size=3 * system.sites)
 
@@ -68,7 +85,7 @@ def test_fixed_point_of_the_gain_loss_chain(S, gain):
     assert found["at_rest"] == 1 and found["residual"] < 1e-10 * S
     assert found["Sz"] == pytest.approx([z, -z], abs=1e-9)
     assert found["S_perp"] == pytest.approx([perp, perp], abs=1e-9)
-    assert found["growth_rate"] == pytest.approx(0, abs=1e-10)      # the angle about z
+    assert found["growth_rate"] == pytest.approx(0, abs=1e-10)  # the angle about z
     assert found["S_perp"] / S == pytest.approx(gain_loss.mean_field_S_perp(gain, 1, 0.5, S) / S, abs=1 / S)
 
 
@@ -94,8 +111,12 @@ def test_edges_of_the_paramagnet(Jx, Jz):
     for edge, outside in ((spins.paramagnet_lower, -1), (spins.paramagnet_upper, 1)):
         Jy = edge(Jx, Jz, 1.0)
         if not np.isnan(Jy):
-            growth = [solve(ring(Jx, float(Jy) + step, Jz, sites=120), initial=(1.0, 0.0), starts=1,
-                            search="roots")["growth_rate"] for step in (0.05, -0.05)]
+            growth = [
+                solve(ring(Jx, float(Jy) + step, Jz, sites=120), initial=(1.0, 0.0), starts=1, search="roots")[
+                    "growth_rate"
+                ]
+                for step in (0.05, -0.05)
+            ]
             assert (growth[0] - growth[1]) * outside > 0 and min(growth) < 0 < max(growth)
     # the Lifshitz point, Jx = 1.32 for Jz = γ
     assert spins.unstable_wavenumber(1.31, 1.0, 1.0) == 0 < spins.unstable_wavenumber(1.33, 1.0, 1.0)
@@ -139,8 +160,12 @@ def test_one_spin_in_time():
     found = solve(half, task="evolve", times=times, initial=(0.0, 0.0))
     assert found["Sz"][0] == pytest.approx(np.exp(-2 * np.array(times)) - 0.5, abs=1e-7)
     assert found["var_Sz"][0] == pytest.approx(0.25 - found["Sz"][0] ** 2)
-    S, found = 10, solve(collective_spin.build(collective_spin.Params(S=10, decay=1)), task="evolve", times=times,
-                         initial=(0.0, 0.0))
+    S, found = (
+        10,
+        solve(
+            collective_spin.build(collective_spin.Params(S=10, decay=1)), task="evolve", times=times, initial=(0.0, 0.0)
+        ),
+    )
     assert found["Sz"][0] == pytest.approx(_logistic(S, np.array(times)), abs=1e-5)
 
 
@@ -151,8 +176,11 @@ def _logistic(S, t):
 
 
 def test_the_period_of_a_spin_that_precesses_for_ever():
-    system = System(spins=np.array([0.5]), hamiltonian=(Terms(("Sz",), np.array([[0]]), np.array([2.0])),),
-                    jumps=(Jumps("S-", np.array([0]), np.array([0.0])),))
+    system = System(
+        spins=np.array([0.5]),
+        hamiltonian=(Terms(("Sz",), np.array([[0]]), np.array([2.0])),),
+        jumps=(Jumps("S-", np.array([0]), np.array([0.0])),),
+    )
     found = solve(system, initial=(0.5, 0.0), starts=1, duration=400)
     assert found["at_rest"] == 0 and found["limit_cycle"] == 1 and np.isnan(found["growth_rate"])
     assert found["period"] == pytest.approx(np.pi, abs=1e-6)
@@ -162,9 +190,17 @@ def test_the_period_of_a_spin_that_precesses_for_ever():
 def ising(drive, field, coupling):
     """H = drive (Sx_a + Sx_b) + field (Sz_a + Sz_b) + coupling Sz_a Sz_b with decay 1: cycles, chaos, bistability."""
     both = np.array([[0], [1]])
-    return System(spins=np.full(2, 0.5), jumps=(Jumps("S-", np.arange(2), np.ones(2)),), sublattice=np.arange(2),
-                  hamiltonian=(Terms(("Sx",), both, np.full(2, drive)), Terms(("Sz",), both, np.full(2, field)),
-                               Terms(("Sz", "Sz"), both.T, np.array([coupling]))), sublattices=("a", "b"))
+    return System(
+        spins=np.full(2, 0.5),
+        jumps=(Jumps("S-", np.arange(2), np.ones(2)),),
+        sublattice=np.arange(2),
+        hamiltonian=(
+            Terms(("Sx",), both, np.full(2, drive)),
+            Terms(("Sz",), both, np.full(2, field)),
+            Terms(("Sz", "Sz"), both.T, np.array([coupling])),
+        ),
+        sublattices=("a", "b"),
+    )
 
 
 def test_a_limit_cycle_and_its_period():
@@ -214,9 +250,17 @@ def test_a_start_at_a_saddle_leaves_it():
     assert left["Sz"][0] == pytest.approx(-0.5)
 
 
-@pytest.mark.parametrize("J, order, period", [
-    ((0.5, 0.5, 1), 0, None), ((4, 0, 1), 1, None), ((4.2, 2.1, 1), 2, 5.3), ((3, 1, 1), 2, 8.7),
-    ((-4, 0, 1), 3, None), ((2.1, -2.1, 0), 4, None)])
+@pytest.mark.parametrize(
+    "J, order, period",
+    [
+        ((0.5, 0.5, 1), 0, None),
+        ((4, 0, 1), 1, None),
+        ((4.2, 2.1, 1), 2, 5.3),
+        ((3, 1, 1), 2, 8.7),
+        ((-4, 0, 1), 3, None),
+        ((2.1, -2.1, 0), 4, None),
+    ],
+)
 def test_order_of_the_phases(J, order, period):
     """lee2013, Fig. 1: paramagnet, ferromagnet, density wave (its period in sites), antiferromagnet, staggered XY."""
     found = solve(ring(*J, sites=80), starts=1, duration=200, settled=2e-5, stability=False, tolerance=1e-6)
@@ -227,13 +271,20 @@ def test_order_of_the_phases(J, order, period):
 
 # ------------------------------------------------------------------ clusters
 
-@pytest.mark.parametrize("system", [
-    xyz_lattice.build(xyz_lattice.Params(convention="huber2021", sites=3, S=1, Jx=1.0, Jy=-1.7, Jz=0.6, decay=0.5,
-                                         periodic=False)),
-    chain(1, 0.6, 0.4, cells=1, h=0),
-    chain(0.5, 0.6, 0.4, cells=2, h=0.7, periodic=False),
-    all_to_all_xyz.build(all_to_all_xyz.Params(N=4, Jx=0.6, Jy=1.4, Jz=1, decay=1, collective_decay=0.5, field=0.3)),
-])
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        xyz_lattice.build(
+            xyz_lattice.Params(convention="huber2021", sites=3, S=1, Jx=1.0, Jy=-1.7, Jz=0.6, decay=0.5, periodic=False)
+        ),
+        chain(1, 0.6, 0.4, cells=1, h=0),
+        chain(0.5, 0.6, 0.4, cells=2, h=0.7, periodic=False),
+        all_to_all_xyz.build(
+            all_to_all_xyz.Params(N=4, Jx=0.6, Jy=1.4, Jz=1, decay=1, collective_decay=0.5, field=0.3)
+        ),
+    ],
+)
 def test_a_cluster_of_all_sites_is_exact(system):
     found = solve(system, cluster=system.sites, starts=1, duration=300, settled=1e-9, tolerance=1e-10, stability=False)
     exact = steady_state(system)
@@ -242,11 +293,15 @@ def test_a_cluster_of_all_sites_is_exact(system):
         assert found[f"S{axis}"] == pytest.approx(expected, abs=1e-7), axis
 
 
-@pytest.mark.parametrize("system", [
-    ring(0.3, 2.2, 1.0, sites=4),
-    all_to_all_xyz.build(all_to_all_xyz.Params(N=6, Jx=0.6, Jy=1.8, Jz=1, decay=1 / 3, collective_decay=2 / 3,
-                                               field=0.1)),
-])
+@pytest.mark.parametrize(
+    "system",
+    [
+        ring(0.3, 2.2, 1.0, sites=4),
+        all_to_all_xyz.build(
+            all_to_all_xyz.Params(N=6, Jx=0.6, Jy=1.8, Jz=1, decay=1 / 3, collective_decay=2 / 3, field=0.1)
+        ),
+    ],
+)
 def test_a_cluster_of_one_spin_half_is_its_mean_field(system):
     common = dict(task="evolve", times=(0.5, 3.0), initial=(0.4, 0.3))
     one, site = solve(system, cluster=1, **common), solve(system, **common)
@@ -268,22 +323,37 @@ def test_edges_of_a_cluster_of_cells_carry_h():
 def test_a_cluster_restores_the_symmetry_that_mean_field_breaks():
     """huber2020, Fig. 7, after the rotation of sublattice a: Jx = 2g, Jy = -2g."""
     system = xyz_lattice.build(xyz_lattice.Params(convention="huber2021", sites=6, S=1, Jx=2.0, Jy=-2.0, Jz=0, decay=1))
-    perp = [solve(system, cluster=n, starts=1, initial=(0.5, 0.25), duration=60, settled=1e-5)["S_perp"][0]
-            for n in (1, 2, 3)]
+    perp = [
+        solve(system, cluster=n, starts=1, initial=(0.5, 0.25), duration=60, settled=1e-5)["S_perp"][0]
+        for n in (1, 2, 3)
+    ]
     assert perp[0] > perp[1] > perp[2]
 
 
 def xyz(sites, S=1, decay=0.5, J=(1.0, -1.7, 0.6)):
-    return xyz_lattice.build(xyz_lattice.Params(convention="huber2021", sites=sites, S=S, Jx=J[0], Jy=J[1], Jz=J[2],
-                                                decay=decay, periodic=sites > 3))
+    return xyz_lattice.build(
+        xyz_lattice.Params(
+            convention="huber2021", sites=sites, S=S, Jx=J[0], Jy=J[1], Jz=J[2], decay=decay, periodic=sites > 3
+        )
+    )
 
 
-@pytest.mark.parametrize("system", [
-    xyz(3), all_to_all_xyz.build(all_to_all_xyz.Params(N=3, Jx=0.6, Jy=1.4, Jz=1, decay=1, collective_decay=0.5,
-                                                       dephasing=0.3, field=0.3, field_angle=0.4)),
-    System(spins=np.array([1.0, 0.5]), hamiltonian=(Terms(("Sy",), np.array([[0], [1]]), np.array([0.4, 0.3])),),
-           jumps=(Jumps("Sy", np.arange(2), np.ones(1), collective=True), Jumps("S+", np.arange(2), np.ones(2)))),
-])
+@pytest.mark.parametrize(
+    "system",
+    [
+        xyz(3),
+        all_to_all_xyz.build(
+            all_to_all_xyz.Params(
+                N=3, Jx=0.6, Jy=1.4, Jz=1, decay=1, collective_decay=0.5, dephasing=0.3, field=0.3, field_angle=0.4
+            )
+        ),
+        System(
+            spins=np.array([1.0, 0.5]),
+            hamiltonian=(Terms(("Sy",), np.array([[0], [1]]), np.array([0.4, 0.3])),),
+            jumps=(Jumps("Sy", np.arange(2), np.ones(1), collective=True), Jumps("S+", np.arange(2), np.ones(2))),
+        ),
+    ],
+)
 def test_contraction_is_the_liouvillian(system):
     dynamics = cluster.Dynamics(cluster.Cluster(system, np.zeros((3 * system.sites, 3 * system.sites))))
     D, rng = dynamics.dimension, np.random.default_rng(5)
@@ -297,8 +367,9 @@ def test_contraction_is_the_liouvillian(system):
 
 def test_stability_of_a_cluster_of_all_sites_is_the_liouvillian_gap():
     system = xyz(3)
-    values = np.linalg.eigvals(matrices.full_liouvillian(matrices.hamiltonian(system),
-                                                         matrices.jump_operators(system)).toarray())
+    values = np.linalg.eigvals(
+        matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system)).toarray()
+    )
     slowest = sorted(values, key=lambda value: -value.real)[1]
     found = solve(system, cluster=3, starts=1, duration=300)
     assert found["growth_rate"] == pytest.approx(slowest.real, abs=1e-6)
@@ -325,9 +396,12 @@ def test_roots_of_a_cluster_are_where_integration_ends():
 
 
 def test_clusters_that_differ_are_refused():
-    for system, n, message in ((chain(1, 1, 1, cells=2), 1, "differ"), (chain(1, 1, 1, cells=2), 3, "do not make"),
-                               (chain(1, 1, 1, cells=2, periodic=False), 2, "differ"),
-                               (chain(20, 1, 1, cells=2), 4, "dimensions")):
+    for system, n, message in (
+        (chain(1, 1, 1, cells=2), 1, "differ"),
+        (chain(1, 1, 1, cells=2), 3, "do not make"),
+        (chain(1, 1, 1, cells=2, periodic=False), 2, "differ"),
+        (chain(20, 1, 1, cells=2), 4, "dimensions"),
+    ):
         with pytest.raises(ValueError, match=message):
             mean_field.records(system, mean_field.Options(cluster=n))
 

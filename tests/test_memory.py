@@ -1,10 +1,12 @@
 """A run that does not fit into memory is refused with what would make it fit."""
+
 import re
 
 import pytest
 import yaml
 
-from hpcsim.run import config, execute as sweep
+from hpcsim.run import config, memory
+from hpcsim.run import plan as planning
 
 ENDS = """
 title: ends
@@ -22,52 +24,68 @@ def planned(tmp_path):
     """Four records of 8 GB."""
     path = tmp_path / "ends.yaml"
     path.write_text(ENDS)
-    plan = sweep.plan(config.load(path))
-    assert len(plan.bytes) == 4 and plan.bytes.min() > 8.0e9 and plan.bytes.max() < 8.2e9
-    return plan
+    found = planning.plan(config.load(path))
+    assert len(found.bytes) == 4 and found.bytes.min() > 8.0e9 and found.bytes.max() < 8.2e9
+    return found
 
 
-@pytest.mark.parametrize("available, ranks, nodes, mend", [
-    (33e9, 4, 1, None), (17e9, 4, 2, None), (9e9, 1, 1, None),
-    (32e9, 4, 1, "run.ranks_per_point: 2, for 2 records at once"),
-    (17e9, 6, 1, "run.ranks_per_point: 3, for 2 records at once"),
-    (9e9, 4, 1, "run.ranks_per_point: 4, for 1 records at once"),
-    (3e9, 1, 1, "3 nodes like this with run.ranks_per_point: 3"),
-    (3e9, 8, 2, "3 nodes like this with run.ranks_per_point: 12"),
-])
-def test_the_number_of_ranks_or_nodes_is_told(planned, monkeypatch, available, ranks, nodes, mend):
-    monkeypatch.setattr(sweep, "memory_available", lambda: available)
-    if mend is None:
-        return sweep.check_memory(planned, ranks, nodes)
-    with pytest.raises(config.ConfigError, match=re.escape(mend)):
-        sweep.check_memory(planned, ranks, nodes)
+@pytest.mark.parametrize(
+    "available, ranks, nodes, fix",
+    [
+        (33e9, 4, 1, None),
+        (17e9, 4, 2, None),
+        (9e9, 1, 1, None),
+        (32e9, 4, 1, "run.ranks_per_point: 2, for 2 records at once"),
+        (17e9, 6, 1, "run.ranks_per_point: 3, for 2 records at once"),
+        (9e9, 4, 1, "run.ranks_per_point: 4, for 1 records at once"),
+        (3e9, 1, 1, "3 nodes like this with run.ranks_per_point: 3"),
+        (3e9, 8, 2, "3 nodes like this with run.ranks_per_point: 12"),
+    ],
+)
+def test_the_number_of_ranks_or_nodes_is_told(planned, monkeypatch, available, ranks, nodes, fix):
+    monkeypatch.setattr(memory, "memory_available", lambda: available)
+    if fix is None:
+        memory.check_memory(planned, ranks, nodes)
+        return
+    with pytest.raises(config.ConfigError, match=re.escape(fix)):
+        memory.check_memory(planned, ranks, nodes)
 
 
 def test_with_the_number_told_it_fits(planned, monkeypatch):
-    monkeypatch.setattr(sweep, "memory_available", lambda: 17e9)
+    monkeypatch.setattr(memory, "memory_available", lambda: 17e9)
     planned.config["run"]["ranks_per_point"] = 3
-    sweep.check_memory(planned, 6)
+    memory.check_memory(planned, 6)
 
 
 def test_methods_that_fit_are_told(planned, monkeypatch):
     """The permutation-symmetric space is 10^5 times smaller."""
-    monkeypatch.setattr(sweep, "memory_available", lambda: 3e9)
+    monkeypatch.setattr(memory, "memory_available", lambda: 3e9)
     with pytest.raises(config.ConfigError, match=r"methods that fit: .*permutation \(0.0"):
-        sweep.check_memory(planned, 1)
+        memory.check_memory(planned, 1)
 
 
-@pytest.mark.parametrize("model, method, mend", [
-    (DIMER, {"name": "liouvillian", "task": "gap", "sectors": [0, 1]},
-     "with method.petsc_options: {st_mat_mumps_icntl_22: 1} one record needs 6.29 GB"),
-    (DIMER, {"name": "liouvillian", "task": "gap", "sectors": [0, 1], "petsc_options": {"eps_ncv": 80}},
-     "with method.petsc_options: {eps_ncv: 80, st_mat_mumps_icntl_22: 1} one record needs"),
-    (SPINS, {"name": "permutation"}, "with method.solver: iterative one record needs"),
-    (SPINS, {"name": "permutation", "susceptibility": True}, None)])
-def test_an_option_that_makes_it_fit_is_told(tmp_path, monkeypatch, model, method, mend):
+@pytest.mark.parametrize(
+    "model, method, fix",
+    [
+        (
+            DIMER,
+            {"name": "liouvillian", "task": "gap", "sectors": [0, 1]},
+            "with method.petsc_options: {st_mat_mumps_icntl_22: 1} one record needs 6.29 GB",
+        ),
+        (
+            DIMER,
+            {"name": "liouvillian", "task": "gap", "sectors": [0, 1], "petsc_options": {"eps_ncv": 80}},
+            "with method.petsc_options: {eps_ncv: 80, st_mat_mumps_icntl_22: 1} one record needs",
+        ),
+        (SPINS, {"name": "permutation"}, "with method.solver: iterative one record needs"),
+        (SPINS, {"name": "permutation", "susceptibility": True}, None),
+    ],
+)
+def test_an_option_that_makes_it_fit_is_told(tmp_path, monkeypatch, model, method, fix):
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump({"model": model, "method": method}))
-    plan = sweep.plan(config.load(path))
-    monkeypatch.setattr(sweep, "memory_available", lambda: 17e9)
+    plan = planning.plan(config.load(path))
+    monkeypatch.setattr(memory, "memory_available", lambda: 17e9)
     with pytest.raises(config.ConfigError) as caught:
-        sweep.check_memory(plan, 1)
-    assert mend in str(caught.value) if mend else "with method." not in str(caught.value)
+        memory.check_memory(plan, 1)
+    assert fix in str(caught.value) if fix else "with method." not in str(caught.value)

@@ -1,4 +1,5 @@
 """Every model against its paper's formula, written here with Kronecker products alone, and its symmetries."""
+
 import functools
 import importlib
 
@@ -10,9 +11,8 @@ from scipy import sparse
 from scipy.linalg import expm
 from scipy.special import loggamma
 
-from hpcsim.system import lattice, matrices
 from hpcsim.methods import phase_space
-from hpcsim.system import Translation, Transposition, WeakU1
+from hpcsim.system import Translation, Transposition, WeakU1, lattice, matrices
 
 
 def build(name, **params):
@@ -47,8 +47,9 @@ def master_equation(H, dissipators):
     for rate, c in dissipators:
         c = sparse.csr_matrix(c)
         number = c.getH() @ c
-        total = total + rate * (sparse.kron(c.conj(), c)
-                                - sparse.kron(one, number) / 2 - sparse.kron(number.T, one) / 2)
+        total = total + rate * (
+            sparse.kron(c.conj(), c) - sparse.kron(one, number) / 2 - sparse.kron(number.T, one) / 2
+        )
     return total
 
 
@@ -92,6 +93,7 @@ X, Y = np.array([[0, 1], [1, 0]]), np.array([[0, -1j], [1j, 0]])
 
 # Lattices
 
+
 def test_bonds_of_chains_and_squares_are_each_there_once():
     assert lattice.bonds((4, 1), True).tolist() == [[0, 1], [1, 2], [2, 3], [3, 0]]
     assert lattice.bonds((4, 1), False).tolist() == [[0, 1], [1, 2], [2, 3]]
@@ -102,9 +104,10 @@ def test_bonds_of_chains_and_squares_are_each_there_once():
     assert len(pairs) == len(lattice.bonds((4, 3), True)) == 24
 
 
-@pytest.mark.parametrize("size, periodic, expected", [
-    ((4, 1), True, True), ((5, 1), True, False), ((5, 1), False, True),
-    ((4, 6), True, True), ((4, 3), True, False)])
+@pytest.mark.parametrize(
+    "size, periodic, expected",
+    [((4, 1), True, True), ((5, 1), True, False), ((5, 1), False, True), ((4, 6), True, True), ((4, 3), True, False)],
+)
 def test_a_ring_of_odd_length_is_not_bipartite(size, periodic, expected):
     assert lattice.is_bipartite(size, periodic) is expected
 
@@ -115,6 +118,7 @@ def test_a_size_is_a_number_a_pair_or_a_word():
 
 
 # Gain and loss
+
 
 @pytest.mark.parametrize("periodic", [True, False])
 @pytest.mark.parametrize("cells, S", [(1, 1.0), (2, 0.5), (3, 0.5)])
@@ -130,8 +134,9 @@ def test_gain_loss_chain_is_equations_1_to_3(cells, S, periodic):
     H = (H + H.T) / (2 * S)
     gains = [(gain / (2 * S), raise_[2 * n]) for n in range(cells)]
     losses = [(loss / (2 * S), raise_[2 * n + 1].T) for n in range(cells)]
-    assert_equal(gain_loss(cells=cells, S=S, g=g, h=h, gain=gain, loss=loss, periodic=periodic),
-                 H, twice(gains + losses))
+    assert_equal(
+        gain_loss(cells=cells, S=S, g=g, h=h, gain=gain, loss=loss, periodic=periodic), H, twice(gains + losses)
+    )
 
 
 def test_gain_loss_square_alternates_g_and_h_along_rows_and_columns():
@@ -163,12 +168,16 @@ def test_one_row_of_cells_is_the_chain():
 
 # XYZ lattices
 
-@pytest.mark.parametrize("sites, periodic, bonds, dimensions", [
-    (3, True, [(0, 1), (1, 2), (2, 0)], 1),
-    (4, False, [(0, 1), (1, 2), (2, 3)], 1),
-    ([2, 2], False, [(0, 1), (2, 3), (0, 2), (1, 3)], 2),
-    ([2, 2], True, [(0, 1), (2, 3), (0, 2), (1, 3)], 2),
-])
+
+@pytest.mark.parametrize(
+    "sites, periodic, bonds, dimensions",
+    [
+        (3, True, [(0, 1), (1, 2), (2, 0)], 1),
+        (4, False, [(0, 1), (1, 2), (2, 3)], 1),
+        ([2, 2], False, [(0, 1), (2, 3), (0, 2), (1, 3)], 2),
+        ([2, 2], True, [(0, 1), (2, 3), (0, 2), (1, 3)], 2),
+    ],
+)
 def test_xyz_of_lee2013_has_pauli_matrices_and_the_lindblad_form(sites, periodic, bonds, dimensions):
     qutip = require_module("qutip")
     N, (Jx, Jy, Jz), gamma = int(np.prod(sites)), (0.9, -0.4, 0.3), 0.8
@@ -176,11 +185,15 @@ def test_xyz_of_lee2013_has_pauli_matrices_and_the_lindblad_form(sites, periodic
     def on(operator, i):
         return qutip.tensor([operator if j == i else qutip.qeye(2) for j in range(N)])
 
-    H = sum(J * on(s, i) * on(s, j) for i, j in bonds
-            for J, s in ((Jx, qutip.sigmax()), (Jy, qutip.sigmay()), (Jz, qutip.sigmaz()))) / (2 * dimensions)
+    H = sum(
+        J * on(s, i) * on(s, j)
+        for i, j in bonds
+        for J, s in ((Jx, qutip.sigmax()), (Jy, qutip.sigmay()), (Jz, qutip.sigmaz()))
+    ) / (2 * dimensions)
     expected = qutip.liouvillian(H, [np.sqrt(gamma) * on(qutip.sigmam(), i) for i in range(N)]).full()
-    system = build("xyz_lattice", convention="lee2013", sites=sites, Jx=Jx, Jy=Jy, Jz=Jz, decay=gamma,
-                   periodic=periodic)
+    system = build(
+        "xyz_lattice", convention="lee2013", sites=sites, Jx=Jx, Jy=Jy, Jz=Jz, decay=gamma, periodic=periodic
+    )
     assert np.allclose(generator(system).toarray(), expected, atol=1e-13)
 
 
@@ -189,11 +202,11 @@ def test_xyz_of_huber2021_is_equations_34_and_35(S):
     (Jx, Jy, Jz), decay, sizes = (0.9, -0.4, 0.3), 0.8, [round(2 * S) + 1] * 3
     up, along_z = spin(S)
     components = (Jx, (up + up.T) / 2), (Jy, (up - up.T) / 2j), (Jz, along_z)
-    H = sum(J / (2 * S) * at(sizes, i, s) @ at(sizes, (i + 1) % 3, s)
-            for i in range(3) for J, s in components)
+    H = sum(J / (2 * S) * at(sizes, i, s) @ at(sizes, (i + 1) % 3, s) for i in range(3) for J, s in components)
     jumps = [(decay / (2 * S), at(sizes, i, up.T)) for i in range(3)]
-    assert_equal(build("xyz_lattice", convention="huber2021", sites=3, S=S, Jx=Jx, Jy=Jy, Jz=Jz, decay=decay),
-                 H, twice(jumps))
+    assert_equal(
+        build("xyz_lattice", convention="huber2021", sites=3, S=S, Jx=Jx, Jy=Jy, Jz=Jz, decay=decay), H, twice(jumps)
+    )
 
 
 def test_both_conventions_of_a_chain_differ_by_the_dictionary():
@@ -220,8 +233,7 @@ def growth_rate(system):
 
 
 @pytest.mark.parametrize("sites", [60, [6, 8]])
-@pytest.mark.parametrize("Jx, Jy, Jz", [
-    (0.125, -0.5, 0.0), (0.9, 1.625, 1.0), (-2.0, 0.3, 1.0), (0.5, 0.4, 0.3)])
+@pytest.mark.parametrize("Jx, Jy, Jz", [(0.125, -0.5, 0.0), (0.9, 1.625, 1.0), (-2.0, 0.3, 1.0), (0.5, 0.4, 0.3)])
 def test_mean_field_of_lee2013_grows_at_the_rate_of_its_equation_4(Jx, Jy, Jz, sites):
     """-γ/2 + Re 2 sqrt(-(Jx c - Jz)(Jy c - Jz)), largest over the wave vectors; 0 in the first case."""
     lengths = sites if isinstance(sites, list) else [sites]
@@ -241,6 +253,7 @@ def test_mean_field_of_huber2021_grows_where_the_product_is_below_minus_decay_sq
 
 # All to all
 
+
 def test_all_to_all_is_equations_2_to_4_with_pump_dephasing_and_field():
     qutip = require_module("qutip")
     N, J, gamma, Gamma, h, theta = 3, (0.6, 1.1, 1.0), 0.7, 1.7, 0.2, 0.3
@@ -256,13 +269,28 @@ def test_all_to_all_is_equations_2_to_4_with_pump_dephasing_and_field():
     H = sum(c * total(s) ** 2 for c, s in zip(J, paulis)) / (2 * (N - 1))
     H += h * (np.cos(np.pi * theta) * total(paulis[0]) + np.sin(np.pi * theta) * total(paulis[1]))
     jumps = []
-    for local, collective, c in ((gamma, Gamma, qutip.sigmam()), (pump, collective_pump, qutip.sigmap()),
-                                 (dephasing, collective_dephasing, qutip.sigmaz() / 2)):
+    for local, collective, c in (
+        (gamma, Gamma, qutip.sigmam()),
+        (pump, collective_pump, qutip.sigmap()),
+        (dephasing, collective_dephasing, qutip.sigmaz() / 2),
+    ):
         jumps += [np.sqrt(local) * on(c, i) for i in range(N)]
         jumps.append(np.sqrt(collective / (N - 1)) * total(c))
-    system = build("all_to_all_xyz", N=N, Jx=J[0], Jy=J[1], Jz=J[2], field=h, field_angle=theta,
-                   decay=gamma, collective_decay=Gamma, pump=pump, collective_pump=collective_pump,
-                   dephasing=dephasing, collective_dephasing=collective_dephasing)
+    system = build(
+        "all_to_all_xyz",
+        N=N,
+        Jx=J[0],
+        Jy=J[1],
+        Jz=J[2],
+        field=h,
+        field_angle=theta,
+        decay=gamma,
+        collective_decay=Gamma,
+        pump=pump,
+        collective_pump=collective_pump,
+        dephasing=dephasing,
+        collective_dephasing=collective_dephasing,
+    )
     assert np.allclose(generator(system).toarray(), qutip.liouvillian(H, jumps).full(), atol=1e-13)
 
 
@@ -274,8 +302,7 @@ def test_all_to_all_correlations_of_local_decay_have_the_ratio_of_the_couplings(
     assert Sxx / Syy == pytest.approx((Jy - Jz) / (Jz - Jx), rel=1e-9)
 
 
-@pytest.mark.parametrize("rates, expected", [
-    ({"decay": 0.3}, 0.15), ({"pump": 0.3}, 0.15), ({"dephasing": 0.3}, 0.15)])
+@pytest.mark.parametrize("rates, expected", [({"decay": 0.3}, 0.15), ({"pump": 0.3}, 0.15), ({"dephasing": 0.3}, 0.15)])
 def test_sx_of_one_spin_decays_at_half_of_every_rate(rates, expected):
     L = generator(build("all_to_all_xyz", N=2, Jx=0, Jy=0, Jz=0, **rates))
     rho = np.kron((np.eye(2) + X) / 2, np.eye(2) / 2)
@@ -284,6 +311,7 @@ def test_sx_of_one_spin_decays_at_half_of_every_rate(rates, expected):
 
 
 # Boson modes
+
 
 def test_boson_operators_obey_the_algebra_below_the_cutoff():
     n, x, p, a, up = (matrices.boson_operator(name, 6).toarray() for name in ("n", "x", "p", "a", "a+"))
@@ -298,8 +326,9 @@ def test_kerr_oscillator_is_equations_6_and_7():
     detuning, U, F, D, decay, cutoff = 0.7, 1.3, 0.4, 3.0, 0.6, 7
     c = annihilator(cutoff)
     H = -detuning * c.T @ c + U / D * c.T @ c.T @ c @ c + np.sqrt(D) * F * (c + c.T)
-    assert_equal(build("kerr_oscillator", detuning=detuning, U=U, F=F, D=D, decay=decay, cutoff=cutoff),
-                 H, twice([(decay, c)]))
+    assert_equal(
+        build("kerr_oscillator", detuning=detuning, U=U, F=F, D=D, decay=decay, cutoff=cutoff), H, twice([(decay, c)])
+    )
 
 
 def log_0f2(c, y):
@@ -327,6 +356,7 @@ def test_kerr_steady_state_is_the_closed_form(F):
 
 def test_kerr_transition_at_d_50_is_where_the_paper_has_it():
     """At F = 1.76 γ of the paper's D[c] half the weight has moved; in standard form, γ/2 here, all of it."""
+
     def occupation(F, decay):
         n = np.arange(80)
         return kerr_distribution(detuning=10, U=10, F=F, D=50, decay=decay, cutoff=80) @ n / 50
@@ -345,14 +375,22 @@ def test_cavity_dimer_is_equations_11_and_12():
     c, ca, cb = modes = [at(sizes, i, annihilator(sizes[i])) for i in (2, 3, 4)]
     H = -Gc * (Sa.T + Sb.T) @ c.T + G * (Sa @ ca.T + Sb.T @ cb.T)
     H = delta * c.T @ c + H + H.T
-    assert_equal(build("cavity_dimer", cutoff_c=3, cutoff=2, **CAVITY),
-                 H, twice([(rate / 2, mode) for rate, mode in zip(rates, modes)]))
+    assert_equal(
+        build("cavity_dimer", cutoff_c=3, cutoff=2, **CAVITY),
+        H,
+        twice([(rate / 2, mode) for rate, mode in zip(rates, modes)]),
+    )
 
 
 def test_cavity_dimer_becomes_the_dimer_when_its_modes_are_fast():
     """g = -Gc²/δ, gain 2G²/γa, loss 2G²/γb: Eq. 13."""
-    dimer = build("gain_loss_lattice", S=0.5, g=-CAVITY["Gc"]**2 / CAVITY["detuning"],
-                  gain=2 * CAVITY["G"]**2 / CAVITY["decay_a"], loss=2 * CAVITY["G"]**2 / CAVITY["decay_b"])
+    dimer = build(
+        "gain_loss_lattice",
+        S=0.5,
+        g=-(CAVITY["Gc"] ** 2) / CAVITY["detuning"],
+        gain=2 * CAVITY["G"] ** 2 / CAVITY["decay_a"],
+        loss=2 * CAVITY["G"] ** 2 / CAVITY["decay_b"],
+    )
     cavity = build("cavity_dimer", **CAVITY)
     whole, reduced = steady(generator(cavity)), steady(generator(dimer))
     for site in (0, 1):
@@ -363,14 +401,14 @@ def test_cavity_dimer_becomes_the_dimer_when_its_modes_are_fast():
 
 # Symmetries
 
+
 def unitary(system, symmetry):
     """U of a Parity or a Translation, from exponentials and an exchange of tensor axes: (D, D)."""
     sizes, n = system.levels, system.sites
     U = np.eye(int(np.prod(sizes)), dtype=complex)
     if axis := getattr(symmetry, "axis", None):
         names = [f"S{axis}" if cutoff == 0 else "n" for cutoff in system.cutoffs]
-        U = expm(1j * np.pi * sum(matrices.site_operator(system, name, i).toarray()
-                                  for i, name in enumerate(names)))
+        U = expm(1j * np.pi * sum(matrices.site_operator(system, name, i).toarray() for i, name in enumerate(names)))
     if symmetry.permutation is not None:
         U = U.reshape(*sizes, -1)
         U = np.moveaxis(U, np.arange(n), symmetry.permutation).reshape(U.shape[-1], -1)
@@ -392,7 +430,7 @@ def action(system, symmetry, rho):
     return U @ rho @ U.conj().T
 
 
-DECLARED = {    # what is declared, in words: U(1), T(ransposition), parity about an axis, ! moving sites
+DECLARED = {  # what is declared, in words: U(1), T(ransposition), parity about an axis, ! moving sites
     "dimer": (gain_loss(S=1), "U T"),
     "dimer, gain = loss": (gain_loss(S=1, gain=0.4), "U T x!"),
     "chain": (gain_loss(cells=2, h=0.3), "U T shift"),
@@ -464,17 +502,21 @@ def test_the_square_of_the_lattice_declares_what_its_couplings_have(size):
     for permutation in found:
         assert abs(coupling[permutation][:, permutation] - coupling).max() == 0
         moved = system.sublattice[permutation] - system.sublattice
-        assert len(np.unique(np.abs(moved))) == 1   # every site changes its sublattice, or none
+        assert len(np.unique(np.abs(moved))) == 1  # every site changes its sublattice, or none
 
 
 # What does not fit
 
-@pytest.mark.parametrize("name, params, words", [
-    ("xyz_lattice", {"convention": "lee2013", "sites": 2, "S": 1, "Jx": 1, "Jy": 1}, "huber2021"),
-    ("gain_loss_lattice", {"cells": [2, 2], "S": 1, "gain": 1, "loss": 1}, "periodic: false"),
-    ("gain_loss_lattice", {"cells": [1, 4], "S": 1, "gain": 1, "loss": 1}, "nx >= 2"),
-    ("gain_loss_lattice", {"cells": [2, 5], "S": 1, "gain": 1, "loss": 1}, "even"),
-])
+
+@pytest.mark.parametrize(
+    "name, params, words",
+    [
+        ("xyz_lattice", {"convention": "lee2013", "sites": 2, "S": 1, "Jx": 1, "Jy": 1}, "huber2021"),
+        ("gain_loss_lattice", {"cells": [2, 2], "S": 1, "gain": 1, "loss": 1}, "periodic: false"),
+        ("gain_loss_lattice", {"cells": [1, 4], "S": 1, "gain": 1, "loss": 1}, "nx >= 2"),
+        ("gain_loss_lattice", {"cells": [2, 5], "S": 1, "gain": 1, "loss": 1}, "even"),
+    ],
+)
 def test_parameters_that_do_not_go_together(name, params, words):
     with pytest.raises(ValidationError, match=words):
         build(name, **params)

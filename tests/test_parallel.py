@@ -1,8 +1,9 @@
 """Who computes what."""
+
 import numpy as np
 import pytest
 
-from hpcsim.run.parallel import assign
+from hpcsim.run.schedule import assign
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 7])

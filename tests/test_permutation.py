@@ -1,4 +1,5 @@
 """The permutation-symmetric method against the full 4^N space and closed forms."""
+
 import functools
 import itertools
 from fractions import Fraction
@@ -10,20 +11,28 @@ from scipy import linalg, sparse
 from scipy.sparse import linalg as linalg_sparse
 
 from hpcsim import solvers
-from hpcsim.system import matrices
 from hpcsim.methods import Context, liouvillian, permutation
 from hpcsim.methods.permutation import Options, dicke, extended
 from hpcsim.methods.permutation.basis import Strings, sector_size
 from hpcsim.methods.permutation.compile import compile_system
 from hpcsim.methods.permutation.observables import STRINGS, angular_average
 from hpcsim.models import all_to_all_xyz, gain_loss_lattice
-from hpcsim.system import Jumps, System, Terms
+from hpcsim.system import Jumps, System, Terms, matrices
 
 CONTEXT = Context(MPI.COMM_SELF, (0, 0), lambda: False)
 PAULI = {a: matrices.one_site_operator("S" + a, 0.5).toarray() * 2 for a in "xyz"} | {"0": np.eye(2)}
 LOCAL = dict(Jx=0.6, Jy=1.7, Jz=1.0, decay=1.0)
-MIXED = dict(Jx=0.6, Jy=-0.9, Jz=1.3, decay=0.5, collective_decay=0.7, dephasing=0.4, pump=0.3,
-             collective_pump=0.2, collective_dephasing=0.6)
+MIXED = dict(
+    Jx=0.6,
+    Jy=-0.9,
+    Jz=1.3,
+    decay=0.5,
+    collective_decay=0.7,
+    dephasing=0.4,
+    pump=0.3,
+    collective_pump=0.2,
+    collective_dephasing=0.6,
+)
 FIELD = MIXED | dict(field=0.35, field_angle=0.2)
 MODELS = {"local": LOCAL, "mixed": MIXED, "field": FIELD}
 every_model = pytest.mark.parametrize("name", MODELS)
@@ -84,6 +93,7 @@ def state_of(system, **options):
 
 # ------------------------------------------------------------------ the matrix
 
+
 @pytest.mark.parametrize("N", [2, 3, 4])
 @every_model
 def test_rows_are_those_of_the_full_liouvillian_on_symmetric_operators(name, N):
@@ -99,10 +109,11 @@ def test_couplings_of_different_components(operator):
     N = 3
     different, sites = operator[0] != operator[1], np.arange(N)
     pairs = np.array([(i, j) for i in range(N) for j in range(N) if i < j or i != j and different])
-    system = System(np.full(N, 0.5),
-                    (Terms(operator, pairs, np.full(len(pairs), 0.7)),
-                     Terms(("Sz",), sites[:, None], np.full(N, 0.4))),
-                    (Jumps("Sx", sites, np.full(N, 0.3)), Jumps("Sy", sites, np.ones(1), collective=True)))
+    system = System(
+        np.full(N, 0.5),
+        (Terms(operator, pairs, np.full(len(pairs), 0.7)), Terms(("Sz",), sites[:, None], np.full(N, 0.4))),
+        (Jumps("Sx", sites, np.full(N, 0.3)), Jumps("Sy", sites, np.ones(1), collective=True)),
+    )
     sector = sector_of(system, 0)
     L = matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system))
     E = embedding(sector)
@@ -119,6 +130,7 @@ def test_rows_of_local_decay_have_eight_entries_and_come_in_any_range():
 
 
 # ------------------------------------------------------------------ the steady state
+
 
 @pytest.mark.parametrize("N", [2, 3, 5])
 @every_model
@@ -141,7 +153,7 @@ def test_steady_state_against_the_full_space(name, N):
         assert results[key] == c[of]
     for a in "xyz":
         assert results[f"S{a}"] == pytest.approx(c[a] / 2)
-        assert results[f"var_S{a}"] == pytest.approx(0.25 - c[a]**2 / 4)
+        assert results[f"var_S{a}"] == pytest.approx(0.25 - c[a] ** 2 / 4)
     assert results["S_perp"] == pytest.approx(np.hypot(c["x"], c["y"]) / 2)
 
 
@@ -152,7 +164,7 @@ def squeezing(rho, total, N):
     least = np.inf
     for angle in np.linspace(0, np.pi, 20001):
         n = across @ [np.cos(angle), np.sin(angle)]
-        if angle == 0:      # the covariance once; then only quadratic forms
+        if angle == 0:  # the covariance once; then only quadratic forms
             J = [total[a] / 2 for a in "xyz"]
             C = np.array([[np.trace(rho @ (A @ B + B @ A)).real / 2 for B in J] for A in J])
             C = C - np.outer(mean, mean)
@@ -185,8 +197,10 @@ def test_nested_dissection_needs_less_than_general_orderings(params):
     """Entries of the factors in the strings' own order against those in SuperLU's."""
     sector = sector_of(model(26, **params))
     matrix = sector.rows(0, sector.size).tocsc() - 1e-6 * sparse.identity(sector.size, format="csc")
-    ours, theirs = (linalg_sparse.splu(matrix, permc_spec=order, diag_pivot_thresh=0, options={"SymmetricMode": True})
-                    for order in ("NATURAL", "MMD_AT_PLUS_A"))
+    ours, theirs = (
+        linalg_sparse.splu(matrix, permc_spec=order, diag_pivot_thresh=0, options={"SymmetricMode": True})
+        for order in ("NATURAL", "MMD_AT_PLUS_A")
+    )
     assert ours.nnz < 0.95 * theirs.nnz
 
 
@@ -203,7 +217,7 @@ def test_refinement_goes_on_until_all_digits_are_there_or_tells_the_error(oversh
     high, low, error = extended.refine(MPI.COMM_SELF, sector, solve, start)
     again = extended.refine(MPI.COMM_SELF, sector, solve, high)
     change = (high - again[0]) + (low - again[1])
-    change -= change[sector.index(0, 0, 0)] * e     # Lx = 0 leaves x a factor
+    change -= change[sector.index(0, 0, 0)] * e  # Lx = 0 leaves x a factor
     assert (error < 1e-26 and abs(change).max() < 1e-24) if overshoot < 1.9 else error > 1e-8
 
 
@@ -234,7 +248,7 @@ def test_independent_spins_in_closed_form():
     assert np.allclose(results["correlator"], expected, rtol=1e-11, atol=1e-14)
     p = (1 + np.linalg.norm(r) * np.array([1, -1])) / 2
     assert results["entropy"] == pytest.approx(-p @ np.log(p), rel=1e-10)
-    assert results["purity"] == pytest.approx((p @ p)**N, rel=1e-10)
+    assert results["purity"] == pytest.approx((p @ p) ** N, rel=1e-10)
 
 
 def test_spins_that_keep_their_total_length_have_no_unique_steady_state():
@@ -268,6 +282,7 @@ def test_driven_collective_spin_against_the_closed_form():
 
 # ------------------------------------------------------------------ spectrum
 
+
 @pytest.mark.parametrize("name, N", [("local", 2), ("local", 5), ("mixed", 4), ("field", 3)])
 def test_the_symmetric_spectrum_is_part_of_the_full_one(name, N):
     system, everything = model(N, **MODELS[name]), linalg.eigvals(full(name, N)[0])
@@ -285,7 +300,7 @@ def test_the_symmetric_spectrum_is_part_of_the_full_one(name, N):
     values = np.concatenate(values)
     assert len(values) == sector_size(N, 0)
     for value in values:
-        assert abs(everything - value).min() < 1e-6     # defective pairs are right to sqrt(rounding)
+        assert abs(everything - value).min() < 1e-6  # defective pairs are right to sqrt(rounding)
 
 
 @pytest.mark.parametrize("Jy, decay", [(0.8, 1.0), (1.2, 1.0), (2.0, 1.0), (3.2, 1.0), (2.8, 4.0)])
@@ -306,7 +321,7 @@ def test_which_sector_of_the_full_space_has_the_gap(Jy, decay):
     else:
         assert found[holder]["gap"] == pytest.approx(gaps[-1], abs=1e-11) and holder.momentum == 0
     values = np.concatenate([f["eigenvalues"] for name, f in found.items() if name.momentum == 0])
-    for parity, gap in gaps.items():
+    for parity in gaps:
         leading = run(system, parity, task="spectrum", eigenvalues=2)["eigenvalues"]
         assert all(abs(values - value).min() < 1e-9 for value in leading)
 
@@ -322,6 +337,7 @@ def test_krylov_and_dense_eigenvalues_agree(monkeypatch):
 
 
 # ------------------------------------------------------------------ response and time
+
 
 @pytest.mark.parametrize("params", [LOCAL, MIXED, FIELD], ids=MODELS)
 def test_susceptibility_is_the_derivative_by_a_finite_field(params):
@@ -345,8 +361,7 @@ def test_angular_average():
     assert run(model(3, **LOCAL), susceptibility=True)["chi_av"] > 0
 
 
-@pytest.mark.parametrize("name, initial",
-                         [("mixed", (1.0, 0.0)), ("mixed", (0.3, 0.4)), ("field", (0.0, 0.0))])
+@pytest.mark.parametrize("name, initial", [("mixed", (1.0, 0.0)), ("mixed", (0.3, 0.4)), ("field", (0.0, 0.0))])
 def test_evolution_against_the_exponential_of_the_full_liouvillian(name, initial):
     N, times = 3, [0.0, 0.3, 1.1]
     system, (L, _) = model(N, **MODELS[name]), full(name, N)
@@ -363,6 +378,7 @@ def test_evolution_against_the_exponential_of_the_full_liouvillian(name, initial
 
 
 # ------------------------------------------------------------------ Dicke blocks
+
 
 @every_model
 def test_blocks_hold_the_eigenvalues_of_the_state(name):
@@ -381,8 +397,13 @@ def test_the_first_block_is_that_of_the_dicke_states():
     sector, e = state_of(model(N, **FIELD))
     ladder = [np.zeros(2**N)]
     ladder[0][0] = 1
-    lower = sum(product("0" * i + "x" + "0" * (N - i - 1)) - 1j * product("0" * i + "y" + "0" * (N - i - 1))
-                for i in range(N)).real / 2
+    lower = (
+        sum(
+            product("0" * i + "x" + "0" * (N - i - 1)) - 1j * product("0" * i + "y" + "0" * (N - i - 1))
+            for i in range(N)
+        ).real
+        / 2
+    )
     for _ in range(N):
         ladder.append(lower @ ladder[-1])
         ladder[-1] /= np.linalg.norm(ladder[-1])
@@ -406,7 +427,7 @@ def test_product_states_of_many_spins(axis, length):
     assert dicke.log_degeneracies(N).max() > np.log(1e56)
     assert found["entropy"] == pytest.approx(-np.sum(p[p > 0] * np.log(p[p > 0])), abs=1e-12)
     assert abs(found["trace_error"]) < 1e-12 and found["negativity"] < 1e-14
-    assert dicke.purity(sector, high[n] * alone) == pytest.approx((p @ p)**N, rel=1e-10)
+    assert dicke.purity(sector, high[n] * alone) == pytest.approx((p @ p) ** N, rel=1e-10)
 
 
 @pytest.mark.parametrize("Jy", [1.1, 1.7, 30.0])
@@ -419,6 +440,7 @@ def test_steady_states_of_many_spins_are_states(Jy):
 
 # ------------------------------------------------------------------ what fits
 
+
 def changed(N=4, **kw):
     base = model(N, **LOCAL)
     return System(**{"spins": base.spins, "hamiltonian": base.hamiltonian, "jumps": base.jumps} | kw)
@@ -428,16 +450,20 @@ PAIRS = np.column_stack(np.triu_indices(4, 1))
 UNEQUAL = np.array([1, 1, 1, 1, 1, 1.5])
 
 
-@pytest.mark.parametrize("system, reason", [
-    (gain_loss_lattice.build(gain_loss_lattice.Params(S=2, gain=1, loss=1)), "spin 1/2, not 2"),
-    (gain_loss_lattice.build(gain_loss_lattice.Params(S=0.5, gain=1, loss=1, cells=2)), "2 of 6 pairs"),
-    (changed(hamiltonian=(Terms(("Sx", "Sx"), PAIRS, UNEQUAL),)), "coupling Sx Sx is 1 for one pair"),
-    (changed(hamiltonian=(Terms(("Sx", "Sy"), PAIRS, np.ones(6)),)), "6 of 12 pairs"),
-    (changed(hamiltonian=(Terms(("Sx", "Sy", "Sz"), np.array([[0, 1, 2]]), np.ones(1)),)), "product of 3"),
-    (changed(hamiltonian=(Terms(("Sx",), np.array([[0]]), np.ones(1)),)), "field Sx is 0 on one site and 1"),
-    (changed(jumps=(Jumps("S-", np.arange(4), np.array([1, 1, 1, 2.0])),)), "the jump S- is 1 on one"),
-    (changed(jumps=(Jumps("S-", np.arange(3), np.ones(1), collective=True),)), "weight of S-"),
-], ids=range(8))
+@pytest.mark.parametrize(
+    "system, reason",
+    [
+        (gain_loss_lattice.build(gain_loss_lattice.Params(S=2, gain=1, loss=1)), "spin 1/2, not 2"),
+        (gain_loss_lattice.build(gain_loss_lattice.Params(S=0.5, gain=1, loss=1, cells=2)), "2 of 6 pairs"),
+        (changed(hamiltonian=(Terms(("Sx", "Sx"), PAIRS, UNEQUAL),)), "coupling Sx Sx is 1 for one pair"),
+        (changed(hamiltonian=(Terms(("Sx", "Sy"), PAIRS, np.ones(6)),)), "6 of 12 pairs"),
+        (changed(hamiltonian=(Terms(("Sx", "Sy", "Sz"), np.array([[0, 1, 2]]), np.ones(1)),)), "product of 3"),
+        (changed(hamiltonian=(Terms(("Sx",), np.array([[0]]), np.ones(1)),)), "field Sx is 0 on one site and 1"),
+        (changed(jumps=(Jumps("S-", np.arange(4), np.array([1, 1, 1, 2.0])),)), "the jump S- is 1 on one"),
+        (changed(jumps=(Jumps("S-", np.arange(3), np.ones(1), collective=True),)), "weight of S-"),
+    ],
+    ids=range(8),
+)
 def test_what_is_not_symmetric_has_a_reason(system, reason):
     assert reason in permutation.supports(system)
 
@@ -461,8 +487,13 @@ def test_sizes_and_costs_of_large_systems():
 
 def test_options():
     assert Options(task="evolve", times={"linspace": [0, 1, 3]}).times == (0.0, 0.5, 1.0)
-    for bad in (dict(task="evolve"), dict(times=[1.0]), dict(task="spectrum", susceptibility=True),
-                dict(task="evolve", times=[1.0, 0.5]), dict(task="evolve", times=[1.0], initial=(2, 0))):
+    for bad in (
+        dict(task="evolve"),
+        dict(times=[1.0]),
+        dict(task="spectrum", susceptibility=True),
+        dict(task="evolve", times=[1.0, 0.5]),
+        dict(task="evolve", times=[1.0], initial=(2, 0)),
+    ):
         with pytest.raises(ValueError):
             Options(**bad)
 
@@ -471,16 +502,17 @@ def test_options():
 def test_many_strongly_coupled_spins_decay(parity, gap):
     """With unscaled strings these gaps are off by 1e-5 and 4e-6, and of 95 spins some have the wrong sign."""
     system = all_to_all_xyz.build(all_to_all_xyz.Params(N=70, Jx=0.6, Jy=4, Jz=1, decay=1))
-    result = permutation.run(system, permutation.Options(task="spectrum"), parity,
-                             Context(MPI.COMM_SELF, (0, 0), lambda: False))
+    result = permutation.run(
+        system, permutation.Options(task="spectrum"), parity, Context(MPI.COMM_SELF, (0, 0), lambda: False)
+    )
     assert result["residual"].max() < 1e-12
-    assert result["gap"] == pytest.approx(gap, abs=1e-6)    # also with powers of 0.15 and 0.5 of the multinomial
+    assert result["gap"] == pytest.approx(gap, abs=1e-6)  # also with powers of 0.15 and 0.5 of the multinomial
 
 
 def test_dicke_blocks_that_miss_the_trace_are_solved_directly_and_reported(monkeypatch):
     system = all_to_all_xyz.build(all_to_all_xyz.Params(N=12, Jx=0.6, Jy=1.2, Jz=1, decay=1))
     context = Context(MPI.COMM_SELF, (0, 0), lambda: False)
-    monkeypatch.setattr(permutation, "TRACE", 0)        # below any error
+    monkeypatch.setattr(permutation, "TRACE", 0)  # below any error
     auto = permutation.run(system, permutation.Options(), 1, context)
     direct = permutation.run(system, permutation.Options(solver="direct"), 1, context)
     assert all(np.array_equal(auto[name], direct[name]) for name in direct) and "trace_error" in auto

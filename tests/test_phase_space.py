@@ -3,6 +3,7 @@
 Every ensemble average must lie within four of its standard errors of the exact value, plus, where it is
 stated, the truncation error of relative order 1/S; `limit` guards against errors too large to tell.
 """
+
 import dataclasses
 import functools
 
@@ -26,6 +27,7 @@ SCHEMES = ("spin_conserving", "pda")
 
 
 # exact solutions
+
 
 def spin_matrices(S):
     """Sx, Sy, Sz, S+, S- in the basis m = S, ..., -S."""
@@ -67,6 +69,7 @@ def moments(rho, operators):
 
 # ensemble averages
 
+
 def average(system, **options):
     """{name: (mean, standard error)} over the records, each [sublattice, time...]; variances by jackknife."""
     options = phase_space.Options(**options)
@@ -86,7 +89,7 @@ def average(system, **options):
 def components(result, scale):
     """Means and errors of the moments (6, sublattice, time...), ⟨Sj⟩ over scale and ⟨Sj²⟩ over scale²."""
     names = ("Sx", "Sy", "Sz", "Sx2", "Sy2", "Sz2")
-    powers = np.array([scale] * 3 + [scale ** 2] * 3)
+    powers = np.array([scale] * 3 + [scale**2] * 3)
     value, error = (np.array([result[name][k] for name in names]) for k in (0, 1))
     shape = (6,) + (1,) * (value.ndim - 1)
     return value / powers.reshape(shape), error / powers.reshape(shape)
@@ -109,22 +112,24 @@ def decay_moments(S, rate, times):
     down = rate * (S * (S + 1) - m * (m - 1))
     generator = sp.diags([-down, down[:-1]], [0, -1], format="csc")
     populations = [sp.linalg.expm_multiply(generator * t, np.eye(len(m), 1).ravel()) for t in times]
-    return np.array([(p @ m, p @ m ** 2) for p in populations]).T
+    return np.array([(p @ m, p @ m**2) for p in populations]).T
 
 
 # one spin
+
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("direction", [(0.0, 0.0), (1.0, 0.3), (0.35, 0.2), (0.6, -0.7)])
 def test_initial_state_is_the_spin_coherent_state(direction, scheme):
     """⟨Sj⟩ = S n_j and ⟨Sj²⟩ = S² n_j² + S (1 - n_j²)/2, with no error of relative order 1/S."""
     S = 10
-    result = average(one_spin(S=S), task="evolve", times=[0], scheme=scheme, initial=direction,
-                     trajectories=65536, batch=1024)
+    result = average(
+        one_spin(S=S), task="evolve", times=[0], scheme=scheme, initial=direction, trajectories=65536, batch=1024
+    )
     polar, azimuth = np.pi * np.array(direction)
     n = np.array([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)])
     value, error = (x[:, 0, 0] for x in components(result, S))
-    assert_close(value, error, np.concatenate([n, n ** 2 + (1 - n ** 2) / (2 * S)]), limit=0.006, bias=1e-4)
+    assert_close(value, error, np.concatenate([n, n**2 + (1 - n**2) / (2 * S)]), limit=0.006, bias=1e-4)
     assert np.allclose(sum(value[3:]), 1 + 1 / S, atol=1e-12 if scheme == "spin_conserving" else 4e-3)
 
 
@@ -134,8 +139,18 @@ def test_a_polarised_spin_has_no_variance(jump, sign, scheme):
     """The dark state of decay or pump, long after the start: the vacuum noise is taken off everywhere."""
     S = 10_000
     system = System(np.array([S]), (), (Jumps(jump, np.array([0]), np.array([1 / S])),))
-    result = average(system, task="steady_state", scheme=scheme, initial=[0.5 - 0.49 * sign, 0], burn_in=10,
-                     duration=10, dt=0.05, sample_every=4, trajectories=16384, batch=256)
+    result = average(
+        system,
+        task="steady_state",
+        scheme=scheme,
+        initial=[0.5 - 0.49 * sign, 0],
+        burn_in=10,
+        duration=10,
+        dt=0.05,
+        sample_every=4,
+        trajectories=16384,
+        batch=256,
+    )
     if scheme == "spin_conserving":
         assert_close(*result["Sz"], sign * S, limit=0.01, bias=0.002)
         assert_close(*result["var_Sz"], 0, limit=0.02, bias=0.002)
@@ -149,13 +164,21 @@ def test_a_polarised_spin_has_no_variance(jump, sign, scheme):
 @pytest.mark.parametrize("scheme, S, bias", [("spin_conserving", 50, 0.003), ("pda", 400, 0.005)])
 def test_collective_decay(scheme, S, bias):
     times = [1, 2, 3]
-    result = average(one_spin(S=S, decay=1.0), task="evolve", times=times, dt=0.05, scheme=scheme,
-                     initial=[0, 0], trajectories=16384, batch=256)
+    result = average(
+        one_spin(S=S, decay=1.0),
+        task="evolve",
+        times=times,
+        dt=0.05,
+        scheme=scheme,
+        initial=[0, 0],
+        trajectories=16384,
+        batch=256,
+    )
     first, second = decay_moments(S, 1 / S, times)
     if S == 50:
         assert abs(first[1] / S - 0.4072) < 1e-4
     value, error = (x[:, 0] for x in components(result, S))
-    assert_close(value[[2, 5]], error[[2, 5]], [first / S, second / S ** 2], limit=0.02, bias=bias)
+    assert_close(value[[2, 5]], error[[2, 5]], [first / S, second / S**2], limit=0.02, bias=bias)
     assert np.allclose(result["Mz"][0], result["Sz"][0][0] / S, rtol=1e-14)
 
 
@@ -163,8 +186,15 @@ def test_collective_decay(scheme, S, bias):
 def test_dephasing(scheme):
     """⟨Sx⟩ = S exp(-Γφ t) and ⟨Sz²⟩ stands still: exact at any S."""
     S, times = 10, np.array([0.5, 1.0, 2.0])
-    result = average(one_spin(S=S, dephasing=1.0), task="evolve", times=list(times), dt=0.05, scheme=scheme,
-                     trajectories=32768, batch=512)
+    result = average(
+        one_spin(S=S, dephasing=1.0),
+        task="evolve",
+        times=list(times),
+        dt=0.05,
+        scheme=scheme,
+        trajectories=32768,
+        batch=512,
+    )
     assert_close(result["Sx"][0][0] / S, result["Sx"][1][0] / S, np.exp(-times), limit=0.02)
     assert_close(result["Sz2"][0][0], result["Sz2"][1][0], S / 2, limit=0.3)
 
@@ -176,21 +206,34 @@ def test_driven_spin_against_closed_form(drive, bias):
     x, y, z, _, minus = spin_matrices(S)
     inverse = np.linalg.inv(minus + 1j * drive * S * np.eye(2 * S + 1))
     rho = inverse @ inverse.conj().T
-    exact = moments(rho / np.trace(rho).real, (x, y, z)) / ([S] * 3 + [S ** 2] * 3)
-    result = average(one_spin(S=S, drive=drive, decay=1.0), task="steady_state", burn_in=100, duration=100,
-                     dt=0.1, trajectories=8192, batch=512)
+    exact = moments(rho / np.trace(rho).real, (x, y, z)) / ([S] * 3 + [S**2] * 3)
+    result = average(
+        one_spin(S=S, drive=drive, decay=1.0),
+        task="steady_state",
+        burn_in=100,
+        duration=100,
+        dt=0.1,
+        trajectories=8192,
+        batch=512,
+    )
     value, error = (x[:, 0] for x in components(result, S))
     assert_close(value, error, exact, limit=0.02, bias=bias)
 
 
-@pytest.mark.parametrize("drive, power, times, constant, least", [
-    (0.0, 1, [2.0], 0.06, 0.006),       # ⟨Sz⟩/S on the way down
-    (0.8, 2, None, 0.4, 0.008),         # in the steady state
-])
+@pytest.mark.parametrize(
+    "drive, power, times, constant, least",
+    [
+        (0.0, 1, [2.0], 0.06, 0.006),  # ⟨Sz⟩/S on the way down
+        (0.8, 2, None, 0.4, 0.008),  # in the steady state
+    ],
+)
 def test_truncation_error_falls_with_the_spin(drive, power, times, constant, least):
     """|error of ⟨Sz⟩/S| < constant/S^power for S = 5 ... 50, and is seen at S = 5."""
-    options = {"times": times, "task": "evolve", "initial": [0, 0], "trajectories": 262144} if times else {
-        "burn_in": 20, "duration": 20, "initial": [1, 0], "trajectories": 32768}
+    options = (
+        {"times": times, "task": "evolve", "initial": [0, 0], "trajectories": 262144}
+        if times
+        else {"burn_in": 20, "duration": 20, "initial": [1, 0], "trajectories": 32768}
+    )
     for S in (5, 10, 20, 50):
         value, error = average(one_spin(S=S, decay=1.0, drive=drive), dt=0.05, batch=2048, **options)["Sz"]
         if times:
@@ -201,7 +244,7 @@ def test_truncation_error_falls_with_the_spin(drive, power, times, constant, lea
             exact = np.trace(spin_matrices(S)[2] @ rho).real / np.trace(rho).real
         wrong = abs(value[0] - exact) / S
         assert 4 * error[0] / S < 0.005
-        assert wrong < constant / S ** power + 4 * error[0] / S
+        assert wrong < constant / S**power + 4 * error[0] / S
         assert S > 5 or wrong > least
 
 
@@ -213,8 +256,9 @@ def test_twisting_against_exact():
     states = [scipy.linalg.expm(-1j * t / (2 * S) * x @ x) @ psi for t in times]
     exact = np.array([moments(np.outer(v, v.conj()), (x, y, z)) for v in states]).T / S
     exact[3:] /= S
-    result = average(one_spin(S=S, twist=1.0), task="evolve", times=times, dt=0.05, initial=[1, 0],
-                     trajectories=16384, batch=256)
+    result = average(
+        one_spin(S=S, twist=1.0), task="evolve", times=times, dt=0.05, initial=[1, 0], trajectories=16384, batch=256
+    )
     value, error = (x[:, 0] for x in components(result, S))
     assert_close(value, error, exact, limit=0.01, bias=0.001)
 
@@ -236,8 +280,7 @@ def two_spins(S):
     couplings = [Terms((j, j), pair, np.array([J[j], SQUARE[j]]) / (2 * S)) for j in J]
     jumps = [Jumps(j, both, np.array(rates)) for j, rates in LOCAL.items()]
     jumps += [Jumps(j, both, np.array(rates) / S) for j, rates in COLLECTIVE.items()]
-    return System(np.full(2, S), (*fields, *couplings), tuple(jumps), sublattice=both,
-                  sublattices=("left", "right"))
+    return System(np.full(2, S), (*fields, *couplings), tuple(jumps), sublattice=both, sublattices=("left", "right"))
 
 
 def two_spins_matrices(S):
@@ -245,16 +288,27 @@ def two_spins_matrices(S):
     single = dict(zip(("Sx", "Sy", "Sz", "S+", "S-"), spin_matrices(S)))
     eye = np.eye(int(2 * S + 1))
     matrix = {name: (np.kron(o, eye), np.kron(eye, o)) for name, o in single.items()}
-    H = sum(FIELD[j][0] * a + FIELD[j][1] * b + (J[j] * a + SQUARE[j] * b) @ b / (2 * S)
-            for j, (a, b) in matrix.items() if j in J)
+    H = sum(
+        FIELD[j][0] * a + FIELD[j][1] * b + (J[j] * a + SQUARE[j] * b) @ b / (2 * S)
+        for j, (a, b) in matrix.items()
+        if j in J
+    )
     jumps = [(matrix[name][site], rates[site]) for name, rates in LOCAL.items() for site in (0, 1)]
     jumps += [(matrix[name][site], rates[site] / S) for name, rates in COLLECTIVE.items() for site in (0, 1)]
     return H, jumps, [[matrix[j][site] for j in ("Sx", "Sy", "Sz")] for site in (0, 1)]
 
 
 def evolve_two_spins(S, times, initial, **options):
-    return average(two_spins(S), task="evolve", times=times, dt=0.05, trajectories=32768, batch=512,
-                   initial=dict(zip(("left", "right"), initial)), **options)
+    return average(
+        two_spins(S),
+        task="evolve",
+        times=times,
+        dt=0.05,
+        trajectories=32768,
+        batch=512,
+        initial=dict(zip(("left", "right"), initial)),
+        **options,
+    )
 
 
 def test_two_spins_with_every_term_against_exact():
@@ -262,7 +316,7 @@ def test_two_spins_with_every_term_against_exact():
     H, jumps, operators = two_spins_matrices(S)
     states = exact_evolution(H, jumps, np.kron(coherent(S, *initial[0]), coherent(S, *initial[1])), times)
     exact = np.array([[moments(rho, operators[site]) for rho in states] for site in (0, 1)])
-    exact = np.moveaxis(exact, -1, 0) / np.array([S] * 3 + [S ** 2] * 3)[:, None, None]
+    exact = np.moveaxis(exact, -1, 0) / np.array([S] * 3 + [S**2] * 3)[:, None, None]
     value, error = components(evolve_two_spins(S, times, initial), S)
     assert_close(value, error, exact, limit=0.025, bias=0.01)
 
@@ -270,8 +324,7 @@ def test_two_spins_with_every_term_against_exact():
 def test_both_schemes_have_the_same_limit_of_large_spin():
     """With every term; the difference is of order 1/S, and the noise is not small: the Sz, Sx, Sy jumps."""
     S, times, initial = 4000, (0.75, 1.5), ((0.8, 0.1), (0.3, 0.6))
-    (a, da), (b, db) = (components(evolve_two_spins(S, times, initial, scheme=scheme), S)
-                        for scheme in SCHEMES)
+    (a, da), (b, db) = (components(evolve_two_spins(S, times, initial, scheme=scheme), S) for scheme in SCHEMES)
     assert_close(a, np.hypot(da, db), b, limit=0.02)
 
 
@@ -305,11 +358,10 @@ def exact_dimer(S, gain, loss):
 @pytest.mark.parametrize("gain, loss, first", [(0.6, 0.4, (0.7993, 0.7725)), (1.0, 1.0, (0.4901, -0.4901))])
 def test_gain_loss_dimer_against_exact(gain, loss, first):
     S = 12
-    exact = exact_dimer(S, gain, loss) / np.array([[S], [S ** 2]])
+    exact = exact_dimer(S, gain, loss) / np.array([[S], [S**2]])
     assert np.all(np.abs(exact[0] - first) < 1e-4)
     system = gain_loss_lattice.build(gain_loss_lattice.Params(cells=1, S=S, gain=gain, loss=loss))
-    result = average(system, task="steady_state", burn_in=100, duration=100, dt=0.1, trajectories=4096,
-                     batch=256)
+    result = average(system, task="steady_state", burn_in=100, duration=100, dt=0.1, trajectories=4096, batch=256)
     value, error = components(result, S)
     # the truncation errs by 0.006 at S = 12
     assert_close(value[[2, 5]], error[[2, 5]], exact, limit=0.03, bias=0.009)
@@ -321,24 +373,25 @@ def test_ordered_phases_of_the_chain_against_gaussian_theory(gain, loss):
     S, h = 10_000, 0.5
     P = gain * loss
     C = np.sqrt(((1 - h) ** 2 - P) * ((1 + h) ** 2 - P))
-    if P > (1 + h) ** 2:
+    if (1 + h) ** 2 < P:
         signs, n = (1, -1), np.array([loss, gain]) / (gain + loss) * (P / C - 1)
     elif gain > loss:
-        signs, n = (1, 1), loss / (gain - loss) * (1 + np.array([P, gain ** 2]) / C)
+        signs, n = (1, 1), loss / (gain - loss) * (1 + np.array([P, gain**2]) / C)
     else:
-        signs, n = (-1, -1), gain / (loss - gain) * (1 + np.array([loss ** 2, P]) / C)
-    system = gain_loss_lattice.build(
-        gain_loss_lattice.Params(cells=20, S=S, g=1, h=h, gain=gain, loss=loss))
+        signs, n = (-1, -1), gain / (loss - gain) * (1 + np.array([loss**2, P]) / C)
+    system = gain_loss_lattice.build(gain_loss_lattice.Params(cells=20, S=S, g=1, h=h, gain=gain, loss=loss))
     initial = {name: [(1 - sign) / 2, 0] for name, sign in zip("ab", signs)}
-    result = average(system, task="steady_state", burn_in=40, duration=60, dt=0.05, trajectories=1024,
-                     batch=64, initial=initial)
+    result = average(
+        system, task="steady_state", burn_in=40, duration=60, dt=0.05, trajectories=1024, batch=64, initial=initial
+    )
     mean, error = result["Sz"]
     assert_close(S - np.array(signs) * mean, error, n, limit=0.06, bias=0.006)
-    assert_close(*result["var_Sz"], n ** 2 + n, limit=0.2, bias=0.01)
+    assert_close(*result["var_Sz"], n**2 + n, limit=0.2, bias=0.01)
     assert np.isclose(result["Mz"][0], mean.mean() / S, rtol=1e-12)
 
 
 # the integrator and its noise
+
 
 def test_spin_length_is_conserved_to_rounding():
     system = gain_loss_lattice.build(gain_loss_lattice.Params(cells=5, S=100, h=0.5, gain=1.5, loss=1.0))
@@ -351,11 +404,12 @@ def test_spin_length_is_conserved_to_rounding():
 def test_spin_length_of_the_pda_does_a_random_walk():
     """d Var(N)/N² = (Γ/2S) ⟨S_⊥²⟩/S² dt with S_⊥ = S sech(Γt) on the way down from the equator."""
     S, times = 1000, np.array([0.5, 1.0, 2.0])
-    result = average(one_spin(S=S, decay=1.0), task="evolve", scheme="pda", times=list(times), dt=0.05,
-                     trajectories=16384, batch=256)
+    result = average(
+        one_spin(S=S, decay=1.0), task="evolve", scheme="pda", times=list(times), dt=0.05, trajectories=16384, batch=256
+    )
     start = average(one_spin(S=S, decay=1.0), task="evolve", times=[0], trajectories=16384, batch=256)
-    growth = (result["var_spin_length"][0] - start["var_spin_length"][0])[0] / S ** 2
-    error = result["var_spin_length"][1][0] / S ** 2
+    growth = (result["var_spin_length"][0] - start["var_spin_length"][0])[0] / S**2
+    error = result["var_spin_length"][1][0] / S**2
     expected = np.tanh(times) / (2 * S)
     assert_close(growth / expected, error / expected, 1.0, limit=0.15, bias=0.01)
     assert_close(result["spin_length"][0][0] / S, result["spin_length"][1][0] / S, 1 + 0.5 / S, limit=0.001)
@@ -365,8 +419,10 @@ def test_step_is_of_second_order():
     """Without noise the same initial samples are taken by every dt: the error falls as dt²."""
     system = two_spins(50)
     system = dataclasses.replace(system, jumps=())
-    sz = [average(system, task="evolve", times=[4.0], dt=dt, trajectories=64, batch=32)["Sz"][0] for dt in
-          (0.2, 0.1, 0.05, 0.025)]
+    sz = [
+        average(system, task="evolve", times=[4.0], dt=dt, trajectories=64, batch=32)["Sz"][0]
+        for dt in (0.2, 0.1, 0.05, 0.025)
+    ]
     differences = np.diff(sz, axis=0)[:, :, 0]
     assert np.all(np.abs(differences[0]) > 1e-3)
     assert np.all(np.abs(differences[:-1] / differences[1:] - 4) < 0.3)
@@ -374,12 +430,12 @@ def test_step_is_of_second_order():
 
 def test_strong_noise_is_of_second_order():
     """Pure dephasing at Γφ dt = 0.2: a first-order rotation would be 10 % off at t = 1."""
-    result = average(one_spin(S=50, dephasing=1.0), task="evolve", times=[1.0], dt=0.2, trajectories=65536,
-                     batch=1024)
+    result = average(one_spin(S=50, dephasing=1.0), task="evolve", times=[1.0], dt=0.2, trajectories=65536, batch=1024)
     assert_close(result["Sx"][0][0] / 50, result["Sx"][1][0] / 50, np.exp(-1), limit=0.03, bias=0.003)
 
 
 # reproducibility
+
 
 def small_chain():
     return gain_loss_lattice.build(gain_loss_lattice.Params(cells=3, S=20, h=0.5, gain=1.5, loss=1.0))
@@ -392,13 +448,12 @@ def test_a_trajectory_does_not_depend_on_its_batch(scheme):
     system = dataclasses.replace(small_chain(), sublattice=np.arange(6), sublattices=tuple("abcdef"))
     runs = {}
     for batch in (1, 12, 24):
-        options = phase_space.Options(task="evolve", scheme=scheme, times=[0.5, 3.0], trajectories=48,
-                                      batch=batch)
+        options = phase_space.Options(task="evolve", scheme=scheme, times=[0.5, 3.0], trajectories=48, batch=batch)
         runs[batch] = [phase_space.run(system, options, r, CONTEXT)["Sz"] for r in range(24 // batch)]
     alone = np.stack(runs[1], axis=-1)
     assert np.array_equal(np.ascontiguousarray(alone).mean(axis=-1), runs[24][0])
     for r, half in enumerate(runs[12]):
-        assert np.array_equal(np.ascontiguousarray(alone[..., 12 * r:12 * r + 12]).mean(axis=-1), half)
+        assert np.array_equal(np.ascontiguousarray(alone[..., 12 * r : 12 * r + 12]).mean(axis=-1), half)
     assert not np.array_equal(runs[12][0], runs[12][1])
 
 
@@ -410,9 +465,20 @@ def test_sweeps_that_overlap_are_sweeps_one_after_the_other():
     assert tables.skew == 3
     for spins in (wide, narrow):
         spins[:, 0] = 20.5
-        kernels.advance(spins, np.empty((0, 4, 0)), np.empty((0, 3, 0)), np.uint64(0), 40,
-                        kernels.EO, 0.0, tables.over(0.05), tables.over(0.025), 0.05, np.uint64(0),
-                        np.array([1, 2], np.uint64))
+        kernels.advance(
+            spins,
+            np.empty((0, 4, 0)),
+            np.empty((0, 3, 0)),
+            np.uint64(0),
+            40,
+            kernels.EO,
+            0.0,
+            tables.over(0.05),
+            tables.over(0.025),
+            0.05,
+            np.uint64(0),
+            np.array([1, 2], np.uint64),
+        )
     # as many trajectories as do not fit into the cache are swept twice at once, two of them forty times
     assert np.array_equal(wide[..., :2], narrow)
     assert np.std(wide[:, 2]) > 1
@@ -445,18 +511,23 @@ for scheme in ("spin_conserving", "pda"):
 def test_ranks_share_a_record_with_the_same_bits(tmp_path):
     script = tmp_path / "shared.py"
     script.write_text(SHARED)
-    outputs = [[line for line in mpirun(n, [script]).stdout.splitlines() if line.startswith("digest")]
-               for n in (1, 2, 3)]
+    outputs = [
+        [line for line in mpirun(n, [script]).stdout.splitlines() if line.startswith("digest")] for n in (1, 2, 3)
+    ]
     assert len(outputs[0]) == 2 and all(len(line.split()) == 2 for line in outputs[0])
     assert outputs[0] == outputs[1] == outputs[2]
 
 
 # the contract, and bad input
 
-@pytest.mark.parametrize("options, extra", [
-    ({"task": "steady_state", "burn_in": 1, "duration": 2}, ()),
-    ({"task": "evolve", "times": {"linspace": [0, 2, 5]}}, (5,)),
-])
+
+@pytest.mark.parametrize(
+    "options, extra",
+    [
+        ({"task": "steady_state", "burn_in": 1, "duration": 2}, ()),
+        ({"task": "evolve", "times": {"linspace": [0, 2, 5]}}, (5,)),
+    ],
+)
 def test_outputs_are_what_run_returns(options, extra):
     options = phase_space.Options(trajectories=32, batch=16, **options)
     system = small_chain()
@@ -479,19 +550,23 @@ def three_sites(*terms, jumps=()):
     return System(spins=np.full(3, 2.0), hamiltonian=terms, jumps=jumps)
 
 
-@pytest.mark.parametrize("system, reason", [
-    (three_sites(Terms(("Sx", "Sy"), np.array([[0, 1]]), np.array([1.0]))), "term Sx Sy"),
-    (three_sites(Terms(("Sz",) * 3, np.array([[0, 1, 2]]), np.array([1.0]))), "term Sz Sz Sz"),
-    (three_sites(jumps=(Jumps("S-", np.arange(3), np.ones(1), collective=True),)), "S- is a sum over 3"),
-])
+@pytest.mark.parametrize(
+    "system, reason",
+    [
+        (three_sites(Terms(("Sx", "Sy"), np.array([[0, 1]]), np.array([1.0]))), "term Sx Sy"),
+        (three_sites(Terms(("Sz",) * 3, np.array([[0, 1, 2]]), np.array([1.0]))), "term Sz Sz Sz"),
+        (three_sites(jumps=(Jumps("S-", np.arange(3), np.ones(1), collective=True),)), "S- is a sum over 3"),
+    ],
+)
 def test_unsupported_systems_are_named(system, reason):
     assert reason in phase_space.supports(system)
 
 
 def test_terms_that_vanish_are_no_hindrance():
     zero = np.zeros(1)
-    system = three_sites(Terms(("Sx", "Sy"), np.array([[0, 1]]), zero),
-                         jumps=(Jumps("S-", np.arange(3), zero, collective=True),))
+    system = three_sites(
+        Terms(("Sx", "Sy"), np.array([[0, 1]]), zero), jumps=(Jumps("S-", np.arange(3), zero, collective=True),)
+    )
     assert phase_space.supports(system) is None
     options = phase_space.Options(task="evolve", times=[1.0], trajectories=32, batch=16)
     assert np.allclose(phase_space.run(system, options, 0, CONTEXT)["Sx"], 2, atol=0.5)
@@ -501,34 +576,40 @@ STEADY = {"task": "steady_state", "burn_in": 10, "duration": 10}
 EVOLVE = {"task": "evolve", "times": [1, 2]}
 
 
-@pytest.mark.parametrize("values, message", [
-    (STEADY | {"dt": 0}, "greater than 0"),
-    (STEADY | {"burn_in": 0.02}, "0.02 is not a multiple of dt = 0.05"),
-    (STEADY | {"duration": 0.75}, r"0.75 is not a multiple of dt \* sample_every = 0.5"),
-    (STEADY | {"times": [1]}, "times belongs to task: evolve"),
-    (STEADY | {"burn_in": None}, "burn_in is missing"),
-    (STEADY | {"initial": [1.5, 0]}, "a direction is"),
-    (STEADY | {"initial": {"a": 3}}, "a direction is"),
-    (STEADY | {"scheme": "exact"}, "spin_conserving"),
-    (STEADY | {"batch": 500}, "for example trajectories: 1000"),
-    (EVOLVE | {"times": [1, 1.02]}, "1.02 is not a multiple of dt = 0.05"),
-    (EVOLVE | {"times": [2, 1]}, "rising list"),
-    (EVOLVE | {"times": []}, "rising list"),
-    (EVOLVE | {"times": {"linspace": [1]}}, r"write linspace: \[first, last, count\]"),
-    (EVOLVE | {"times": None}, "times is missing; task: evolve requires it"),
-    (EVOLVE | {"duration": 5}, "duration belongs to task: steady_state"),
-    (EVOLVE | {"trajectory": 5}, "Extra inputs"),
-])
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (STEADY | {"dt": 0}, "greater than 0"),
+        (STEADY | {"burn_in": 0.02}, "0.02 is not a multiple of dt = 0.05"),
+        (STEADY | {"duration": 0.75}, r"0.75 is not a multiple of dt \* sample_every = 0.5"),
+        (STEADY | {"times": [1]}, "times belongs to task: evolve"),
+        (STEADY | {"burn_in": None}, "burn_in is missing"),
+        (STEADY | {"initial": [1.5, 0]}, "a direction is"),
+        (STEADY | {"initial": {"a": 3}}, "a direction is"),
+        (STEADY | {"scheme": "exact"}, "spin_conserving"),
+        (STEADY | {"batch": 500}, "for example trajectories: 1000"),
+        (EVOLVE | {"times": [1, 1.02]}, "1.02 is not a multiple of dt = 0.05"),
+        (EVOLVE | {"times": [2, 1]}, "rising list"),
+        (EVOLVE | {"times": []}, "rising list"),
+        (EVOLVE | {"times": {"linspace": [1]}}, r"write linspace: \[first, last, count\]"),
+        (EVOLVE | {"times": None}, "times is missing; task: evolve requires it"),
+        (EVOLVE | {"duration": 5}, "duration belongs to task: steady_state"),
+        (EVOLVE | {"trajectory": 5}, "Extra inputs"),
+    ],
+)
 def test_bad_options(values, message):
     with pytest.raises(ValidationError, match=message):
         phase_space.Options.model_validate(values)
 
 
-@pytest.mark.parametrize("values, message", [
-    (STEADY | {"initial": {"a": [0, 0], "c": [0, 0]}}, "one for each of the sublattices a, b"),
-    (STEADY | {"initial": {"a": [0, 0]}}, "one for each of the sublattices a, b"),
-    (STEADY | {"dt": 5, "duration": 50}, "dt = 5: too large: .* use dt <= 0.07"),
-])
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (STEADY | {"initial": {"a": [0, 0], "c": [0, 0]}}, "one for each of the sublattices a, b"),
+        (STEADY | {"initial": {"a": [0, 0]}}, "one for each of the sublattices a, b"),
+        (STEADY | {"dt": 5, "duration": 50}, "dt = 5: too large: .* use dt <= 0.07"),
+    ],
+)
 def test_options_that_do_not_fit_the_system(values, message):
     options = phase_space.Options.model_validate(values)
     with pytest.raises(ValueError, match=message):

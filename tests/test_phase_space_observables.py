@@ -1,35 +1,58 @@
 """Observables of the phase-space method, its representations and its integrators, against exact results."""
+
 import dataclasses
 
 import numpy as np
 import pytest
 import scipy.linalg
 from pydantic import ValidationError
-from test_phase_space import (CONTEXT, assert_close, average, coherent, components, decay_moments, moments,
-                              one_spin, small_chain, spin_matrices, two_spins)
+from test_phase_space import (
+    CONTEXT,
+    assert_close,
+    average,
+    coherent,
+    components,
+    decay_moments,
+    moments,
+    one_spin,
+    small_chain,
+    spin_matrices,
+    two_spins,
+)
 
-from hpcsim.store.collect import REDUCTIONS
 from hpcsim.methods import phase_space
 from hpcsim.methods.phase_space.observables import Correlation, StructureFactor, _falls_to
 from hpcsim.models import gain_loss_lattice, xyz_lattice
+from hpcsim.store.collect import REDUCTIONS
 
 REPRESENTATIONS = ("P", "wigner", "Q")
 
 
 # representations
 
-@pytest.mark.parametrize("representation, sampling", [("P", "fock"), ("wigner", "fock"), ("wigner", "coherent"),
-                                                      ("Q", "fock")])
+
+@pytest.mark.parametrize(
+    "representation, sampling", [("P", "fock"), ("wigner", "fock"), ("wigner", "coherent"), ("Q", "fock")]
+)
 def test_initial_states(representation, sampling):
     """Means are exact; P and the coherent Wigner state have 2S Poissonian, so ⟨Sj²⟩ too large by S n_j²/2."""
     S, direction = 10, (0.35, 0.2)
-    result = average(one_spin(S=S), task="evolve", times=[0], scheme="pda", representation=representation,
-                     sampling=sampling, initial=direction, trajectories=65536, batch=1024)
+    result = average(
+        one_spin(S=S),
+        task="evolve",
+        times=[0],
+        scheme="pda",
+        representation=representation,
+        sampling=sampling,
+        initial=direction,
+        trajectories=65536,
+        batch=1024,
+    )
     polar, azimuth = np.pi * np.array(direction)
     n = np.array([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)])
-    second = n ** 2 + (1 - n ** 2) / (2 * S)
+    second = n**2 + (1 - n**2) / (2 * S)
     if representation == "P" or sampling == "coherent":
-        second = second + n ** 2 / (2 * S)
+        second = second + n**2 / (2 * S)
     value, error = (x[:, 0, 0] for x in components(result, S))
     if representation == "P":
         assert np.all(error < 1e-12)
@@ -38,8 +61,16 @@ def test_initial_states(representation, sampling):
 
 def test_q_of_spin_one_half_has_the_variance_of_its_gamma_distribution():
     """|α|² + |β|² has mean 2S + 2 and variance (2S + 1) + 1, and the spin length is half of it."""
-    result = average(one_spin(S=0.5), task="evolve", times=[0], scheme="pda", representation="Q", initial=(0.3, 0.1),
-                     trajectories=262144, batch=4096)
+    result = average(
+        one_spin(S=0.5),
+        task="evolve",
+        times=[0],
+        scheme="pda",
+        representation="Q",
+        initial=(0.3, 0.1),
+        trajectories=262144,
+        batch=4096,
+    )
     assert_close(*(x[0, 0] for x in result["spin_length"]), 1.5, limit=0.01)
     assert_close(*(x[0, 0] for x in result["var_spin_length"]), 0.75, limit=0.03)
     value, error = (x[:, 0, 0] for x in components(result, 1))
@@ -53,8 +84,18 @@ DECAY = {("P", "fock"): -0.316, ("wigner", "coherent"): -0.325, ("Q", "fock"): -
 
 @pytest.mark.parametrize("representation, sampling", DECAY)
 def test_decay_in_every_representation(representation, sampling):
-    result = average(one_spin(S=10, decay=1.0), task="evolve", times=[2.0], dt=0.02, scheme="pda", initial=[0, 0],
-                     representation=representation, sampling=sampling, trajectories=65536, batch=1024)
+    result = average(
+        one_spin(S=10, decay=1.0),
+        task="evolve",
+        times=[2.0],
+        dt=0.02,
+        scheme="pda",
+        initial=[0, 0],
+        representation=representation,
+        sampling=sampling,
+        trajectories=65536,
+        batch=1024,
+    )
     value, error = (x[0, 0] / 10 for x in result["Sz"])
     assert_close(value, error, DECAY[representation, sampling], limit=0.02, bias=0.004)
     # the mean number of bosons is conserved
@@ -65,8 +106,17 @@ def test_decay_in_every_representation(representation, sampling):
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
 def test_decay_becomes_exact_at_large_spin(representation):
     S, times = 400, [2.0, 3.0]
-    result = average(one_spin(S=S, decay=1.0), task="evolve", times=times, dt=0.05, scheme="pda", initial=[0, 0],
-                     representation=representation, trajectories=16384, batch=256)
+    result = average(
+        one_spin(S=S, decay=1.0),
+        task="evolve",
+        times=times,
+        dt=0.05,
+        scheme="pda",
+        initial=[0, 0],
+        representation=representation,
+        trajectories=16384,
+        batch=256,
+    )
     value, error = (x[0] / S for x in result["Sz"])
     assert_close(value, error, decay_moments(S, 1 / S, times)[0] / S, limit=0.025, bias=0.006)
 
@@ -74,8 +124,16 @@ def test_decay_becomes_exact_at_large_spin(representation):
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
 def test_dephasing_is_exact_in_every_representation(representation):
     times = np.array([1.0, 2.0])
-    result = average(one_spin(S=10, dephasing=1.0), task="evolve", times=list(times), dt=0.05, scheme="pda",
-                     representation=representation, trajectories=32768, batch=512)
+    result = average(
+        one_spin(S=10, dephasing=1.0),
+        task="evolve",
+        times=list(times),
+        dt=0.05,
+        scheme="pda",
+        representation=representation,
+        trajectories=32768,
+        batch=512,
+    )
     value, error = (x[0] / 10 for x in result["Sx"])
     assert_close(value, error, np.exp(-times), limit=0.02)
 
@@ -86,29 +144,46 @@ def test_q_is_best_for_the_driven_small_spin():
     x, y, z, _, minus = spin_matrices(S)
     L, one = minus / np.sqrt(S), np.eye(len(z))
     number = L.conj().T @ L
-    generator = (-2j * (np.kron(x, one) - np.kron(one, x.T)) + np.kron(L, L.conj())
-                 - (np.kron(number, one) + np.kron(one, number.T)) / 2)
+    generator = (
+        -2j * (np.kron(x, one) - np.kron(one, x.T))
+        + np.kron(L, L.conj())
+        - (np.kron(number, one) + np.kron(one, number.T)) / 2
+    )
     psi = coherent(S, 1, 0)
     start = np.outer(psi, psi.conj()).ravel()
-    exact = np.array([moments((scipy.linalg.expm(generator * t) @ start).reshape(z.shape), (x, y, z))[:3]
-                      for t in times]).T / S
+    exact = (
+        np.array([moments((scipy.linalg.expm(generator * t) @ start).reshape(z.shape), (x, y, z))[:3] for t in times]).T
+        / S
+    )
     worst = {}
     for representation in REPRESENTATIONS:
-        result = average(one_spin(S=S, drive=2.0, decay=1.0), task="evolve", times=times, dt=0.02, scheme="pda",
-                         initial=[1, 0], representation=representation, trajectories=32768, batch=512)
+        result = average(
+            one_spin(S=S, drive=2.0, decay=1.0),
+            task="evolve",
+            times=times,
+            dt=0.02,
+            scheme="pda",
+            initial=[1, 0],
+            representation=representation,
+            trajectories=32768,
+            batch=512,
+        )
         worst[representation] = np.abs(components(result, S)[0][:3, 0] - exact).max()
     assert worst["Q"] < 0.1 and worst["Q"] < 0.8 * worst["P"], worst
 
 
-@pytest.mark.parametrize("values, message", [
-    ({"representation": "Q"}, "representation = Q: there is no spin_conserving scheme for it; set scheme: pda"),
-    ({"sampling": "coherent"}, "belongs to scheme: pda, not to spin_conserving"),
-    ({"scheme": "pda", "integrator": "midpoint"}, "needs scheme: spin_conserving"),
-    ({"observables": ["squeezing", "squeezing"]}, "each observable once"),
-    ({"observables": ["entropy"]}, "'correlation', 'structure_factor'"),
-    ({"burn_in": "auto", "duration": 5}, "needs at least 20 samples"),
-    ({"burn_in": "none"}, "auto"),
-])
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"representation": "Q"}, "representation = Q: there is no spin_conserving scheme for it; set scheme: pda"),
+        ({"sampling": "coherent"}, "belongs to scheme: pda, not to spin_conserving"),
+        ({"scheme": "pda", "integrator": "midpoint"}, "needs scheme: spin_conserving"),
+        ({"observables": ["squeezing", "squeezing"]}, "each observable once"),
+        ({"observables": ["entropy"]}, "'correlation', 'structure_factor'"),
+        ({"burn_in": "auto", "duration": 5}, "needs at least 20 samples"),
+        ({"burn_in": "none"}, "auto"),
+    ],
+)
 def test_bad_options(values, message):
     with pytest.raises(ValidationError, match=message):
         phase_space.Options.model_validate(values)
@@ -118,14 +193,21 @@ def ring(sites):
     return xyz_lattice.build(xyz_lattice.Params(convention="huber2021", sites=sites, S=10, Jx=1, Jy=-1))
 
 
-@pytest.mark.parametrize("system, values, message", [
-    (small_chain(), {"representation": "P", "scheme": "pda"}, "representation = P: unsound .* drop_interaction_noise"),
-    (one_spin(S=10, twist=1.0), {"representation": "Q", "scheme": "pda"}, "representation = Q: unsound"),
-    (ring(5), {"integrator": "eo"}, "not bipartite"),
-    (small_chain(), {"observables": ["squeezing"]}, "one site per sublattice"),
-    (two_spins(5), {"observables": ["correlation"]}, "translation symmetry"),
-    (two_spins(5), {"observables": ["structure_factor"]}, "translation symmetry"),
-])
+@pytest.mark.parametrize(
+    "system, values, message",
+    [
+        (
+            small_chain(),
+            {"representation": "P", "scheme": "pda"},
+            "representation = P: unsound .* drop_interaction_noise",
+        ),
+        (one_spin(S=10, twist=1.0), {"representation": "Q", "scheme": "pda"}, "representation = Q: unsound"),
+        (ring(5), {"integrator": "eo"}, "not bipartite"),
+        (small_chain(), {"observables": ["squeezing"]}, "one site per sublattice"),
+        (two_spins(5), {"observables": ["correlation"]}, "translation symmetry"),
+        (two_spins(5), {"observables": ["structure_factor"]}, "translation symmetry"),
+    ],
+)
 def test_options_that_do_not_fit_the_system(system, values, message):
     with pytest.raises(ValueError, match=message):
         phase_space.records(system, phase_space.Options.model_validate(values))
@@ -133,20 +215,33 @@ def test_options_that_do_not_fit_the_system(system, values, message):
 
 def test_interaction_noise_may_be_dropped_on_purpose():
     """Then Q shows squeezing that does not match the exact one, 0.1804 (huber2021, Fig. 5)."""
-    result = average(one_spin(S=50, twist=1.0), task="evolve", times=[2.0], dt=0.05, initial=[1, 0], scheme="pda",
-                     representation="Q", drop_interaction_noise=True, observables=["squeezing"],
-                     trajectories=8192, batch=512)
+    result = average(
+        one_spin(S=50, twist=1.0),
+        task="evolve",
+        times=[2.0],
+        dt=0.05,
+        initial=[1, 0],
+        scheme="pda",
+        representation="Q",
+        drop_interaction_noise=True,
+        observables=["squeezing"],
+        trajectories=8192,
+        batch=512,
+    )
     assert abs(result["squeezing"][0][0, 0] - 0.1804) > 0.1
 
 
 # integrators
 
+
 @pytest.mark.parametrize("integrator, order", [("sib", 2), ("eo", 2), ("midpoint", 2), ("euler_maruyama", 1)])
 def test_order_without_noise(integrator, order):
     """The same initial samples are taken by every dt."""
     system = dataclasses.replace(two_spins(50), jumps=())
-    sz = [average(system, task="evolve", times=[2.0], dt=dt, trajectories=64, batch=32, integrator=integrator)["Sz"][0]
-          for dt in (0.1, 0.05, 0.025, 0.0125)]
+    sz = [
+        average(system, task="evolve", times=[2.0], dt=dt, trajectories=64, batch=32, integrator=integrator)["Sz"][0]
+        for dt in (0.1, 0.05, 0.025, 0.0125)
+    ]
     differences = np.diff(sz, axis=0)[:, :, 0]
     assert np.all(np.abs(differences[0]) > 1e-4)
     assert np.all(np.abs(np.log2(differences[:-1] / differences[1:]) - order) < 0.25)
@@ -160,8 +255,16 @@ def test_weak_order_with_noise(integrator, order):
     exact = scipy.linalg.expm(generator * time) @ [0, 0, 1]
     wrong = []
     for dt in (0.4, 0.2):
-        result = average(one_spin(S=S, drive=drive, dephasing=rate), task="evolve", times=[time], dt=dt,
-                         initial=[0, 0], integrator=integrator, trajectories=262144, batch=8192)
+        result = average(
+            one_spin(S=S, drive=drive, dephasing=rate),
+            task="evolve",
+            times=[time],
+            dt=dt,
+            initial=[0, 0],
+            integrator=integrator,
+            trajectories=262144,
+            batch=8192,
+        )
         value, error = (x[:3, 0, 0] for x in components(result, S))
         wrong.append(np.linalg.norm(value - exact))
         assert np.all(error < 0.003)
@@ -171,14 +274,19 @@ def test_weak_order_with_noise(integrator, order):
 
 def test_even_odd_and_semi_implicit_steps_agree_on_a_noisy_chain():
     """The same state after a time, within errors, and the same spin lengths to rounding."""
-    results = [average(small_chain(), task="evolve", times=[4.0], dt=0.05, trajectories=16384, batch=512,
-                       integrator=integrator) for integrator in ("eo", "sib")]
+    results = [
+        average(
+            small_chain(), task="evolve", times=[4.0], dt=0.05, trajectories=16384, batch=512, integrator=integrator
+        )
+        for integrator in ("eo", "sib")
+    ]
     (a, da), (b, db) = (components(result, 20) for result in results)
     assert_close(a, np.hypot(da, db), b, limit=0.03, bias=2e-4)
     assert np.allclose(results[0]["spin_length"][0], 20.5, rtol=1e-13)
 
 
 # observables
+
 
 def brute_force(system, s, place):
     """[component, sublattice, distance] averages of s_j s_j', sites labelled by place along x and by row."""
@@ -192,12 +300,17 @@ def brute_force(system, s, place):
     return found
 
 
-@pytest.mark.parametrize("system, place", [
-    (ring(6), (np.arange(6), np.zeros(6, int))),
-    (ring([4, 3]), (np.arange(12) % 4, np.arange(12) // 4)),
-    (gain_loss_lattice.build(gain_loss_lattice.Params(cells=5, S=10, gain=1, loss=1)),
-     (np.arange(10) // 2, np.arange(10) % 2)),
-])
+@pytest.mark.parametrize(
+    "system, place",
+    [
+        (ring(6), (np.arange(6), np.zeros(6, int))),
+        (ring([4, 3]), (np.arange(12) % 4, np.arange(12) // 4)),
+        (
+            gain_loss_lattice.build(gain_loss_lattice.Params(cells=5, S=10, gain=1, loss=1)),
+            (np.arange(10) // 2, np.arange(10) % 2),
+        ),
+    ],
+)
 def test_fourier_transforms_against_sums_over_pairs(system, place):
     s = np.random.default_rng(1).normal(size=(system.sites, 3, 7))
     sums = {}
@@ -231,8 +344,16 @@ def test_correlations_of_the_chain_against_gaussian_theory():
     n = (Jx - Jy) ** 2 / 8 * (1 / Q) * (1 / np.sqrt(1 - Q) - 1)
     mu = (1 - Q / 2 - np.sqrt(1 - Q)) / (Q / 2)
     system = xyz_lattice.build(xyz_lattice.Params(convention="huber2021", sites=40, S=S, Jx=Jx, Jy=Jy))
-    options = dict(task="steady_state", initial=[1, 0], burn_in=50, duration=50, dt=0.1, trajectories=1024, batch=64,
-                   observables=["correlation", "structure_factor"])
+    options = dict(
+        task="steady_state",
+        initial=[1, 0],
+        burn_in=50,
+        duration=50,
+        dt=0.1,
+        trajectories=1024,
+        batch=64,
+        observables=["correlation", "structure_factor"],
+    )
     result = average(system, **options)
     assert_close(S + result["Sz"][0], result["Sz"][1], n, limit=0.03, bias=0.01)
     even = np.arange(2, 9, 2)
@@ -245,14 +366,15 @@ def test_correlations_of_the_chain_against_gaussian_theory():
     ends = result["structure_factor_xx"][0][0, [0, -1]].sum()
     assert np.isclose((38 * mean + ends) / 40, result["Sx2"][0][0], rtol=1e-10)
     records = [phase_space.run(system, phase_space.Options(**options), r, CONTEXT)["correlation"] for r in range(16)]
-    length, error = REDUCTIONS["decay_length"](dataclasses.make_dataclass("O", ["sources"])(("correlation",)),
-                                               lambda name: np.stack(records))
+    length, error = REDUCTIONS["decay_length"](
+        dataclasses.make_dataclass("O", ["sources"])(("correlation",)), lambda name: np.stack(records)
+    )
     assert_close(length, error, -2 / np.log(mu), limit=0.2, bias=0.02)
 
 
 def test_distance_at_which_correlations_fall():
     s = np.arange(31)
-    curves = np.stack([7 * np.exp(-(s / 4.5) ** 2), 3 * np.exp(-s / 12.2), 2 * np.ones(31)])
+    curves = np.stack([7 * np.exp(-((s / 4.5) ** 2)), 3 * np.exp(-s / 12.2), 2 * np.ones(31)])
     assert np.allclose(_falls_to(curves, 1 / np.e), [4.5, 12.2, 30], atol=0.05)
 
 
@@ -267,15 +389,31 @@ def test_squeezing_against_exact():
         exact.append(2 * S * np.linalg.eigvalsh(covariance)[0] / (v.conj() @ z @ v).real ** 2)
     assert abs(exact[1] - 0.1804) < 1e-4
     for scheme in ("spin_conserving", "pda"):
-        result = average(one_spin(S=S, twist=1.0), task="evolve", times=times, dt=0.05, initial=[1, 0],
-                         observables=["squeezing"], scheme=scheme, trajectories=16384, batch=256)
+        result = average(
+            one_spin(S=S, twist=1.0),
+            task="evolve",
+            times=times,
+            dt=0.05,
+            initial=[1, 0],
+            observables=["squeezing"],
+            scheme=scheme,
+            trajectories=16384,
+            batch=256,
+        )
         assert_close(result["squeezing"][0][0], result["squeezing"][1][0], exact, limit=0.03, bias=0.008)
         assert np.isclose(result["squeezing_minimum"][0][0], result["squeezing"][0][0].min(), rtol=1e-3)
 
 
 def test_squeezing_of_a_coherent_state_in_any_direction_is_one():
-    result = average(one_spin(S=20), task="evolve", times=[0], initial=[0.3, 0.4], observables=["squeezing"],
-                     trajectories=65536, batch=1024)
+    result = average(
+        one_spin(S=20),
+        task="evolve",
+        times=[0],
+        initial=[0.3, 0.4],
+        observables=["squeezing"],
+        trajectories=65536,
+        batch=1024,
+    )
     assert_close(*(x[0, 0] for x in result["squeezing"]), 1, limit=0.04, bias=0.003)
 
 
@@ -283,22 +421,33 @@ def test_squeezing_of_a_coherent_state_in_any_direction_is_one():
 def test_histogram_across_the_spin(axis, direction):
     """A component perpendicular to a coherent state: mean 0, variance S/2, and all in the bins."""
     name = f"histogram_S{axis}"
-    result = average(one_spin(S=200), task="evolve", times=[0], observables=[name], trajectories=8192, batch=256,
-                     initial=direction)
+    result = average(
+        one_spin(S=200), task="evolve", times=[0], observables=[name], trajectories=8192, batch=256, initial=direction
+    )
     bins = phase_space.outputs(one_spin(S=200), phase_space.Options(observables=[name]))
     centres = np.array(next(o for o in bins if o.name == name).dims[1].values)
     p = result[name][0][0, :, 0]
     assert np.isclose(p.sum(), 1) and abs(p @ centres) < 0.003
     width = centres[1] - centres[0]
-    assert abs(p @ centres ** 2 - width ** 2 / 12 - 1 / 400) < 2e-4
+    assert abs(p @ centres**2 - width**2 / 12 - 1 / 400) < 2e-4
 
 
 # steady states
 
+
 def test_autocorrelation_time_of_a_damped_spin():
     """Spin waves about the state down decay at Γ: ∫ e^{-Γt} dt = 1/Γ."""
-    result = average(one_spin(S=10_000, decay=1.0), task="steady_state", initial=[1, 0], burn_in=10, duration=100,
-                     dt=0.1, sample_every=2, trajectories=4096, batch=512)
+    result = average(
+        one_spin(S=10_000, decay=1.0),
+        task="steady_state",
+        initial=[1, 0],
+        burn_in=10,
+        duration=100,
+        dt=0.1,
+        sample_every=2,
+        trajectories=4096,
+        batch=512,
+    )
     assert_close(*(x[0] for x in result["autocorrelation_time"]), 1 - 1 / 100, limit=0.15, bias=0.02)
 
 
@@ -306,7 +455,16 @@ def test_burn_in_is_found_from_the_data():
     """A spin at π/2 from its steady state has to relax; one already there has not."""
     S = 1000
     for initial, low, high in (((0.05, 0), 5, 20), ((1.0, 0), 0, 2)):
-        result = average(one_spin(S=S, decay=1.0), task="steady_state", initial=initial, burn_in="auto", duration=100,
-                         dt=0.1, sample_every=2, trajectories=1024, batch=256)
+        result = average(
+            one_spin(S=S, decay=1.0),
+            task="steady_state",
+            initial=initial,
+            burn_in="auto",
+            duration=100,
+            dt=0.1,
+            sample_every=2,
+            trajectories=1024,
+            batch=256,
+        )
         assert low <= result["burn_in_used"][0] <= high
         assert_close(*(x[0] / S for x in result["Sz"]), -1, limit=0.003, bias=0.0005)

@@ -1,4 +1,5 @@
 """`dt: auto`: the step that a pilot chooses keeps its promise."""
+
 import h5py
 import numpy as np
 import pytest
@@ -26,7 +27,9 @@ def driven():
         """{moment: (difference from the exact value, standard error)}, and dt_used if the step is automatic."""
         found = average(system, task="evolve", times=TIMES, trajectories=2**16, batch=2**12, **options)
         return {name: (found[name][0][0] - value, found[name][1][0]) for name, value in zip(NAMES, exact)} | {
-            name: found[name][0] for name in ("dt_used", "dt_bias") if name in found}
+            name: found[name][0] for name in ("dt_used", "dt_bias") if name in found
+        }
+
     return errors
 
 
@@ -41,20 +44,28 @@ def test_bias_of_an_automatic_step_is_what_is_allowed(driven, targets, shortest)
         assert np.all(4 * error < limit), "too few trajectories to tell"
         assert np.all(np.abs(difference) < limit + 2 * error), (name, difference, error)
     assert shortest < auto["dt_used"] < 1 / 4 and 0.5 < auto["dt_bias"] <= 1
-    assert round(1 / auto["dt_used"], 9) == round(1 / auto["dt_used"])       # divides the times
+    assert round(1 / auto["dt_used"], 9) == round(1 / auto["dt_used"])  # divides the times
 
 
 def test_a_noisy_pilot_leads_to_a_smaller_step():
     system, used = one_spin(S=20, drive=2.0, decay=1.0), []
     for batch in (64, 4096):
-        options = phase_space.Options(task="evolve", times=TIMES, dt="auto", batch=batch, trajectories=16 * batch,
-                                      target_error={"Sz": 0.2})
+        options = phase_space.Options(
+            task="evolve", times=TIMES, dt="auto", batch=batch, trajectories=16 * batch, target_error={"Sz": 0.2}
+        )
         used.append(phase_space.run(system, options, 0, CONTEXT)["dt_used"])
     assert used[0] < 0.75 * used[1]
 
 
-@pytest.mark.parametrize("more", [{}, {"burn_in": "auto"}, {"observables": ("squeezing",), "scheme": "pda"},
-                                  {"target_error": {"var_Sx": 5.0, "S_perp": 1.0, "autocorrelation_time": 1.0}}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"burn_in": "auto"},
+        {"observables": ("squeezing",), "scheme": "pda"},
+        {"target_error": {"var_Sx": 5.0, "S_perp": 1.0, "autocorrelation_time": 1.0}},
+    ],
+)
 def test_steady_states_with_an_automatic_step(more):
     """The times are whole numbers of steps and samples; all records of a point take one step, from one pilot."""
     system = one_spin(S=20, drive=0.8, decay=1.0)
@@ -79,6 +90,7 @@ def test_trajectories_of_the_pilot_are_not_those_of_the_records(monkeypatch):
     def watched(system, options, begin, trajectories, context):
         begun.append((begin, begin + trajectories, options.dt))
         return sampled(system, options, begin, trajectories, context)
+
     monkeypatch.setattr(phase_space, "_sampled", watched)
     phase_space._steps.clear()
     options = phase_space.Options(task="evolve", times=TIMES, dt="auto", batch=96, trajectories=960)
@@ -101,8 +113,11 @@ def test_automatic_steps_are_the_same_on_any_number_of_ranks(tmp_path):
     (tmp_path / "c.yaml").write_text(CONFIG)
     found = []
     for n, size in ((2, 1), (3, 3)):
-        ended = mpirun(n, ["-m", "hpcsim", "run", "c.yaml", "--out", f"{n}.h5", "--set", f"run.ranks_per_point={size}"],
-                       cwd=tmp_path)
+        ended = mpirun(
+            n,
+            ["-m", "hpcsim", "run", "c.yaml", "--out", f"{n}.h5", "--set", f"run.ranks_per_point={size}"],
+            cwd=tmp_path,
+        )
         assert ended.returncode == 0, ended.stderr
         with h5py.File(tmp_path / f"{n}.h5", "r") as file:
             found.append({name: data[:].tobytes() for name, data in file["data"].items()})
@@ -111,8 +126,16 @@ def test_automatic_steps_are_the_same_on_any_number_of_ranks(tmp_path):
     assert (dt == dt[:, :1]).all() and dt[0, 0] != dt[1, 0]
 
 
-@pytest.mark.parametrize("times, unit", [((2.0,), 2.0), ((0.0, 0.5, 0.8), 0.1), (tuple(np.linspace(0, 3, 100)), 1 / 33),
-                                         ((200.0, 20.0), 20.0), ((0.0,), 1.0)])
+@pytest.mark.parametrize(
+    "times, unit",
+    [
+        ((2.0,), 2.0),
+        ((0.0, 0.5, 0.8), 0.1),
+        (tuple(np.linspace(0, 3, 100)), 1 / 33),
+        ((200.0, 20.0), 20.0),
+        ((0.0,), 1.0),
+    ],
+)
 def test_the_longest_step_that_divides_all_times(times, unit):
     assert abs(step.common_unit(times) - unit) < 1e-12
     assert step.divided(unit, unit) == unit and step.divided(unit, 0.4 * unit) == unit / 3
@@ -120,27 +143,35 @@ def test_the_longest_step_that_divides_all_times(times, unit):
 
 def test_relative_bias_of_a_pilot():
     """C dt^1.5 from the difference of two steps, with its standard error; derived outputs too."""
-    one = [Output("x", reduce="mean"), Output("x2", reduce="mean"),
-           Output("var", reduce="variance", sources=("x2", "x"))]
+    one = [
+        Output("x", reduce="mean"),
+        Output("x2", reduce="mean"),
+        Output("var", reduce="variance", sources=("x2", "x")),
+    ]
     at_coarse, at_half = [{"x": 1.0, "x2": 3.0}] * 8, [{"x": 0.5, "x2": 3.0}] * 8
     for name, difference in (("x", 0.5), ("var", 0.75)):
         bias = step.relative_bias(one, {name: 0.1}, at_coarse, at_half)
-        assert abs(bias - difference / 0.1 / (1 - 2 ** -1.5)) < 1e-12
-    noisy = [{"x": 1.0 + (-1) ** n, "x2": 3.0} for n in range(8)]      # a standard error of sqrt(1/7)
+        assert abs(bias - difference / 0.1 / (1 - 2**-1.5)) < 1e-12
+    noisy = [{"x": 1.0 + (-1) ** n, "x2": 3.0} for n in range(8)]  # a standard error of sqrt(1/7)
     bias = step.relative_bias(one, {"x": 0.1}, noisy, at_half)
-    assert abs(bias - (0.5 + 7 ** -0.5) / 0.1 / (1 - 2 ** -1.5)) < 1e-12
+    assert abs(bias - (0.5 + 7**-0.5) / 0.1 / (1 - 2**-1.5)) < 1e-12
 
 
 def test_refinement_follows_the_order():
     """Four times the bias allowed: the step is shorter by 4^(2/3), to the next that divides."""
     dt, bias = step.refined(1.0, 0.5, 4.0)
-    assert dt == 1 / 6 and abs(bias - 4 * 3 ** -1.5) < 1e-12
+    assert dt == 1 / 6 and abs(bias - 4 * 3**-1.5) < 1e-12
     assert step.refined(1.0, 0.5, 0.3) == (0.5, 0.3) and step.refined(1.0, 0.5, 0.0) == (0.5, 0.0)
 
 
-@pytest.mark.parametrize("values, message", [
-    ({"integrator": "midpoint"}, "integrator = midpoint: needs a number for dt"),
-    ({"dt": -1}, "greater than 0, or auto"), ({"dt": "fine"}, "or auto")])
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"integrator": "midpoint"}, "integrator = midpoint: needs a number for dt"),
+        ({"dt": -1}, "greater than 0, or auto"),
+        ({"dt": "fine"}, "or auto"),
+    ],
+)
 def test_options_that_an_automatic_step_refuses(values, message):
     with pytest.raises(ValidationError, match=message):
         phase_space.Options(**{"dt": "auto"} | values)

@@ -1,4 +1,5 @@
 """The README's config, commands and Python, as a reader would type them."""
+
 import re
 import subprocess
 import sys
@@ -22,8 +23,9 @@ def folder(tmp_path_factory):
 
 
 def hpcsim(folder, *arguments):
-    return subprocess.run([sys.executable, "-m", "hpcsim", *arguments], cwd=folder, env=mpi_environment(),
-                          capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "hpcsim", *arguments], cwd=folder, env=mpi_environment(), capture_output=True, text=True
+    )
 
 
 def test_the_commands_in_their_order(folder, monkeypatch):

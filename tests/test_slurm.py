@@ -1,4 +1,5 @@
 """jobs/run.sbatch under a real Slurm: warned before the limit, requeued, continued, equal in every bit."""
+
 import os
 import shutil
 import sys
@@ -50,15 +51,18 @@ def contents(path):
 
 
 def test_a_job_out_of_time_is_requeued_and_ends_with_the_same_bits(cluster, folder):
-    for ranks, *arguments in ((2, "run", "chain.yaml", "--out", "whole.h5"),
-                              (1, "collect", "whole-collected.h5", "whole.h5")):
+    for ranks, *arguments in (
+        (2, "run", "chain.yaml", "--out", "whole.h5"),
+        (1, "collect", "whole-collected.h5", "whole.h5"),
+    ):
         done = mpirun(ranks, ["-m", "hpcsim", *arguments], cwd=folder, timeout=400)
         assert done.returncode == 0, done.stderr
 
     time.sleep((cluster.seconds_to_warnings() - 9) % 30)  # the warning comes early in the job
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    job = cluster.sbatch("--ntasks=2", "--time=1", "--signal=B:USR1@50", SCRIPT, "chain.yaml", cwd=folder,
-                         env={"PATH": path})
+    job = cluster.sbatch(
+        "--ntasks=2", "--time=1", "--signal=B:USR1@50", SCRIPT, "chain.yaml", cwd=folder, env={"PATH": path}
+    )
     ended = cluster.wait(job, timeout=400)
     log = (folder / f"slurm-{job}.out").read_text()
 
@@ -89,8 +93,7 @@ def test_a_cancelled_job_does_not_come_back(cluster, folder):
     (folder / "hpcsim").write_text(STAND_IN)
     (folder / "hpcsim").chmod(0o755)
     path = f"{folder}:{os.environ['PATH']}"
-    job = cluster.sbatch("--ntasks=2", script, "chain.yaml", cwd=folder,
-                         env={"PATH": path, "HPCSIM_LAUNCHER": "srun"})
+    job = cluster.sbatch("--ntasks=2", script, "chain.yaml", cwd=folder, env={"PATH": path, "HPCSIM_LAUNCHER": "srun"})
     log = folder / f"slurm-{job}.out"
     end = time.monotonic() + 60
     while not (log.exists() and log.read_text().count("at work") == 2):

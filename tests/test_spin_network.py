@@ -1,4 +1,5 @@
 """The model of spins on any graph: its couplings, and its terms against matrices built here."""
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -22,8 +23,9 @@ def network(**values):
 def test_nearest_neighbours_are_those_of_the_lattice(sites, periodic):
     values = {"S": 2, "Jx": 0.5, "Jy": -1.6, "Jz": 0.3, "decay": 0.7, "periodic": periodic}
     ours = compile_system(network(sites=sites, **values), "spin_conserving")
-    other = compile_system(xyz_lattice.build(xyz_lattice.Params(convention="huber2021", sites=sites, **values)),
-                           "spin_conserving")
+    other = compile_system(
+        xyz_lattice.build(xyz_lattice.Params(convention="huber2021", sites=sites, **values)), "spin_conserving"
+    )
     for one, same in zip(ours, other):
         assert np.allclose(one, same)
 
@@ -39,7 +41,7 @@ def test_cubic_lattice():
         assert {frozenset(int(move[i]) for i in bond) for bond in bonds} == bonds
 
 
-@pytest.mark.parametrize("periodic, last", [(True, 1.0), (False, 4.0 ** -3)])
+@pytest.mark.parametrize("periodic, last", [(True, 1.0), (False, 4.0**-3)])
 def test_power_law_of_the_shortest_distance(periodic, last):
     terms = network(sites=5, S=2, Jy=4.0, power=3, periodic=periodic).hamiltonian[4]
     weight = {tuple(pair): c for pair, c in zip(terms.sites.tolist(), terms.coefficients)}
@@ -51,19 +53,31 @@ def test_power_law_of_the_shortest_distance(periodic, last):
 
 
 def embed(one, place):
-    return np.kron(np.kron(np.eye(3 ** place), one), np.eye(3 ** (2 - place)))
+    return np.kron(np.kron(np.eye(3**place), one), np.eye(3 ** (2 - place)))
 
 
 def test_every_term_in_the_steady_state():
     """Three spins 1 with edges, fields, twists and rates of their own: the null vector of the Liouvillian."""
-    values = {"field_x": (0.3, 0.0, -0.2), "field_y": 0.15, "field_z": (0.5, 1.0, -0.4), "twist": (0.8, 0.0, 0.4),
-              "decay": (1.0, 0.3, 0.6), "gain": (0.0, 0.4, 0.1), "dephasing": (0.2, 0.0, 0.5)}
+    values = {
+        "field_x": (0.3, 0.0, -0.2),
+        "field_y": 0.15,
+        "field_z": (0.5, 1.0, -0.4),
+        "twist": (0.8, 0.0, 0.4),
+        "decay": (1.0, 0.3, 0.6),
+        "gain": (0.0, 0.4, 0.1),
+        "dephasing": (0.2, 0.0, 0.5),
+    }
     J, edges = {"Jx": 0.9, "Jy": -0.7, "Jz": 0.4}, ((0, 1), (2, 1, -0.6))
     system = network(sites=3, S=1, edges=edges, resolve=True, **J, **values)
     m = np.array([1, 0, -1])
     plus = np.diag(np.sqrt([2, 2]), 1).astype(complex)
-    spin = {"x": (plus + plus.T) / 2, "y": (plus - plus.T) / 2j, "z": np.diag(m).astype(complex), "-": plus.T,
-            "+": plus}
+    spin = {
+        "x": (plus + plus.T) / 2,
+        "y": (plus - plus.T) / 2j,
+        "z": np.diag(m).astype(complex),
+        "-": plus.T,
+        "+": plus,
+    }
     S = {name: [embed(one, i) for i in range(3)] for name, one in spin.items()}
     at = {name: np.broadcast_to(value, 3) for name, value in values.items()}
     H = sum(at[f"field_{a}"][i] * S[a][i] for a in "xyz" for i in range(3))
@@ -72,8 +86,11 @@ def test_every_term_in_the_steady_state():
     one = np.eye(27)
     L = -1j * (np.kron(H, one) - np.kron(one, H.T))
     for i in range(3):
-        for c, rate in ((S["-"][i], at["decay"][i] / 2), (S["+"][i], at["gain"][i] / 2),
-                        (S["z"][i], at["dephasing"][i])):
+        for c, rate in (
+            (S["-"][i], at["decay"][i] / 2),
+            (S["+"][i], at["gain"][i] / 2),
+            (S["z"][i], at["dephasing"][i]),
+        ):
             number = c.conj().T @ c
             L += rate * (2 * np.kron(c, c.conj()) - np.kron(number, one) - np.kron(one, number.T))
     rho = scipy.linalg.solve(np.vstack([one.ravel(), L[1:]]), np.eye(729)[0]).reshape(27, 27)
@@ -83,17 +100,20 @@ def test_every_term_in_the_steady_state():
         assert np.allclose(found[f"S{a}"], [np.trace(o @ rho).real for o in S[a]], atol=1e-8)
 
 
-@pytest.mark.parametrize("values, message", [
-    ({"edges": [[0, 4]]}, "does not join two of the sites 0 ... 3"),
-    ({"edges": [[1, 1]]}, "does not join"),
-    ({"edges": [[0, 1, 2, 3]]}, "a list of couplings"),
-    ({"edges": [[0, 1]], "power": 2}, "exclude each other"),
-    ({"decay": [1, 2]}, "2 values for 4 sites"),
-    ({"decay": [1, 2, 3, -1]}, "greater than or equal to 0"),
-    ({"field_x": [1, 2, "x", 4]}, "one for each site"),
-    ({"sites": [2, 2, 1, 1]}, r"\[nx, ny, nz\]"),
-    ({"sites": 20000, "power": 2}, "pairs, more than"),
-])
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"edges": [[0, 4]]}, "does not join two of the sites 0 ... 3"),
+        ({"edges": [[1, 1]]}, "does not join"),
+        ({"edges": [[0, 1, 2, 3]]}, "a list of couplings"),
+        ({"edges": [[0, 1]], "power": 2}, "exclude each other"),
+        ({"decay": [1, 2]}, "2 values for 4 sites"),
+        ({"decay": [1, 2, 3, -1]}, "greater than or equal to 0"),
+        ({"field_x": [1, 2, "x", 4]}, "one for each site"),
+        ({"sites": [2, 2, 1, 1]}, r"\[nx, ny, nz\]"),
+        ({"sites": 20000, "power": 2}, "pairs, more than"),
+    ],
+)
 def test_bad_parameters(values, message):
     with pytest.raises(ValidationError, match=message):
         spin_network.Params(**({"sites": 4, "S": 1} | values))

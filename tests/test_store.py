@@ -1,4 +1,5 @@
 """The run file: what is written comes back, and nothing damaged, foreign or half made is ever used."""
+
 import logging
 import os
 import random
@@ -31,11 +32,17 @@ OUTPUTS = (
 
 def layout(outputs=OUTPUTS, **config):
     """3 points of 4 records; `config` replaces whole sections."""
-    sections = {"title": "a test, S⊥", "model": {"name": "m", "S": 1.5, "size": [2, 3]},
-                "method": {"name": "x"}, "sweep": [{"model.gain": [0.1, 0.2, 0.3], "model.loss": [1, 2, 3]}],
-                "run": {"seed": 1, "flush_seconds": 60.0}, "figures": []} | config
-    return store.Layout(sections, tuple(sections["sweep"]), outputs, np.repeat(np.arange(3), 4),
-                        np.tile(np.arange(4), 3))
+    sections = {
+        "title": "a test, S⊥",
+        "model": {"name": "m", "S": 1.5, "size": [2, 3]},
+        "method": {"name": "x"},
+        "sweep": [{"model.gain": [0.1, 0.2, 0.3], "model.loss": [1, 2, 3]}],
+        "run": {"seed": 1, "flush_seconds": 60.0},
+        "figures": [],
+    } | config
+    return store.Layout(
+        sections, tuple(sections["sweep"]), outputs, np.repeat(np.arange(3), 4), np.tile(np.arange(4), 3)
+    )
 
 
 def arrays(record):
@@ -56,8 +63,13 @@ def written(path, records=range(RECORDS), **config):
 def extents(path):
     """{dataset: (offset, bytes)} of all that is written after the creation."""
     with h5py.File(path, "r") as file:
-        names = ["records/done", "records/crc", "records/seconds", "history",
-                 *(f"data/{name}" for name in file["data"])]
+        names = [
+            "records/done",
+            "records/crc",
+            "records/seconds",
+            "history",
+            *(f"data/{name}" for name in file["data"]),
+        ]
         return {name: (file[name].id.get_offset(), file[name].id.get_storage_size()) for name in names}
 
 
@@ -117,13 +129,16 @@ def test_a_run_resumes_and_may_change_what_results_do_not_depend_on(tmp_path):
     check_records(path, {1, 2, 4})
 
 
-@pytest.mark.parametrize("change, names", [
-    ({"model": {"name": "m", "S": 2.5, "size": [2, 3]}}, ["model.S", "1.5", "2.5"]),
-    ({"model": {"name": "m", "S": 1.5, "size": [2, 4]}}, ["model.size.1", "3", "4"]),
-    ({"method": {"name": "x", "dt": 0.1}}, ["method.dt", "absent", "0.1"]),
-    ({"sweep": [{"model.gain": [0.1, 0.2, 0.4], "model.loss": [1, 2, 3]}]}, ["model.gain", "0.3", "0.4"]),
-    ({"run": {"seed": 2, "flush_seconds": 60.0}}, ["run.seed", "1", "2"]),
-])
+@pytest.mark.parametrize(
+    "change, names",
+    [
+        ({"model": {"name": "m", "S": 2.5, "size": [2, 3]}}, ["model.S", "1.5", "2.5"]),
+        ({"model": {"name": "m", "S": 1.5, "size": [2, 4]}}, ["model.size.1", "3", "4"]),
+        ({"method": {"name": "x", "dt": 0.1}}, ["method.dt", "absent", "0.1"]),
+        ({"sweep": [{"model.gain": [0.1, 0.2, 0.4], "model.loss": [1, 2, 3]}]}, ["model.gain", "0.3", "0.4"]),
+        ({"run": {"seed": 2, "flush_seconds": 60.0}}, ["run.seed", "1", "2"]),
+    ],
+)
 def test_another_config_is_refused_with_the_difference(tmp_path, change, names):
     path = written(tmp_path / "r.h5", [0])
     before = path.read_bytes()
@@ -153,8 +168,12 @@ def test_other_outputs_are_refused(tmp_path):
 def test_what_is_not_an_output_is_refused(tmp_path):
     with store.open_run(tmp_path / "r.h5", layout(), MPI.COMM_SELF) as run:
         good = arrays(0)
-        for bad in ({"Sz": good["Sz"]}, good | {"Sz": np.zeros(3)}, good | {"gap": 1j},
-                    good | {"Sz": np.zeros((2, 2))}):
+        for bad in (
+            {"Sz": good["Sz"]},
+            good | {"Sz": np.zeros(3)},
+            good | {"gap": 1j},
+            good | {"Sz": np.zeros((2, 2))},
+        ):
             with pytest.raises(ValueError, match="output"):
                 run.write(0, bad, 0.1)
     check_records(tmp_path / "r.h5", set())
@@ -162,8 +181,11 @@ def test_what_is_not_an_output_is_refused(tmp_path):
         layout(outputs=(replace(OUTPUTS[0], reduce="single"),))
 
 
-READERS = {"run": lambda path: store.open_run(path, layout(), MPI.COMM_SELF), "read": store.read_runs,
-           "status": store.read_status}
+READERS = {
+    "run": lambda path: store.open_run(path, layout(), MPI.COMM_SELF),
+    "read": store.read_runs,
+    "status": store.read_status,
+}
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -171,15 +193,16 @@ READERS = {"run": lambda path: store.open_run(path, layout(), MPI.COMM_SELF), "r
 def test_a_truncated_file_is_named(tmp_path, reader, kept):
     path = written(tmp_path / "r.h5")
     raw = path.read_bytes()
-    path.write_bytes(raw[:int(kept * len(raw))])
+    path.write_bytes(raw[: int(kept * len(raw))])
     with pytest.raises(StoreError, match="r.h5: is (truncated or )?damaged") as caught:
         READERS[reader](path)
     assert caught.value.status == 1
     assert len(path.read_bytes()) == int(kept * len(raw))
 
 
-@pytest.mark.parametrize("where", ["data/Sz", "data/eigenvalues", "data/gap", "records/crc",
-                                   "records/seconds", "records/done"])
+@pytest.mark.parametrize(
+    "where", ["data/Sz", "data/eigenvalues", "data/gap", "records/crc", "records/seconds", "records/done"]
+)
 def test_a_flipped_byte_in_a_record_is_named_and_the_record_computed_again(tmp_path, caplog, where):
     path = written(tmp_path / "r.h5", range(RECORDS - 1))
     offset, size = extents(path)[where]
@@ -188,11 +211,10 @@ def test_a_flipped_byte_in_a_record_is_named_and_the_record_computed_again(tmp_p
     with pytest.raises(StoreError, match=rf"r\.h5.*record {record};") as caught:
         store.read_runs(path)
     assert caught.value.status == 1
-    with caplog.at_level(logging.WARNING, "hpcsim"):
-        with store.open_run(path, layout(), MPI.COMM_SELF) as run:
-            assert np.flatnonzero(~run.done).tolist() == sorted({record, RECORDS - 1})
-            for again in np.flatnonzero(~run.done):
-                run.write(again, arrays(again), 0.5)
+    with caplog.at_level(logging.WARNING, "hpcsim"), store.open_run(path, layout(), MPI.COMM_SELF) as run:
+        assert np.flatnonzero(~run.done).tolist() == sorted({record, RECORDS - 1})
+        for again in np.flatnonzero(~run.done):
+            run.write(again, arrays(again), 0.5)
     assert [m for m in caplog.messages if f"record {record} " in m and "r.h5" in m]
     check_records(path, set(range(RECORDS)))
 
@@ -264,8 +286,9 @@ class Writer:
         script.write_text(WRITER.format(tests=os.path.dirname(__file__), large=large))
         args = [str(script), str(path)]
         command = mpi_command(ranks, args) if ranks else [sys.executable, *args]
-        self.process = subprocess.Popen(command, env=mpi_environment(), stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, env=mpi_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         self.ranks = bool(ranks)
 
     def wait(self):
@@ -315,6 +338,7 @@ def test_a_lock_file_removed_under_us_is_no_lock(tmp_path, monkeypatch):
         os.unlink(f"{path}.lock")
         owners.append(lock.Lock(path))
         real(fd, how)
+
     monkeypatch.setattr(lock.fcntl, "flock", flock)
     with pytest.raises(StoreError, match="another run"):
         lock.Lock(path)
@@ -325,6 +349,7 @@ def test_a_lock_file_removed_under_us_is_no_lock(tmp_path, monkeypatch):
 def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
     def flock(fd, how):
         raise OSError(38, "Function not implemented")
+
     monkeypatch.setattr(lock.fcntl, "flock", flock)
     written(tmp_path / "r.h5", [0])
     assert "no locks" in caplog.text
@@ -374,8 +399,7 @@ from test_store import written
 os.replace = lambda *names: os.kill(os.getpid(), signal.SIGKILL)
 written(pathlib.Path(sys.argv[2]))
 """
-    ended = subprocess.run([sys.executable, "-c", script, os.path.dirname(__file__), path],
-                           env=mpi_environment())
+    ended = subprocess.run([sys.executable, "-c", script, os.path.dirname(__file__), path], env=mpi_environment())
     assert ended.returncode == -signal.SIGKILL
     assert not path.exists()
     check_records(written(path, [2]), {2})
@@ -424,8 +448,16 @@ def test_the_history_keeps_the_last_sessions_and_shortens_long_lists(tmp_path):
         with store.open_run(path, layout(), MPI.COMM_SELF) as run:
             run.write(i % RECORDS, arrays(i % RECORDS), 0.5)
             busy = [0.1, 0.5] * (1500 if i == 30 else 1)
-            run.finish({"started": 1e9 + i, "wall_seconds": 2.0, "busy_fraction": busy,
-                        "io_seconds": np.float64(0.25), "ranks": 3, "ended": f"stop {i}"})
+            run.finish(
+                {
+                    "started": 1e9 + i,
+                    "wall_seconds": 2.0,
+                    "busy_fraction": busy,
+                    "io_seconds": np.float64(0.25),
+                    "ranks": 3,
+                    "ended": f"stop {i}",
+                }
+            )
     history = store.read_status(path)["history"]
     assert [entry["ended"] for entry in history] == [f"stop {i}" for i in range(2, sessions + 2)]
     assert history[0]["busy_fraction"] == [0.1, 0.5]

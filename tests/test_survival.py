@@ -2,6 +2,8 @@
 
 Every run here is a real one: `mpirun python -m hpcsim run`.
 """
+
+import contextlib
 import os
 import random
 import re
@@ -32,7 +34,7 @@ method: {name: phase_space, task: steady_state, trajectories: 128, batch: 8, dt:
 sweep: [{model.loss: [0.4, 1.0, 2.0]}]
 run: {seed: 3}
 """
-TARGETS = {20: 0.08, 2500: 0.006}    # of each duration; the last point meets it early, the first never
+TARGETS = {20: 0.08, 2500: 0.006}  # of each duration; the last point meets it early, the first never
 RECORDS = 40
 FAST, SLOW = 20, 2500  # durations: a record of a few ms, and one of about 0.1 s
 
@@ -42,6 +44,7 @@ def config(tmp_path):
     def write(duration=FAST, name="c.yaml"):
         (tmp_path / name).write_text(CONFIG % duration)
         return tmp_path / name
+
     return write
 
 
@@ -97,8 +100,9 @@ def children(pid):
 @contextmanager
 def started(n, args, cwd):
     """mpirun in the background; whatever is left of it is ended at the end."""
-    process = subprocess.Popen(mpi_command(n, args), env=mpi_environment(), cwd=cwd, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        mpi_command(n, args), env=mpi_environment(), cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     try:
         yield process
     finally:
@@ -121,10 +125,8 @@ def wait_for_records(path, process, count):
 
 def kill_ranks(process):
     for pid in children(process.pid):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     process.wait(timeout=120)
 
 
@@ -194,12 +196,20 @@ def test_target_error_needs_the_same_records_on_any_number_of_ranks(tmp_path):
             assert file["records/done"][:].tolist() == np.where(records, 1, 2).ravel().tolist()
         assert same_bits(out, tmp_path / "11.h5")
     for command in (["status", out], ["collect", "c.h5", out], ["check", path]):
-        ended = subprocess.run([sys.executable, "-m", "hpcsim", *map(str, command)], cwd=tmp_path, capture_output=True,
-                               text=True, env=mpi_environment())
+        ended = subprocess.run(
+            [sys.executable, "-m", "hpcsim", *map(str, command)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env=mpi_environment(),
+        )
         assert ended.returncode == 0, ended.stderr
         if command[0] == "status":
-            assert f"{records.sum()}/{records.sum()} records ({48 - records.sum()} more not needed), 3/3 points" \
-                in ended.stdout and "; complete" in ended.stdout
+            assert (
+                f"{records.sum()}/{records.sum()} records ({48 - records.sum()} more not needed), 3/3 points"
+                in ended.stdout
+                and "; complete" in ended.stdout
+            )
     assert re.search(r"records +at most 48", ended.stdout) and re.search(r"time +at most", ended.stdout)
     with h5py.File(tmp_path / "c.h5", "r") as file:
         assert file["target_met"][:].tolist() == met
@@ -366,7 +376,7 @@ def test_a_damaged_run_file_is_named_and_never_silently_used(config, tmp_path, w
     path, out = config(), tmp_path / "r.h5"
     raw = bytearray(whole.read_bytes())
     if damage == "truncated":
-        raw = raw[:len(raw) // 2]
+        raw = raw[: len(raw) // 2]
     elif damage == "not HDF5":
         raw = b"something else" * 100
     else:
@@ -374,8 +384,13 @@ def test_a_damaged_run_file_is_named_and_never_silently_used(config, tmp_path, w
             raw[file["data/Sz"].id.get_offset() + 8 * file["data/Sz"][0].size * 5] ^= 1  # in record 5
     out.write_bytes(raw)
     if command == "collect":
-        ended = subprocess.run([sys.executable, "-m", "hpcsim", "collect", tmp_path / "c.h5", out], cwd=tmp_path,
-                               capture_output=True, text=True, env=mpi_environment())
+        ended = subprocess.run(
+            [sys.executable, "-m", "hpcsim", "collect", tmp_path / "c.h5", out],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env=mpi_environment(),
+        )
     else:
         ended = mpirun(2, hpcsim_run(path, out), cwd=tmp_path)
     assert "r.h5" in ended.stderr and "Traceback" not in ended.stderr
@@ -393,8 +408,13 @@ def test_two_runs_on_one_file_the_second_is_refused(config, tmp_path):
         second = mpirun(2, hpcsim_run(path, out), cwd=tmp_path)
         assert second.returncode == 2
         assert second.stderr.count("hpcsim: error:") == 1 and "r.h5" in second.stderr
-        status = subprocess.run([sys.executable, "-m", "hpcsim", "status", out], cwd=tmp_path, capture_output=True,
-                                text=True, env=mpi_environment())
+        status = subprocess.run(
+            [sys.executable, "-m", "hpcsim", "status", out],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env=mpi_environment(),
+        )
         assert status.returncode == 0 and f"/{RECORDS}" in status.stdout
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err

@@ -1,4 +1,5 @@
 """Monte-Carlo wave functions against exact density matrices, and their kernels against matrices."""
+
 import textwrap
 
 import numpy as np
@@ -9,14 +10,13 @@ from pydantic import ValidationError
 from scipy.linalg import expm
 from scipy.sparse.linalg import expm_multiply
 
-from hpcsim.system import matrices
-from hpcsim.store.collect import REDUCTIONS
-from hpcsim.ensemble import fill_words, uniform
+from hpcsim.ensemble.streams import fill_words, uniform
 from hpcsim.methods import Context, liouvillian, trajectories
 from hpcsim.methods.liouvillian.symmetry import HOME
 from hpcsim.methods.trajectories import clock, compile, kernels, measurement
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, xyz_lattice
-from hpcsim.system import Jumps, System, Terms, angles
+from hpcsim.store.collect import REDUCTIONS
+from hpcsim.system import Jumps, System, Terms, angles, matrices
 
 CONTEXT = Context(MPI.COMM_SELF, (2013, 110), lambda: False)
 KEY = np.array(CONTEXT.key, np.uint64)
@@ -25,17 +25,36 @@ SYSTEMS = {
     "chain": CHAIN,
     "ring of 5": xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=5, Jx=2, Jy=0, Jz=1)),
     "one spin": collective_spin.build(collective_spin.Params(S=3, drive=1, twist=0.5, decay=0.7, dephasing=0.1)),
-    "collective jumps": all_to_all_xyz.build(all_to_all_xyz.Params(
-        N=4, Jx=0.6, Jy=1.4, Jz=1, decay=0.3, collective_decay=2, pump=0.1, collective_dephasing=0.5, field=0.3,
-        field_angle=0.3)),
+    "collective jumps": all_to_all_xyz.build(
+        all_to_all_xyz.Params(
+            N=4,
+            Jx=0.6,
+            Jy=1.4,
+            Jz=1,
+            decay=0.3,
+            collective_decay=2,
+            pump=0.1,
+            collective_dephasing=0.5,
+            field=0.3,
+            field_angle=0.3,
+        )
+    ),
     "dimer": gain_loss_lattice.build(gain_loss_lattice.Params(S=1.5, gain=0.6, loss=0.4)),
     "mixed": System(
-        spins=np.array([0.5, 1, 1.5, 0.5]), sublattice=np.array([0, 1, 1, 0]), sublattices=("a", "b"),
-        hamiltonian=(Terms(("Sx", "Sy", "Sz"), np.array([[0, 1, 2], [3, 0, 1]]), np.array([0.7, -1.1])),
-                     Terms(("Sy", "Sy"), np.array([[2, 2], [0, 3]]), np.array([0.4, 0.9])),
-                     Terms(("Sy",), np.array([[1]]), np.array([0.8]))),
-        jumps=(Jumps("Sy", np.array([2, 0]), np.array([0.5, 0.3])), Jumps("S-", np.array([1]), np.array([0.6])),
-               Jumps("S+", np.array([0, 2, 3]), np.array([0.4]), collective=True))),
+        spins=np.array([0.5, 1, 1.5, 0.5]),
+        sublattice=np.array([0, 1, 1, 0]),
+        sublattices=("a", "b"),
+        hamiltonian=(
+            Terms(("Sx", "Sy", "Sz"), np.array([[0, 1, 2], [3, 0, 1]]), np.array([0.7, -1.1])),
+            Terms(("Sy", "Sy"), np.array([[2, 2], [0, 3]]), np.array([0.4, 0.9])),
+            Terms(("Sy",), np.array([[1]]), np.array([0.8])),
+        ),
+        jumps=(
+            Jumps("Sy", np.array([2, 0]), np.array([0.5, 0.3])),
+            Jumps("S-", np.array([1]), np.array([0.6])),
+            Jumps("S+", np.array([0, 2, 3]), np.array([0.4]), collective=True),
+        ),
+    ),
 }
 every_system = pytest.mark.parametrize("name", SYSTEMS)
 
@@ -64,6 +83,7 @@ def density_matrices(system, initial, times):
 
 def expected(system, rho):
     """Sublattice means of the spins and their variances; ⟨S_a S_a'⟩ at each distance of a ring."""
+
     def mean(*factors):
         product = matrices.site_operator(system, *factors[0])
         for factor in factors[1:]:
@@ -75,9 +95,10 @@ def expected(system, rho):
         members = [np.flatnonzero(system.sublattice == k) for k in range(len(system.sublattices))]
         first = np.array([np.mean([mean((f"S{a}", i)) for i in sites]) for sites in members])
         second = np.array([np.mean([mean((f"S{a}", i), (f"S{a}", i)) for i in sites]) for sites in members])
-        found |= {f"S{a}": first, f"S{a}2": second, f"var_S{a}": second - first ** 2}
-        found[f"correlation_{a}{a}"] = np.array([[np.mean(
-            [mean((f"S{a}", i), (f"S{a}", (i + d) % n)) for i in range(n)]) for d in range(n // 2 + 1)]])
+        found |= {f"S{a}": first, f"S{a}2": second, f"var_S{a}": second - first**2}
+        found[f"correlation_{a}{a}"] = np.array(
+            [[np.mean([mean((f"S{a}", i), (f"S{a}", (i + d) % n)) for i in range(n)]) for d in range(n // 2 + 1)]]
+        )
     return found
 
 
@@ -99,17 +120,24 @@ CORRELATIONS = ["correlation_xx", "correlation_yy", "correlation_zz"]
 def test_evolution_is_that_of_the_density_matrix(name):
     system, times, initial = SYSTEMS[name], (0.3, 1.0, 2.5), (0.2, 0.3)
     correlated = ("correlation",) if name in ("chain", "collective jumps") else ()
-    options = trajectories.Options(task="evolve", times=times, trajectories=4000, batch=100, initial=initial,
-                                   observables=correlated)
-    assert_agrees(reduced(system, options), system, density_matrices(system, initial, times),
-                  MOMENTS + (CORRELATIONS if correlated else []), 0.02 * max(1, system.spins.max()) ** 2)
+    options = trajectories.Options(
+        task="evolve", times=times, trajectories=4000, batch=100, initial=initial, observables=correlated
+    )
+    assert_agrees(
+        reduced(system, options),
+        system,
+        density_matrices(system, initial, times),
+        MOMENTS + (CORRELATIONS if correlated else []),
+        0.02 * max(1, system.spins.max()) ** 2,
+    )
 
 
 @pytest.mark.parametrize("name", ["ring of 5", "collective jumps"])
 def test_steady_state_is_that_of_the_liouvillian(name):
     system = SYSTEMS[name]
-    options = trajectories.Options(trajectories=320, batch=10, observables=("correlation",), burn_in=15, duration=15,
-                                   sample_every=0.5)
+    options = trajectories.Options(
+        trajectories=320, batch=10, observables=("correlation",), burn_in=15, duration=15, sample_every=0.5
+    )
     found = reduced(system, options)
     assert_agrees(found, system, density_matrices(system, None, None), MOMENTS + CORRELATIONS, 0.006)
     # S+S- of a pair is SxSx + SySy, and of one site has Sz besides
@@ -123,14 +151,28 @@ def test_six_spins_are_those_of_the_exact_method(initial):
     """In time and in the steady state; spins that start up have a parity."""
     system = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=6, Jx=0.9, Jy=1.7, Jz=0.4, decay=0.8))
     times = (0.5, 2.0)
-    found = reduced(system, trajectories.Options(task="evolve", times=times, trajectories=6000, batch=200,
-                                                 initial=initial))
+    found = reduced(
+        system, trajectories.Options(task="evolve", times=times, trajectories=6000, batch=200, initial=initial)
+    )
     wanted = liouvillian.run(system, liouvillian.Options(task="evolve", times=times, initial=initial), HOME, CONTEXT)
-    steady = reduced(system, trajectories.Options(trajectories=400, batch=20, observables=("correlation",),
-                                                  initial=initial, burn_in=10, duration=20, sample_every=0.25))
+    steady = reduced(
+        system,
+        trajectories.Options(
+            trajectories=400,
+            batch=20,
+            observables=("correlation",),
+            initial=initial,
+            burn_in=10,
+            duration=20,
+            sample_every=0.25,
+        ),
+    )
     exact = liouvillian.run(system, liouvillian.Options(observables=["correlation"]), HOME, CONTEXT)
-    for (mean, error), value in [*((found[f"S{a}"], wanted[f"S{a}"]) for a in "xyz"),
-                                 *((steady[name], exact[name]) for name in CORRELATIONS), (steady["Sz"], exact["Sz"])]:
+    for (mean, error), value in [
+        *((found[f"S{a}"], wanted[f"S{a}"]) for a in "xyz"),
+        *((steady[name], exact[name]) for name in CORRELATIONS),
+        (steady["Sz"], exact["Sz"]),
+    ]:
         assert np.all(np.abs(mean - value) <= 4 * error + 1e-6) and np.all(error < 0.003), (mean, value, error)
 
 
@@ -187,8 +229,9 @@ def test_jumps_without_a_matrix(name):
 def test_without_jumps_the_evolution_is_unitary(tolerance, error):
     """Spins without decay, for a hundred steps: the error follows the tolerance."""
     system = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=4, Jx=0.9, Jy=1.7, Jz=0.4, decay=0))
-    options = trajectories.Options(task="evolve", times=(0.0, 7.0, 30.0), trajectories=2, batch=1, initial=(0.3, 0.1),
-                                   tolerance=tolerance)
+    options = trajectories.Options(
+        task="evolve", times=(0.0, 7.0, 30.0), trajectories=2, batch=1, initial=(0.3, 0.1), tolerance=tolerance
+    )
     found = trajectories.run(system, options, 0, CONTEXT)
     psi = compile.coherent_state(system.levels, angles(system, (0.3, 0.1)))
     assert found["jumps"] == 0
@@ -228,9 +271,24 @@ def test_series_at_any_time_of_the_step():
 
 def _run(system, sums, psi, first, times, tolerance, channels, plan):
     generator = compile.generator(system.levels, compile.local_matrices(system))
-    clock.run(sums, np.zeros(len(sums), int), psi, first, times, np.arange(len(times)), tolerance, (generator,) * 2, -1,
-              np.zeros(1, int), channels, plan, KEY, kernels.empty_states(kernels.ORDER + 1, generator),
-              kernels.empty_states(2, generator), kernels.empty_states(2, generator))
+    clock.run(
+        sums,
+        np.zeros(len(sums), int),
+        psi,
+        first,
+        times,
+        np.arange(len(times)),
+        tolerance,
+        (generator,) * 2,
+        -1,
+        np.zeros(1, int),
+        channels,
+        plan,
+        KEY,
+        kernels.empty_states(kernels.ORDER + 1, generator),
+        kernels.empty_states(2, generator),
+        kernels.empty_states(2, generator),
+    )
 
 
 def _one_decaying_spin(numbers, times, rate):
@@ -279,7 +337,7 @@ def test_measurement_of_a_state(name):
                 pair = total[6 * n + axis * n * n + i * n + j]
                 assert pair == pytest.approx((on[i].conj() @ on[j]).real, abs=1e-13)
     if cut:
-        first = int(np.prod(system.levels[:n // 2]))
+        first = int(np.prod(system.levels[: n // 2]))
         weights = np.linalg.svd(psi.reshape(first, -1), compute_uv=False) ** 2
         assert total[-1] == pytest.approx(-np.sum(weights * np.log(weights)), abs=1e-12)
 
@@ -288,8 +346,16 @@ def _sums(first, count, channels=None):
     times = np.linspace(0, 4, 9)
     plan = measurement.plan(CHAIN, ("correlation", "entanglement_entropy"))
     sums = np.zeros((count, len(times), plan.size))
-    _run(CHAIN, sums, compile.coherent_state(CHAIN.levels, angles(CHAIN, (0.2, 0.3))), first, times, 1e-6,
-         channels or compile.channels(CHAIN), plan)
+    _run(
+        CHAIN,
+        sums,
+        compile.coherent_state(CHAIN.levels, angles(CHAIN, (0.2, 0.3))),
+        first,
+        times,
+        1e-6,
+        channels or compile.channels(CHAIN),
+        plan,
+    )
     return sums
 
 
@@ -304,18 +370,24 @@ def test_a_trajectory_is_the_same_bits_in_any_company():
 def test_a_parity_that_jumps_change_halves_the_vector(name, direction, monkeypatch):
     """The same trajectories, from spins up or down, as of whole vectors."""
     system = SYSTEMS.get(name) or System(
-        spins=np.array([1, 0.5, 0.5, 0.5]), symmetries=(), hamiltonian=(
+        spins=np.array([1, 0.5, 0.5, 0.5]),
+        symmetries=(),
+        hamiltonian=(
             Terms(("Sx", "Sy"), np.array([[0, 3], [1, 2], [2, 3]]), np.array([0.7, 0.9, 0.4])),
-            Terms(("Sz", "Sz"), np.array([[1, 3]]), np.array([0.8]))),
-        jumps=(Jumps("Sz", np.array([3, 1]), np.array([0.5, 0.2])),
-               Jumps("S-", np.array([0, 3]), np.array([0.4]), collective=True),
-               Jumps("Sx", np.arange(4), np.full(4, 0.3))))
+            Terms(("Sz", "Sz"), np.array([[1, 3]]), np.array([0.8])),
+        ),
+        jumps=(
+            Jumps("Sz", np.array([3, 1]), np.array([0.5, 0.2])),
+            Jumps("S-", np.array([0, 3]), np.array([0.4]), collective=True),
+            Jumps("Sx", np.arange(4), np.full(4, 0.3)),
+        ),
+    )
     options = trajectories.Options(task="evolve", times=(0.5, 3), trajectories=12, batch=6, initial=(direction, 0.3))
     initial = angles(system, options.initial)
     parity = trajectories._parity(system, initial)
     assert parity == direction * np.sum(system.levels - 1) % 2
     assert trajectories._generators(system, parity)[0].diagonal.shape[1] == -(-round(system.dimension) // 16) * 8
-    assert trajectories._parity(SYSTEMS["mixed"], initial) == -1        # its terms change the parity
+    assert trajectories._parity(SYSTEMS["mixed"], initial) == -1  # its terms change the parity
     assert trajectories._parity(system, initial + 0.1) == -1
     half = trajectories.run(system, options, 0, CONTEXT)
     monkeypatch.setattr(trajectories, "flips", lambda system: None)
@@ -333,7 +405,7 @@ def test_phases_of_jump_operators_do_not_matter():
 
 def test_states_are_normalised():
     """⟨Sx² + Sy² + Sz²⟩ = S(S+1) of every site at every time, of states with jumps behind them."""
-    moments = _sums(0, 20)[:, :, :6 * CHAIN.sites].reshape(20, 9, 6, CHAIN.sites)
+    moments = _sums(0, 20)[:, :, : 6 * CHAIN.sites].reshape(20, 9, 6, CHAIN.sites)
     assert np.allclose(moments[:, :, 3:].sum(axis=2), 0.75, atol=1e-12)
     assert np.all(np.linalg.norm(moments[:, :, :3], axis=2) <= 0.5 + 1e-12)
 
@@ -346,7 +418,8 @@ def test_entropy_of_a_product_state_is_zero_and_grows():
 
 def test_one_and_several_ranks_give_the_same_bits(tmp_path):
     script = tmp_path / "ranks.py"
-    script.write_text(textwrap.dedent("""
+    script.write_text(
+        textwrap.dedent("""
         from mpi4py import MPI
         import numpy as np
         from hpcsim.methods import Context, trajectories
@@ -361,27 +434,30 @@ def test_one_and_several_ranks_give_the_same_bits(tmp_path):
         for name in alone:
             assert np.array_equal(alone[name], together[name]), name
         print("same")
-    """))
+    """)
+    )
     done = mpirun(3, [script])
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("same") == 3
 
 
 def test_correlators_by_name_and_the_structure_factor():
-    """Of a product state at t = 0, different on the two sublattices; and of a run, against each other."""
+    """A product state at t = 0, different on the two sublattices; and those of a run, against each other."""
     names = ("Sz_1", "Sx_1_Sy_2", "Sy_2_Sy_2", "Sx_Sz", "correlation", "structure_factor")
     dimer = gain_loss_lattice.build(gain_loss_lattice.Params(cells=3, S=0.5, gain=0.6, loss=0.4))
     a, b = ((0.3, 0.2), (0.6, 0.7))
-    options = trajectories.Options(task="evolve", times=(0, 1.5), trajectories=2, batch=1, observables=names,
-                                   initial={"a": a, "b": b})
+    options = trajectories.Options(
+        task="evolve", times=(0, 1.5), trajectories=2, batch=1, observables=names, initial={"a": a, "b": b}
+    )
     found = trajectories.run(dimer, options, 0, CONTEXT)
     (xa, ya, za), (xb, yb, zb) = (
         np.array([np.sin(np.pi * t) * np.cos(np.pi * p), np.sin(np.pi * t) * np.sin(np.pi * p), np.cos(np.pi * t)]) / 2
-        for t, p in (a, b))
+        for t, p in (a, b)
+    )
     assert found["Sz_1"][0] == pytest.approx(zb, abs=1e-12)
     assert found["Sx_1_Sy_2"][0] == pytest.approx(xb * ya, abs=1e-12)
     assert found["Sy_2_Sy_2"] == pytest.approx([0.25, 0.25], abs=1e-12)
-    assert found["Sx_Sz"][:, 0] == pytest.approx([0, (xa * za + xb * zb) / 2], abs=1e-12)   # SxSz of a site: iSy/2
+    assert found["Sx_Sz"][:, 0] == pytest.approx([0, (xa * za + xb * zb) / 2], abs=1e-12)  # SxSz of a site: iSy/2
     assert found["structure_factor_xx"][0, :, 0] == pytest.approx([0.25 + 2 * xa * xa, 0.25 - xa * xa], abs=1e-12)
     for c in "xyz":
         here = found[f"correlation_{c}{c}"][..., 1]
@@ -390,8 +466,11 @@ def test_correlators_by_name_and_the_structure_factor():
 
 
 def test_outputs_and_their_units():
-    options = trajectories.Options(task="evolve", times=(1, 2), observables=(
-        "correlation", "structure_factor", "entanglement_entropy", "Sz_1", "Sx_1_Sy_2", "Sx_Sz"))
+    options = trajectories.Options(
+        task="evolve",
+        times=(1, 2),
+        observables=("correlation", "structure_factor", "entanglement_entropy", "Sz_1", "Sx_1_Sy_2", "Sx_Sz"),
+    )
     shapes = {o.name: (tuple(d.name for d in o.dims), o.units) for o in trajectories.outputs(CHAIN, options)}
     assert shapes["Sz"] == (("sublattice", "time"), "ħ") and shapes["Sz2"] == (("sublattice", "time"), "ħ²")
     assert shapes["correlation_xx"] == (("sublattice", "distance", "time"), "ħ²")
@@ -413,9 +492,13 @@ def test_what_is_not_supported():
             trajectories.records(open_chain, trajectories.Options(observables=[observable]))
     with pytest.raises(ValueError, match="at least two sites"):
         trajectories.records(SYSTEMS["one spin"], trajectories.Options(observables=["entanglement_entropy"]))
-    for wrong, words in (({"times": (1, 2)}, "belongs to task: evolve"), ({"task": "evolve"}, "times is missing"),
-                         ({"task": "evolve", "times": (1,), "burn_in": 2}, "belongs to task: steady_state"),
-                         ({"sample_every": 300}, "no sample"),
-                         ({"observables": ["S_x"]}, "S_x is not known"), ({"tolerance": 0.5}, "less than or equal")):
+    for wrong, words in (
+        ({"times": (1, 2)}, "belongs to task: evolve"),
+        ({"task": "evolve"}, "times is missing"),
+        ({"task": "evolve", "times": (1,), "burn_in": 2}, "belongs to task: steady_state"),
+        ({"sample_every": 300}, "no sample"),
+        ({"observables": ["S_x"]}, "S_x is not known"),
+        ({"tolerance": 0.5}, "less than or equal"),
+    ):
         with pytest.raises(ValidationError, match=words):
             trajectories.Options(**wrong)

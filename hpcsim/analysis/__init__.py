@@ -6,6 +6,7 @@ THEORY    functions of model parameters, drawn as lines and compared with data. 
 ESTIMATES functions of one curve, (x, y, error, ...) -> Estimate; `error` is the standard error of
           y, or None where y has none.
 """
+
 from hpcsim.analysis import all_to_all, estimates, gain_loss, spins
 
 THEORY = {f.__name__: f for family in (gain_loss, spins, all_to_all) for f in family.THEORY}

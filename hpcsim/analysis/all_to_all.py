@@ -1,4 +1,5 @@
 """Mean-field theory of all-to-all XYZ spins (model `all_to_all_xyz`), huybrechts2020, Sec. III."""
+
 import numpy as np
 from scipy.special import xlogy
 
@@ -11,11 +12,12 @@ def _bloch(N, Jx, Jy, Jz, decay, collective_decay):
         ⟨σx⟩² = γ'(1 + ⟨σz⟩) / (2(Jx - Jy) r - (Γ/2)(1 + r²));
     else the spins are down. For Γ = 0 these are Eqs. 24 and 25.
     """
-    N, Jx, Jy, Jz, decay, collective_decay = np.broadcast_arrays(*(np.asarray(v, float) for v in (
-        N, Jx, Jy, Jz, decay, collective_decay)))
+    N, Jx, Jy, Jz, decay, collective_decay = np.broadcast_arrays(
+        *(np.asarray(v, float) for v in (N, Jx, Jy, Jz, decay, collective_decay))
+    )
     K = 2 * np.sqrt(np.maximum((Jy - Jz) * (Jz - Jx), 0))
     loss = decay + collective_decay / (N - 1)
-    ordered = 2 * K > loss + collective_decay
+    ordered = loss + collective_decay < 2 * K
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(ordered, -loss / (2 * K - collective_decay), -1.0)
         r = -K / (2 * (Jy - Jz))
@@ -46,7 +48,7 @@ def all_to_all_critical_Jy(Jx, Jz, decay, collective_decay):
     NaN near the pole Jx = Jz, where it is more than 10 (γ + Γ) away: there a line over Jx is broken.
     """
     with np.errstate(divide="ignore"):
-        distance = (decay + collective_decay)**2 / (16 * np.subtract(Jz, Jx))
+        distance = (decay + collective_decay) ** 2 / (16 * np.subtract(Jz, Jx))
     return np.where(np.abs(distance) < 10 * (decay + collective_decay), Jz + distance, np.nan)
 
 

@@ -1,4 +1,5 @@
 """Estimates from one curve, (x, y, error, ...) -> Estimate."""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ def power_law(x, y, error=None, correction=0.0, origin=0.0):
 
     correction : ω > 0 fits y = A x^α exp(B x^-ω) instead, the leading correction to scaling
     """
+
     def columns(x):
         x = abs(x - origin)
         return np.column_stack([np.log(x), np.ones(len(x))] + ([x**-correction] if correction else []))
@@ -52,8 +54,7 @@ def power_law(x, y, error=None, correction=0.0, origin=0.0):
     if np.any(y <= 0) or np.any(x == origin) or np.any(x <= 0) and origin == 0:
         raise ValueError("a power law needs positive x and y")
     c, stderr = _weighted_fit(columns(x), np.log(y), None if error is None else error / y)
-    return Estimate(c[0], stderr[0], f"{len(x)} points, {x.min():g} to {x.max():g}",
-                    lambda x: np.exp(columns(x) @ c))
+    return Estimate(c[0], stderr[0], f"{len(x)} points, {x.min():g} to {x.max():g}", lambda x: np.exp(columns(x) @ c))
 
 
 def steepening(x, y, error=None):
@@ -69,6 +70,7 @@ def steepening(x, y, error=None):
 
 def extrapolate(x, y, error=None, degree=1):
     """y at x → ∞, by least squares of y = y∞ + Σ_k B_k x^-k, k = 1...degree."""
+
     def columns(x):
         return np.asarray(x, float)[:, None] ** -np.arange(round(degree) + 1.0)
 
@@ -101,7 +103,7 @@ def minimum_at(x, y, error=None):
     i = int(np.argmin(y))
     if not 0 < i < len(x) - 1:
         return Estimate(x[i], NAN, "at the end of the curve: no minimum inside")
-    return Estimate(x[i], float(np.max(np.abs(np.diff(x[i - 1:i + 2])))), f"minimum {y[i]:.3g}")
+    return Estimate(x[i], float(np.max(np.abs(np.diff(x[i - 1 : i + 2])))), f"minimum {y[i]:.3g}")
 
 
 def steepest_at(x, y, error=None):
@@ -154,5 +156,17 @@ def rms_deviation(x, y, error=None, theory=NAN, allowance=0.0):
     return Estimate(float(np.sqrt(np.mean(deviation**2))), 0.0, f"{len(x)} points")
 
 
-ESTIMATES = (power_law, steepening, extrapolate, value, maximum, minimum, minimum_at, steepest_at, asymmetry, crossing,
-             max_deviation, rms_deviation)
+ESTIMATES = (
+    power_law,
+    steepening,
+    extrapolate,
+    value,
+    maximum,
+    minimum,
+    minimum_at,
+    steepest_at,
+    asymmetry,
+    crossing,
+    max_deviation,
+    rms_deviation,
+)

@@ -6,6 +6,7 @@ P = Γg Γl, g and h of one sign,
 
     up-up      Γg > Γl, P < (g-h)²        down-down  Γl > Γg, P < (g-h)²        up-down  P > (g+h)²
 """
+
 import numpy as np
 
 NAN = float("nan")
@@ -36,11 +37,17 @@ def _occupation(gain, loss, g, h, sublattice):
     with np.errstate(divide="ignore", invalid="ignore"):
         C = np.sqrt((lower - P) * (upper - P))
         if sublattice == "a":
-            cases = [loss / (gain - loss) * (1 + P / C), gain / (loss - gain) * (1 + loss**2 / C),
-                     loss / (loss + gain) * (P / C - 1)]
+            cases = [
+                loss / (gain - loss) * (1 + P / C),
+                gain / (loss - gain) * (1 + loss**2 / C),
+                loss / (loss + gain) * (P / C - 1),
+            ]
         else:
-            cases = [loss / (gain - loss) * (1 + gain**2 / C), gain / (loss - gain) * (1 + P / C),
-                     gain / (loss + gain) * (P / C - 1)]
+            cases = [
+                loss / (gain - loss) * (1 + gain**2 / C),
+                gain / (loss - gain) * (1 + P / C),
+                gain / (loss + gain) * (P / C - 1),
+            ]
     return np.select([up, down, anti], cases, NAN)
 
 
@@ -87,9 +94,15 @@ def gaussian_purity(gain, loss, g):
     """
     gain, loss = np.broadcast_arrays(np.asarray(gain, float), np.asarray(loss, float))
     up, down, anti = _phase(gain, loss, g, 0.0)
-    P, total, difference = gain * loss, (gain + loss)**2, (gain - loss)**2
-    return np.select([up | down, anti], [difference * (g**2 - P) / (P * difference + g**2 * total),
-                                         total * (P - g**2) / (g**2 * difference + P * total)], NAN)
+    P, total, difference = gain * loss, (gain + loss) ** 2, (gain - loss) ** 2
+    return np.select(
+        [up | down, anti],
+        [
+            difference * (g**2 - P) / (P * difference + g**2 * total),
+            total * (P - g**2) / (g**2 * difference + P * total),
+        ],
+        NAN,
+    )
 
 
 def lower_boundary(gain, g, h):
@@ -118,7 +131,7 @@ def gaussian_correlation_length(gain, loss, g, h):
     P, (lower, upper) = gain * loss, _edges(g, h)
     with np.errstate(invalid="ignore", divide="ignore"):
         C = np.select([up | down, anti], [-1, 1], NAN) * np.sqrt((lower - P) * (upper - P))
-        return -1 / np.log(np.abs((P - g ** 2 - h ** 2 - C) / (2 * g * h)))
+        return -1 / np.log(np.abs((P - g**2 - h**2 - C) / (2 * g * h)))
 
 
 def gaussian_negativity(gain, g):
@@ -149,6 +162,17 @@ def mean_field_S_perp(gain, g, h, S):
     return np.where(gain < edge, S * np.sqrt(gain / edge), 0.0)
 
 
-THEORY = (gaussian_Sz, gaussian_var_Sz, gaussian_gap, gaussian_purity, gaussian_negativity, lower_boundary,
-          upper_boundary, critical_rate, gaussian_correlation_length, square_boundary, square_critical_rate,
-          mean_field_S_perp)
+THEORY = (
+    gaussian_Sz,
+    gaussian_var_Sz,
+    gaussian_gap,
+    gaussian_purity,
+    gaussian_negativity,
+    lower_boundary,
+    upper_boundary,
+    critical_rate,
+    gaussian_correlation_length,
+    square_boundary,
+    square_critical_rate,
+    mean_field_S_perp,
+)

@@ -1,4 +1,5 @@
 """Theory of one collective spin (model `collective_spin`) and of the XYZ lattice (model `xyz_lattice`)."""
+
 import functools
 
 import numpy as np
@@ -11,6 +12,7 @@ NAN = float("nan")
 
 # ------------------------------------------------------------------ one collective spin, exact
 
+
 def superradiant_Sz(S, decay, time):
     """⟨Sz⟩ of a spin that starts up and decays at (Γ/2S) D[S-]: the rate equations of its populations,
 
@@ -20,8 +22,16 @@ def superradiant_Sz(S, decay, time):
     down = decay / S * (S * (S + 1) - m * (m - 1))
     generator = sp.diags([-down, down[:-1]], [0, -1], format="csc")
     times = np.atleast_1d(np.asarray(time, float))
-    solution = solve_ivp(lambda t, p: generator @ p, (0, max(times[-1], 1e-12)), np.eye(len(m), 1).ravel(),
-                         "Radau", times, jac=generator, rtol=1e-7, atol=1e-10)
+    solution = solve_ivp(
+        lambda t, p: generator @ p,
+        (0, max(times[-1], 1e-12)),
+        np.eye(len(m), 1).ravel(),
+        "Radau",
+        times,
+        jac=generator,
+        rtol=1e-7,
+        atol=1e-10,
+    )
     return m @ solution.y
 
 
@@ -48,7 +58,7 @@ def _driven(S, drive, decay):
     S, drive, decay = np.broadcast_arrays(*(np.asarray(value, float) for value in (S, drive, decay)))
     moments = np.empty((5, *S.shape))
     for one in np.unique(S):
-        moments[:, S == one] = _driven_one(float(one), drive[S == one], decay[S == one])
+        moments[:, one == S] = _driven_one(float(one), drive[one == S], decay[one == S])
     return moments
 
 
@@ -73,7 +83,7 @@ def _driven_one(S, drive, decay):
     e = e[..., 0]
     y, z = first / e, -(p @ k) / 2
     zz = S * (S + 1) + z - e * y
-    ladder = -second / e ** 2      # = ⟨Sx²⟩ - ⟨Sy²⟩
+    ladder = -second / e**2  # = ⟨Sx²⟩ - ⟨Sy²⟩
     return y, z, (S * (S + 1) - zz + ladder) / 2, (S * (S + 1) - zz - ladder) / 2, zz
 
 
@@ -100,18 +110,18 @@ def driven_var_Sx(S, drive, decay):
 def driven_var_Sy(S, drive, decay):
     """(ΔSy)², likewise."""
     y, _, _, yy, _ = _driven(S, drive, decay)
-    return yy - y ** 2
+    return yy - y**2
 
 
 def driven_var_Sz(S, drive, decay):
     """(ΔSz)², likewise."""
     _, z, _, _, zz = _driven(S, drive, decay)
-    return zz - z ** 2
+    return zz - z**2
 
 
 @functools.lru_cache(maxsize=64)
 def _from_down(S, drive, twist, decay, dephasing, times):
-    """Of a spin that starts down: ⟨S⟩, [component, time], and ⟨{S_i, S_j}⟩/2 - ⟨S_i⟩⟨S_j⟩, [i, j, time].
+    """Moments of a spin that starts down: ⟨S⟩, [component, time], and ⟨{S_i, S_j}⟩/2 - ⟨S_i⟩⟨S_j⟩, [i, j, time].
 
     By integrating the master equation of H = Ω Sx + (g/2S) Sx² with (Γ/2S) D[S-] and Γφ D[Sz],
     D[c]ρ = 2cρc† - c†cρ - ρc†c.
@@ -121,9 +131,11 @@ def _from_down(S, drive, twist, decay, dephasing, times):
     plus = sp.diags(ladder, 1, format="csr")
     x, y, z = (plus + plus.T) / 2, (plus - plus.T) / 2j, sp.diags(m, format="csr")
     H = (drive * x + twist / (2 * S) * x @ x).tocsr()
-    leaves = decay / (2 * S) * np.append(ladder ** 2, 0)
-    lost, falls = -np.add.outer(leaves, leaves) - dephasing * np.subtract.outer(m, m) ** 2, decay / S * np.outer(
-        ladder, ladder)
+    leaves = decay / (2 * S) * np.append(ladder**2, 0)
+    lost, falls = (
+        -np.add.outer(leaves, leaves) - dephasing * np.subtract.outer(m, m) ** 2,
+        decay / S * np.outer(ladder, ladder),
+    )
 
     def flow(t, v):
         rho = v.reshape(len(m), len(m))
@@ -168,11 +180,13 @@ def evolved_Sz(S, drive, twist, decay, dephasing, time):
 def evolved_squeezing(S, drive, twist, decay, dephasing, time):
     """ξ² = 2S min ΔS⊥²/|⟨S⟩|², likewise."""
     spin, covariance = _from_down(S, drive, twist, decay, dephasing, _times(time))
-    length2 = (spin ** 2).sum(axis=0)
+    length2 = (spin**2).sum(axis=0)
     across = np.eye(3)[..., None] - spin[:, None] * spin / length2
     # along ⟨S⟩, the least variance is pushed out of the way
-    flat = np.einsum("ijt,jkt,klt->til", across, covariance, across) + np.einsum(
-        "it,jt->tij", spin, spin) * (covariance.max() / length2)[:, None, None]
+    flat = (
+        np.einsum("ijt,jkt,klt->til", across, covariance, across)
+        + np.einsum("it,jt->tij", spin, spin) * (covariance.max() / length2)[:, None, None]
+    )
     return 2 * S * np.linalg.eigvalsh(flat)[:, 0] / length2
 
 
@@ -180,9 +194,10 @@ def evolved_squeezing(S, drive, twist, decay, dephasing, time):
 # Linearised spin waves about all spins down in the infinite chain with Jz = 0 (convention huber2021:
 # H = (1/2S) Σ Jx SxSx + Jy SySy, decay (Γ/2S) D[S-]). It is stable where Q = -Jx Jy/Γ² < 1.
 
+
 def _spin_waves(Jx, Jy, decay):
     """Q, and G = ∫ dq/2π cos²q / (1 - Q cos²q) = (1/Q) (1/√(1-Q) - 1); NaN where all down is not stable."""
-    Q = -np.asarray(Jx * np.asarray(Jy, float)) / decay ** 2
+    Q = -np.asarray(Jx * np.asarray(Jy, float)) / decay**2
     with np.errstate(divide="ignore", invalid="ignore"):
         root = np.sqrt(np.where(Q < 1, 1 - Q, NAN))
         return Q, np.where(Q == 0, 0.5, (1 / root - 1) / Q)
@@ -190,7 +205,7 @@ def _spin_waves(Jx, Jy, decay):
 
 def _excitations(Jx, Jy, decay):
     """n = (Jx - Jy)² G / 8Γ² of each site."""
-    return (Jx - Jy) ** 2 * _spin_waves(Jx, Jy, decay)[1] / (8 * decay ** 2)
+    return (Jx - Jy) ** 2 * _spin_waves(Jx, Jy, decay)[1] / (8 * decay**2)
 
 
 def polarised_Sz(Jx, Jy, decay, S):
@@ -200,18 +215,18 @@ def polarised_Sz(Jx, Jy, decay, S):
 
 def polarised_var_Sx(Jx, Jy, decay, S):
     """(ΔSx)² = (S/2) [1 + Jy (Jy - Jx) G / 2Γ²], likewise."""
-    return S / 2 * (1 + Jy * (Jy - Jx) * _spin_waves(Jx, Jy, decay)[1] / (2 * decay ** 2))
+    return S / 2 * (1 + Jy * (Jy - Jx) * _spin_waves(Jx, Jy, decay)[1] / (2 * decay**2))
 
 
 def polarised_var_Sy(Jx, Jy, decay, S):
     """(ΔSy)² = (S/2) [1 - Jx (Jy - Jx) G / 2Γ²], likewise."""
-    return S / 2 * (1 - Jx * (Jy - Jx) * _spin_waves(Jx, Jy, decay)[1] / (2 * decay ** 2))
+    return S / 2 * (1 - Jx * (Jy - Jx) * _spin_waves(Jx, Jy, decay)[1] / (2 * decay**2))
 
 
 def polarised_var_Sz(Jx, Jy, decay):
     """(ΔSz)² = n² + n + |m|² with m = (Jy² - Jx²) G / 8Γ², likewise."""
-    n, m = _excitations(Jx, Jy, decay), (Jy ** 2 - Jx ** 2) * _spin_waves(Jx, Jy, decay)[1] / (8 * decay ** 2)
-    return n ** 2 + n + m ** 2
+    n, m = _excitations(Jx, Jy, decay), (Jy**2 - Jx**2) * _spin_waves(Jx, Jy, decay)[1] / (8 * decay**2)
+    return n**2 + n + m**2
 
 
 def polarised_correlation(Jx, Jy, decay, S, distance):
@@ -235,10 +250,11 @@ def polarised_correlation_length(Jx, Jy, decay):
 
 def polarised_boundary(Jx, decay):
     """Jy at which all down becomes unstable: Jx Jy = -Γ²."""
-    return -decay ** 2 / np.asarray(Jx, float)
+    return -(decay**2) / np.asarray(Jx, float)
 
 
 # ------------------------------------------------------------------ the XYZ lattice in mean field, convention lee2013
+
 
 def _paramagnet(Jx, Jz, decay):
     """Jy at which the waves with c = cos k make all spins down unstable, (..., c), and ∂/∂Jy of the left side of
@@ -249,7 +265,7 @@ def _paramagnet(Jx, Jz, decay):
     Jx = np.asarray(Jx, float)[..., None]
     slope = (Jx * c - Jz) * c
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (Jz * (Jx * c - Jz) - decay ** 2 / 16) / slope, slope
+        return (Jz * (Jx * c - Jz) - decay**2 / 16) / slope, slope
 
 
 def paramagnet_lower(Jx, Jz, decay):
@@ -272,8 +288,28 @@ def unstable_wavenumber(Jx, Jz, decay):
     return np.where(slope > 0, Jy, -np.inf).argmax(axis=-1) / 2000
 
 
-THEORY = (superradiant_Sz, dephased_Sx, twisted_squeezing, driven_Sx, driven_Sy, driven_Sz, driven_var_Sx,
-          driven_var_Sy, driven_var_Sz, evolved_Sx, evolved_Sy, evolved_Sz, evolved_squeezing, polarised_Sz,
-          polarised_var_Sx, polarised_var_Sy, polarised_var_Sz, polarised_correlation,
-          polarised_correlation_length, polarised_boundary, paramagnet_lower, paramagnet_upper,
-          unstable_wavenumber)
+THEORY = (
+    superradiant_Sz,
+    dephased_Sx,
+    twisted_squeezing,
+    driven_Sx,
+    driven_Sy,
+    driven_Sz,
+    driven_var_Sx,
+    driven_var_Sy,
+    driven_var_Sz,
+    evolved_Sx,
+    evolved_Sy,
+    evolved_Sz,
+    evolved_squeezing,
+    polarised_Sz,
+    polarised_var_Sx,
+    polarised_var_Sy,
+    polarised_var_Sz,
+    polarised_correlation,
+    polarised_correlation_length,
+    polarised_boundary,
+    paramagnet_lower,
+    paramagnet_upper,
+    unstable_wavenumber,
+)

@@ -3,14 +3,14 @@
 Each takes the output and rows(name) -> (records, *dims), what the records returned for a stored output, in the
 order of their index, and gives the value (*dims) and its standard error, NaN where it has none.
 """
+
 import math
 from itertools import count, cycle, takewhile
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-
-FIRST_LOOK = 8      # records; the standard error of so few is itself uncertain by a quarter
+FIRST_LOOK = 8  # records; the standard error of so few is itself uncertain by a quarter
 
 
 def missing(dtype):
@@ -61,18 +61,18 @@ def _fit_decay(c, error) -> float:
     def explained(log_xi):
         """Reduction of χ² by the best A, for each ξ."""
         decay = np.exp(-np.exp(-np.atleast_1d(log_xi))[:, None])
-        basis = decay ** s + decay ** (length - s)
+        basis = decay**s + decay ** (length - s)
         halves = (basis * (s % 2), basis * ((s + 1) % 2))
-        return sum(((weight * c * half).sum(1)) ** 2 / np.maximum((weight * half**2).sum(1), 1e-300)
-                   for half in halves)
+        return sum(((weight * c * half).sum(1)) ** 2 / np.maximum((weight * half**2).sum(1), 1e-300) for half in halves)
 
     grid = np.linspace(math.log(0.1), math.log(10 * length), 200)
     found = explained(grid)
     best = int(found.argmax())
     if not found[best] > 9 or best in (0, len(grid) - 1):
         return np.nan
-    fine = minimize_scalar(lambda x: -explained(x)[0], bounds=(grid[best - 1], grid[best + 1]),
-                           method="bounded", options={"xatol": 1e-7})
+    fine = minimize_scalar(
+        lambda x: -explained(x)[0], bounds=(grid[best - 1], grid[best + 1]), method="bounded", options={"xatol": 1e-7}
+    )
     return math.exp(fine.x)
 
 
@@ -83,7 +83,7 @@ def _jackknife(function, *samples):
     if n == 1:
         return value, np.nan
     left_out = function(*((x.sum(0) - x) / (n - 1) for x in samples))
-    return value, np.sqrt((n - 1) / n * ((left_out - left_out.mean(0))**2).sum(0))
+    return value, np.sqrt((n - 1) / n * ((left_out - left_out.mean(0)) ** 2).sum(0))
 
 
 def _min(output, rows):
@@ -107,9 +107,17 @@ def _merged_eigenvalues(output, rows):
     return np.take_along_axis(values, order, -1), np.nan
 
 
-REDUCTIONS = {"single": _single, "mean": _mean, "variance": _variance, "norm": _norm,
-              "decay_length": _decay_length, "min": _min, "at_min": _at_min, "merge": _merged_eigenvalues}
-AVERAGED = ("mean", "variance", "norm", "decay_length")     # with standard errors
+REDUCTIONS = {
+    "single": _single,
+    "mean": _mean,
+    "variance": _variance,
+    "norm": _norm,
+    "decay_length": _decay_length,
+    "min": _min,
+    "at_min": _at_min,
+    "merge": _merged_eigenvalues,
+}
+AVERAGED = ("mean", "variance", "norm", "decay_length")  # with standard errors
 
 
 def looks(batches: int) -> list[int]:
@@ -119,7 +127,7 @@ def looks(batches: int) -> list[int]:
 
 
 def largest_error(output, value, error) -> float:
-    """Of all elements of an average, for comparison with a target; inf where it is not known.
+    """Largest standard error among the elements of an average, for a target; inf where it is not known.
 
     Elements that are NaN in every record are not there: a smaller system has fewer distances. But a decay
     length that was not found may be found yet.

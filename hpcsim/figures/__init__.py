@@ -10,6 +10,7 @@
 
 `parse` validates the section before anything is computed; `plot` draws and checks.
 """
+
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +82,9 @@ def _judge(check: Check, curve: Curve, several: bool) -> CheckResult:
     """The verdict on one curve, named after it where there are several."""
     name = f"{check.name} ({name_of(curve, check)})" if several else check.name
     scale = divisor(check.divide, curve.known)
-    arguments = {key: evaluate(v, curve.known) / scale if isinstance(v, str) else v
-                 for key, v in check.arguments.items()}
+    arguments = {
+        key: evaluate(v, curve.known) / scale if isinstance(v, str) else v for key, v in check.arguments.items()
+    }
     expect = evaluate(check.expect, curve.known) if isinstance(check.expect, str) else check.expect
     if np.size(expect) > 1:
         raise ValueError(f"expect = {check.expect} is not one number here: it changes along {check.x}")
@@ -92,13 +94,13 @@ def _judge(check: Check, curve: Curve, several: bool) -> CheckResult:
             raise ValueError(f"{missing} of {len(curve.y)} points are missing")
         estimate = ESTIMATES[check.analysis](curve.x, curve.y, curve.error, **arguments)
         value, error, note = float(estimate.value), float(estimate.error), estimate.note
-    except ValueError as problem:       # the data do not allow the estimate: that is a failed check
+    except ValueError as problem:  # the data do not allow the estimate: that is a failed check
         note = str(problem)
     if expect is None:
         above, below = (bound if bound is not None else np.nan for bound in (check.above, check.below))
         bounds = {">": above, "<": below}.items()
         wanted = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if not np.isnan(bound))
-        passed = not (np.isnan(value) or value <= above or value >= below)     # nothing is beyond a NaN
+        passed = not (np.isnan(value) or value <= above or value >= below)  # nothing is beyond a NaN
     else:
         tolerance = (check.within or 0.0) + (check.sigmas * error if check.sigmas else 0.0)
         wanted = f"{expect:.4g} ± {tolerance:.2g}"

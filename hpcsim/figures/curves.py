@@ -1,4 +1,5 @@
 """Curves out of a collected file, and theories with arguments taken from the same place."""
+
 import inspect
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def _reduced(several: list[Curve], spec: Data) -> Curve:
     else:
         place, sign = spec.reduce.endswith("_at"), 1 if spec.reduce.startswith("max") else -1
         points = [_extremum(curve, sign)[0 if place else 1] for curve in several]
-    x = np.array([curve.known[spec.by] for curve in several[:len(points)]], float)
+    x = np.array([curve.known[spec.by] for curve in several[: len(points)]], float)
     return Curve(x, np.array(points), None, several[0].known | {spec.by: x, spec.x: np.nan}, spec.y[0])
 
 
@@ -109,7 +110,7 @@ def _curve(data, spec, name, kept) -> Curve:
     x = np.atleast_1d(known[spec.x] if spec.x else np.arange(len(y)))
     order = np.argsort(x, kind="stable")
     records = data.variables.get("records_total")
-    if records and variable.dims[:len(records.dims)] == records.dims:       # the sweep's dimensions come first
+    if records and variable.dims[: len(records.dims)] == records.dims:  # the sweep's dimensions come first
         axes = tuple(range(len(records.dims), variable.values.ndim))
         asked = np.broadcast_to(np.expand_dims(records.values, axes), variable.values.shape)[grid].ravel() > 0
         order = order[asked[order]]
@@ -165,8 +166,13 @@ def _short(value) -> str:
 def _part(y, part, name):
     if (part is not None) != np.iscomplexobj(y):
         raise ValueError(f"{name} is {'complex: give' if part is None else 'real: leave out'} part")
-    return {None: lambda: y, "real": lambda: y.real, "imag": lambda: y.imag, "abs": lambda: np.abs(y),
-            "decay": lambda: -y.real}[part]()
+    return {
+        None: lambda: y,
+        "real": lambda: y.real,
+        "imag": lambda: y.imag,
+        "abs": lambda: np.abs(y),
+        "decay": lambda: -y.real,
+    }[part]()
 
 
 def divisor(power: str | None, known: dict):

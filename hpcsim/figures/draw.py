@@ -1,4 +1,5 @@
 """Drawing of one figure."""
+
 import logging
 from pathlib import Path
 
@@ -10,15 +11,26 @@ from hpcsim.figures.section import Data, Figure, Panel
 
 # Okabe and Ito's palette: told apart with every kind of colour blindness
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-CATEGORIES = ("#56B4E9", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00")    # of a map, after white
+CATEGORIES = ("#56B4E9", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00")  # of a map, after white
 MARKERS = "osD^vP*X"
-DENSE = 80      # points
+DENSE = 80  # points
 DASHES = ("-", "--", ":", "-.")
-LINES = 15          # in a column of a legend beside the axes
-STYLE = {"font.size": 9, "axes.labelsize": 10, "legend.fontsize": 8, "legend.frameon": False,
-         "legend.handlelength": 1.3, "legend.handletextpad": 0.5,
-         "axes.spines.top": False, "axes.spines.right": False, "lines.markersize": 4, "lines.linewidth": 1.3,
-         "savefig.dpi": 200, "pdf.fonttype": 42, "mathtext.fontset": "cm"}
+LINES = 15  # in a column of a legend beside the axes
+STYLE = {
+    "font.size": 9,
+    "axes.labelsize": 10,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "legend.handlelength": 1.3,
+    "legend.handletextpad": 0.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.markersize": 4,
+    "lines.linewidth": 1.3,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+    "mathtext.fontset": "cm",
+}
 
 
 def draw(data, figure: Figure, folder: Path) -> list[Path]:
@@ -27,7 +39,7 @@ def draw(data, figure: Figure, folder: Path) -> list[Path]:
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
-    logging.getLogger("fontTools").setLevel(logging.ERROR)     # it comments on every table of a font
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # it comments on every table of a font
     columns = figure.columns or len(figure.panels)
     rows = -(-len(figure.panels) // columns)
     files = [folder / (figure.file + suffix) for suffix in (".png", ".pdf")]
@@ -53,8 +65,17 @@ def _draw_lines(data, panel: Panel, axes):
         joined = "-" if curve.error is None and not fitted else "none"
         # a curve so dense that its markers would hide it is a line
         marker = "none" if joined == "-" and len(curve.x) > DENSE else MARKERS[i % len(MARKERS)]
-        axes.errorbar(curve.x, curve.y, curve.error, color=colour, label=_label(data, curve, panel),
-                      marker=marker, linestyle=joined, linewidth=0.8 if marker != "none" else 1.3, elinewidth=0.8)
+        axes.errorbar(
+            curve.x,
+            curve.y,
+            curve.error,
+            color=colour,
+            label=_label(data, curve, panel),
+            marker=marker,
+            linestyle=joined,
+            linewidth=0.8 if marker != "none" else 1.3,
+            elinewidth=0.8,
+        )
     for overlay, dashes in zip(panel.overlays, DASHES):
         if overlay.theory:
             _draw_theory(overlay, dashes, panel, several, colours, axes)
@@ -62,7 +83,7 @@ def _draw_lines(data, panel: Panel, axes):
             narrowed = panel.model_copy(update={"select": panel.select | overlay.select})
             for curve, colour in zip(curves(data, narrowed), colours):
                 if np.any(np.isnan(curve.y)):
-                    continue    # points still to be computed: no fit without them
+                    continue  # points still to be computed: no fit without them
                 fit = ESTIMATES[overlay.fit](curve.x, curve.y, curve.error, **overlay.arguments)
                 label = _fill(overlay.label, curve.known | {"value": fit.value, "error": fit.error})
                 x = _fine(curve.x, panel.xscale)
@@ -74,8 +95,10 @@ def _draw_theory(overlay, dashes, panel, several, colours, axes):
     lines = []
     for curve in several:
         x = _fine(curve.x, panel.xscale)
-        known = {key: np.interp(x, curve.x, v) if np.shape(v) == curve.x.shape and v.dtype.kind in "fi" else v
-                 for key, v in curve.known.items()}
+        known = {
+            key: np.interp(x, curve.x, v) if np.shape(v) == curve.x.shape and v.dtype.kind in "fi" else v
+            for key, v in curve.known.items()
+        }
         y = evaluate(overlay.theory, known) / divisor(panel.divide, known)
         lines.append((x, np.broadcast_to(y, x.shape)))
     one = all(np.array_equal(line, lines[0], equal_nan=True) for line in lines)
@@ -112,8 +135,12 @@ def _map_colours(image, categories) -> dict:
     """Arguments of pcolormesh."""
     if categories:
         from matplotlib.colors import ListedColormap
-        return {"cmap": ListedColormap(("white", *CATEGORIES)[:len(categories)]), "vmin": -0.5,
-                "vmax": len(categories) - 0.5}
+
+        return {
+            "cmap": ListedColormap(("white", *CATEGORIES)[: len(categories)]),
+            "vmin": -0.5,
+            "vmax": len(categories) - 0.5,
+        }
     if np.nanmin(image) < 0 < np.nanmax(image):
         extent = np.nanmax(np.abs(image))
         return {"cmap": "RdBu_r", "vmin": -extent, "vmax": extent}
@@ -126,9 +153,12 @@ def _dress(data, panel: Panel, axes):
         at = evaluate(line, data.config["model"]) if isinstance(line, str) else line
         axes.axvline(at, color="0.6", linestyle=":", linewidth=1, zorder=0)
     vertical = panel.z or panel.y[0]
-    axes.set(xscale=panel.xscale, yscale=panel.yscale,
-             xlabel=_axis_label(data, panel.by if panel.reduce else panel.x) if panel.xlabel is None else panel.xlabel,
-             ylabel=_axis_label(data, vertical) if panel.ylabel is None else panel.ylabel)
+    axes.set(
+        xscale=panel.xscale,
+        yscale=panel.yscale,
+        xlabel=_axis_label(data, panel.by if panel.reduce else panel.x) if panel.xlabel is None else panel.xlabel,
+        ylabel=_axis_label(data, vertical) if panel.ylabel is None else panel.ylabel,
+    )
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":
             _plain_ticks(axis)
@@ -144,6 +174,7 @@ def _dress(data, panel: Panel, axes):
 def _plain_ticks(axis):
     """1, 2, 5 in each decade where there are few, written as numbers and not as powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -159,6 +190,7 @@ def _colours(several, panel):
     values = [curve.known.get(panel.by) for curve in several]
     if len(several) > 2 and len(panel.y) == 1 and not isinstance(values[0], str):
         import matplotlib
+
         return matplotlib.colormaps["viridis"](np.linspace(0.85, 0, len(several)))
     return [COLOURS[i % len(COLOURS)] for i in range(len(several))]
 

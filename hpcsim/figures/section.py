@@ -1,4 +1,5 @@
 """The section `figures` of a config: what to draw and what to check."""
+
 import inspect
 import math
 import string
@@ -15,11 +16,12 @@ def _known(functions: dict, what: str):
         if name not in functions:
             raise ValueError(f"unknown {what}; known: {', '.join(functions)}")
         return name
+
     return check
 
 
 def _template(text: str) -> str:
-    list(string.Formatter().parse(text))     # raises ValueError on unbalanced braces
+    list(string.Formatter().parse(text))  # raises ValueError on unbalanced braces
     return text
 
 
@@ -47,8 +49,9 @@ Theory = Annotated[str, AfterValidator(_known(THEORY, "theory"))]
 Analysis = Annotated[str, AfterValidator(_known(ESTIMATES, "analysis"))]
 Quantity = Annotated[Any, AfterValidator(_quantity)]
 Selection = Annotated[Any, AfterValidator(_selection)]
-Names = Annotated[tuple[str, ...], Field(min_length=1),
-                  BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+Names = Annotated[
+    tuple[str, ...], Field(min_length=1), BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
 Label = Annotated[str, AfterValidator(_template)]
 Power = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\^[1-9])?$")]
 Limits = Annotated[list[Number], Field(min_length=2, max_length=2)]
@@ -134,8 +137,20 @@ class Panel(Data):
     ylim: Limits | None = None
     vlines: list[Quantity] = []
     overlays: Annotated[list[Overlay], Field(max_length=4)] = []
-    legend: Literal["best", "upper left", "upper right", "lower left", "lower right", "center left",
-                    "center right", "lower center", "upper center", "center", "outside", "none"] = "best"
+    legend: Literal[
+        "best",
+        "upper left",
+        "upper right",
+        "lower left",
+        "lower right",
+        "center left",
+        "center right",
+        "lower center",
+        "upper center",
+        "center",
+        "outside",
+        "none",
+    ] = "best"
 
     @model_validator(mode="after")
     def _axes(self):

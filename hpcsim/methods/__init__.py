@@ -12,11 +12,12 @@ and, where an option trades time for memory, LEAN, {key of Options: its value, o
 Options() without arguments is a steady-state task. `records`, `cost` and `outputs` raise ValueError, with a
 message that names the key, where the options do not fit the system.
 
-The records of an ensemble are equal, independent batches, and its Options are those of hpcsim/ensemble/options.py and more:
+The records of an ensemble are equal, independent batches, and its Options extend EnsembleOptions:
 the sweep ends a point early where its target_error is reached, and never asks for the records after that.
 
 A method knows nothing of YAML, HDF5, COMM_WORLD or the sweep: `context` is all it is given.
 """
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

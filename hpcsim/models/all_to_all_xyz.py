@@ -1,4 +1,5 @@
 """All-to-all XYZ spins 1/2 with local and collective dissipation (huybrechts2020, Eqs. 2-4 and 19)."""
+
 from typing import Annotated
 
 import numpy as np
@@ -44,14 +45,20 @@ def build(params: Params) -> System:
     N, sites = params.N, np.arange(params.N)
     pairs = np.column_stack(np.triu_indices(N, 1))
     # σ = 2 S
-    terms = [Terms((name, name), pairs, np.full(len(pairs), 4 * J / (N - 1)))
-             for name, J in (("Sx", params.Jx), ("Sy", params.Jy), ("Sz", params.Jz))]
-    terms += [Terms((name,), sites[:, None], np.full(N, 2 * params.field * part))
-              for name, part in zip(("Sx", "Sy"), _direction(params))]
+    terms = [
+        Terms((name, name), pairs, np.full(len(pairs), 4 * J / (N - 1)))
+        for name, J in (("Sx", params.Jx), ("Sy", params.Jy), ("Sz", params.Jz))
+    ]
+    terms += [
+        Terms((name,), sites[:, None], np.full(N, 2 * params.field * part))
+        for name, part in zip(("Sx", "Sy"), _direction(params))
+    ]
     jumps = []
-    for name, local, collective in (("S-", params.decay, params.collective_decay),
-                                    ("S+", params.pump, params.collective_pump),
-                                    ("Sz", params.dephasing, params.collective_dephasing)):
+    for name, local, collective in (
+        ("S-", params.decay, params.collective_decay),
+        ("S+", params.pump, params.collective_pump),
+        ("Sz", params.dephasing, params.collective_dephasing),
+    ):
         if local:
             jumps.append(Jumps(name, sites, np.full(N, local)))
         if collective:
@@ -70,7 +77,7 @@ def _direction(params: Params) -> np.ndarray:
 
 
 def _symmetries(params: Params):
-    """Of all permutations of the spins: the cyclic one and the reversal."""
+    """Two permutations of the spins stand for all: the cyclic one and the reversal."""
     if params.field == 0:
         yield WeakU1() if params.Jx == params.Jy else Parity("z")
     if params.decay == params.pump and params.collective_decay == params.collective_pump:

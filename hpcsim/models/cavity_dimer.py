@@ -1,4 +1,5 @@
 """Two spins and three lossy cavity modes that realise the gain/loss dimer (huber2020, Eqs. 11-13)."""
+
 from typing import Annotated
 
 import numpy as np
@@ -47,12 +48,13 @@ def build(params: Params) -> System:
     return System(
         spins=np.array([params.S, params.S, 0, 0, 0]),
         cutoffs=np.array([0, 0, params.cutoff_c, params.cutoff, params.cutoff]),
-        hamiltonian=(Terms(("n",), np.array([[c]]), np.array([params.detuning])),
-                     Terms(("Sx", "x"), pairs, strength),
-                     Terms(("Sy", "p"), pairs, strength * [-1, -1, 1, -1])),
+        hamiltonian=(
+            Terms(("n",), np.array([[c]]), np.array([params.detuning])),
+            Terms(("Sx", "x"), pairs, strength),
+            Terms(("Sy", "p"), pairs, strength * [-1, -1, 1, -1]),
+        ),
         # half of D, which is twice the standard form
-        jumps=(Jumps("a", np.array([c, of_a, of_b]),
-                     np.array([params.decay_c, params.decay_a, params.decay_b])),),
+        jumps=(Jumps("a", np.array([c, of_a, of_b]), np.array([params.decay_c, params.decay_a, params.decay_b])),),
         symmetries=(WeakU1(weights=np.array([1, 1, 1, -1, 1])),),
         sublattice=np.arange(5),
         sublattices=("a", "b", "c", "ca", "cb"),

@@ -1,4 +1,5 @@
 """One collective spin with drive, twist, decay and dephasing (huber2021, Sections 3.1-3.4)."""
+
 import numpy as np
 
 from hpcsim.system import Jumps, Number, Parameters, Parity, Rate, Spin, System, Terms, Transposition, WeakU1
@@ -37,7 +38,6 @@ def build(params: Params) -> System:
         spins=np.array([S]),
         hamiltonian=(field, twist),
         # D of the paper is twice the standard form
-        jumps=(Jumps("S-", one, np.array([params.decay / S])),
-               Jumps("Sz", one, np.array([2 * params.dephasing]))),
+        jumps=(Jumps("S-", one, np.array([params.decay / S])), Jumps("Sz", one, np.array([2 * params.dephasing]))),
         symmetries=tuple(symmetries),
     )

@@ -1,10 +1,22 @@
 """Spins with gain on sublattice a and loss on sublattice b (huber2020, Eqs. 1-3; in 2D Appendix A 1)."""
+
 import numpy as np
 from pydantic import model_validator
 
-from hpcsim.system import lattice
-from hpcsim.system import (Jumps, Number, Parameters, Parity, Rate, Spin, System, Terms, Translation,
-                           Transposition, WeakU1)
+from hpcsim.system import (
+    Jumps,
+    Number,
+    Parameters,
+    Parity,
+    Rate,
+    Spin,
+    System,
+    Terms,
+    Translation,
+    Transposition,
+    WeakU1,
+    lattice,
+)
 
 
 class Params(Parameters):
@@ -37,8 +49,10 @@ class Params(Parameters):
     def _closes(self):
         nx, ny = lattice.shape(self.cells)
         if self.periodic and ny > 1 and (nx < 2 or ny < 4 or ny % 2):
-            raise ValueError(f"cells = [{nx}, {ny}] cannot be periodic, which needs nx >= 2 and an even "
-                             "ny >= 4: change cells, or write periodic: false")
+            raise ValueError(
+                f"cells = [{nx}, {ny}] cannot be periodic, which needs nx >= 2 and an even "
+                "ny >= 4: change cells, or write periodic: false"
+            )
         return self
 
 
@@ -56,8 +70,7 @@ def build(params: Params) -> System:
         spins=np.full(len(x), S),
         hamiltonian=(Terms(("Sx", "Sx"), bonds, coupling), Terms(("Sy", "Sy"), bonds, coupling)),
         # D of the paper is twice the standard form: (Γ/2S) D[c] has the standard rate Γ/S
-        jumps=(Jumps("S+", a, np.full(len(a), params.gain / S)),
-               Jumps("S-", b, np.full(len(b), params.loss / S))),
+        jumps=(Jumps("S+", a, np.full(len(a), params.gain / S)), Jumps("S-", b, np.full(len(b), params.loss / S))),
         symmetries=(WeakU1(), Transposition(b), *_spatial(params, shape)),
         sublattice=sublattice,
         sublattices=("a", "b"),

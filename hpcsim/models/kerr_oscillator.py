@@ -1,4 +1,5 @@
 """The driven dissipative Kerr oscillator (huber2020, Eqs. 6 and 7)."""
+
 from typing import Annotated
 
 import numpy as np
@@ -36,9 +37,11 @@ def build(params: Params) -> System:
         spins=np.zeros(1),
         cutoffs=np.array([params.cutoff]),
         # c†c†cc = n² - n
-        hamiltonian=(Terms(("n", "n"), np.array([[0, 0]]), np.array([nonlinearity])),
-                     Terms(("n",), one, np.array([-params.detuning - nonlinearity])),
-                     Terms(("x",), one, np.array([drive]))),
+        hamiltonian=(
+            Terms(("n", "n"), np.array([[0, 0]]), np.array([nonlinearity])),
+            Terms(("n",), one, np.array([-params.detuning - nonlinearity])),
+            Terms(("x",), one, np.array([drive])),
+        ),
         # D of the paper is twice the standard form
         jumps=(Jumps("a", one[0], np.array([2 * params.decay])),),
         symmetries=(WeakU1(),) if params.F == 0 else (),

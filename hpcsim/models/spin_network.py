@@ -1,4 +1,5 @@
 """Spins on any graph of couplings, with parameters that may differ from site to site."""
+
 from typing import Annotated, Any
 
 import numpy as np
@@ -6,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from hpcsim.system import Jumps, Number, Parameters, Parity, Spin, System, Terms, Translation, WeakU1
 
-MOST_PAIRS = 20_000_000     # of a power law: 2 GB of tables
+MOST_PAIRS = 20_000_000  # of a power law: 2 GB of tables
 
 
 def _shape(value):
@@ -44,7 +45,8 @@ def _rates(value):
 def _edges(value):
     what = "a list of couplings [site, site] or [site, site, weight]"
     if not isinstance(value, (list, tuple)) or not all(
-            isinstance(edge, (list, tuple)) and len(edge) in (2, 3) for edge in value):
+        isinstance(edge, (list, tuple)) and len(edge) in (2, 3) for edge in value
+    ):
         raise ValueError(f"must be {what}")
     return tuple((*edge[:2], *_numbers(edge[2:], what)) for edge in value)
 
@@ -100,8 +102,10 @@ class Params(Parameters):
         if self.power is not None and self.edges is not None:
             raise ValueError("power and edges exclude each other; delete one")
         if self.power is not None and n * (n - 1) / 2 > MOST_PAIRS:
-            raise ValueError(f"power: {n} sites have {n * (n - 1) // 2} pairs, more than {MOST_PAIRS}; "
-                             f"use fewer sites, or edges up to a distance")
+            raise ValueError(
+                f"power: {n} sites have {n * (n - 1) // 2} pairs, more than {MOST_PAIRS}; "
+                f"use fewer sites, or edges up to a distance"
+            )
         return self
 
 
@@ -114,15 +118,20 @@ def build(params: Params) -> System:
         return np.broadcast_to(np.array(getattr(params, name), float), n) * scale
 
     fields = tuple(Terms((f"S{axis}",), sites[:, None], on_sites(f"field_{axis}")) for axis in "xyz")
-    exchange = tuple(Terms((f"S{axis}", f"S{axis}"), pairs, J * weights / (2 * S))
-                     for axis, J in zip("xyz", (params.Jx, params.Jy, params.Jz)))
+    exchange = tuple(
+        Terms((f"S{axis}", f"S{axis}"), pairs, J * weights / (2 * S))
+        for axis, J in zip("xyz", (params.Jx, params.Jy, params.Jz))
+    )
     twist = Terms(("Sx", "Sx"), np.column_stack([sites, sites]), on_sites("twist", 1 / (2 * S)))
     return System(
         spins=np.full(n, S),
         hamiltonian=(*fields, *exchange, twist),
         # D is twice the standard form
-        jumps=(Jumps("S-", sites, on_sites("decay", 1 / S)), Jumps("S+", sites, on_sites("gain", 1 / S)),
-               Jumps("Sz", sites, on_sites("dephasing", 2.0))),
+        jumps=(
+            Jumps("S-", sites, on_sites("decay", 1 / S)),
+            Jumps("S+", sites, on_sites("gain", 1 / S)),
+            Jumps("Sz", sites, on_sites("dephasing", 2.0)),
+        ),
         symmetries=tuple(_symmetries(params)),
         sublattice=sites if params.resolve else np.zeros(n, int),
         sublattices=tuple(map(str, sites)) if params.resolve else ("all",),

@@ -1,12 +1,24 @@
 """XYZ spins with local decay on a chain or a square lattice, in either paper's convention."""
+
 from typing import Literal
 
 import numpy as np
 from pydantic import model_validator
 
-from hpcsim.system import lattice
-from hpcsim.system import (Jumps, Number, Parameters, Parity, Rate, Spin, System, Terms, Translation,
-                           Transposition, WeakU1)
+from hpcsim.system import (
+    Jumps,
+    Number,
+    Parameters,
+    Parity,
+    Rate,
+    Spin,
+    System,
+    Terms,
+    Translation,
+    Transposition,
+    WeakU1,
+    lattice,
+)
 
 
 class Params(Parameters):
@@ -43,8 +55,10 @@ class Params(Parameters):
     @model_validator(mode="after")
     def _pauli(self):
         if self.convention == "lee2013" and self.S != 0.5:
-            raise ValueError(f"S = {self.S:g}: convention lee2013 has Pauli matrices, so S: 0.5; "
-                             "larger spins need convention: huber2021")
+            raise ValueError(
+                f"S = {self.S:g}: convention lee2013 has Pauli matrices, so S: 0.5; "
+                "larger spins need convention: huber2021"
+            )
         return self
 
 
@@ -61,8 +75,7 @@ def build(params: Params) -> System:
     couplings = (("Sx", params.Jx), ("Sy", params.Jy), ("Sz", params.Jz))
     return System(
         spins=np.full(len(sites), params.S),
-        hamiltonian=tuple(Terms((name, name), bonds, np.full(len(bonds), scale * J))
-                          for name, J in couplings),
+        hamiltonian=tuple(Terms((name, name), bonds, np.full(len(bonds), scale * J)) for name, J in couplings),
         jumps=(Jumps("S-", sites, np.full(len(sites), rate)),),
         symmetries=tuple(_symmetries(params, shape)),
     )

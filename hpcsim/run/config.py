@@ -3,6 +3,7 @@
 The result is plain data: a dict with the sections title, model, method, sweep, run and figures,
 where every axis of `sweep` is a dict {key: list of values}.
 """
+
 import difflib
 import itertools
 import math
@@ -62,15 +63,16 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, str):
                 raise ConfigError(f"line {key_node.start_mark.line + 1}: key {key!r}: keys are words; quote it")
             if key in seen:
-                raise ConfigError(f"line {key_node.start_mark.line + 1}: duplicate key {key!r}: "
-                                  f"each key may stand once; delete one")
+                raise ConfigError(
+                    f"line {key_node.start_mark.line + 1}: duplicate key {key!r}: each key may stand once; delete one"
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$"), list("-+.0123456789"))
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 
 def _parse(text: str, where: str):
@@ -111,8 +113,9 @@ def load(path, overrides=(), quick=False) -> dict:
 def resolve(raw, overrides=(), quick=False) -> dict:
     """Merge and validate the sections of a parsed file. Raises ConfigError."""
     if not isinstance(raw, dict):
-        raise ConfigError(f"the file holds {_show(raw)}: a mapping with the keys {', '.join(Sections.model_fields)} "
-                          f"is needed")
+        raise ConfigError(
+            f"the file holds {_show(raw)}: a mapping with the keys {', '.join(Sections.model_fields)} is needed"
+        )
     if quick:
         if not isinstance(raw.get("quick"), dict) or not raw["quick"]:
             raise ConfigError("quick: missing; --quick needs a section of overrides in the file")
@@ -148,8 +151,9 @@ def _set(raw: dict, override: str) -> dict:
     for part in reversed(key.split(".")):
         value = {part: value}
     if key.split(".")[0] == "sweep" and key != "sweep":
-        raise ConfigError(f"--set {override}: a sweep is replaced whole, for example "
-                          f"--set 'sweep=[{{model.S: [2, 4]}}]'")
+        raise ConfigError(
+            f"--set {override}: a sweep is replaced whole, for example --set 'sweep=[{{model.S: [2, 4]}}]'"
+        )
     return _merge(raw, value)
 
 
@@ -160,16 +164,19 @@ def _axis(item: dict, where: str) -> dict:
     axis = {}
     for key, values in item.items():
         if not re.fullmatch(r"(model|method)\.[A-Za-z_]\w*", key) or key.endswith(".name"):
-            raise ConfigError(f"{where}.{key}: only parameters of the model or the method are swept; "
-                              f"write model.KEY or method.KEY")
+            raise ConfigError(
+                f"{where}.{key}: only parameters of the model or the method are swept; write model.KEY or method.KEY"
+            )
         axis[key] = _values(values, f"{where}.{key}")
-    first, values = next(iter(axis.items()))    # names the dimension; the others may repeat values
+    first, values = next(iter(axis.items()))  # names the dimension; the others may repeat values
     if len({repr(v) for v in values}) < len(values):
         raise ConfigError(f"{where}.{first} = {_show(values)}: a value stands twice; each point is computed once")
     lengths = {key: len(values) for key, values in axis.items()}
     if len(set(lengths.values())) > 1:
-        raise ConfigError(f"{where}: keys of one axis advance together and need equal lengths, not "
-                          + ", ".join(f"{k}: {n}" for k, n in lengths.items()))
+        raise ConfigError(
+            f"{where}: keys of one axis advance together and need equal lengths, not "
+            + ", ".join(f"{k}: {n}" for k, n in lengths.items())
+        )
     return axis
 
 
@@ -177,15 +184,23 @@ def _values(values, where: str) -> list:
     if isinstance(values, dict):
         kind, arguments = next(iter(values.items()), (None, None))
         if len(values) != 1 or kind not in RANGES:
-            raise ConfigError(f"{where} = {_show(values)}: write a list, or one of "
-                              + ", ".join(f"{name}: [first, last, count]" for name in RANGES))
-        ok = (isinstance(arguments, list) and len(arguments) == 3
-              and all(isinstance(a, (int, float)) and not isinstance(a, bool) and math.isfinite(a) for a in arguments)
-              and isinstance(arguments[2], int) and arguments[2] >= 1
-              and (kind != "geomspace" or arguments[0] * arguments[1] > 0))
+            raise ConfigError(
+                f"{where} = {_show(values)}: write a list, or one of "
+                + ", ".join(f"{name}: [first, last, count]" for name in RANGES)
+            )
+        ok = (
+            isinstance(arguments, list)
+            and len(arguments) == 3
+            and all(isinstance(a, (int, float)) and not isinstance(a, bool) and math.isfinite(a) for a in arguments)
+            and isinstance(arguments[2], int)
+            and arguments[2] >= 1
+            and (kind != "geomspace" or arguments[0] * arguments[1] > 0)
+        )
         if not ok:
-            raise ConfigError(f"{where}.{kind} = {_show(arguments)}: needs [first, last, count] with count >= 1"
-                              + (" and ends of one sign, not zero" if kind == "geomspace" else ""))
+            raise ConfigError(
+                f"{where}.{kind} = {_show(arguments)}: needs [first, last, count] with count >= 1"
+                + (" and ends of one sign, not zero" if kind == "geomspace" else "")
+            )
         # twelve digits: the value is the one a person would have typed
         return [float(f"{x:.12g}") for x in RANGES[kind](*arguments)]
     if not isinstance(values, list):

@@ -1,12 +1,11 @@
 """Groups of MPI ranks, who computes what, how a run stops, and how an error reaches every rank."""
-import heapq
+
 import signal
 import sys
 import time
 import traceback
 from contextlib import contextmanager
 
-import numpy as np
 from mpi4py import MPI
 
 TAG_STOP, TAG_DONE = 1, 2
@@ -32,21 +31,6 @@ class Groups:
         node = world.Split_type(MPI.COMM_TYPE_SHARED)
         self.nodes = world.allreduce(1 if node.rank == 0 else 0)
         node.Free()
-
-
-def assign(costs, groups: int) -> list[np.ndarray]:
-    """Records for every group: largest first, each to the group with the least work so far.
-
-    The order within a group is largest first too. Ties go to the lowest record and group, so the
-    assignment is the same on every rank.
-    """
-    loads = [(0.0, group) for group in range(groups)]
-    mine = [[] for _ in range(groups)]
-    for record in np.argsort(-np.asarray(costs, float), kind="stable"):
-        load, group = heapq.heappop(loads)
-        mine[group].append(record)
-        heapq.heappush(loads, (load + costs[record], group))
-    return [np.array(records, int) for records in mine]
 
 
 class Stop:
@@ -83,8 +67,11 @@ class Stop:
             return False
         self.reason = reasons[0]
         if not any(group.allgather(self._told)) and group.rank == 0:
-            self._sends += [world.isend(self.reason, dest=rank, tag=TAG_STOP)
-                            for rank in self.groups.leader_ranks if rank != world.rank]
+            self._sends += [
+                world.isend(self.reason, dest=rank, tag=TAG_STOP)
+                for rank in self.groups.leader_ranks
+                if rank != world.rank
+            ]
         self._told = True
         return True
 

@@ -11,10 +11,24 @@ A sector is any object that knows its part of the Liouvillian L in a real basis:
 The matrices are real, so this runs on real and complex builds of PETSc alike. Every function is
 collective over the communicator it is given and returns the same on all its ranks (up to rounding).
 """
+
 from hpcsim.solvers.eigenvalues import DENSE, SUBSPACE, TOLERANCE, leading_eigenvalues
 from hpcsim.solvers.evolution import KRYLOV, end_of_spectrum, propagate
 from hpcsim.solvers.petsc import row_range
 from hpcsim.solvers.steady import GMRES, NotConverged, pinned_inverse, response, steady_state
 
-__all__ = ["DENSE", "GMRES", "KRYLOV", "SUBSPACE", "TOLERANCE", "NotConverged", "end_of_spectrum",
-           "leading_eigenvalues", "pinned_inverse", "propagate", "response", "row_range", "steady_state"]
+__all__ = [
+    "DENSE",
+    "GMRES",
+    "KRYLOV",
+    "SUBSPACE",
+    "TOLERANCE",
+    "NotConverged",
+    "end_of_spectrum",
+    "leading_eigenvalues",
+    "pinned_inverse",
+    "propagate",
+    "response",
+    "row_range",
+    "steady_state",
+]

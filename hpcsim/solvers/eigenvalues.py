@@ -1,12 +1,13 @@
 """The eigenvalues of largest real part of a sector, by shift-invert."""
+
 import numpy as np
 from scipy import linalg
 
 from hpcsim.solvers.petsc import destroy, direct, krylov_schur, libraries, matrix_of, options_set, set_up
 
-DENSE = 128                 # unknowns up to which LAPACK on one rank is faster than setting up PETSc
-SUBSPACE = 90               # Krylov dimension beyond twice the eigenvalues asked for, at most
-TOLERANCE = 1e-11           # of SLEPc, on 1/(λ - σ)
+DENSE = 128  # unknowns up to which LAPACK on one rank is faster than setting up PETSc
+SUBSPACE = 90  # Krylov dimension beyond twice the eigenvalues asked for, at most
+TOLERANCE = 1e-11  # of SLEPc, on 1/(λ - σ)
 
 
 def leading_eigenvalues(comm, sector, count: int, options: dict):
@@ -34,7 +35,7 @@ def leading_eigenvalues(comm, sector, count: int, options: dict):
         with options_set(PETSc, options):
             solver.setTarget(shift)
             solver.setWhichEigenpairs(SLEPc.EPS.Which.TARGET_REAL)
-            solver.setDimensions(count, min(sector.size, subspace))
+            solver.setDimensions(count, min(sector.size, subspace), PETSc.DECIDE)
             solver.setTolerances(TOLERANCE, 80)
             transform = solver.getST()
             transform.setType(SLEPc.ST.Type.SINVERT)
@@ -46,10 +47,12 @@ def leading_eigenvalues(comm, sector, count: int, options: dict):
             found, subspace = solver.getConverged(), solver.getDimensions()[1]
             if found >= count:
                 break
-            solver.setDimensions(count, min(sector.size, 2 * subspace))
+            solver.setDimensions(count, min(sector.size, 2 * subspace), PETSc.DECIDE)
         else:
-            raise RuntimeError(f"only {found} of {count} eigenvalues of {sector} converged: ask for fewer "
-                               f"eigenvalues, or raise petsc_options: {{eps_ncv: {2 * subspace}}}")
+            raise RuntimeError(
+                f"only {found} of {count} eigenvalues of {sector} converged: ask for fewer "
+                f"eigenvalues, or raise petsc_options: {{eps_ncv: {2 * subspace}}}"
+            )
         values = np.array([solver.getEigenvalue(i) for i in range(found)])
         errors = [solver.computeError(i, SLEPc.EPS.ErrorType.ABSOLUTE) for i in range(found)]
     finally:

@@ -1,13 +1,14 @@
 """Exponentials of a Liouvillian: time evolution, and the ends of its spectrum without a factorisation."""
+
 import numpy as np
 from scipy import special
 
 from hpcsim.solvers.petsc import PREFIX, destroy, krylov_schur, libraries, matrix_of, options_set, row_range
 
-KRYLOV = 20                 # vectors of a Krylov space without factorisation
-STEP = 6                    # time step there, in units of 1/|Im λ|
-ATTEMPTS = 4                # to reach a residual
-PRODUCTS = 13               # degree of its series: with less the wrong end of a wide spectrum comes through
+KRYLOV = 20  # vectors of a Krylov space without factorisation
+STEP = 6  # time step there, in units of 1/|Im λ|
+ATTEMPTS = 4  # to reach a residual
+PRODUCTS = 13  # degree of its series: with less the wrong end of a wide spectrum comes through
 
 
 def propagate(comm, sector, state, intervals, tolerance: float, options: dict):
@@ -35,8 +36,10 @@ def propagate(comm, sector, state, intervals, tolerance: float, options: dict):
                     solver.solve(now, later)
                     later.copy(now)
                     if solver.getConvergedReason() < 0:
-                        raise RuntimeError(f"the time evolution of {sector} over {interval:g} did not converge: "
-                                           f"take shorter intervals, or raise petsc_options: {{mfn_ncv: 60}}")
+                        raise RuntimeError(
+                            f"the time evolution of {sector} over {interval:g} did not converge: "
+                            f"take shorter intervals, or raise petsc_options: {{mfn_ncv: 60}}"
+                        )
                 yield now.array.real.copy()
     finally:
         destroy(solver, matrix)
@@ -116,11 +119,12 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
             order = np.argsort(-values.real if largest else values.real, kind="stable")[:count]
             if errors[order].max() < tolerance:
                 return values[order] + operator.centre, errors[order]
-            error *= 0.1        # the error of exp(tL) does not bound that of L
+            error *= 0.1  # the error of exp(tL) does not bound that of L
     finally:
         destroy(matrix)
-    raise RuntimeError(f"the residual |Lx - λx| / |x| = {errors[order].max():.1e} is not below {tolerance:.1e}: "
-                       "raise method.tolerance")
+    raise RuntimeError(
+        f"the residual |Lx - λx| / |x| = {errors[order].max():.1e} is not below {tolerance:.1e}: raise method.tolerance"
+    )
 
 
 def _dominant(PETSc, SLEPc, comm, matrix, count: int, tolerance: float, start, options: dict):
@@ -132,13 +136,15 @@ def _dominant(PETSc, SLEPc, comm, matrix, count: int, tolerance: float, start, o
         solver.setInitialSpace(given)
         with options_set(PETSc, options):
             solver.setWhichEigenpairs(SLEPc.EPS.Which.LARGEST_MAGNITUDE)
-            solver.setDimensions(count, min(matrix.getSize()[0], KRYLOV))
+            solver.setDimensions(count, min(matrix.getSize()[0], KRYLOV), PETSc.DECIDE)
             solver.setTolerances(tolerance, 1000)
             solver.setFromOptions()
             solver.solve()
         if solver.getConverged() < count:
-            raise RuntimeError(f"only {solver.getConverged()} of {count} eigenvalues converged: raise "
-                               f"method.tolerance, or petsc_options: {{eps_ncv: {2 * KRYLOV}}}")
+            raise RuntimeError(
+                f"only {solver.getConverged()} of {count} eigenvalues converged: raise "
+                f"method.tolerance, or petsc_options: {{eps_ncv: {2 * KRYLOV}}}"
+            )
         return _invariant(solver, count)
     finally:
         destroy(solver, *given)
@@ -165,4 +171,4 @@ def _rayleigh_ritz(comm, step: _TimeStep, vectors):
     products = np.array([step.product(vector).copy() for vector in basis])
     values, coefficients = np.linalg.eig(comm.allreduce(basis @ products.T))
     rest = [np.linalg.norm(y @ products - value * (y @ basis)) for value, y in zip(values, coefficients.T)]
-    return values, np.sqrt(comm.allreduce(np.array(rest)**2))
+    return values, np.sqrt(comm.allreduce(np.array(rest) ** 2))

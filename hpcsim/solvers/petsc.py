@@ -1,7 +1,8 @@
 """PETSc and SLEPc themselves: start, options, matrices, factorisations. Nothing else imports them."""
+
 from contextlib import contextmanager
 
-PREFIX = "hpcsim_"          # of PETSc's options database
+PREFIX = "hpcsim_"  # of PETSc's options database
 
 
 def petsc(comm):
@@ -11,6 +12,7 @@ def petsc(comm):
     # signals belong to the program: PETSc would take several, in some versions SIGTERM too
     petsc4py.init(["hpcsim", "-no_signal_handler"], comm=comm)
     from petsc4py import PETSc
+
     return PETSc
 
 
@@ -21,6 +23,7 @@ def libraries(comm):
 
     slepc4py.init(["hpcsim", "-no_signal_handler"])
     from slepc4py import SLEPc
+
     return PETSc, SLEPc
 
 
@@ -48,8 +51,7 @@ def matrix_of(PETSc, comm, sector):
     """The sector's Liouvillian as a distributed AIJ matrix, each rank assembling its own rows."""
     start, stop = row_range(comm, sector.size)
     rows = sector.rows(start, stop)
-    csr = (rows.indptr.astype(PETSc.IntType), rows.indices.astype(PETSc.IntType),
-           rows.data.astype(PETSc.ScalarType))
+    csr = (rows.indptr.astype(PETSc.IntType), rows.indices.astype(PETSc.IntType), rows.data.astype(PETSc.ScalarType))
     layout = (stop - start, sector.size)
     return PETSc.Mat().createAIJ((layout, layout), csr=csr, comm=comm)
 
@@ -62,7 +64,7 @@ def direct(ksp):
 
 
 def set_up(PETSc, solver, ksp, size: int):
-    """Set up, hence factorise; RuntimeError with the solver's reason, and MUMPS's mend, where it fails."""
+    """Set up, hence factorise; RuntimeError with the solver's reason, and MUMPS's fix, where it fails."""
     pc, failure = ksp.getPC(), 0
     try:
         solver.setUp()
@@ -71,11 +73,12 @@ def set_up(PETSc, solver, ksp, size: int):
     except PETSc.Error as error:
         raise RuntimeError(f"PETSc could not factorise {size} unknowns: {error}") from error
     if failure < 0:
-        mend = {-10: "the matrix is singular: the steady state is not unique",
-                -9: "raise petsc_options: {st_mat_mumps_icntl_14: 100}",
-                -13: "use more ranks_per_point or nodes with more memory"}.get(failure, "see MUMPS's manual")
-        raise RuntimeError(f"MUMPS failed on {size} unknowns, INFOG(1) = {failure}, INFOG(2) = {detail}: "
-                           + mend)
+        fix = {
+            -10: "the matrix is singular: the steady state is not unique",
+            -9: "raise petsc_options: {st_mat_mumps_icntl_14: 100}",
+            -13: "use more ranks_per_point or nodes with more memory",
+        }.get(failure, "see MUMPS's manual")
+        raise RuntimeError(f"MUMPS failed on {size} unknowns, INFOG(1) = {failure}, INFOG(2) = {detail}: " + fix)
 
 
 def destroy(*objects):

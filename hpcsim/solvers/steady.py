@@ -1,4 +1,5 @@
 """Steady states and linear response of a sector: one zero eigenvalue, by a factorisation or by GMRES."""
+
 import hashlib
 from contextlib import contextmanager
 from functools import partial
@@ -7,14 +8,14 @@ import numpy as np
 
 from hpcsim.solvers.petsc import PREFIX, destroy, direct, matrix_of, options_set, petsc, row_range, set_up
 
-SINGULAR = 1e-14            # shift of the inverse iteration for the steady state, relative to the norm
+SINGULAR = 1e-14  # shift of the inverse iteration for the steady state, relative to the norm
 # A second eigenvalue this small, relative to the norm, is a second zero. Where it is r of the norm, the
 # weights of the two states that are nearly steady have about -log10(1e-16/r) digits.
 UNIQUE = 4e-14
-RESIDUAL = 1e-11            # accepted |Lρ| of a steady state, relative to |L||ρ|
-GMRES = (80, 400, 1e-8)     # vectors before a restart, iterations, relative residual
-BY_VALUES = "st_mat_mumps_icntl_6"      # unless it is 0, MUMPS permutes by the values
-_last = []                  # the sparsity and the KSP of the last factorisation that can be reused
+RESIDUAL = 1e-11  # accepted |Lρ| of a steady state, relative to |L||ρ|
+GMRES = (80, 400, 1e-8)  # vectors before a restart, iterations, relative residual
+BY_VALUES = "st_mat_mumps_icntl_6"  # unless it is 0, MUMPS permutes by the values
+_last = []  # the sparsity and the KSP of the last factorisation that can be reused
 
 
 class NotConverged(RuntimeError):
@@ -116,8 +117,10 @@ def steady_state(comm, sector, options: dict, refine=None):
     finally:
         matrix.destroy()
     if second < UNIQUE:
-        raise RuntimeError("the steady state is not unique: a second eigenvalue of the Liouvillian is zero "
-                           f"to {second:.1e} of its norm; the model needs dissipation that connects all states")
+        raise RuntimeError(
+            "the steady state is not unique: a second eigenvalue of the Liouvillian is zero "
+            f"to {second:.1e} of its norm; the model needs dissipation that connects all states"
+        )
     if not residual < RESIDUAL:
         raise RuntimeError(f"the steady state is not accurate: |Lρ| = {residual:.1e} |L||ρ|")
     return local, residual
@@ -178,7 +181,7 @@ def response(comm, sector, source, options: dict) -> np.ndarray:
     rest.array = source
     try:
         with _almost_inverse(PETSc, comm, matrix, norm, options) as ksp:
-            for _ in range(3):      # the shift, and rounding, are gone after one refinement
+            for _ in range(3):  # the shift, and rounding, are gone after one refinement
                 ksp.solve(rest, step)
                 total.axpy(1, step)
                 matrix.mult(total, rest)

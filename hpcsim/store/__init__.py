@@ -13,12 +13,28 @@ A header before HDF5's own holds a CRC of every byte outside the datasets that a
 
 Where h5py has no MPI, every writer has a file of this layout to itself: F.g000.h5, F.g001.h5, ...
 """
+
 from hpcsim.store.collected import Collected, Variable, is_collected, load
 from hpcsim.store.disk import sync_folder
 from hpcsim.store.layout import Layout, StoreError, difference, science
 from hpcsim.store.read import RunData, format_status, read_runs, read_status
 from hpcsim.store.run import RunFile, open_run, run_files
 
-__all__ = ["Collected", "Layout", "RunData", "RunFile", "StoreError", "Variable", "difference",
-           "format_status", "is_collected", "load", "open_run", "read_runs", "read_status",
-           "run_files", "science", "sync_folder"]
+__all__ = [
+    "Collected",
+    "Layout",
+    "RunData",
+    "RunFile",
+    "StoreError",
+    "Variable",
+    "difference",
+    "format_status",
+    "is_collected",
+    "load",
+    "open_run",
+    "read_runs",
+    "read_status",
+    "run_files",
+    "science",
+    "sync_folder",
+]

@@ -10,6 +10,7 @@ of each point are reduced as `methods.Output` says. Of a point that is not compl
 `records_done` and `records_total` say for each point how far it is, `target_met` whether its standard errors
 are below a `target_error`. Points that no file has are NaN; figures leave them out.
 """
+
 import hashlib
 import io
 import json
@@ -27,8 +28,10 @@ import yaml
 from hpcsim.ensemble.reduce import AVERAGED, REDUCTIONS, largest_error, missing
 from hpcsim.store import RunData, StoreError, Variable, difference, is_collected, read_runs, science, sync_folder
 
-COUNTS = {"records_done": "records that are computed",
-          "records_total": "records of the point, without those that its target_error did not need"}
+COUNTS = {
+    "records_done": "records that are computed",
+    "records_total": "records of the point, without those that its target_error did not need",
+}
 TARGET_MET = "target_met"
 
 
@@ -40,8 +43,11 @@ def collect(out_path, run_paths):
     """
     out = Path(out_path)
     if out.exists() and not is_collected(out):
-        raise StoreError(f"{out}: exists and is not a collected file; the first argument of hpcsim collect "
-                         f"is the file to write: give it another name", 2)
+        raise StoreError(
+            f"{out}: exists and is not a collected file; the first argument of hpcsim collect "
+            f"is the file to write: give it another name",
+            2,
+        )
     runs = {run.path.resolve(): run for path in run_paths for run in read_runs(path)}
     merged = _merge(list(runs.values()))
     coordinates = _coordinates(merged)
@@ -95,16 +101,23 @@ def _merge(runs: list[RunData]) -> _Merged:
 
 def _require_same(first: RunData, other: RunData):
     """Configs may differ in the values of the sweep and the seed, outputs in the labels of their dims."""
+
     def compared(run):
-        outputs = {o.name: [o.units, o.dtype, o.reduce, o.sources, [[d.name, d.units] for d in o.dims]]
-                   for o in run.layout.outputs}
+        outputs = {
+            o.name: [o.units, o.dtype, o.reduce, o.sources, [[d.name, d.units] for d in o.dims]]
+            for o in run.layout.outputs
+        }
         sweep = [list(axis) for axis in run.layout.axes]
         config = {**science(run.layout.config), "sweep": None, "run": None}
         return {"the keys of the sweep": sweep, **config, "outputs": outputs}
+
     if found := difference(compared(first), compared(other)):
         where, a, b = found
-        raise StoreError(f"{first.path} and {other.path}: differ in more than the values of the sweep: "
-                         f"{where} = {a!r} and {b!r}; collect them into two files", 2)
+        raise StoreError(
+            f"{first.path} and {other.path}: differ in more than the values of the sweep: "
+            f"{where} = {a!r} and {b!r}; collect them into two files",
+            2,
+        )
 
 
 def _union(lists) -> list:
@@ -138,9 +151,11 @@ def _common_dims(runs):
         for name, labels in own.items():
             found[name].append(labels)
     dims = {name: _union(lists) for name, lists in found.items()}
-    placed = [{output.name: _placed(run.arrays[output.name], output, dims)
-               for output in run.layout.outputs if output.stored} for run in runs]
-    return {name: [label for label, in labels] for name, labels in dims.items()}, units, placed
+    placed = [
+        {output.name: _placed(run.arrays[output.name], output, dims) for output in run.layout.outputs if output.stored}
+        for run in runs
+    ]
+    return {name: [label for (label,) in labels] for name, labels in dims.items()}, units, placed
 
 
 def _placed(array, output, dims):
@@ -169,8 +184,11 @@ def _records(runs, at, arrays, points: int):
                 continue
             for name in arrays[k]:
                 if not np.array_equal(arrays[k][name][r], arrays[other][name][s], equal_nan=True):
-                    raise StoreError(f"{runs[other].path} and {run.path}: their records {s} and {r} are one "
-                                     f"record of one point, but differ in {name}; leave one file out", 2)
+                    raise StoreError(
+                        f"{runs[other].path} and {run.path}: their records {s} and {r} are one "
+                        f"record of one point, but differ in {name}; leave one file out",
+                        2,
+                    )
     ordered = [sorted((index, *where) for index, where in own.items()) for own in done]
     return ordered, np.array([len(own - (spared - there.keys())) for own, spared, there in zip(known, skipped, done)])
 
@@ -179,8 +197,10 @@ def _names(keys, taken) -> dict:
     """Last parts of the dotted keys, or all of the key with _ where that would be ambiguous."""
     taken = taken | {f"{name}_stderr" for name in taken} | {*COUNTS, TARGET_MET}
     short = [key.rpartition(".")[2] for key in keys]
-    return {key: name if name not in taken and short.count(name) == 1 else key.replace(".", "_")
-            for key, name in zip(keys, short)}
+    return {
+        key: name if name not in taken and short.count(name) == 1 else key.replace(".", "_")
+        for key, name in zip(keys, short)
+    }
 
 
 def _reduced(merged: _Merged) -> dict[str, Variable]:
@@ -199,22 +219,30 @@ def _reduced(merged: _Merged) -> dict[str, Variable]:
 
             def rows(name):
                 return np.stack([merged.arrays[k][name][r] for _, k, r in records])
+
             values[p], errors[p] = REDUCTIONS[output.reduce](output, rows)
             if output.name in targets:
                 met[p] &= largest_error(output, values[p], errors[p]) <= targets[output.name]
         dims = axes + tuple(dim.name for dim in output.dims)
         about = {"units": output.units, "long_name": output.long_name or output.name}
         if output.reduce in AVERAGED:
-            variables[f"{output.name}_stderr"] = Variable(dims, errors.reshape(merged.shape + shape), {
-                **about, "long_name": f"standard error of {about['long_name']}"})
+            variables[f"{output.name}_stderr"] = Variable(
+                dims,
+                errors.reshape(merged.shape + shape),
+                {**about, "long_name": f"standard error of {about['long_name']}"},
+            )
             about["ancillary_variables"] = f"{output.name}_stderr"
         variables[output.name] = Variable(dims, values.reshape(merged.shape + shape), about)
     for name, counts in zip(COUNTS, ([len(records) for records in merged.points], merged.total)):
-        variables[name] = Variable(axes, np.array(counts, np.int64).reshape(merged.shape),
-                                   {"units": "1", "long_name": COUNTS[name]})
+        variables[name] = Variable(
+            axes, np.array(counts, np.int64).reshape(merged.shape), {"units": "1", "long_name": COUNTS[name]}
+        )
     if targets:
-        variables[TARGET_MET] = Variable(axes, met.astype(np.int64).reshape(merged.shape), {
-            "units": "1", "long_name": "1 where the standard errors are below target_error"})
+        variables[TARGET_MET] = Variable(
+            axes,
+            met.astype(np.int64).reshape(merged.shape),
+            {"units": "1", "long_name": "1 where the standard errors are below target_error"},
+        )
     return variables
 
 
@@ -246,13 +274,19 @@ def _attributes(merged: _Merged) -> dict:
     sessions = [entry for run in merged.runs for entry in run.history]
     commits = dict.fromkeys(run.versions["commit"] for run in merged.runs if "commit" in run.versions)
     versions = {json.dumps(run.versions): run.versions for run in merged.runs}
-    return {"hpcsim": "collected", "title": config.get("title", ""), "config": text,
-            "config_hash": hashlib.sha256(text.encode()).hexdigest(),
-            "seed": seeds[0] if len(seeds) == 1 else seeds,
-            "versions": json.dumps([*versions.values()]), "commit": " ".join(commits) or "unknown",
-            "sources": json.dumps([run.path.name for run in merged.runs]), "sessions": json.dumps(sessions),
-            "compute_seconds": float(sum(run.seconds[run.done].sum() for run in merged.runs)),
-            "collected": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    return {
+        "hpcsim": "collected",
+        "title": config.get("title", ""),
+        "config": text,
+        "config_hash": hashlib.sha256(text.encode()).hexdigest(),
+        "seed": seeds[0] if len(seeds) == 1 else seeds,
+        "versions": json.dumps([*versions.values()]),
+        "commit": " ".join(commits) or "unknown",
+        "sources": json.dumps([run.path.name for run in merged.runs]),
+        "sessions": json.dumps(sessions),
+        "compute_seconds": float(sum(run.seconds[run.done].sum() for run in merged.runs)),
+        "collected": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
 
 
 def _write(out: Path, variables: dict[str, Variable], attributes: dict):
@@ -277,16 +311,21 @@ def _write(out: Path, variables: dict[str, Variable], attributes: dict):
     except OSError as error:
         if new.exists():
             new.unlink()
-        raise StoreError(f"{out}: cannot be written ({error}); make room on the disk, or choose "
-                         f"another place") from None
+        raise StoreError(
+            f"{out}: cannot be written ({error}); make room on the disk, or choose another place"
+        ) from None
     sync_folder(out.parent)
 
 
 def _write_variable(file: h5py.File, name: str, variable: Variable):
     text = variable.values.dtype == object
     packed = {"compression": "gzip", "shuffle": True, "fletcher32": True}
-    data = file.create_dataset(name, data=variable.values, dtype=h5py.string_dtype() if text else None,
-                               **(packed if variable.values.ndim and not text else {}))
+    data = file.create_dataset(
+        name,
+        data=variable.values,
+        dtype=h5py.string_dtype() if text else None,
+        **(packed if variable.values.ndim and not text else {}),
+    )
     data.attrs.update(variable.attrs)
     if variable.dims == (name,):
         data.make_scale(name)

@@ -1,4 +1,5 @@
 """Reading what collect wrote, for figures."""
+
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,8 +51,9 @@ def load(path) -> Collected:
             variables = {name: _variable(name, data) for name, data in file.items()}
             attrs = dict(file.attrs)
     except DAMAGE as error:
-        raise StoreError(f"{path}: is not an HDF5 file, or is truncated or damaged ({error}); "
-                         f"collect it again") from None
+        raise StoreError(
+            f"{path}: is not an HDF5 file, or is truncated or damaged ({error}); collect it again"
+        ) from None
     return Collected(variables, attrs, yaml.safe_load(attrs["config"]))
 
 

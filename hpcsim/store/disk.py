@@ -1,4 +1,5 @@
 """The run file on the disk: laid out completely, sealed with a CRC, and verified whenever it is read."""
+
 import hashlib
 import importlib.metadata
 import json
@@ -42,9 +43,11 @@ def create(path: Path, layout: Layout):
         os.replace(new, path)
     except (OSError, RuntimeError) as error:
         new.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot be created ({error}): it needs {file_bytes(layout)} bytes, and "
-                         f"{shutil.disk_usage(path.parent).free} are free on the disk; make room, or choose "
-                         f"another place with --out") from None
+        raise StoreError(
+            f"{path}: cannot be created ({error}): it needs {file_bytes(layout)} bytes, and "
+            f"{shutil.disk_usage(path.parent).free} are free on the disk; make room, or choose "
+            f"another place with --out"
+        ) from None
     sync_folder(path.parent)
 
 
@@ -73,8 +76,11 @@ def _lay_out(file: h5py.File, layout: Layout) -> list[h5py.Dataset]:
     text = _yaml(layout.config)
     outputs = [plain_output(output) for output in layout.outputs]
     file.attrs.update(versions=json.dumps(versions()), config_hash=hashlib.sha256(text.encode()).hexdigest())
-    for name, content in (("config", text), ("axes", json.dumps(layout.axes, default=plain)),
-                          ("outputs", json.dumps(outputs))):
+    for name, content in (
+        ("config", text),
+        ("axes", json.dumps(layout.axes, default=plain)),
+        ("outputs", json.dumps(outputs)),
+    ):
         file[name] = np.bytes_(content.encode())  # a dataset: attributes end at 64 KB
     records = len(layout.point)
     file["records/point"] = np.asarray(layout.point, np.int64)
@@ -84,8 +90,11 @@ def _lay_out(file: h5py.File, layout: Layout) -> list[h5py.Dataset]:
         _allocate(file, "records/done", (records,), "u1", 0),
         _allocate(file, "records/crc", (records,), "u4", 0),
         _allocate(file, "records/seconds", (records,), "f8", np.nan),
-        *(_allocate(file, f"data/{output.name}", (records, *slab_shape(output)), output.dtype,
-                    missing(output.dtype)) for output in layout.outputs if output.stored),
+        *(
+            _allocate(file, f"data/{output.name}", (records, *slab_shape(output)), output.dtype, missing(output.dtype))
+            for output in layout.outputs
+            if output.stored
+        ),
     ]
 
 
@@ -101,8 +110,9 @@ def _allocate(file: h5py.File, name: str, shape, dtype, fill) -> h5py.Dataset:
 
 def _seal(path: Path, extents: list):
     """Write the header, a CRC of itself and of every byte outside the extents that are written later."""
-    body = json.dumps({"format": FORMAT, "bytes": os.path.getsize(path), "extents": extents,
-                       "crc": _crc_outside(path, extents)})
+    body = json.dumps(
+        {"format": FORMAT, "bytes": os.path.getsize(path), "extents": extents, "crc": _crc_outside(path, extents)}
+    )
     body = body.encode().ljust(HEADER - len(MAGIC) - 9) + b"\n"
     if len(MAGIC) + 8 + len(body) > HEADER:
         raise ValueError(f"{len(extents)} datasets are too many for the header of a run file")
@@ -135,16 +145,18 @@ def _check(path: Path):
         header = raw.read(HEADER)
     if not header.startswith(MAGIC):
         raise StoreError(f"{path}: is not a run file; give a file that hpcsim run --out wrote", 2)
-    stated, body = header[len(MAGIC):len(MAGIC) + 8], header[len(MAGIC) + 8:]
+    stated, body = header[len(MAGIC) : len(MAGIC) + 8], header[len(MAGIC) + 8 :]
     if stated != b"%08x" % zlib.crc32(body):
         raise StoreError(f"{path}: is damaged (the CRC of its header fails); {lost}")
     seal = json.loads(body)
     if seal["format"] != FORMAT:
-        raise StoreError(f"{path}: has format {seal['format']}, this version reads {FORMAT}; "
-                         f"use the version that wrote it", 2)
+        raise StoreError(
+            f"{path}: has format {seal['format']}, this version reads {FORMAT}; use the version that wrote it", 2
+        )
     if os.path.getsize(path) != seal["bytes"]:
-        raise StoreError(f"{path}: is truncated or damaged (it has {os.path.getsize(path)} bytes, not "
-                         f"{seal['bytes']}); {lost}")
+        raise StoreError(
+            f"{path}: is truncated or damaged (it has {os.path.getsize(path)} bytes, not {seal['bytes']}); {lost}"
+        )
     if _crc_outside(path, seal["extents"]) != seal["crc"]:
         raise StoreError(f"{path}: is damaged (the CRC of its tables fails); {lost}")
 
@@ -168,9 +180,13 @@ def read_layout(file: h5py.File) -> Layout:
     outputs = json.loads(file["outputs"][()])
     for output in outputs:
         output["dims"] = tuple(SimpleNamespace(**dim) for dim in output["dims"])
-    return Layout(yaml.safe_load(file["config"][()]), tuple(json.loads(file["axes"][()])),
-                  tuple(SimpleNamespace(**output) for output in outputs),
-                  file["records/point"][:], file["records/index"][:])
+    return Layout(
+        yaml.safe_load(file["config"][()]),
+        tuple(json.loads(file["axes"][()])),
+        tuple(SimpleNamespace(**output) for output in outputs),
+        file["records/point"][:],
+        file["records/index"][:],
+    )
 
 
 def record_slab(name: str, array, dataset: h5py.Dataset) -> np.ndarray:

@@ -1,4 +1,5 @@
 """What a run file holds, as plain data, and how two runs differ."""
+
 import json
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ FREE_SECTIONS = ("run", "figures", "title")  # may change between the sessions o
 
 
 class StoreError(Exception):
-    """A file cannot be used. status: 2 if the user's command is to be mended, 1 for damage and full disks."""
+    """A file cannot be used. status: 2 if the user's command is to be corrected, 1 for damage and full disks."""
 
     def __init__(self, message: str, status: int = 1):
         super().__init__(message, status)
@@ -71,8 +72,12 @@ def difference(a, b, where: str = ""):
 
 def plain_layout(layout: Layout) -> dict:
     """All of a layout but its config, as plain data."""
-    return {"axes": layout.axes, "outputs": {output.name: plain_output(output) for output in layout.outputs},
-            "point": np.asarray(layout.point).tolist(), "index": np.asarray(layout.index).tolist()}
+    return {
+        "axes": layout.axes,
+        "outputs": {output.name: plain_output(output) for output in layout.outputs},
+        "point": np.asarray(layout.point).tolist(),
+        "index": np.asarray(layout.index).tolist(),
+    }
 
 
 def plain_output(output) -> dict:

@@ -1,4 +1,5 @@
 """One run at a time on one file."""
+
 import fcntl
 import json
 import logging
@@ -27,8 +28,9 @@ class Lock:
             self._fd = self._acquire(run_file)
             self.note()
         except OSError as error:
-            raise StoreError(f"{run_file}: nothing can be written beside it ({error}); "
-                             f"choose another place with --out", 2) from None
+            raise StoreError(
+                f"{run_file}: nothing can be written beside it ({error}); choose another place with --out", 2
+            ) from None
 
     def _acquire(self, run_file: Path) -> int:
         while True:
@@ -37,11 +39,17 @@ class Lock:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(fd)
-                raise StoreError(f"{run_file}: another run is writing it ({holder(read(run_file))}); wait "
-                                 f"for its end, or give this run another file with --out", 2) from None
+                raise StoreError(
+                    f"{run_file}: another run is writing it ({holder(read(run_file))}); wait "
+                    f"for its end, or give this run another file with --out",
+                    2,
+                ) from None
             except OSError as error:
-                log.warning("%s: this file system has no locks (%s): do not start two runs on one file",
-                            run_file, error.strerror)
+                log.warning(
+                    "%s: this file system has no locks (%s): do not start two runs on one file",
+                    run_file,
+                    error.strerror,
+                )
                 return fd
             try:  # the former owner may have removed the file between our open and our lock
                 if os.path.samestat(os.fstat(fd), os.stat(self._path)):

@@ -1,4 +1,5 @@
 """Reading run files: everything, verified, for collect; progress for the status."""
+
 import json
 import math
 import os
@@ -45,10 +46,20 @@ def _read_run(path) -> RunData:
         arrays = {name: data[...] for name, data in file["data"].items()}
         done, damaged = intact_records(file, arrays)
         if damaged:
-            raise StoreError(f"{path}: damaged (the CRC fails): record {', '.join(map(str, damaged))}; "
-                             f"the same hpcsim run command computes again what is damaged")
-        return RunData(Path(path), read_layout(file), done, file["records/done"][:] == SKIPPED, arrays,
-                       file["records/seconds"][:], read_history(file), json.loads(file.attrs["versions"]))
+            raise StoreError(
+                f"{path}: damaged (the CRC fails): record {', '.join(map(str, damaged))}; "
+                f"the same hpcsim run command computes again what is damaged"
+            )
+        return RunData(
+            Path(path),
+            read_layout(file),
+            done,
+            file["records/done"][:] == SKIPPED,
+            arrays,
+            file["records/seconds"][:],
+            read_history(file),
+            json.loads(file.attrs["versions"]),
+        )
 
 
 def read_status(path) -> dict:
@@ -75,12 +86,22 @@ def read_status(path) -> dict:
     held = lock.read(path)
     running = lock.alive(held)
     elapsed, computed = _session(held, running, files, history, int(done.sum()))
-    return {"files": files, "bytes": sum(file.stat().st_size for file in files),
-            "title": layout.config.get("title", ""), "records": int((~skipped).sum()), "done": int(done.sum()),
-            "skipped": int(skipped.sum()), "points": points,
-            "points_done": int((progress[:, 0] == progress[:, 1]).sum()), "progress": progress, "history": history,
-            "running": running, "holder": lock.holder(held) if held else "", "elapsed_seconds": elapsed,
-            "rate": computed / elapsed if elapsed > 0 else 0.0}
+    return {
+        "files": files,
+        "bytes": sum(file.stat().st_size for file in files),
+        "title": layout.config.get("title", ""),
+        "records": int((~skipped).sum()),
+        "done": int(done.sum()),
+        "skipped": int(skipped.sum()),
+        "points": points,
+        "points_done": int((progress[:, 0] == progress[:, 1]).sum()),
+        "progress": progress,
+        "history": history,
+        "running": running,
+        "holder": lock.holder(held) if held else "",
+        "elapsed_seconds": elapsed,
+        "rate": computed / elapsed if elapsed > 0 else 0.0,
+    }
 
 
 def _session(held, running, files, history, done) -> tuple[float, int]:
@@ -103,15 +124,19 @@ def format_status(status: dict) -> str:
     else:
         state = "complete"
     spared = f" ({status['skipped']} more not needed)" if status["skipped"] else ""
-    lines = [f"{', '.join(map(str, status['files']))}: {status['title']}",
-             f"{status['done']}/{status['records']} records{spared}, "
-             f"{status['points_done']}/{status['points']} points, "
-             f"{status['elapsed_seconds']:.0f} s, {rate:.3g} records/s; {state}"]
+    lines = [
+        f"{', '.join(map(str, status['files']))}: {status['title']}",
+        f"{status['done']}/{status['records']} records{spared}, "
+        f"{status['points_done']}/{status['points']} points, "
+        f"{status['elapsed_seconds']:.0f} s, {rate:.3g} records/s; {state}",
+    ]
     begun = [(p, done, total) for p, (done, total) in enumerate(status["progress"]) if 0 < done < total]
     lines += [f"point {p}: {done}/{total} records" for p, done, total in begun[:10]]
     for entry in status["history"]:
         busy = entry.get("busy_fraction") or [math.nan]
-        lines.append(f"{time.ctime(entry.get('started', 0))}: {entry.get('wall_seconds', 0):.1f} s on "
-                     f"{entry.get('ranks', '?')} ranks, groups busy {min(busy):.0%} to {max(busy):.0%}, "
-                     f"{entry.get('io_seconds', 0):.2f} s in I/O, {entry.get('ended')}")
+        lines.append(
+            f"{time.ctime(entry.get('started', 0))}: {entry.get('wall_seconds', 0):.1f} s on "
+            f"{entry.get('ranks', '?')} ranks, groups busy {min(busy):.0%} to {max(busy):.0%}, "
+            f"{entry.get('io_seconds', 0):.2f} s in I/O, {entry.get('ended')}"
+        )
     return "\n".join(lines)

@@ -1,4 +1,5 @@
 """Writing: open or create the run file on all ranks, and add records to it."""
+
 import json
 import logging
 import os
@@ -32,8 +33,7 @@ class RunFile:
         self._now, self._values, self._news = done.copy(), values, {}
         self.cleanup = ExitStack()
         self._path, self._comm, self._shared, self._written = path, comm, shared, 0
-        self._file = (h5py.File(path, "r+", driver="mpio", comm=comm) if shared
-                      else h5py.File(path, "r+", locking=False))
+        self._file = h5py.File(path, "r+", driver="mpio", comm=comm) if shared else h5py.File(path, "r+", locking=False)
         self._data = dict(self._file["data"])
         self._records = dict(self._file["records"])
         self._history = self._file["history"]
@@ -57,8 +57,10 @@ class RunFile:
             self._records["done"][record] = disk.DONE
             self._flush()
         except OSError as error:
-            raise StoreError(f"{self._path}: record {record} cannot be written ({error}); those before "
-                             f"are safe: make room on the disk, then give the same command again") from None
+            raise StoreError(
+                f"{self._path}: record {record} cannot be written ({error}); those before "
+                f"are safe: make room on the disk, then give the same command again"
+            ) from None
         self._written += 1
         self._news[record] = {name: slabs[name] for name in self.targets.watched}
         self.io_seconds += time.perf_counter() - began
@@ -110,8 +112,9 @@ class RunFile:
         entry = {"session": number, **entry, "versions": disk.versions()}
         text = json.dumps(entry, default=plain).encode()
         if len(text) > length:  # many groups
-            entry = {key: [min(v), sum(v) / len(v), max(v)] if isinstance(v, list) else v
-                     for key, v in entry.items()} | {"lists": "min, mean, max"}
+            entry = {
+                key: [min(v), sum(v) / len(v), max(v)] if isinstance(v, list) else v for key, v in entry.items()
+            } | {"lists": "min, mean, max"}
             text = json.dumps(entry, default=plain).encode()
         self._history[number % sessions] = np.frombuffer(text.ljust(length, b"\0"), np.uint8)
         self._flush()
@@ -225,11 +228,17 @@ def _resume(path: Path, layout: Layout):
         done, damaged = disk.intact_records(file, arrays)
     if found := difference(science(old.config), science(layout.config)):
         where, then, now = found
-        raise StoreError(f"{path}: belongs to another config: {where} = {then!r} in the file, {now!r} now; "
-                         f"restore the value, or give this run another file with --out", 2)
+        raise StoreError(
+            f"{path}: belongs to another config: {where} = {then!r} in the file, {now!r} now; "
+            f"restore the value, or give this run another file with --out",
+            2,
+        )
     if found := difference(plain_layout(old), plain_layout(layout)):
-        raise StoreError(f"{path}: was laid out differently by another version of hpcsim ({found[0]}); "
-                         f"give this run another file with --out", 2)
+        raise StoreError(
+            f"{path}: was laid out differently by another version of hpcsim ({found[0]}); "
+            f"give this run another file with --out",
+            2,
+        )
     for record in damaged:
         log.warning("%s: record %d is damaged (its CRC fails); it will be computed again", path, record)
     return done, arrays

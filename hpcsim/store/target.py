@@ -3,6 +3,7 @@
 A look is taken when all records before it are done, whoever computed them and whenever: the records that are
 needed depend on nothing else, neither on the number of ranks nor on kills.
 """
+
 import numpy as np
 
 from hpcsim.ensemble.reduce import REDUCTIONS, largest_error, looks
@@ -36,7 +37,7 @@ class Targets:
                  has come to its end are removed
         """
         for p, (records, ahead) in list(self._open.items()):
-            while done[now := records[:ahead[0]]].all():
+            while done[now := records[: ahead[0]]].all():
                 found = self._errors([values[r] for r in now])
                 above = {name: error for name, error in found.items() if error > self._targets[name]}
                 if above and len(ahead) > 1:
@@ -44,7 +45,7 @@ class Targets:
                     continue
                 if above:
                     self.missed[p] = above
-                self.skipped[records[len(now):]] = True
+                self.skipped[records[len(now) :]] = True
                 del self._open[p]
                 for record in records:
                     values.pop(record, None)
@@ -55,5 +56,8 @@ class Targets:
     def _errors(self, records) -> dict[str, float]:
         def rows(name):
             return np.stack([record[name] for record in records])
-        return {name: largest_error(output, *REDUCTIONS[output.reduce](output, rows))
-                for name, output in self._outputs.items()}
+
+        return {
+            name: largest_error(output, *REDUCTIONS[output.reduce](output, rows))
+            for name, output in self._outputs.items()
+        }

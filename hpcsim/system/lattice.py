@@ -2,6 +2,7 @@
 
 A lattice of shape (nx, ny) has the site (x, y) at index y nx + x; a chain has the shape (n, 1).
 """
+
 import re
 from typing import Annotated, Any
 

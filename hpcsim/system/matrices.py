@@ -3,39 +3,24 @@
 Basis: site 0 is the slowest index. On every site Sz falls, S, S-1, ..., -S; so does the number of a boson
 mode, cutoff-1, ..., 0. Everything is D x D with D = Π_i levels_i, except `full_liouvillian`, D² x D².
 """
+
 import numpy as np
 from scipy import sparse
 
-from hpcsim.system import BOSON_OPERATORS, Parity, System, Translation, Transposition, WeakU1
+from hpcsim.system.operators import BOSON_OPERATORS, boson_operator, one_site_operator
+from hpcsim.system.symmetry import Parity, Translation, Transposition, WeakU1
+from hpcsim.system.terms import System
 
-ROUNDING = 1e-13    # matrix elements this small against the largest one are rounding
-
-
-def one_site_operator(name: str, spin: float) -> sparse.csr_matrix:
-    """Sx, Sy, Sz, S+ or S- of one spin: (2S+1, 2S+1), real except Sy."""
-    m = spin - np.arange(round(2 * spin) + 1)
-    if name == "Sz":
-        return sparse.diags(m).tocsr()
-    raising = sparse.diags([np.sqrt(spin * (spin + 1) - m[1:] * (m[1:] + 1))], [1]).tocsr()
-    return {"S+": raising, "S-": raising.T, "Sx": (raising + raising.T) / 2,
-            "Sy": (raising - raising.T) / 2j}[name].tocsr()
-
-
-def boson_operator(name: str, cutoff: int) -> sparse.csr_matrix:
-    """n = a†a, x = a + a†, p = i(a† - a), a or a+ of one mode of `cutoff` Fock states: (cutoff, cutoff),
-    real except p. a|n⟩ = √n |n-1⟩, and a†|cutoff-1⟩ = 0."""
-    number = np.arange(cutoff - 1, -1, -1)
-    raising = sparse.diags([np.sqrt(number[:-1])], [1], shape=(cutoff, cutoff)).tocsr()
-    return {"n": sparse.diags(number.astype(float)), "a+": raising, "a": raising.T, "x": raising + raising.T,
-            "p": 1j * (raising - raising.T)}[name].tocsr()
+ROUNDING = 1e-13  # matrix elements this small against the largest one are rounding
 
 
 def site_operator(system: System, name: str, site: int) -> sparse.csr_matrix:
     """The one-site operator `name` of one site, on the whole space: (D, D)."""
     size = system.levels
-    left, right = int(np.prod(size[:site])), int(np.prod(size[site + 1:]))
-    operator = (boson_operator(name, size[site]) if name in BOSON_OPERATORS
-                else one_site_operator(name, system.spins[site]))
+    left, right = int(np.prod(size[:site])), int(np.prod(size[site + 1 :]))
+    operator = (
+        boson_operator(name, size[site]) if name in BOSON_OPERATORS else one_site_operator(name, system.spins[site])
+    )
     return sparse.kron(sparse.kron(sparse.identity(left), operator), sparse.identity(right), "csr")
 
 
@@ -141,15 +126,20 @@ def verify_symmetries(system: System, hamiltonian, jumps) -> None:
 
     Raises ValueError, naming the symmetry and the operator that breaks it.
     """
-    checks = {WeakU1: _verify_charge, Transposition: _verify_transposition,
-              Parity: _verify_unitary, Translation: _verify_unitary}
+    checks = {
+        WeakU1: _verify_charge,
+        Transposition: _verify_transposition,
+        Parity: _verify_unitary,
+        Translation: _verify_unitary,
+    }
     for symmetry in system.symmetries:
         checks[type(symmetry)](system, symmetry, hamiltonian, jumps)
 
 
 def _named(hamiltonian, jumps):
     return [("the Hamiltonian", hamiltonian)] + [
-        (f"jump operator {index}", jump) for index, (_, jump) in enumerate(jumps)]
+        (f"jump operator {index}", jump) for index, (_, jump) in enumerate(jumps)
+    ]
 
 
 def _verify_charge(system, symmetry, hamiltonian, jumps):
@@ -157,8 +147,10 @@ def _verify_charge(system, symmetry, hamiltonian, jumps):
     for name, matrix in _named(hamiltonian, jumps):
         shifts = charge_shifts(matrix, charge)
         if len(shifts) > 1 or (matrix is hamiltonian and np.any(shifts)):
-            raise ValueError(f"the model declares WeakU1, but {name} changes its charge "
-                             f"by {shifts.tolist()}: H must keep it, a jump shift it by one constant")
+            raise ValueError(
+                f"the model declares WeakU1, but {name} changes its charge "
+                f"by {shifts.tolist()}: H must keep it, a jump shift it by one constant"
+            )
 
 
 def _verify_transposition(system, symmetry, hamiltonian, jumps):
@@ -169,16 +161,21 @@ def _verify_transposition(system, symmetry, hamiltonian, jumps):
         rows, columns = matrix.nonzero()
         found = set((sign[rows] * sign[columns]).tolist())
         if len(found) > 1 or (matrix is hamiltonian and 1 in found):
-            raise ValueError(f"the model declares Transposition, but {name} does not obey "
-                             + ("U H U = -H" if matrix is hamiltonian else "U L U = +L or -L"))
+            raise ValueError(
+                f"the model declares Transposition, but {name} does not obey "
+                + ("U H U = -H" if matrix is hamiltonian else "U L U = +L or -L")
+            )
 
 
 def _verify_unitary(system, symmetry, hamiltonian, jumps):
     """U H U† = H, and the total rate of every jump operator is that of its image."""
     image, sign = basis_map(system, symmetry)
     axis, permutation = getattr(symmetry, "axis", None), symmetry.permutation
-    declared = f"the model declares {type(symmetry).__name__}" + (f" about {axis}" if axis else "") + (
-        "" if permutation is None else f" with the permutation {permutation}")
+    declared = (
+        f"the model declares {type(symmetry).__name__}"
+        + (f" about {axis}" if axis else "")
+        + ("" if permutation is None else f" with the permutation {permutation}")
+    )
     if isinstance(symmetry, Parity) and not np.array_equal(image[image], np.arange(len(image))):
         raise ValueError(f"{declared}, but the permutation is not its own inverse")
 
@@ -192,8 +189,9 @@ def _verify_unitary(system, symmetry, hamiltonian, jumps):
     for index, (_, jump) in enumerate(jumps):
         here, there = rates[_fingerprint(jump)], rates.get(_fingerprint(moved(jump)), 0)
         if not np.isclose(here, there, rtol=1e-12, atol=0):
-            raise ValueError(f"{declared}, but the image of jump operator {index}, of "
-                             f"rate {here:g}, has the rate {there:g}")
+            raise ValueError(
+                f"{declared}, but the image of jump operator {index}, of rate {here:g}, has the rate {there:g}"
+            )
 
 
 def _rates(jumps) -> dict:
@@ -210,6 +208,5 @@ def _fingerprint(matrix) -> tuple[bytes, bytes]:
     m = matrix.tocsr()
     m.sort_indices()
     phase = m.data[0] / abs(m.data[0]) if m.nnz else 1
-    values = np.round(m.data / phase, 10) + 0.0     # + 0.0: no negative zeros
-    return (m.indptr.astype(int).tobytes() + m.indices.astype(int).tobytes(),
-            values.astype(complex).tobytes())
+    values = np.round(m.data / phase, 10) + 0.0  # + 0.0: no negative zeros
+    return (m.indptr.astype(int).tobytes() + m.indices.astype(int).tobytes(), values.astype(complex).tobytes())

@@ -8,74 +8,12 @@ where H and the jump operators L_j are tables of products of one-site operators,
 modes. Papers that write D[c]ρ = 2cρc† - c†cρ - ρc†c mean twice the rate here; each model converts
 once, in `build`.
 """
+
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-HERMITIAN_OPERATORS = ("Sx", "Sy", "Sz")            # of a spin
-SPIN_OPERATORS = (*HERMITIAN_OPERATORS, "S+", "S-")
-HERMITIAN_BOSON_OPERATORS = ("n", "x", "p")         # n = a†a, x = a + a†, p = i(a† - a)
-BOSON_OPERATORS = (*HERMITIAN_BOSON_OPERATORS, "a", "a+")
-
-
-class Parameters(BaseModel):
-    """Base of every model's `Params` and method's `Options`: frozen, and no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def _no_bool(value):
-    if isinstance(value, bool):
-        raise ValueError("a number is needed, not true/false")
-    return value
-
-
-def _half_integer(value):
-    if value <= 0 or 2 * value != round(2 * value):
-        raise ValueError("a spin is a positive multiple of 1/2 (0.5, 1, 1.5, ...)")
-    return value
-
-
-def _numbers(value) -> bool:
-    return isinstance(value, (list, tuple)) and all(
-        isinstance(x, (int, float)) and not isinstance(x, bool) for x in value)
-
-
-def _direction(value):
-    if not _numbers(value) or len(value) != 2 or not 0 <= value[0] <= 1:
-        raise ValueError("a direction is [polar, azimuth] in units of π, with 0 <= polar <= 1; [0, 0] is up")
-    return float(value[0]), float(value[1])
-
-
-def _initial(value):
-    if isinstance(value, dict) and value:
-        return {str(name): _direction(direction) for name, direction in value.items()}
-    return _direction(value)
-
-
-def _times(value):
-    if isinstance(value, dict) and list(value) == ["linspace"]:
-        try:
-            value = [float(f"{t:.12g}") for t in np.linspace(*value["linspace"])]
-        except (TypeError, ValueError):
-            raise ValueError("write linspace: [first, last, count]") from None
-    if not _numbers(value) or not value or value[0] < 0 or np.any(np.diff(value) <= 0):
-        raise ValueError(
-            "times are a rising list of numbers, not negative, or linspace: [first, last, count]")
-    return tuple(float(t) for t in value)
-
-
-Direction = tuple[float, float]
-# directions of spin coherent states, of all spins or by sublattice; times of results
-Initial = Annotated[Direction | dict[str, Direction], BeforeValidator(_initial)]
-Times = Annotated[tuple[float, ...], BeforeValidator(_times)]
-Number = Annotated[float, BeforeValidator(_no_bool)]
-Whole = Annotated[int, BeforeValidator(_no_bool)]
-Count = Annotated[Whole, Field(ge=1)]
-Rate = Annotated[Number, Field(ge=0)]
-Spin = Annotated[Number, AfterValidator(_half_integer)]
+from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
 
 
 @dataclass(frozen=True)
@@ -106,84 +44,6 @@ class Jumps:
     sites: np.ndarray
     rates: np.ndarray
     collective: bool = False
-
-
-@dataclass(frozen=True)
-class WeakU1:
-    """Weak U(1): exp(iφQ), Q = Σ_i w_i Sz_i + Σ_modes w_i n_i, commutes with the Liouvillian.
-
-    It does where H keeps Q and every L_j shifts it by one constant. Its sectors hold the |m⟩⟨n| with
-    Q(m) - Q(n) = k.
-
-    weights : (sites,) integers w; None is 1 on every site
-    """
-
-    weights: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Transposition:
-    """The map ρ -> U ρᵀ U, U = Π_i (-1)^(S_i - Sz_i) over `sites`, commutes with the Liouvillian.
-
-    It does where, in the Sz basis, H and the L_j are real, U H U = -H and U L_j U = ± L_j.
-    On a boson mode the factor of U is (-1)^n.
-    """
-
-    sites: np.ndarray
-
-
-@dataclass(frozen=True)
-class Parity:
-    """Weak Z2: ρ -> U ρ U†, with U² = 1 up to a phase, commutes with the Liouvillian.
-
-    U rotates every spin by π about `axis`, exp(iπ S_axis), and then moves site i to permutation[i].
-    It is a symmetry where U H U† = H and U permutes the jump operators of equal rate, up to phases.
-    It may turn the Q of WeakU1 into -Q, and a Translation into its inverse, instead of commuting with them.
-
-    axis        : "x", "y" (spins only) or "z" ((-1)^n on boson modes); None: no rotation
-    permutation : (sites,) integers, its own inverse; None: sites stay
-    """
-
-    axis: str | None = None
-    permutation: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Translation:
-    """Weak Z_order: ρ -> T ρ T†, where T moves site i to permutation[i], commutes with the Liouvillian.
-
-    It does where T H T† = H and T permutes the jump operators of equal rate, up to phases. A lattice of two
-    dimensions declares two, which commute. Its sectors have the eigenvalues exp(2πi q/order) of the map.
-    With weights of alternating sign it may turn the Q of WeakU1 into -Q.
-
-    permutation : (sites,) integers
-    """
-
-    permutation: np.ndarray
-
-    @property
-    def order(self) -> int:
-        """The smallest number of steps that moves every site back: the lcm of the cycles' lengths."""
-        order, moved = 1, self.permutation
-        while not np.array_equal(moved, np.arange(len(moved))):
-            order, moved = order + 1, self.permutation[moved]
-        return order
-
-    @property
-    def places(self) -> np.ndarray | None:
-        """(order, orbits) sites: places[s, o] is s steps away from the first site of orbit o.
-
-        None where the orbits differ in length.
-        """
-        grid, seen = [], np.zeros(len(self.permutation), bool)
-        for site in range(len(seen)):
-            if not seen[site]:
-                orbit = [site]
-                while (following := self.permutation[orbit[-1]]) != site:
-                    orbit.append(following)
-                seen[orbit] = True
-                grid.append(orbit)
-        return np.array(grid).T if len({len(orbit) for orbit in grid}) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -241,14 +101,3 @@ class System:
     def symmetry(self, kind):
         """The declared symmetry of this class (the first, of Parity and Translation), or None."""
         return next((s for s in self.symmetries if isinstance(s, kind)), None)
-
-
-def angles(system: System, initial) -> np.ndarray:
-    """(sites, 2) polar angle and azimuth of an Initial; 0 on sublattices of boson modes. Raises ValueError."""
-    modes = {name for s, name in enumerate(system.sublattices) if np.all(system.cutoffs[system.sublattice == s])}
-    names = [name for name in system.sublattices if name not in modes]
-    directions = initial if isinstance(initial, dict) else dict.fromkeys(names, initial)
-    if set(directions) != set(names):
-        raise ValueError(f"initial = {directions}: give one direction for all sites, or one for each of the "
-                         f"sublattices {', '.join(names)}")
-    return np.pi * np.array([directions.get(name, (0.0, 0.0)) for name in system.sublattices])[system.sublattice]

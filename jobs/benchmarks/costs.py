@@ -7,6 +7,7 @@ Every case is a process of its own that solves the most expensive record of one 
 resident size beyond that of the program after it solved a small system; time is that of one core, without
 compilation. Estimates below 0.1 s and 20 MB are not compared: there the program itself is what costs.
 """
+
 import argparse
 import json
 import os
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 
-SMALLEST = 0.1, 0.02        # seconds, GB
+SMALLEST = 0.1, 0.02  # seconds, GB
 
 
 def dimer(S):
@@ -23,8 +24,16 @@ def dimer(S):
 
 
 def chain(sites, **more):
-    return {"name": "xyz_lattice", "convention": "lee2013", "sites": sites, "Jx": 0.7, "Jy": 1.2, "Jz": 1.0,
-            "decay": 1.0, **more}
+    return {
+        "name": "xyz_lattice",
+        "convention": "lee2013",
+        "sites": sites,
+        "Jx": 0.7,
+        "Jy": 1.2,
+        "Jz": 1.0,
+        "decay": 1.0,
+        **more,
+    }
 
 
 def all_to_all(N):
@@ -36,8 +45,17 @@ def kerr(D, cutoff):
 
 
 def cavities(cutoff):
-    return {"name": "cavity_dimer", "S": 0.5, "detuning": 16.0, "Gc": 4.0, "G": 2.53, "decay_a": 16.0,
-            "decay_b": 32.0, "cutoff_c": 3, "cutoff": cutoff}
+    return {
+        "name": "cavity_dimer",
+        "S": 0.5,
+        "detuning": 16.0,
+        "Gc": 4.0,
+        "G": 2.53,
+        "decay_a": 16.0,
+        "decay_b": 32.0,
+        "cutoff_c": 3,
+        "cutoff": cutoff,
+    }
 
 
 def exact(task, **more):
@@ -49,17 +67,28 @@ LATER = {"times": {"linspace": [0, 10, 11]}}
 CASES = {
     **{f"dimer gap S = {S}": (dimer(S), exact("gap"), dimer(6)) for S in (4, 8, 12, 16, 20, 30, 40)},
     **{f"dimer steady S = {S}": (dimer(S), exact("steady_state"), dimer(6)) for S in (8, 20, 40)},
-    **{f"chain {task} n = {n}": (chain(n), exact(task), dimer(6)) for task in ("steady_state", "gap")
-       for n in (4, 5, 6, 7)},
-    **{f"all-to-all {task} N = {N}": (all_to_all(N), exact(task), dimer(6)) for task in ("steady_state", "gap")
-       for N in (4, 5, 6)},
+    **{
+        f"chain {task} n = {n}": (chain(n), exact(task), dimer(6))
+        for task in ("steady_state", "gap")
+        for n in (4, 5, 6, 7)
+    },
+    **{
+        f"all-to-all {task} N = {N}": (all_to_all(N), exact(task), dimer(6))
+        for task in ("steady_state", "gap")
+        for N in (4, 5, 6)
+    },
     **{f"chain evolve n = {n}": (chain(n), exact("evolve", **LATER), chain(4)) for n in (6, 7, 8)},
     "dimer evolve S = 20": (dimer(20), exact("evolve", **LATER), dimer(2)),
-    "driven spin evolve S = 100": ({"name": "collective_spin", "S": 100, "drive": 2.0, "decay": 1.0},
-                                   exact("evolve", **LATER), {"name": "collective_spin", "S": 2, "decay": 1.0}),
+    "driven spin evolve S = 100": (
+        {"name": "collective_spin", "S": 100, "drive": 2.0, "decay": 1.0},
+        exact("evolve", **LATER),
+        {"name": "collective_spin", "S": 2, "decay": 1.0},
+    ),
     "twisted, dephased spin evolve S = 100": (
         {"name": "collective_spin", "S": 100, "twist": 1.0, "decay": 0.5, "dephasing": 1.0},
-        exact("evolve", times={"linspace": [0, 8, 81]}), {"name": "collective_spin", "S": 2, "decay": 1.0}),
+        exact("evolve", times={"linspace": [0, 8, 81]}),
+        {"name": "collective_spin", "S": 2, "decay": 1.0},
+    ),
     "Kerr steady": (kerr(50, 110), exact("steady_state"), kerr(2, 20)),
     "Kerr spectrum": (kerr(50, 110), exact("spectrum", eigenvalues=5), kerr(2, 20)),
     "Kerr steady, 200 states": (kerr(30, 200), exact("steady_state"), kerr(2, 20)),
@@ -69,10 +98,16 @@ CASES = {
     **{f"permutation steady N = {N}": (all_to_all(N), {"name": "permutation"}, all_to_all(4)) for N in (20, 60, 95)},
     "permutation spectrum N = 40": (all_to_all(40), {"name": "permutation", "task": "spectrum"}, all_to_all(4)),
     "mean field": (chain(100), {"name": "mean_field"}, chain(4)),
-    "phase space": (chain(100, S=100, convention="huber2021", periodic=True), {"name": "phase_space"},
-                    chain(4, S=100, convention="huber2021", periodic=True)),
-    "trajectories": (chain(12), {"name": "trajectories", "task": "evolve", "times": [0, 5], "trajectories": 64},
-                     chain(3)),
+    "phase space": (
+        chain(100, S=100, convention="huber2021", periodic=True),
+        {"name": "phase_space"},
+        chain(4, S=100, convention="huber2021", periodic=True),
+    ),
+    "trajectories": (
+        chain(12),
+        {"name": "trajectories", "task": "evolve", "times": [0, 5], "trajectories": 64},
+        chain(3),
+    ),
 }
 
 
@@ -85,14 +120,16 @@ def solve(model, method):
     from mpi4py import MPI
 
     from hpcsim.methods import Context
-    from hpcsim.run.execute import Problem
+    from hpcsim.run.plan import Problem
+
     problem = Problem(model, method)
     records = problem.method.records(problem.system, problem.options)
     costs = [problem.method.cost(problem.system, problem.options, record) for record in records]
     largest = max(range(len(records)), key=lambda i: costs[i].time)
     began = time.process_time()
-    problem.method.run(problem.system, problem.options, records[largest],
-                       Context(MPI.COMM_SELF, problem.key(1), lambda: False))
+    problem.method.run(
+        problem.system, problem.options, records[largest], Context(MPI.COMM_SELF, problem.key(1), lambda: False)
+    )
     return costs[largest], time.process_time() - began
 
 
@@ -117,8 +154,9 @@ def main():
     for name in CASES:
         if given.words and not any(word in name for word in given.words):
             continue
-        done = subprocess.run([sys.executable, __file__, "--child", name], env=environment, capture_output=True,
-                              text=True)
+        done = subprocess.run(
+            [sys.executable, __file__, "--child", name], env=environment, capture_output=True, text=True
+        )
         if done.returncode:
             print(f"| {name} | failed: {done.stderr.strip().splitlines()[-1]} |", flush=True)
             continue

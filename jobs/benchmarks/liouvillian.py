@@ -8,6 +8,7 @@ peak resident size and its CPU time includes the imports, both of the largest ra
 other work on the machine changes little. The gap of the dimer is that of g = gain = loss = 1, its hardest point.
 Peers need qutip.
 """
+
 import argparse
 import json
 import os
@@ -16,16 +17,18 @@ import subprocess
 import sys
 import time
 
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def dimer(S):
     from hpcsim.models import gain_loss_lattice
+
     return gain_loss_lattice.build(gain_loss_lattice.Params(S=S, gain=1, loss=1))
 
 
 def all_to_all(N):
     from hpcsim.models import all_to_all_xyz
+
     return all_to_all_xyz.build(all_to_all_xyz.Params(N=N, Jx=0.6, Jy=1.4, Jz=1, decay=1))
 
 
@@ -34,14 +37,19 @@ def solve(system, records=None, **options):
     from mpi4py import MPI
 
     from hpcsim.methods import Context, liouvillian
+
     options = liouvillian.Options(**options)
     chosen = records or liouvillian.records(system, options)
     context = Context(MPI.COMM_WORLD, (0, 0), lambda: False)
     results = [liouvillian.run(system, options, record, context) for record in chosen]
     best = min((r for r in results if r["gap"] == r["gap"]), key=lambda r: r["gap"])
     bytes_ = max(liouvillian.cost(system, options, record).bytes for record in chosen)
-    return {"gap": float(best["gap"]), "antigap": float(best.get("antigap", "nan")),
-            "estimate_GB": bytes_ / 1e9, "sectors": len(chosen)}
+    return {
+        "gap": float(best["gap"]),
+        "antigap": float(best.get("antigap", "nan")),
+        "estimate_GB": bytes_ / 1e9,
+        "sectors": len(chosen),
+    }
 
 
 def ours_dimer(S, sectors="all", **petsc_options):
@@ -53,17 +61,20 @@ def ours_shared(S, sectors="all", **petsc_options):
     from mpi4py import MPI
 
     from hpcsim.methods import Context, liouvillian
+
     system, options = dimer(S), liouvillian.Options(task="gap", sectors=sectors, petsc_options=petsc_options)
-    records = sorted(liouvillian.records(system, options),
-                     key=lambda record: -liouvillian.cost(system, options, record).time)
+    records = sorted(
+        liouvillian.records(system, options), key=lambda record: -liouvillian.cost(system, options, record).time
+    )
     world, alone = MPI.COMM_WORLD, Context(MPI.COMM_SELF, (0, 0), lambda: False)
-    mine = [liouvillian.run(system, options, record, alone)["gap"] for record in records[world.rank::world.size]]
+    mine = [liouvillian.run(system, options, record, alone)["gap"] for record in records[world.rank :: world.size]]
     gaps = [gap for found in world.allgather(mine) for gap in found if gap == gap]
     return {"gap": float(min(gaps))}
 
 
 def ours_sector(S, k, **petsc_options):
     from hpcsim.methods.liouvillian.symmetry import Name
+
     return solve(dimer(S), [Name(k)], task="gap", petsc_options=petsc_options)
 
 
@@ -76,6 +87,7 @@ def ours_evolution(S):
 
     from hpcsim.methods import Context, liouvillian
     from hpcsim.models import collective_spin
+
     system = collective_spin.build(collective_spin.Params(S=S, drive=2, decay=1))
     options = liouvillian.Options(task="evolve", times=[0, 2, 4, 6, 8, 10], initial=(1, 0))
     result = liouvillian.run(system, options, liouvillian.HOME, Context(MPI.COMM_SELF, (0, 0), lambda: False))
@@ -86,6 +98,7 @@ def qutip_dimer(S):
     """The whole Liouvillian by QuTiP, its gap by SciPy's shift-invert."""
     import qutip
     from scipy.sparse.linalg import eigs
+
     unit = qutip.qeye(int(2 * S + 1))
     up_a, down_b = qutip.tensor(qutip.jmat(S, "+"), unit), qutip.tensor(unit, qutip.jmat(S, "-"))
     H = (up_a * down_b + (up_a * down_b).dag()) / (2 * S)
@@ -98,15 +111,16 @@ def qutip_ends(N):
     """Both ends of the spectrum of the whole Liouvillian by QuTiP and ARPACK."""
     import qutip
     from scipy.sparse.linalg import eigs
+
     one, terms = [qutip.qeye(2)] * N, 0
 
     def at(i, operator):
-        return qutip.tensor(one[:i] + [operator] + one[i + 1:])
+        return qutip.tensor(one[:i] + [operator] + one[i + 1 :])
 
     for J, operator in ((0.6, qutip.sigmax()), (1.4, qutip.sigmay()), (1.0, qutip.sigmaz())):
         each = [at(i, operator) for i in range(N)]
         total = sum(each)
-        terms += J / (2 * (N - 1)) * (total * total)    # a constant more
+        terms += J / (2 * (N - 1)) * (total * total)  # a constant more
     L = qutip.liouvillian(terms, [at(i, qutip.sigmam()) for i in range(N)]).data.as_scipy().tocsr()
     low = eigs(L, k=4, which="LR", tol=1e-8, return_eigenvectors=False)
     high = eigs(L, k=4, which="SR", tol=1e-8, return_eigenvectors=False)
@@ -116,38 +130,77 @@ def qutip_ends(N):
 def qutip_evolution(S):
     import numpy as np
     import qutip
+
     H, decay = 2 * qutip.jmat(S, "x"), S**-0.5 * qutip.jmat(S, "-")
     down = qutip.basis(int(2 * S + 1), int(2 * S))
-    done = qutip.mesolve(H, qutip.ket2dm(down), np.linspace(0, 10, 6), [decay], [qutip.jmat(S, "z")],
-                         options={"rtol": 1e-9, "atol": 1e-9, "nsteps": 1000000, "method": "bdf"})
+    done = qutip.mesolve(
+        H,
+        qutip.ket2dm(down),
+        np.linspace(0, 10, 6),
+        [decay],
+        [qutip.jmat(S, "z")],
+        options={"rtol": 1e-9, "atol": 1e-9, "nsteps": 1000000, "method": "bdf"},
+    )
     return {"gap": float(done.expect[0][-1])}
 
 
 # name: (what, [(label, ranks, function, arguments)])
 CASES = {
-    "dimer10": ("gap of the dimer, S = 10, all sectors",
-                [("hpcsim", 1, "ours_dimer", [10]), ("QuTiP + SciPy", 1, "qutip_dimer", [10])]),
-    "dimer13": ("gap of the dimer, S = 13, all sectors",
-                [("hpcsim", 1, "ours_dimer", [13]), ("hpcsim", 2, "ours_shared", [13]),
-                 ("hpcsim, k = 0 and 1 only", 1, "ours_dimer", [13, [0, 1]]),
-                 ("QuTiP + SciPy", 1, "qutip_dimer", [13])]),
+    "dimer10": (
+        "gap of the dimer, S = 10, all sectors",
+        [("hpcsim", 1, "ours_dimer", [10]), ("QuTiP + SciPy", 1, "qutip_dimer", [10])],
+    ),
+    "dimer13": (
+        "gap of the dimer, S = 13, all sectors",
+        [
+            ("hpcsim", 1, "ours_dimer", [13]),
+            ("hpcsim", 2, "ours_shared", [13]),
+            ("hpcsim, k = 0 and 1 only", 1, "ours_dimer", [13, [0, 1]]),
+            ("QuTiP + SciPy", 1, "qutip_dimer", [13]),
+        ],
+    ),
     "dimer40": ("S = 40, even sector of k = 0", [("hpcsim", 1, "ours_sector", [40, 0])]),
     "dimer60": ("S = 60, all sectors of k = 0 and 1", [("hpcsim", 2, "ours_shared", [60, [0, 1]])]),
-    "dimer80": ("S = 80, all sectors of k = 0 and 1",
-                [("hpcsim, factors on disk", 2, "ours_shared", [80, [0, 1], {"st_mat_mumps_icntl_22": 1}])]),
-    "dimer100": ("S = 100, even sector of k = 1",
-                 [("hpcsim, factors on disk", 1, "ours_sector", [100, 1, {"st_mat_mumps_icntl_22": 1}])]),
-    "factors": ("S = 40, even sector of k = 1", [(label, 1, "ours_sector", [40, 1, options]) for label, options in (
-        ("hpcsim", {}), ("factors on disk", {"st_mat_mumps_icntl_22": 1}),
-        ("low rank 1e-6, refined", {"st_mat_mumps_icntl_35": 2, "st_mat_mumps_cntl_7": 1e-6,
-                                    "st_ksp_type": "gmres", "st_ksp_rtol": 1e-12}))]),
-    "ends8": ("gap and antigap of 8 all-to-all spins",
-              [("hpcsim", 1, "ours_antigap", [8]), ("QuTiP + ARPACK", 1, "qutip_ends", [8])]),
-    "ends10": ("gap and antigap of 10 all-to-all spins",
-               [("hpcsim", 1, "ours_antigap", [10]), ("QuTiP + ARPACK", 1, "qutip_ends", [10])]),
+    "dimer80": (
+        "S = 80, all sectors of k = 0 and 1",
+        [("hpcsim, factors on disk", 2, "ours_shared", [80, [0, 1], {"st_mat_mumps_icntl_22": 1}])],
+    ),
+    "dimer100": (
+        "S = 100, even sector of k = 1",
+        [("hpcsim, factors on disk", 1, "ours_sector", [100, 1, {"st_mat_mumps_icntl_22": 1}])],
+    ),
+    "factors": (
+        "S = 40, even sector of k = 1",
+        [
+            (label, 1, "ours_sector", [40, 1, options])
+            for label, options in (
+                ("hpcsim", {}),
+                ("factors on disk", {"st_mat_mumps_icntl_22": 1}),
+                (
+                    "low rank 1e-6, refined",
+                    {
+                        "st_mat_mumps_icntl_35": 2,
+                        "st_mat_mumps_cntl_7": 1e-6,
+                        "st_ksp_type": "gmres",
+                        "st_ksp_rtol": 1e-12,
+                    },
+                ),
+            )
+        ],
+    ),
+    "ends8": (
+        "gap and antigap of 8 all-to-all spins",
+        [("hpcsim", 1, "ours_antigap", [8]), ("QuTiP + ARPACK", 1, "qutip_ends", [8])],
+    ),
+    "ends10": (
+        "gap and antigap of 10 all-to-all spins",
+        [("hpcsim", 1, "ours_antigap", [10]), ("QuTiP + ARPACK", 1, "qutip_ends", [10])],
+    ),
     "ends12": ("gap and antigap of 12 all-to-all spins", [("hpcsim", 2, "ours_antigap", [12])]),
-    "evolution": ("driven spin, S = 40, to Γt = 10",
-                  [("hpcsim", 1, "ours_evolution", [40]), ("QuTiP mesolve", 1, "qutip_evolution", [40])]),
+    "evolution": (
+        "driven spin, S = 40, to Γt = 10",
+        [("hpcsim", 1, "ours_evolution", [40]), ("QuTiP mesolve", 1, "qutip_evolution", [40])],
+    ),
     "ranks": ("S = 40, k = 0, on ranks", [("hpcsim", n, "ours_sector", [40, 0]) for n in (1, 2)]),
     "ends_ranks": ("gap and antigap of 9 spins, on ranks", [("hpcsim", n, "ours_antigap", [9]) for n in (1, 2)]),
 }
@@ -163,6 +216,7 @@ def child(name, arguments):
     costs = {"seconds": time.time() - began, "cpu": used.ru_utime + used.ru_stime, "GB": used.ru_maxrss / 1e6}
     if name.startswith("ours"):
         from mpi4py import MPI
+
         costs = {key: MPI.COMM_WORLD.allreduce(value, MPI.MAX) for key, value in costs.items()}
         if MPI.COMM_WORLD.rank:
             return
@@ -196,8 +250,10 @@ def main():
         for name, (what, _) in CASES.items():
             print(f"{name:12} {what}")
         return None
-    print("| case | program | ranks | seconds | CPU seconds | GB per rank | CPU time of the first | gap or ⟨Sz⟩ "
-          "| antigap |")
+    print(
+        "| case | program | ranks | seconds | CPU seconds | GB per rank | CPU time of the first | gap or ⟨Sz⟩ "
+        "| antigap |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for case in given.cases or SMALL:
         what, runs = CASES[case]
@@ -208,8 +264,11 @@ def main():
                 print(f"| {what} | {label} | {ranks} | failed: {r['error']} |", flush=True)
                 continue
             first = first or r["cpu"]
-            print(f"| {what} | {label} | {ranks} | {r['seconds']:.1f} | {r['cpu']:.1f} | {r['GB']:.2f} "
-                  f"| {r['cpu'] / first:.2f} x | {r['gap']:.8f} | {r.get('antigap', float('nan')):.8f} |", flush=True)
+            print(
+                f"| {what} | {label} | {ranks} | {r['seconds']:.1f} | {r['cpu']:.1f} | {r['GB']:.2f} "
+                f"| {r['cpu'] / first:.2f} x | {r['gap']:.8f} | {r.get('antigap', float('nan')):.8f} |",
+                flush=True,
+            )
     return None
 
 

@@ -5,6 +5,7 @@
 The infinite gain/loss chain in its mixed phase. Without charges: the same code, the symmetries
 not declared, so that all tensors are dense. Seconds of CPU; medians of five, the two in turn.
 """
+
 import time
 from dataclasses import replace
 from statistics import median
@@ -59,8 +60,12 @@ def main():
             found = matrix_product.run(chain(S), options, 0, CONTEXT)
             seconds = time.process_time() - began
             parts = [found["Sz_error"][1], found["error_bond_dimension"], found["error_time_step"]]
-            print(f"{S:4g} {bond_dimension:4d} {seconds:8.1f} {found['Sz'][1] / S:10.6f}",
-                  *(f"{part / S:9.1e}" for part in parts), f"{found['truncation_error']:10.1e}", flush=True)
+            print(
+                f"{S:4g} {bond_dimension:4d} {seconds:8.1f} {found['Sz'][1] / S:10.6f}",
+                *(f"{part / S:9.1e}" for part in parts),
+                f"{found['truncation_error']:10.1e}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

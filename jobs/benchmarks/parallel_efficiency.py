@@ -8,6 +8,7 @@ the seconds of compiling, median wall time of the work (start-up excluded, from 
 1 and 2 ranks, the speed-up, the efficiency T1 / (2 T2), and the share of the time in I/O. The bound is an
 efficiency of 1 where both ranks have a core and memory of their own.
 """
+
 import argparse
 import os
 import subprocess
@@ -32,8 +33,11 @@ def work(config: str, ranks: int, folder: str) -> dict:
     """The history entry of one run."""
     out = Path(folder) / "run.h5"
     out.unlink(missing_ok=True)
-    subprocess.run(["mpirun", "-n", str(ranks), sys.executable, "-m", "hpcsim", "run", config, "--quick",
-                    "--out", str(out)], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        ["mpirun", "-n", str(ranks), sys.executable, "-m", "hpcsim", "run", config, "--quick", "--out", str(out)],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
     return store.read_status(out)["history"][-1]
 
 
@@ -44,8 +48,10 @@ def main():
     arguments = parser.parse_args()
     if os.geteuid() == 0:
         os.environ |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    print(f"{'config':36} {'compile/s':>9} {'T(1)/s':>8} {'T(2)/s':>8} {'speed-up':>9} {'efficiency':>11} "
-          f"{'min..max':>13} {'I/O':>6}")
+    print(
+        f"{'config':36} {'compile/s':>9} {'T(1)/s':>8} {'T(2)/s':>8} {'speed-up':>9} {'efficiency':>11} "
+        f"{'min..max':>13} {'I/O':>6}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         (one_point := Path(folder) / "phase_space.yaml").write_text(BATCHES)
         for config in arguments.configs or [*CONFIGS, str(one_point)]:
@@ -54,8 +60,11 @@ def main():
             one, two = (median(pair[i]["loop_seconds"] for pair in pairs) for i in (0, 1))
             ratios = [a["loop_seconds"] / b["loop_seconds"] / 2 for a, b in pairs]
             io = median(b["io_seconds"] / (2 * b["loop_seconds"]) for _, b in pairs)
-            print(f"{Path(config).stem:36} {compiling:9.1f} {one:8.2f} {two:8.2f} {one / two:9.2f} "
-                  f"{median(ratios):11.3f} {min(ratios):6.3f}..{max(ratios):.3f} {100 * io:5.1f}%", flush=True)
+            print(
+                f"{Path(config).stem:36} {compiling:9.1f} {one:8.2f} {two:8.2f} {one / two:9.2f} "
+                f"{median(ratios):11.3f} {min(ratios):6.3f}..{max(ratios):.3f} {100 * io:5.1f}%",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ direct     the same by a factorisation: N = 200 takes minutes and 8 GB
 gap        both sectors of the parity
 sweep      20 points in Jy by factorisation, seconds per point: its symbolic part is done once
 """
+
 import argparse
 import json
 import os
@@ -42,7 +43,7 @@ def ours(N: int, solver: str = "auto") -> dict:
         context = Context(MPI.COMM_SELF, (0, 0), lambda: False)
         return permutation.run(system, options, permutation.records(system, options)[0], context)
 
-    compute(8)      # compiles
+    compute(8)  # compiles
     clock = start()
     results = compute(N)
     return stop(clock) | {name: float(results[name]) for name in ("Sxx", "Mz", "entropy", "trace_error")}
@@ -72,9 +73,9 @@ def piqs(N: int) -> dict:
 
     clock = start()
     J = dict(zip(("Jx", "Jy", "Jz"), jspin(N)))
-    H = sum(2 * c / (N - 1) * J[name]**2 for name, c in COUPLINGS.items())
+    H = sum(2 * c / (N - 1) * J[name] ** 2 for name, c in COUPLINGS.items())
     rho = qutip.steadystate(Dicke(N, hamiltonian=H, emission=1.0).liouvillian(), method="direct")
-    x2, z = (qutip.expect(operator, rho) for operator in (J["Jx"]**2, J["Jz"]))
+    x2, z = (qutip.expect(operator, rho) for operator in (J["Jx"] ** 2, J["Jz"]))
     return stop(clock) | {"Sxx": (4 * x2 - N) / (N * (N - 1)), "Mz": 2 * z / N}
 
 
@@ -85,9 +86,9 @@ def component(N: int) -> dict:
 
     clock = start()
     J = dict(zip(("Jx", "Jy", "Jz"), jspin(N)))
-    H = sum(2 * c / (N - 1) * J[name]**2 for name, c in COUPLINGS.items())
+    H = sum(2 * c / (N - 1) * J[name] ** 2 for name, c in COUPLINGS.items())
     L = Dicke(N, hamiltonian=H, emission=1.0).liouvillian().data.as_scipy().tocsr()
-    size = int(round(L.shape[0]**0.5))
+    size = int(round(L.shape[0] ** 0.5))
     _, label = csgraph.connected_components(L, connection="weak")
     diagonal = np.arange(size) * (size + 1)
     kept = np.flatnonzero(np.isin(label, label[diagonal]))
@@ -96,7 +97,7 @@ def component(N: int) -> dict:
     state = np.zeros(L.shape[0], complex)
     state[kept] = linalg.splu(sparse.csc_matrix(matrix)).solve(np.eye(1, len(kept))[0].astype(complex))
     rho = sparse.csr_matrix(state.reshape(size, size, order="F"))
-    x2, z = ((operator.data.as_scipy() @ rho).trace().real for operator in (J["Jx"]**2, J["Jz"]))
+    x2, z = ((operator.data.as_scipy() @ rho).trace().real for operator in (J["Jx"] ** 2, J["Jz"]))
     return stop(clock) | {"unknowns": len(kept), "Sxx": (4 * x2 - N) / (N * (N - 1)), "Mz": 2 * z / N}
 
 
@@ -134,8 +135,11 @@ def alone(what: str, N: int) -> dict:
         return {}
     found = json.loads(done.stdout.splitlines()[-1])
     values = "  ".join(f"{key} {value:.9g}" for key, value in found.items() if key not in FIGURES)
-    print(f"{what:9} N = {N:4}  {found['cpu']:8.2f} s CPU ({found['process']:.2f} s with imports) "
-          f"{found['wall']:8.2f} s wall {found['GB']:6.3f} GB  {values}", flush=True)
+    print(
+        f"{what:9} N = {N:4}  {found['cpu']:8.2f} s CPU ({found['process']:.2f} s with imports) "
+        f"{found['wall']:8.2f} s wall {found['GB']:6.3f} GB  {values}",
+        flush=True,
+    )
     return found
 
 
@@ -166,8 +170,11 @@ def main():
 def _compare(what: str, N: int, theirs: dict, mine: dict | None):
     if theirs and mine:
         ratio = {name: theirs[name] / mine[name] for name in FIGURES}
-        print(f"    {what} N = {N}: {ratio['cpu']:.0f} times the CPU time ({ratio['process']:.0f} times with imports), "
-              f"{ratio['GB']:.1f} times the memory; Sxx differs by {abs(theirs['Sxx'] - mine['Sxx']):.1e}", flush=True)
+        print(
+            f"    {what} N = {N}: {ratio['cpu']:.0f} times the CPU time ({ratio['process']:.0f} times with imports), "
+            f"{ratio['GB']:.1f} times the memory; Sxx differs by {abs(theirs['Sxx'] - mine['Sxx']):.1e}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

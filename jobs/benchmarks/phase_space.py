@@ -15,6 +15,7 @@
 The peer is a Debian package:  apt-get install -y --no-install-recommends xmds2 g++ libfftw3-dev libhdf5-dev
 Both programs run in turn on the same machine, so ratios hold where absolute times drift.
 """
+
 import argparse
 import os
 import resource
@@ -29,12 +30,12 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcsim.analysis.spins import polarised_Sz
-from hpcsim.ensemble import DRAWS_PER_BLOCK, fill_three_point
+from hpcsim.ensemble.streams import DRAWS_PER_BLOCK, fill_three_point
 from hpcsim.methods import Context, phase_space
 from hpcsim.models import xyz_lattice
 
 S, JX, JY = 5000, 0.5, -1.6
-BURN_IN, TIME = 40, 80          # in 1/Γ
+BURN_IN, TIME = 40, 80  # in 1/Γ
 OUR_STEP = 0.125
 PEERS = (("XMDS2 SI, solirte", "solirte"), ("XMDS2 SI, default", ""))
 PEER_STEPS = (0.2, 0.1)
@@ -115,11 +116,14 @@ def step_cost(sites: int, batch: int, **options) -> tuple[float, float]:
     """Nanoseconds per site, step and trajectory, beside the initial state; ratio of all to what `cost` says."""
     system, steps, seconds = chain(sites), max(20, round(1e7 / (sites * batch))), []
     for count in (steps, 3 * steps):
-        evolve = phase_space.Options(task="evolve", times=[0.05 * count], dt=0.05, trajectories=2 * batch, batch=batch,
-                                     initial=[1, 0], **options)
+        evolve = phase_space.Options(
+            task="evolve", times=[0.05 * count], dt=0.05, trajectories=2 * batch, batch=batch, initial=[1, 0], **options
+        )
         seconds.append(fastest(lambda: phase_space.run(system, evolve, 0, ALONE), 1 if sites > 20_000 else 5))
-    return (1e9 * (seconds[1] - seconds[0]) / (2 * steps * sites * batch),
-            seconds[1] / phase_space.cost(system, evolve, 0).time)
+    return (
+        1e9 * (seconds[1] - seconds[0]) / (2 * steps * sites * batch),
+        seconds[1] / phase_space.cost(system, evolve, 0).time,
+    )
 
 
 @numba.njit
@@ -137,24 +141,40 @@ def random_numbers(batch: int) -> float:
 
 def excitations(dt: float, trajectories: int) -> tuple[float, float, float]:
     """n, its standard error, and nanoseconds per site and step."""
-    options = phase_space.Options(dt=dt, burn_in=BURN_IN, duration=TIME, sample_every=10,
-                                  initial=[1, 0], trajectories=trajectories, batch=256)
+    options = phase_space.Options(
+        dt=dt, burn_in=BURN_IN, duration=TIME, sample_every=10, initial=[1, 0], trajectories=trajectories, batch=256
+    )
     system = chain(100)
     start = time.process_time()
     records = [phase_space.run(system, options, r, ALONE)["Sz"][0] for r in range(options.batches)]
     seconds = time.process_time() - start
-    return (S + np.mean(records), np.std(records, ddof=1) / np.sqrt(len(records)),
-            1e9 * seconds / (trajectories * 100 * (BURN_IN + TIME) / dt))
+    return (
+        S + np.mean(records),
+        np.std(records, ddof=1) / np.sqrt(len(records)),
+        1e9 * seconds / (trajectories * 100 * (BURN_IN + TIME) / dt),
+    )
 
 
 def peer_excitations(dt: float, paths: int, method: str, seed: int) -> tuple[np.ndarray, float]:
     """From XMDS2: n as ⟨|α|²⟩ - ½ with its standard error, n as S + ⟨Sz⟩ likewise; nanoseconds per site and step."""
     os.environ["H5PY_ALWAYS_USE_MPI"] = "0"
     import h5py
+
     text = PEER.format(
-        jp=(JX + JY) / (2 * S), jm=(JX - JY) / (2 * S), kappa=1 / (2 * S), paths=paths, bosons=2 * S,
-        method=f'method="{method}"' if method else "", iterations=3, burn_in=BURN_IN, time=TIME, seed=1001 + seed,
-        burn_steps=round(BURN_IN / dt), steps=round(TIME / dt), operators=OPERATORS)
+        jp=(JX + JY) / (2 * S),
+        jm=(JX - JY) / (2 * S),
+        kappa=1 / (2 * S),
+        paths=paths,
+        bosons=2 * S,
+        method=f'method="{method}"' if method else "",
+        iterations=3,
+        burn_in=BURN_IN,
+        time=TIME,
+        seed=1001 + seed,
+        burn_steps=round(BURN_IN / dt),
+        steps=round(TIME / dt),
+        operators=OPERATORS,
+    )
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "chain.xmds").write_text(text)
         subprocess.run(["xmds2", "chain.xmds"], cwd=folder, check=True, capture_output=True)
@@ -163,8 +183,10 @@ def peer_excitations(dt: float, paths: int, method: str, seed: int) -> tuple[np.
         seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
         with h5py.File(Path(folder) / "chain.h5") as file:
             # the first sample is that of the burn-in; errors as of one time, since lengths change slowly
-            values = [(file["1"][f"mean_{x}"][1:].mean() + shift,
-                       np.sqrt(np.mean(file["1"][f"stderr_{x}"][1:] ** 2) / 100)) for x, shift in (("n", 0), ("sz", S))]
+            values = [
+                (file["1"][f"mean_{x}"][1:].mean() + shift, np.sqrt(np.mean(file["1"][f"stderr_{x}"][1:] ** 2) / 100))
+                for x, shift in (("n", 0), ("sz", S))
+            ]
     return np.ravel(values), 1e9 * seconds / (paths * 100 * (BURN_IN + TIME) / dt)
 
 
@@ -175,11 +197,12 @@ def percent(n, error) -> str:
 
 def against_peer(runs: int, paths: int):
     print(f"\nn of 100 sites, exact {EXACT:.4f}; us of CPU per unit of time, site and trajectory; their ratio (range)")
-    print(f"{'program':20} {'dt':>5} {'ns/step':>8} {'us/time':>8} {'error of |α|² - ½':>18} "
-          f"{'error of S + ⟨Sz⟩':>18}  ratio")
+    print(
+        f"{'program':20} {'dt':>5} {'ns/step':>8} {'us/time':>8} {'error of |α|² - ½':>18} "
+        f"{'error of S + ⟨Sz⟩':>18}  ratio"
+    )
     if shutil.which("xmds2") is None:
-        print("xmds2 is missing: apt-get install -y --no-install-recommends xmds2 g++ libfftw3-dev "
-              "libhdf5-dev")
+        print("xmds2 is missing: apt-get install -y --no-install-recommends xmds2 g++ libfftw3-dev libhdf5-dev")
         return
     excitations(OUR_STEP, 512)
     for name, method in PEERS:
@@ -191,20 +214,27 @@ def against_peer(runs: int, paths: int):
             n, error, from_sz, error_sz = np.mean([values for values, _ in peers], axis=0)
             cost, mine = np.array([ns for _, ns in peers]) / dt, np.array([one[2] for one in ours]) / OUR_STEP
             ratio = cost / ((mine[1:] + mine[:-1]) / 2)
-            print(f"{'hpcsim, eo':20} {OUR_STEP:5.3f} {np.median(mine) * OUR_STEP:8.2f} {np.median(mine) / 1e3:8.4f} "
-                  f"{'':18} {percent(*ours[0][:2]):>18}")
-            print(f"{name:20} {dt:5.3f} {np.median(cost) * dt:8.2f} {np.median(cost) / 1e3:8.4f} "
-                  f"{percent(n, error / np.sqrt(runs)):>18} {percent(from_sz, error_sz / np.sqrt(runs)):>18}  "
-                  f"{np.median(ratio):.0f} ({ratio.min():.0f} to {ratio.max():.0f})", flush=True)
+            print(
+                f"{'hpcsim, eo':20} {OUR_STEP:5.3f} {np.median(mine) * OUR_STEP:8.2f} {np.median(mine) / 1e3:8.4f} "
+                f"{'':18} {percent(*ours[0][:2]):>18}"
+            )
+            print(
+                f"{name:20} {dt:5.3f} {np.median(cost) * dt:8.2f} {np.median(cost) / 1e3:8.4f} "
+                f"{percent(n, error / np.sqrt(runs)):>18} {percent(from_sz, error_sz / np.sqrt(runs)):>18}  "
+                f"{np.median(ratio):.0f} ({ratio.min():.0f} to {ratio.max():.0f})",
+                flush=True,
+            )
             drift, uncertain = abs(from_sz / EXACT - 1) / dt, error_sz / EXACT / dt / np.sqrt(runs)
             steps = 0.01 / drift, uncertain / drift
-            print(f"    S + ⟨Sz⟩ to 1 %, if its error is proportional to the step: dt = {steps[0]:.1g}, "
-                  f"ratio {np.median(cost) * dt / steps[0] / np.median(mine):.2g} ± {100 * steps[1]:.0f} %", flush=True)
+            print(
+                f"    S + ⟨Sz⟩ to 1 %, if its error is proportional to the step: dt = {steps[0]:.1g}, "
+                f"ratio {np.median(cost) * dt / steps[0] / np.median(mine):.2g} ± {100 * steps[1]:.0f} %",
+                flush=True,
+            )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sites", nargs="*", type=int, default=[100, 1000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--runs", type=int, default=3, help="of XMDS2, at least 2; 0 leaves it out")
     parser.add_argument("--paths", type=int, default=1024, help="of XMDS2 in each run")
@@ -213,17 +243,24 @@ def main():
     step_cost(4, 64)
     print(f"first step after {time.time() - start:.1f} s: compilation, or reading it from the cache")
     print(f"random numbers alone, batch 256: {random_numbers(256):.2f} ns per site and step")
-    print(f"{'sites':>8} {'batch':>6} {'integrator, scheme':24} {'ns/site/step':>13} {'time/cost':>10} "
-          f"{'peak memory':>12}")
+    print(
+        f"{'sites':>8} {'batch':>6} {'integrator, scheme':24} {'ns/site/step':>13} {'time/cost':>10} "
+        f"{'peak memory':>12}"
+    )
     cases = [(n, 256 if n <= 100_000 else 64, {"integrator": "eo"}) for n in arguments.sites]
-    cases += [(100, 512, {"integrator": "eo"}), (100, 256, {"integrator": "sib"}),
-              (100, 256, {"integrator": "eo", "scheme": "pda"}),
-              (100, 256, {"integrator": "sib", "scheme": "pda"})]
+    cases += [
+        (100, 512, {"integrator": "eo"}),
+        (100, 256, {"integrator": "sib"}),
+        (100, 256, {"integrator": "eo", "scheme": "pda"}),
+        (100, 256, {"integrator": "sib", "scheme": "pda"}),
+    ]
     for sites, batch, options in cases:
         ns, ratio = step_cost(sites, batch, **options)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(f"{sites:8d} {batch:6d} {', '.join(options.values()):24} {ns:13.2f} {ratio:10.2f} "
-              f"{peak:9.2f} GB", flush=True)
+        print(
+            f"{sites:8d} {batch:6d} {', '.join(options.values()):24} {ns:13.2f} {ratio:10.2f} {peak:9.2f} GB",
+            flush=True,
+        )
     if arguments.runs:
         against_peer(arguments.runs, arguments.paths)
 

@@ -15,6 +15,7 @@ the integrator and the tolerances of mcsolve.
 With --large the time and memory of one trajectory of as many spins to 1/γ are printed instead; under mpirun the ranks
 share its state vector.
 """
+
 import argparse
 import resource
 import time
@@ -23,9 +24,9 @@ import numpy as np
 from mpi4py import MPI
 from scipy.sparse.linalg import expm_multiply
 
-from hpcsim.system import matrices
 from hpcsim.methods import Context, trajectories
 from hpcsim.models import xyz_lattice
+from hpcsim.system import matrices
 
 J = dict(Jx=0.9, Jy=1.2, Jz=1.0)
 TIMES = tuple(float(t) for t in range(11))
@@ -37,8 +38,9 @@ def ours(sites: int, seconds: float, up: bool = False):
     context = Context(MPI.COMM_SELF, (sites, 1), lambda: False)
     batch = 8
     while True:
-        options = trajectories.Options(task="evolve", times=TIMES, trajectories=2 * batch, batch=batch,
-                                       initial=(0, 0) if up else (0.5, 0))
+        options = trajectories.Options(
+            task="evolve", times=TIMES, trajectories=2 * batch, batch=batch, initial=(0, 0) if up else (0.5, 0)
+        )
         started = time.process_time()
         found = trajectories.run(system, options, 0, context)
         used = time.process_time() - started
@@ -89,7 +91,7 @@ def errors(sites: int):
     system = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=sites, decay=0, **J))
     options = trajectories.Options(task="evolve", times=TIMES, trajectories=2, batch=1)
     here = trajectories.run(system, options, 0, Context(MPI.COMM_SELF, (1, 1), lambda: False))["Sx"][0]
-    psi = np.full(2**sites, 2.0**(-sites / 2), complex)
+    psi = np.full(2**sites, 2.0 ** (-sites / 2), complex)
     states = expm_multiply(-1j * matrices.hamiltonian(system), psi, TIMES[0], TIMES[-1], len(TIMES))
     Sx = sum(matrices.site_operator(system, "Sx", i) for i in range(sites)) / sites
     exact = np.array([np.vdot(state, Sx @ state).real for state in states])
@@ -103,15 +105,20 @@ def large(sites: int):
     """One trajectory to 1/γ on all ranks."""
     comm = MPI.COMM_WORLD
     options = trajectories.Options(task="evolve", times=(1,), trajectories=2, batch=1, distribute=comm.size > 1)
-    for size in 4, sites:       # the first one compiles
+    for size in 4, sites:  # the first one compiles
         system = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=size, **J))
         comm.Barrier()
         started, used = time.time(), time.process_time()
         found = trajectories.run(system, options, 0, Context(comm, (sites, 1), lambda: False))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    for line in comm.gather(f"rank {comm.rank} of {comm.size}: {sites} spins to 1/γ in {time.time() - started:.1f} s "
-                            f"({time.process_time() - used:.1f} s of CPU), peak {memory:.2f} GB, "
-                            f"{found['jumps']:.0f} jumps, Sz = {found['Sz'][0, -1]:.10f}") or ():
+    for line in (
+        comm.gather(
+            f"rank {comm.rank} of {comm.size}: {sites} spins to 1/γ in {time.time() - started:.1f} s "
+            f"({time.process_time() - used:.1f} s of CPU), peak {memory:.2f} GB, "
+            f"{found['jumps']:.0f} jumps, Sz = {found['Sz'][0, -1]:.10f}"
+        )
+        or ()
+    ):
         print(line)
 
 
@@ -125,14 +132,19 @@ def main():
     if arguments.large:
         large(arguments.large)
         return
-    ours(4, 0.1, arguments.up)      # compiles
-    print(f"{'sites':>5} {'hpcsim/s':>10} {'mcsolve/s':>10} {'ratio':>7} {'Sz hpcsim':>10} {'Sz mcsolve':>11} "
-          f"{'error':>9} {'error mc':>9}")
+    ours(4, 0.1, arguments.up)  # compiles
+    print(
+        f"{'sites':>5} {'hpcsim/s':>10} {'mcsolve/s':>10} {'ratio':>7} {'Sz hpcsim':>10} {'Sz mcsolve':>11} "
+        f"{'error':>9} {'error mc':>9}"
+    )
     for sites in arguments.sites:
         here, mine = ours(sites, arguments.seconds, arguments.up)
         there, theirs = qutip_mcsolve(sites, arguments.seconds, arguments.up)
-        print(f"{sites:5d} {here:10.1f} {there:10.2f} {here / there:7.1f} {np.real(mine):10.4f} {theirs:11.4f} "
-              "{:9.1e} {:9.1e}".format(*errors(sites)), flush=True)
+        print(
+            f"{sites:5d} {here:10.1f} {there:10.2f} {here / there:7.1f} {np.real(mine):10.4f} {theirs:11.4f} "
+            "{:9.1e} {:9.1e}".format(*errors(sites)),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 Each test compares the whole communicator with this rank alone.
 """
+
 import numpy as np
 import pytest
 from mpi4py import MPI
@@ -26,13 +27,24 @@ def run(system, comm, record, **options):
 
 def identical_everywhere(result):
     """Whether all ranks hold the same bits."""
-    return all(WORLD.allgather(np.asarray(value).tobytes()) == [np.asarray(value).tobytes()] * WORLD.size
-               for value in result.values())
+    return all(
+        WORLD.allgather(np.asarray(value).tobytes()) == [np.asarray(value).tobytes()] * WORLD.size
+        for value in result.values()
+    )
 
 
-@pytest.mark.parametrize("system, record", [
-    (DIMER, (0, 0)), (DIMER, (0, 1)), (DIMER, (1, 0)), (DIMER, (7, 0)), (CHAIN, (0, 0, 1)), (TWISTED, (0, 0)),
-], ids=["dimer even", "dimer odd", "dimer k = 1", "dimer, dense", "chain", "no symmetry"])
+@pytest.mark.parametrize(
+    "system, record",
+    [
+        (DIMER, (0, 0)),
+        (DIMER, (0, 1)),
+        (DIMER, (1, 0)),
+        (DIMER, (7, 0)),
+        (CHAIN, (0, 0, 1)),
+        (TWISTED, (0, 0)),
+    ],
+    ids=["dimer even", "dimer odd", "dimer k = 1", "dimer, dense", "chain", "no symmetry"],
+)
 def test_spectrum_is_the_same_on_all_ranks_and_on_one(system, record):
     alone = run(system, MPI.COMM_SELF, record, task="spectrum")
     together = run(system, WORLD, record, task="spectrum")
@@ -54,7 +66,7 @@ def test_sectors_are_excluded_on_all_ranks_as_on_one(record, excluded):
 
 @pytest.mark.parametrize("system", [DIMER, CHAIN, TWISTED], ids=["dimer", "chain", "no symmetry"])
 def test_steady_state_is_the_same_on_all_ranks_and_on_one(system):
-    record, = liouvillian.records(system, Options())
+    (record,) = liouvillian.records(system, Options())
     alone, together = run(system, MPI.COMM_SELF, record), run(system, WORLD, record)
     for name in alone:
         assert np.allclose(together[name], alone[name], rtol=0, atol=1e-11), name
@@ -105,9 +117,15 @@ def test_both_ends_without_a_matrix_are_the_same_on_all_ranks_and_on_one(parity)
     assert identical_everywhere(together)
 
 
-@pytest.mark.parametrize("system, initial", [
-    (RING, (0.3, 0.2)), (DIMER, {"a": (0.3, 0.2), "b": (0.6, 0.7)}), (TWISTED, (1, 0)),
-], ids=["ring", "dimer", "twisted"])
+@pytest.mark.parametrize(
+    "system, initial",
+    [
+        (RING, (0.3, 0.2)),
+        (DIMER, {"a": (0.3, 0.2), "b": (0.6, 0.7)}),
+        (TWISTED, (1, 0)),
+    ],
+    ids=["ring", "dimer", "twisted"],
+)
 def test_evolution_is_the_same_on_all_ranks_and_on_one(system, initial):
     options = dict(task="evolve", times=(0.0, 0.3, 1.0), initial=initial, observables=("squeezing",))
     alone, together = run(system, MPI.COMM_SELF, HOME, **options), run(system, WORLD, HOME, **options)

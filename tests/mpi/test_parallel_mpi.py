@@ -1,4 +1,5 @@
 """Groups of ranks, agreement and stopping, on however many ranks this is started with."""
+
 import os
 import signal
 import time
@@ -32,6 +33,7 @@ def test_groups_of_one_and_of_all():
 def test_an_error_on_root_is_raised_everywhere():
     def fail():
         raise KeyError("only rank 0 looks")
+
     with pytest.raises(KeyError, match="only rank 0 looks"):
         on_root(WORLD, fail, (KeyError,))
     assert on_root(WORLD, lambda: WORLD.rank, (KeyError,)) == 0

@@ -2,6 +2,7 @@
 
 Each test compares the whole communicator with this rank alone.
 """
+
 import numpy as np
 import pytest
 from mpi4py import MPI
@@ -23,13 +24,20 @@ def run(system, comm, record, **options):
     return permutation.run(system, Options(**options), record, Context(comm, (0, 0), lambda: False))
 
 
-@pytest.mark.parametrize("system, record, options", [
-    (EVEN_ODD, 1, dict(susceptibility=True, solver="direct")), (FIELD, 0, dict(solver="direct")),
-    (EVEN_ODD, 1, dict(solver="iterative")), (FIELD, 0, dict(solver="iterative")),
-    (EVEN_ODD, 1, dict(task="spectrum")), (EVEN_ODD, -1, dict(task="spectrum")),
-    (FIELD, 0, dict(task="spectrum")),
-    (EVEN_ODD, 0, dict(task="evolve", initial=(0.5, 0.25), times=[0.0, 0.4, 2.0])),
-], ids=["steady", "steady in a field", "iterative", "iterative in a field", "even", "odd", "all", "evolve"])
+@pytest.mark.parametrize(
+    "system, record, options",
+    [
+        (EVEN_ODD, 1, dict(susceptibility=True, solver="direct")),
+        (FIELD, 0, dict(solver="direct")),
+        (EVEN_ODD, 1, dict(solver="iterative")),
+        (FIELD, 0, dict(solver="iterative")),
+        (EVEN_ODD, 1, dict(task="spectrum")),
+        (EVEN_ODD, -1, dict(task="spectrum")),
+        (FIELD, 0, dict(task="spectrum")),
+        (EVEN_ODD, 0, dict(task="evolve", initial=(0.5, 0.25), times=[0.0, 0.4, 2.0])),
+    ],
+    ids=["steady", "steady in a field", "iterative", "iterative in a field", "even", "odd", "all", "evolve"],
+)
 def test_results_are_the_same_on_all_ranks_and_on_one(system, record, options):
     alone, together = run(system, MPI.COMM_SELF, record, **options), run(system, WORLD, record, **options)
     for name in alone:

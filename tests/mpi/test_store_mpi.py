@@ -1,4 +1,5 @@
 """The run file written by all ranks, into one file or, without parallel HDF5, into parts."""
+
 import errno
 import tempfile
 from pathlib import Path
@@ -10,9 +11,9 @@ from mpi4py import MPI
 from test_store import OUTPUTS, RECORDS, arrays, layout
 
 from hpcsim import store
-from hpcsim.store.collect import collect
 from hpcsim.store import StoreError, disk
 from hpcsim.store import run as store_run
+from hpcsim.store.collect import collect
 
 WORLD = MPI.COMM_WORLD
 
@@ -38,7 +39,7 @@ def way(request, monkeypatch):
 def write(path, records, comm=WORLD, **kw):
     """Share the records among the ranks; the done flags each rank saw at the start."""
     with store.open_run(path, layout(**kw), comm) as run:
-        for record in list(records)[comm.rank::comm.size]:
+        for record in list(records)[comm.rank :: comm.size]:
             run.write(record, arrays(record), 0.5)
         run.sync()
         run.finish({"started": 1e9, "ended": "test", "busy_fraction": [1.0] * comm.size, "ranks": comm.size})
@@ -48,8 +49,11 @@ def write(path, records, comm=WORLD, **kw):
 
 def union(path):
     """{record: its arrays} over all files of the run."""
-    return {int(r): {name: run.arrays[name][r] for name in run.arrays}
-            for run in store.read_runs(path) for r in np.flatnonzero(run.done)}
+    return {
+        int(r): {name: run.arrays[name][r] for name in run.arrays}
+        for run in store.read_runs(path)
+        for r in np.flatnonzero(run.done)
+    }
 
 
 def same(found, records):
@@ -102,6 +106,7 @@ def test_an_error_on_rank_0_is_raised_on_all(folder, way, monkeypatch, failure):
             calls.append(fd)
             if len(calls) == (WORLD.size if way == "parts" else 1):
                 raise OSError(errno.ENOSPC, "No space left on device")
+
         monkeypatch.setattr(disk.os, "posix_fallocate", allocate)
     else:
         write(path, [0])
@@ -151,8 +156,12 @@ def test_the_collected_file_is_the_same_for_both_ways(folder, monkeypatch):
         a, b = (store.load(folder / f"{name}_collected.h5").variables for name in ("shared", "parts"))
         assert a.keys() == b.keys() >= {output.name for output in OUTPUTS}
         for name in a:
-            assert a[name].dims == b[name].dims and a[name].values.tobytes() == b[name].values.tobytes() \
-                or a[name].values.dtype == object and (a[name].values == b[name].values).all()
+            assert (
+                a[name].dims == b[name].dims
+                and a[name].values.tobytes() == b[name].values.tobytes()
+                or a[name].values.dtype == object
+                and (a[name].values == b[name].values).all()
+            )
 
 
 def test_ranks_agree_on_the_records_that_a_target_needs(folder, way):
@@ -164,7 +173,7 @@ def test_ranks_agree_on_the_records_that_a_target_needs(folder, way):
         with store.open_run(folder / "r.h5", wide, WORLD) as run:
             todo = run.todo()
             rounds.append(len(todo))
-            for record in todo[WORLD.rank::WORLD.size]:
+            for record in todo[WORLD.rank :: WORLD.size]:
                 run.write(record, arrays(record), 0.5)
             again = run.todo()
             assert not set(again) & set(todo)

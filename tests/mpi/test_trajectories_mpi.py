@@ -1,4 +1,5 @@
 """One trajectory on several ranks against the same trajectory on one. Run with mpirun -n 1, 2, 3, ..."""
+
 import numpy as np
 import pytest
 from mpi4py import MPI
@@ -10,19 +11,41 @@ from hpcsim.models import all_to_all_xyz, gain_loss_lattice, xyz_lattice
 COMM = MPI.COMM_WORLD
 NAMED = ("Sx_0_Sy_2", "Sz_1", "entanglement_entropy")
 SYSTEMS = {
-    "chain": (xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=6, Jx=0.9, Jy=1.7, Jz=0.4)),
-              ("correlation", *NAMED)),
-    "collective jumps": (all_to_all_xyz.build(all_to_all_xyz.Params(
-        N=4, Jx=0.6, Jy=1.4, Jz=1, decay=0.3, collective_decay=2, collective_dephasing=0.5, field=0.3,
-        field_angle=0.3)), ("correlation", *NAMED)),
+    "chain": (
+        xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=6, Jx=0.9, Jy=1.7, Jz=0.4)),
+        ("correlation", *NAMED),
+    ),
+    "collective jumps": (
+        all_to_all_xyz.build(
+            all_to_all_xyz.Params(
+                N=4,
+                Jx=0.6,
+                Jy=1.4,
+                Jz=1,
+                decay=0.3,
+                collective_decay=2,
+                collective_dephasing=0.5,
+                field=0.3,
+                field_angle=0.3,
+            )
+        ),
+        ("correlation", *NAMED),
+    ),
     "spins 1": (gain_loss_lattice.build(gain_loss_lattice.Params(cells=2, S=1, gain=0.6, loss=0.4)), NAMED),
 }
 
 
 def run(name, comm, distribute):
     system, observables = SYSTEMS[name]
-    options = trajectories.Options(task="evolve", times=(0, 0.7, 2.5), trajectories=4, batch=2, initial=(0.2, 0.3),
-                                   observables=observables, distribute=distribute)
+    options = trajectories.Options(
+        task="evolve",
+        times=(0, 0.7, 2.5),
+        trajectories=4,
+        batch=2,
+        initial=(0.2, 0.3),
+        observables=observables,
+        distribute=distribute,
+    )
     return trajectories.run(system, options, 1, Context(comm, (3, 4), lambda: False))
 
 

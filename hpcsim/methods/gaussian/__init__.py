@@ -16,6 +16,7 @@ are those of hard-core bosons with the constraint dropped (lee2013).
 Where all cells of a lattice are alike, A, D and V are blocks for every wave vector, A_k = Σ_s A_0s exp(iks): this is
 how lattices with a declared Translation are solved, of thousands of sites. Others are one block.
 """
+
 import itertools
 from typing import Literal
 
@@ -62,8 +63,10 @@ def supports(system: System) -> str | None:
         return f"its Hamiltonian has products of more than two operators, {' '.join(long[0])}"
     for jumps in system.jumps:
         if jumps.operator not in ("S-", "S+") and np.any(jumps.rates):
-            return (f"jump operators {jumps.operator} dephase spins away from every product state; gaussian "
-                    "needs S- and S+ alone")
+            return (
+                f"jump operators {jumps.operator} dephase spins away from every product state; gaussian "
+                "needs S- and S+ alone"
+            )
     return None
 
 
@@ -74,8 +77,9 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     if options.task == "steady_state":
         return (0,)
     if system.sites > configurations.LARGEST:
-        raise ValueError(f"task = configurations: the system has 2^{system.sites} of them; "
-                         f"{configurations.LARGEST} sites at most")
+        raise ValueError(
+            f"task = configurations: the system has 2^{system.sites} of them; {configurations.LARGEST} sites at most"
+        )
     return tuple(range(configurations.records(system)))
 
 
@@ -85,13 +89,18 @@ def cost(system: System, options: Options, record: int) -> Cost:
     size, cells, sites = 2.0 * len(lattice.home), lattice.cells, system.sites
     if options.task == "configurations":
         count = 2**sites / configurations.records(system)
-        return Cost(bytes=600.0 * configurations.BATCH * sites**2 + 24.0 * count * cells + 100 * options.keep,
-                    time=0.01 + 1e-7 * count * cells + count / cells * 6e-9 * (sites + 10)**3)
+        return Cost(
+            bytes=600.0 * configurations.BATCH * sites**2 + 24.0 * count * cells + 100 * options.keep,
+            time=0.01 + 1e-7 * count * cells + count / cells * 6e-9 * (sites + 10) ** 3,
+        )
     starts = 1 if options.state is not None else 2 ** len(system.sublattices)
     pairs = sum(len(terms.sites) for terms in system.hamiltonian) + sum(
-        len(jumps.sites) ** (2 if jumps.collective else 1) for jumps in system.jumps)
-    return Cost(bytes=200.0 * cells * size**2 + 1000.0 * pairs + 1000.0 * sites,
-                time=0.003 + cells * (6e-5 + 1.5e-9 * size**3 * (2 + starts)) + 1e-6 * pairs * starts + 2e-6 * sites)
+        len(jumps.sites) ** (2 if jumps.collective else 1) for jumps in system.jumps
+    )
+    return Cost(
+        bytes=200.0 * cells * size**2 + 1000.0 * pairs + 1000.0 * sites,
+        time=0.003 + cells * (6e-5 + 1.5e-9 * size**3 * (2 + starts)) + 1e-6 * pairs * starts + 2e-6 * sites,
+    )
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
@@ -100,11 +109,18 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     if options.task == "configurations":
         dims = (Dim("configuration", tuple(range(min(options.keep, 2**system.sites)))),)
         along = dict(dims=dims, reduce="merge", sources=("damping",))
-        return (Output("damping", dims, unit, "-Re μ of the least stable fluctuation of a configuration, the "
-                       "most stable configuration first", reduce="merge"),
-                Output("frequency", units=unit, long_name="|Im μ| of this fluctuation", **along),
-                Output("magnetisation", units="1", long_name="mean of ±1 over the sites", **along),
-                Output("code", units="1", long_name="bit i is set where site i is up", **along))
+        return (
+            Output(
+                "damping",
+                dims,
+                unit,
+                "-Re μ of the least stable fluctuation of a configuration, the most stable configuration first",
+                reduce="merge",
+            ),
+            Output("frequency", units=unit, long_name="|Im μ| of this fluctuation", **along),
+            Output("magnetisation", units="1", long_name="mean of ±1 over the sites", **along),
+            Output("code", units="1", long_name="bit i is set where site i is up", **along),
+        )
     lattice = (Dim("sublattice", tuple(system.sublattices)),)
     components = (Dim("component", ("x", "y", "z")), *lattice)
     found = [
@@ -120,18 +136,23 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     ]
     if system.sites > 1:
         partner = (Dim("partner", tuple(range(1, system.sites))),)
-        found += [Output("negativity", partner, "1", "negativity of site 0 with another site"),
-                  Output("log_negativity", partner, "1", "logarithmic negativity (nats), likewise")]
+        found += [
+            Output("negativity", partner, "1", "negativity of site 0 with another site"),
+            Output("log_negativity", partner, "1", "logarithmic negativity (nats), likewise"),
+        ]
     if orders := lattice_of(system).orders:
         half = orders[0] // 2 + 1
         waves = Dim("wavenumber", tuple(2 * m / orders[0] for m in range(half)), "π/cell")
         found += [
-            Output("correlation", (*lattice, Dim("distance", tuple(range(half)), "cells")), "ħ²",
-                   "Re ⟨S⁺_n S⁻_{n+s}⟩"),
+            Output("correlation", (*lattice, Dim("distance", tuple(range(half)), "cells")), "ħ²", "Re ⟨S⁺_n S⁻_{n+s}⟩"),
             Output("correlation_length", lattice, "cells", "ξ of |⟨S⁺_n S⁻_{n+s}⟩| ∝ exp(-s/ξ)"),
             Output("slowest_wavenumber", (), "π/cell", "wavenumber of the least stable fluctuation"),
-            Output("growth_rate", (waves,), unit, "Re μ of the least stable fluctuation with this wavenumber "
-                   "(along the first translation)"),
+            Output(
+                "growth_rate",
+                (waves,),
+                unit,
+                "Re μ of the least stable fluctuation with this wavenumber (along the first translation)",
+            ),
             Output("squeezing_of_waves", (*lattice, waves), "1", "ξ² of Σ_n cos(kn) c_n"),
         ]
     return tuple(found)
@@ -161,11 +182,14 @@ def _steady_state(system: System, options: Options) -> dict:
     lattice.verify(system, linear.drift)
     slowest = values.flat[values.real.argmax()]
     mean = averaging(system, lattice)
-    results |= {"direction": (mean @ frames[lattice.home, 0]).T, "relaxation_rate": -slowest.real,
-                "frequency": abs(slowest.imag)}
+    results |= {
+        "direction": (mean @ frames[lattice.home, 0]).T,
+        "relaxation_rate": -slowest.real,
+        "frequency": abs(slowest.imag),
+    }
     if lattice.orders:
         length = lattice.orders[0]
-        growth = values.real.max(axis=tuple(range(1, values.ndim)))[:length // 2 + 1]
+        growth = values.real.max(axis=tuple(range(1, values.ndim)))[: length // 2 + 1]
         results |= {"growth_rate": growth, "slowest_wavenumber": 2 * growth.argmax() / length}
     if slowest.real < -1e-10 * (1 + np.abs(drift).max()):
         V = covariance(drift, lattice.transform(linear.diffusion))

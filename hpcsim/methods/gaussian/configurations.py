@@ -3,16 +3,17 @@
 A state is a code: bit i is set where site i is up. Translations give states of the same spectrum, so one of each
 orbit is solved: the one of smallest code.
 """
+
 import numpy as np
 
 from hpcsim.methods.gaussian.lattice import Lattice, lattice_of
 from hpcsim.methods.gaussian.linear import linearise
 from hpcsim.system import System
 
-LARGEST = 24        # sites of which all configurations can be gone through
-CHUNK = 1 << 16     # configurations in a record, at most
-BATCH = 1024        # solved at once
-SPREAD = 0x9E3779B1     # odd: its multiples modulo 2^sites are all codes, in another order
+LARGEST = 24  # sites of which all configurations can be gone through
+CHUNK = 1 << 16  # configurations in a record, at most
+BATCH = 1024  # solved at once
+SPREAD = 0x9E3779B1  # odd: its multiples modulo 2^sites are all codes, in another order
 
 
 def records(system: System) -> int:
@@ -27,7 +28,7 @@ def solve(system: System, record: int, keep: int) -> dict[str, np.ndarray]:
     # spread over all codes: the smallest codes of their orbits are not
     images = _images(lattice, (record * size + np.arange(size)) * SPREAD % 2**system.sites)
     codes = images[0][(images >= images[0]).all(axis=0)]
-    parts = [_least(system, codes[i:i + BATCH]) for i in range(0, len(codes), BATCH)]
+    parts = [_least(system, codes[i : i + BATCH]) for i in range(0, len(codes), BATCH)]
     least = np.concatenate([np.zeros(0, complex), *parts])
     # every state of the orbits, once
     images = _images(lattice, codes)
@@ -37,8 +38,12 @@ def solve(system: System, record: int, keep: int) -> dict[str, np.ndarray]:
     order = np.argsort(least.real, kind="stable")[:keep]
     padding = min(keep, 2**system.sites) - len(order)
     up = 2 * (code[:, None] >> np.arange(system.sites) & 1) - 1
-    found = {"damping": -least.real, "frequency": abs(least.imag), "magnetisation": up.mean(axis=1),
-             "code": code.astype(float)}
+    found = {
+        "damping": -least.real,
+        "frequency": abs(least.imag),
+        "magnetisation": up.mean(axis=1),
+        "code": code.astype(float),
+    }
     return {name: np.pad(x[order], (0, padding), constant_values=np.nan) for name, x in found.items()}
 
 
@@ -72,7 +77,7 @@ def _least(system: System, codes) -> np.ndarray:
 
 
 def _eigenvalues(drift, up):
-    """Of every drift. Where rotations about z commute with it, s_x - i s_y suffice: half the size."""
+    """Eigenvalues of every drift. Where rotations about z commute with it, s_x - i s_y suffice: half the size."""
     signs = np.stack([np.ones_like(up), up], axis=-1).reshape(len(up), 1, -1)
     A = drift * signs * np.swapaxes(signs, 1, 2)
     xx, xy, yx, yy = A[:, ::2, ::2], A[:, ::2, 1::2], A[:, 1::2, ::2], A[:, 1::2, 1::2]

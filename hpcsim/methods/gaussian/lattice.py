@@ -1,4 +1,5 @@
 """The translations that the linearised equations share, and their Fourier transforms."""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,15 +54,19 @@ class Lattice:
         """Raises ValueError where a declared translation does not leave the linearised equations alone."""
         for symmetry in _translations(system):
             moved = symmetry.permutation
-            before, after = (_sparse(system, rows, cols, blocks.values)
-                             for rows, cols in ((blocks.rows, blocks.cols), (moved[blocks.rows], moved[blocks.cols])))
+            before, after = (
+                _sparse(system, rows, cols, blocks.values)
+                for rows, cols in ((blocks.rows, blocks.cols), (moved[blocks.rows], moved[blocks.cols]))
+            )
             if abs(before - after).max() > 1e-10 * (1 + abs(before).max()):
-                raise ValueError(f"the model declares Translation with the permutation {moved}, but the linearised "
-                                 "equations are not invariant")
+                raise ValueError(
+                    f"the model declares Translation with the permutation {moved}, but the linearised "
+                    "equations are not invariant"
+                )
 
 
 def lattice_of(system: System) -> Lattice:
-    """Of the declared translations that keep the sublattices, or one cell."""
+    """The lattice of the declared translations that keep the sublattices, or one cell."""
     moves = _translations(system)
     orders = tuple(move.order for move in moves)
     position, orbit = np.zeros((system.sites, len(moves)), int), np.full(system.sites, -1)
@@ -85,8 +90,11 @@ def lattice_of(system: System) -> Lattice:
 
 
 def _translations(system: System) -> list[Translation]:
-    return [s for s in system.symmetries if isinstance(s, Translation)
-            and np.array_equal(system.sublattice[s.permutation], system.sublattice)]
+    return [
+        s
+        for s in system.symmetries
+        if isinstance(s, Translation) and np.array_equal(system.sublattice[s.permutation], system.sublattice)
+    ]
 
 
 def _sparse(system: System, rows, cols, values):

@@ -1,4 +1,5 @@
 """Linearised equations of spins about a product state, in blocks of two sites; fixed points of the classical ones."""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +28,9 @@ class Blocks:
     def dense(self, sites: int) -> np.ndarray:
         """(..., 2 sites, 2 sites)."""
         lead, count = self.values.shape[:-3], len(self.rows)
-        gather = sparse.csr_matrix((np.ones(count), (self.rows * sites + self.cols, np.arange(count))),
-                                   (sites * sites, count))
+        gather = sparse.csr_matrix(
+            (np.ones(count), (self.rows * sites + self.cols, np.arange(count))), (sites * sites, count)
+        )
         flat = gather @ np.moveaxis(self.values.reshape(-1, count, 4), 1, 0).reshape(count, -1)
         matrix = flat.reshape(sites, sites, -1, 2, 2).transpose(2, 0, 3, 1, 4)
         return matrix.reshape(*lead, 2 * sites, 2 * sites)
@@ -67,8 +69,8 @@ class _Sums:
 
     def __init__(self, system: System, frames):
         n = self.n = frames[..., 0, :]
-        self.constant = system.spins[:, None] * n                                               # (..., site, axis)
-        self.slope = np.sqrt(system.spins / 2)[:, None, None] * frames[..., 1:, :]              # X or P, axis
+        self.constant = system.spins[:, None] * n  # (..., site, axis)
+        self.slope = np.sqrt(system.spins / 2)[:, None, None] * frames[..., 1:, :]  # X or P, axis
         self.h = np.zeros((system.sites, *n.shape[:-2], 2))
         empty = np.zeros(0, int), np.zeros(0, int), np.zeros((*n.shape[:-2], 0, 2, 2))
         self.G, self.M = [empty], [empty]
@@ -82,8 +84,7 @@ class _Sums:
         """coefficient (t,) times the products of the operators a of sites i and b of sites j."""
         self.first(i, a, coefficient * self.constant[..., j, b])
         self.first(j, b, coefficient * self.constant[..., i, a])
-        product = (coefficient[:, None, None] * self.slope[..., a][..., i, :, None]
-                   * self.slope[..., b][..., j, None, :])
+        product = coefficient[:, None, None] * self.slope[..., a][..., i, :, None] * self.slope[..., b][..., j, None, :]
         self.G += [(i, j, product), (j, i, np.swapaxes(product, -1, -2))]
 
     def jump(self, v, i, rates, collective):
@@ -95,8 +96,15 @@ class _Sums:
             self.first(i, axis, -rates * (value.conj() * v[axis]).imag)
         left, right = (np.repeat(i, len(i)), np.tile(i, len(i))) if collective else (i, i)
         K = self.slope @ v
-        self.M.append((left, right, np.broadcast_to(rates, len(left) if collective else len(i))[:, None, None]
-                       * K[..., left, :, None] * K[..., right, None, :].conj()))
+        self.M.append(
+            (
+                left,
+                right,
+                np.broadcast_to(rates, len(left) if collective else len(i))[:, None, None]
+                * K[..., left, :, None]
+                * K[..., right, None, :].conj(),
+            )
+        )
 
     def blocks(self, parts, turn) -> Blocks:
         rows, cols, values = zip(*parts)
@@ -117,8 +125,12 @@ def linearise(system: System, frames) -> Linear:
     unitary = sums.blocks(sums.G, lambda G: 2 * OMEGA @ G)
     damping = sums.blocks(sums.M, lambda M: -2 * OMEGA @ M.imag)
     diffusion = sums.blocks(sums.M, lambda M: 4 * OMEGA @ M.real @ OMEGA.T)
-    drift = Blocks(*(np.concatenate([getattr(unitary, name), getattr(damping, name)], axis=axis)
-                     for name, axis in (("rows", 0), ("cols", 0), ("values", -3))))
+    drift = Blocks(
+        *(
+            np.concatenate([getattr(unitary, name), getattr(damping, name)], axis=axis)
+            for name, axis in (("rows", 0), ("cols", 0), ("values", -3))
+        )
+    )
     return Linear(2 * np.moveaxis(sums.h, 0, -2) @ OMEGA.T, drift, diffusion)
 
 

@@ -1,4 +1,5 @@
 """What the Gaussian steady state says: moments of the spins, entanglement, and correlations along the lattice."""
+
 import numpy as np
 from scipy.linalg import solve_continuous_lyapunov
 
@@ -21,14 +22,17 @@ def moments(system: System, lattice: Lattice, frames, V) -> dict:
     across = np.sqrt(S / 2)[:, None, None] * frames[home, 1:]
     apart = lattice.back(V)
     orbits = np.arange(len(home))
-    own = apart[(0,) * len(lattice.orders)][orbits, :, orbits, :]      # (orbit, 2, 2)
+    own = apart[(0,) * len(lattice.orders)][orbits, :, orbits, :]  # (orbit, 2, 2)
     occupation = (np.trace(own, axis1=1, axis2=2) - 2) / 4
     pairs = (own[:, 0, 0] - own[:, 1, 1] + 2j * own[:, 0, 1]) / 4
-    variance = occupation**2 + occupation + abs(pairs) ** 2     # of c†c, by Wick's theorem
+    variance = occupation**2 + occupation + abs(pairs) ** 2  # of c†c, by Wick's theorem
     transverse = np.einsum("ica,icd,ida->ia", across, own, across)
     mean = averaging(system, lattice)
-    results = {"occupation": mean @ occupation, "squeezing": mean @ np.linalg.eigvalsh(own)[:, 0],
-               "purity": np.exp(-np.linalg.slogdet(V)[1].sum() / 2)}
+    results = {
+        "occupation": mean @ occupation,
+        "squeezing": mean @ np.linalg.eigvalsh(own)[:, 0],
+        "purity": np.exp(-np.linalg.slogdet(V)[1].sum() / 2),
+    }
     for a, axis in enumerate("xyz"):
         results[f"S{axis}"] = mean @ (n[:, a] * (S - occupation))
         results[f"var_S{axis}"] = mean @ (transverse[:, a] + n[:, a] ** 2 * variance)
@@ -36,8 +40,7 @@ def moments(system: System, lattice: Lattice, frames, V) -> dict:
         others = np.arange(1, system.sites)
         with_first = apart[(*lattice.position[others].T, 0, slice(None), lattice.orbit[others])]
         eta = _smallest_symplectic(own[0], own[lattice.orbit[others]], with_first)
-        results |= {"negativity": np.maximum(0, (1 / eta - 1) / 2),
-                    "log_negativity": np.maximum(0, -np.log(eta))}
+        results |= {"negativity": np.maximum(0, (1 / eta - 1) / 2), "log_negativity": np.maximum(0, -np.log(eta))}
     if lattice.orders:
         results |= _along_the_chain(lattice, S[:, None] * n, across, apart, V, mean)
     return results
@@ -63,7 +66,7 @@ def _along_the_chain(lattice: Lattice, classical, across, apart, V, mean) -> dic
     """Correlations and waves along the first translation."""
     orbits, half = np.arange(len(lattice.home)), lattice.orders[0] // 2 + 1
     first = (0,) * (len(lattice.orders) - 1)
-    there = apart[(slice(half), *first)][:, orbits, :, orbits, :]        # (orbit, distance, 2, 2)
+    there = apart[(slice(half), *first)][:, orbits, :, orbits, :]  # (orbit, distance, 2, 2)
     correlation = np.einsum("ica,iscd,ida->isa", across, there, across)[..., :2].sum(axis=-1)
     correlation += (classical[:, :2] ** 2).sum(axis=1, keepdims=True)
     correlation[:, 0] += classical[:, 2]
@@ -72,8 +75,11 @@ def _along_the_chain(lattice: Lattice, classical, across, apart, V, mean) -> dic
     waves = V[(slice(half), *first)].real.reshape(half, len(orbits), 2, len(orbits), 2)
     member = (mean > 0).astype(float)
     squeezed = np.einsum("ui,kicjd,uj->ukcd", member, waves, member) / member.sum(axis=1)[:, None, None, None]
-    return {"correlation": correlation, "correlation_length": np.array([_length(c) for c in correlation]),
-            "squeezing_of_waves": np.linalg.eigvalsh(squeezed)[..., 0]}
+    return {
+        "correlation": correlation,
+        "correlation_length": np.array([_length(c) for c in correlation]),
+        "squeezing_of_waves": np.linalg.eigvalsh(squeezed)[..., 0],
+    }
 
 
 def _length(c) -> float:

@@ -3,6 +3,7 @@
 Sectors are those of all the symmetries that the model declares: weak U(1), translations, parities and the
 transposition (see `symmetry`). Linear systems and eigenvalues are those of `hpcsim.solvers`.
 """
+
 import hashlib
 import pickle
 from typing import Annotated, Literal
@@ -21,10 +22,10 @@ from hpcsim.system import Count, Initial, Number, Parameters, System, Times, Wea
 __all__ = ["LEAN", "Options", "cost", "outputs", "records", "run", "supports"]
 
 LEAN = {"petsc_options": {ON_DISK: 1}}
-LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
-KEPT = 2**26            # bytes of one kind of weights that are kept, see _gap
-SMALL = 10000           # unknowns up to which approximate minimum degree is faster than the ordering MUMPS chooses
-LOW = 2                 # task gap: the sectors k < LOW are solved in any case, of others those not excluded
+LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
+KEPT = 2**26  # bytes of one kind of weights that are kept, see _gap
+SMALL = 10000  # unknowns up to which approximate minimum degree is faster than the ordering MUMPS chooses
+LOW = 2  # task gap: the sectors k < LOW are solved in any case, of others those not excluded
 
 
 def _different(names):
@@ -79,8 +80,9 @@ class Options(Parameters):
         if self.task != "spectrum" and self.eigenvalues is not None:
             raise ValueError(f"eigenvalues belongs to task: spectrum, not to {self.task}; delete it")
         if self.task in ("spectrum", "gap", "antigap") and self.observables:
-            raise ValueError(f"observables belong to the tasks steady_state and evolve, not to {self.task}; "
-                             "delete them")
+            raise ValueError(
+                f"observables belong to the tasks steady_state and evolve, not to {self.task}; delete them"
+            )
         return self
 
 
@@ -93,8 +95,10 @@ def supports(system: System):
         magnitude = np.log10(unknowns_of(system, Symmetries(system), HOME))
     if magnitude < np.log10(LARGEST):
         return None
-    return (f"the sector of the steady state has 10^{magnitude:.1f} unknowns, a direct solver takes "
-            f"{LARGEST:.1e} at most: take fewer sites or smaller spins, or the method phase_space")
+    return (
+        f"the sector of the steady state has 10^{magnitude:.1f} unknowns, a direct solver takes "
+        f"{LARGEST:.1e} at most: take fewer sites or smaller spins, or the method phase_space"
+    )
 
 
 def records(system: System, options: Options) -> tuple:
@@ -106,11 +110,12 @@ def records(system: System, options: Options) -> tuple:
         return (HOME,)
     if options.task == "antigap":
         if reason := antigap.mirror(system):
-            raise ValueError(f"method.task = antigap: needs the mirror symmetry of the spectrum, and {reason}; "
-                             "use task: gap")
+            raise ValueError(
+                f"method.task = antigap: needs the mirror symmetry of the spectrum, and {reason}; use task: gap"
+            )
         return Name(0, 0), Name(0, 1)
     names = _names(system, options)
-    if options.task == "gap":       # of an excluded k nothing is solved: its sectors are one record
+    if options.task == "gap":  # of an excluded k nothing is solved: its sectors are one record
         first = {name.k: name for name in reversed(names)}
         return tuple(name for name in names if name.k < LOW or name == first[name.k])
     return names
@@ -123,8 +128,10 @@ def _names(system: System, options: Options) -> tuple[Name, ...]:
         return tuple(Symmetries(system).names(shifts))
     for k in options.sectors:
         if k >= shifts:
-            raise ValueError(f"method.sectors: k = {k}, but this model has the sectors 0..{shifts - 1}"
-                             + ("" if system.symmetry(WeakU1) else " (it has no weak U(1) symmetry)"))
+            raise ValueError(
+                f"method.sectors: k = {k}, but this model has the sectors 0..{shifts - 1}"
+                + ("" if system.symmetry(WeakU1) else " (it has no weak U(1) symmetry)")
+            )
     return tuple(name for name in Symmetries(system).names(shifts) if name.k in options.sectors)
 
 
@@ -143,31 +150,56 @@ def outputs(system: System, options: Options) -> tuple:
     if options.task == "antigap":
         return (
             Output("gap", units=system.units, reduce="min", long_name="smallest -Re λ but for the zero"),
-            Output("antigap", units=system.units, reduce="min",
-                   long_name="distance of the second-smallest Re λ from the smallest"),
+            Output(
+                "antigap",
+                units=system.units,
+                reduce="min",
+                long_name="distance of the second-smallest Re λ from the smallest",
+            ),
             Output("gap_parity", reduce="at_min", sources=("gap",), long_name="1 if the gap is odd about z"),
-            Output("mirror_defect", units=system.units, reduce="at_min", sources=("gap",),
-                   long_name="|gap - antigap| in the sector with the gap"),
-            Output("residual", units=system.units, reduce="at_min", sources=("gap",),
-                   long_name="|Lx - λx| / |x|"))
+            Output(
+                "mirror_defect",
+                units=system.units,
+                reduce="at_min",
+                sources=("gap",),
+                long_name="|gap - antigap| in the sector with the gap",
+            ),
+            Output("residual", units=system.units, reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |x|"),
+        )
     labels = {"k": "k", "parity": "parity (bits of the involutions it is odd under)", "momentum": "momentum"}
-    found = [Output("gap", units=system.units, reduce="min",
-                    long_name="smallest -Re λ, the steady state's zero left out")]
-    found += [Output(f"gap_{label}", reduce="at_min", sources=("gap",),
-                     long_name=f"{what} of the sector with the gap")
-              for label, what in labels.items()]
+    found = [
+        Output("gap", units=system.units, reduce="min", long_name="smallest -Re λ, the steady state's zero left out")
+    ]
+    found += [
+        Output(f"gap_{label}", reduce="at_min", sources=("gap",), long_name=f"{what} of the sector with the gap")
+        for label, what in labels.items()
+    ]
     if options.task == "gap":
-        return (*found, Output("residual", reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |L||x|"),
-                Output("excluded_decay", units=system.units, reduce="min",
-                       long_name="rate that all eigenvalues of the excluded sectors exceed"))
+        return (
+            *found,
+            Output("residual", reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |L||x|"),
+            Output(
+                "excluded_decay",
+                units=system.units,
+                reduce="min",
+                long_name="rate that all eigenvalues of the excluded sectors exceed",
+            ),
+        )
     merged = dict(dims=(Dim("eigenvalue", tuple(range(options.eigenvalues))),), reduce="merge")
     along = dict(merged, sources=("eigenvalues",))
     return (
-        Output("eigenvalues", units=system.units, dtype="c16",
-               long_name="eigenvalues of the Liouvillian, largest real part first", **merged),
+        Output(
+            "eigenvalues",
+            units=system.units,
+            dtype="c16",
+            long_name="eigenvalues of the Liouvillian, largest real part first",
+            **merged,
+        ),
         Output("residual", long_name="|Lx - λx| / |L||x|", **along),
-        *(Output(f"sector_{label}", long_name=f"{what} of the eigenvalue's sector", **along)
-          for label, what in labels.items()),
+        *(
+            Output(f"sector_{label}", long_name=f"{what} of the eigenvalue's sector", **along)
+            for label, what in labels.items()
+        ),
         *found,
     )
 
@@ -186,12 +218,12 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
     return _spectrum(sector, options, context.comm)
 
 
-_found = {}     # task gap: the sectors of each system, and the results of those solved so far
-_weights = {}   # likewise, up to KEPT bytes. Records of several points of a sweep come in turns
+_found = {}  # task gap: the sectors of each system, and the results of those solved so far
+_weights = {}  # likewise, up to KEPT bytes. Records of several points of a sweep come in turns
 
 
 def _gap(system: System, options: Options, record: Name, comm) -> dict:
-    """Of one sector k < LOW; of all of a higher k, if they are not shown to decay faster than those."""
+    """Gap of one sector k < LOW, or of all sectors of a higher k that is not shown to decay faster."""
     key = hashlib.blake2b(pickle.dumps((system, options))).digest()
     if key not in _found:
         _found[key] = _names(system, options), {}
@@ -226,7 +258,7 @@ def _spectrum(sector: Sector, options: Options, comm) -> dict:
     wanted, steady = options.eigenvalues or 1, sector.name == HOME
     values, errors = np.zeros(0, complex), np.zeros(0)
     if sector.size:
-        count = min(max(wanted, 1 + steady), sector.size)   # the gap is beside the zero
+        count = min(max(wanted, 1 + steady), sector.size)  # the gap is beside the zero
         ordering = {"st_mat_mumps_icntl_7": 0} if sector.size < SMALL else {}
         values, errors = solvers.leading_eigenvalues(comm, sector, count, ordering | options.petsc_options)
     zero = _zero(values, sector) if steady else []
@@ -240,27 +272,35 @@ def _spectrum(sector: Sector, options: Options, comm) -> dict:
     def kept(array):
         return np.pad(array, (0, padding), constant_values=np.nan)[:wanted]
 
-    return found | {"eigenvalues": kept(values), "residual": kept(errors)} | {
-        f"sector_{label}": kept(np.full(len(values), float(value)))
-        for label, value in sector.name._asdict().items()}
+    return (
+        found
+        | {"eigenvalues": kept(values), "residual": kept(errors)}
+        | {
+            f"sector_{label}": kept(np.full(len(values), float(value)))
+            for label, value in sector.name._asdict().items()
+        }
+    )
 
 
 def _zero(values, sector: Sector) -> int:
     """Where the steady state's eigenvalue is; RuntimeError if it is not among them."""
     zero, scale = np.argmin(abs(values)), abs(sector.operators.effective).sum(1).max()
     if abs(values[zero]) > 1e-9 * scale:
-        raise RuntimeError("the eigenvalue 0 of the steady state was not found; nearest is "
-                           f"{values[zero]:.3e}: raise method.eigenvalues")
+        raise RuntimeError(
+            "the eigenvalue 0 of the steady state was not found; nearest is "
+            f"{values[zero]:.3e}: raise method.eigenvalues"
+        )
     return zero
 
 
 def _steady_state(system: System, sector: Sector, options: Options, comm) -> dict:
     state, residual = solvers.steady_state(comm, sector, options.petsc_options)
     rows = solvers.row_range(comm, sector.size)
-    values = {key: np.array([comm.allreduce(sector.functional(operator, *rows).real @ state)])
-              for key, operator in measurement.operators(system, options.observables).items()}
-    found = {name: value[..., 0] for name, value in
-             measurement.results(system, options.observables, values).items()}
+    values = {
+        key: np.array([comm.allreduce(sector.functional(operator, *rows).real @ state)])
+        for key, operator in measurement.operators(system, options.observables).items()
+    }
+    found = {name: value[..., 0] for name, value in measurement.results(system, options.observables, values).items()}
     probability = comm.allreduce(sector.diagonal(state, *rows))
     if "P_ab" in options.observables:
         found["P_ab"] = probability.reshape(system.levels)
@@ -295,8 +335,9 @@ def _evolve(system: System, options: Options, comm) -> dict:
         for part, unit in (start.real.copy(), 1), (start.imag.copy(), 1j):
             if comm.allreduce(np.linalg.norm(part)) < 1e-14:
                 continue
-            steps = solvers.propagate(comm, sector, part, np.diff(times, prepend=0), options.tolerance,
-                                      options.petsc_options)
+            steps = solvers.propagate(
+                comm, sector, part, np.diff(times, prepend=0), options.tolerance, options.petsc_options
+            )
             for t, state in enumerate(steps):
                 values[t] += copies * (unit * (seen @ state)).real
     values = comm.allreduce(values)
@@ -310,13 +351,18 @@ def _antigap(system: System, options: Options, odd: int, comm) -> dict:
     ends, residuals = [], []
     for largest, extreme in (True, 0.0), (False, -2 * eta):
         known = int(odd == (crossed and not largest))
-        values, errors = solvers.end_of_spectrum(comm, operator, largest, 1 + known, options.tolerance * eta,
-                                                 options.petsc_options)
+        values, errors = solvers.end_of_spectrum(
+            comm, operator, largest, 1 + known, options.tolerance * eta, options.petsc_options
+        )
         if known and abs(values[0] - extreme) > 1e-6 * eta:
-            raise RuntimeError(f"the end of the spectrum is {values[0]:.6g}, not {extreme:.6g}: "
-                               "lower method.tolerance")
+            raise RuntimeError(f"the end of the spectrum is {values[0]:.6g}, not {extreme:.6g}: lower method.tolerance")
         ends.append(abs(values[known].real - extreme))
         residuals.append(errors[known])
     defect = np.nan if crossed else abs(ends[0] - ends[1])
-    return {"gap": ends[0], "antigap": ends[1], "gap_parity": float(odd), "mirror_defect": defect,
-            "residual": max(residuals)}
+    return {
+        "gap": ends[0],
+        "antigap": ends[1],
+        "gap_parity": float(odd),
+        "mirror_defect": defect,
+        "residual": max(residuals),
+    }

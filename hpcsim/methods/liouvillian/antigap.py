@@ -9,17 +9,17 @@ operator is local and either S- or S+, on any site and with any rate, or all are
 With R = ρ -> ρ Πσ, σ about an axis that the jump operators do not have, and for S∓ a rotation by π
 about x of both sides, R (L + η) R^-1 = -(L + η)^T.
 """
+
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from scipy.sparse import linalg
 
-from hpcsim.system import matrices
-from hpcsim.system import System
+from hpcsim.system import System, matrices
 
-TILE = 32       # vectors that H multiplies at once
-CHUNK = 64      # rows of a tile that stay in the first-level cache
+TILE = 32  # vectors that H multiplies at once
+CHUNK = 64  # rows of a tile that stay in the first-level cache
 
 
 def mirror(system: System) -> str | None:
@@ -28,8 +28,10 @@ def mirror(system: System) -> str | None:
         return "spins larger than 1/2 and boson modes do not have it"
     for terms in system.hamiltonian:
         if np.any(terms.coefficients) and (len(set(terms.operators)) > 1 or len(terms.operators) % 2):
-            return ("rotations by π about x, y and z must keep the Hamiltonian, made of products of one component "
-                    f"each, and it has {' '.join(terms.operators)}")
+            return (
+                "rotations by π about x, y and z must keep the Hamiltonian, made of products of one component "
+                f"each, and it has {' '.join(terms.operators)}"
+            )
     jumps = [jump for jump in system.jumps if np.any(jump.rates)]
     if any(jump.collective and len(jump.sites) > 1 for jump in jumps):
         return "collective dissipation breaks it"
@@ -43,7 +45,7 @@ def mirror_point(system: System) -> float:
     """η of λ -> -2η - λ: minus the mean of all eigenvalues, Tr L / 4^N = Σ γ ( |Tr L|²/4^N - Tr L†L/2^N )."""
     total = 0.0
     for jump in system.jumps:
-        per_site = 0.5 if jump.operator in ("S-", "S+") else 0.25     # Tr L†L / 2
+        per_site = 0.5 if jump.operator in ("S-", "S+") else 0.25  # Tr L†L / 2
         total += per_site * float(np.sum(jump.rates))
     return total
 
@@ -53,13 +55,23 @@ def exchanges_sectors(system: System) -> bool:
     return bool(system.sites % 2 and all(jump.operator == "Sz" for jump in system.jumps if np.any(jump.rates)))
 
 
+def _range(hamiltonian) -> float:
+    """Largest minus smallest eigenvalue of H, to three digits."""
+    if not hamiltonian.nnz:  # Arnoldi's method refuses to start
+        return 0.0
+    largest, smallest = (
+        linalg.eigsh(hamiltonian, 1, which=end, return_eigenvectors=False, tol=1e-3)[0] for end in ("LA", "SA")
+    )
+    return largest - smallest
+
+
 def _spins(system: System, states) -> np.ndarray:
     """(len(states), N) of +-1/2: bit N-1-i of a state is set where spin i is down."""
     return 0.5 - (states[:, None] >> np.arange(system.sites - 1, -1, -1) & 1)
 
 
 def _energies(system: System, axis: str, spins) -> np.ndarray:
-    """Of the terms that are products of S_axis, whose eigenstates are given by their spins."""
+    """Eigenvalues of the terms that are products of S_axis, of the eigenstates given by their spins."""
     terms = [terms for terms in system.hamiltonian if terms.operators[0] == axis]
     return sum((np.prod(spins[:, term.sites], axis=2) @ term.coefficients for term in terms), np.zeros(len(spins)))
 
@@ -98,12 +110,12 @@ class ParityBlocks:
         self.size = 2 * d**2
         transformed = _spins(system, 2 * np.arange(d))
         x, y = (_energies(system, axis, transformed) / d for axis in ("Sx", "Sy"))
-        self.blocks = [Block(x, y, _energies(system, "Sz", spins[block]), 1.0 - downs[block] // 2 % 2 * 2)
-                       for block in blocks]
+        self.blocks = [
+            Block(x, y, _energies(system, "Sz", spins[block]), 1.0 - downs[block] // 2 % 2 * 2) for block in blocks
+        ]
         hamiltonian = matrices.hamiltonian(system)
-        ends = (linalg.eigsh(hamiltonian, 1, which=end, return_eigenvectors=False, tol=1e-3)[0] for end in ("LA", "SA"))
         self.centre = -mirror_point(system)
-        self.radius = max(next(ends) - next(ends), -1.5 * self.centre)
+        self.radius = max(_range(hamiltonian), -1.5 * self.centre)
         place = np.argsort(np.concatenate(blocks))
         self.loss, flips, values = np.zeros(2 * d), [], []
         for rate, jump in matrices.jump_operators(system):
@@ -132,8 +144,8 @@ class ParityBlocks:
 def _eights(x, h):
     """Walsh-Hadamard transform over three bits, of numbers at the distances h, 2h and 4h."""
     for base in range(0, len(x), 8 * h):
-        x0, x1, x2, x3 = x[base:], x[base + h:], x[base + 2 * h:], x[base + 3 * h:]
-        x4, x5, x6, x7 = x[base + 4 * h:], x[base + 5 * h:], x[base + 6 * h:], x[base + 7 * h:]
+        x0, x1, x2, x3 = x[base:], x[base + h :], x[base + 2 * h :], x[base + 3 * h :]
+        x4, x5, x6, x7 = x[base + 4 * h :], x[base + 5 * h :], x[base + 6 * h :], x[base + 7 * h :]
         for i in range(h):
             a, b, c, d = x0[i] + x4[i], x1[i] + x5[i], x2[i] + x6[i], x3[i] + x7[i]
             e, f, g, j = x0[i] - x4[i], x1[i] - x5[i], x2[i] - x6[i], x3[i] - x7[i]
@@ -146,7 +158,7 @@ def _eights(x, h):
 def _twos(x, h):
     """The same over one bit."""
     for base in range(0, len(x), 2 * h):
-        x0, x1 = x[base:], x[base + h:]
+        x0, x1 = x[base:], x[base + h :]
         for i in range(h):
             x0[i], x1[i] = x0[i] + x1[i], x0[i] - x1[i]
 
@@ -168,7 +180,7 @@ def _transformed_product(energies, x):
     chunk = min(CHUNK * TILE, len(x))
     _transform(x, chunk)
     for first in range(0, len(x), chunk):
-        part = x[first:first + chunk]
+        part = x[first : first + chunk]
         _transform(part, TILE)
         for k in range(chunk // TILE):
             for t in range(TILE):
@@ -200,7 +212,7 @@ def _left(x, y, z, s, R, first, last, out):
             for t in range(width):
                 tile[j, t] = R[j, i + t]
         _hamiltonian(x, y, z, s, tile, work)
-        _add_transposed(work, out[i:i + width])
+        _add_transposed(work, out[i : i + width])
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
@@ -242,7 +254,7 @@ def _dissipate(loss, flips, values, R, block, across, first, last, out):
             flip = flips[jump] >> 1
             if values[jump, m] != 0:
                 other = block ^ 1 if flips[jump] else block
-                _add_flipped(values[jump, m], values[jump, across * d:], R[other, i ^ flip], flip, out[i])
+                _add_flipped(values[jump, m], values[jump, across * d :], R[other, i ^ flip], flip, out[i])
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")

@@ -1,4 +1,5 @@
 """Memory and time of the exact method, before anything is allocated."""
+
 import numpy as np
 
 from hpcsim import solvers
@@ -7,7 +8,7 @@ from hpcsim.methods.liouvillian import antigap
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
 from hpcsim.system import System, WeakU1, angles
 
-ON_DISK = "st_mat_mumps_icntl_22"       # MUMPS's option to keep the factors out of core
+ON_DISK = "st_mat_mumps_icntl_22"  # MUMPS's option to keep the factors out of core
 
 
 def multiplicities(system: System) -> np.ndarray:
@@ -19,7 +20,7 @@ def multiplicities(system: System) -> np.ndarray:
     counts = np.ones(1)
     for levels, weight in zip(system.levels, weights):
         site = np.zeros(weight * (levels - 1) + 1)
-        site[::weight or 1] = levels if weight == 0 else 1
+        site[:: weight or 1] = levels if weight == 0 else 1
         counts = np.convolve(counts, site)
     return counts
 
@@ -27,18 +28,22 @@ def multiplicities(system: System) -> np.ndarray:
 def unknowns_of(system: System, symmetries: Symmetries, name: Name) -> float:
     """Nearly: orbits that a symmetry maps to themselves count like the others."""
     sizes = multiplicities(system)
-    return float(sizes[name.k:] @ sizes[:len(sizes) - name.k]) / symmetries.reduction(name)
+    return float(sizes[name.k :] @ sizes[: len(sizes) - name.k]) / symmetries.reduction(name)
 
 
 def _entries_per_row(system: System) -> float:
-    """Of a sector's matrix, about: the diagonal, H on either side, and every jump."""
+    """Entries in a row of a sector's matrix, about: the diagonal, H on either side, and every jump."""
     conserved = system.symmetry(WeakU1) is not None
-    flips = {tuple(sorted(set(sites))) for terms in system.hamiltonian if set(terms.operators) - {"Sz", "n"}
-             for sites, c in zip(terms.sites.tolist(), terms.coefficients) if c != 0}
+    flips = {
+        tuple(sorted(set(sites)))
+        for terms in system.hamiltonian
+        if set(terms.operators) - {"Sz", "n"}
+        for sites, c in zip(terms.sites.tolist(), terms.coefficients)
+        if c != 0
+    }
     # a spin 1/2 can only be flipped, others go up or down
-    hamiltonian = sum(2 if conserved else np.prod(np.minimum(system.levels[list(sites)] - 1, 2))
-                      for sites in flips)
-    jumps = sum(len(jump.sites)**(2 if jump.collective else 1) for jump in system.jumps if np.any(jump.rates))
+    hamiltonian = sum(2 if conserved else np.prod(np.minimum(system.levels[list(sites)] - 1, 2)) for sites in flips)
+    jumps = sum(len(jump.sites) ** (2 if jump.collective else 1) for jump in system.jumps if np.any(jump.rates))
     return 1 + 2 * hamiltonian + jumps
 
 
@@ -52,7 +57,7 @@ def _factor_entries(system: System, unknowns: float) -> float:
     quantum_numbers = 2 * system.sites - (system.symmetry(WeakU1) is not None)
     if quantum_numbers <= 2:
         return 16 * unknowns * np.log2(unknowns + 1)
-    return min(11 * unknowns**(4 / 3), unknowns**2) if quantum_numbers == 3 else 0.3 * unknowns**2
+    return min(11 * unknowns ** (4 / 3), unknowns**2) if quantum_numbers == 3 else 0.3 * unknowns**2
 
 
 def cost(system: System, options, record: Name) -> Cost:
@@ -85,10 +90,16 @@ def cost(system: System, options, record: Name) -> Cost:
 
 def _norms(system) -> tuple[float, float]:
     """Roughly, of the coherent and of the dissipative part of L."""
-    coherent = sum(2 * abs(c) * np.prod(system.levels[sites] / 2) for terms in system.hamiltonian
-                   for c, sites in zip(terms.coefficients, terms.sites))
-    dissipative = sum(rate * (system.levels[site] / 2) ** 2 for jump in system.jumps
-                      for rate, site in zip(np.broadcast_to(jump.rates, len(jump.sites)), jump.sites))
+    coherent = sum(
+        2 * abs(c) * np.prod(system.levels[sites] / 2)
+        for terms in system.hamiltonian
+        for c, sites in zip(terms.coefficients, terms.sites)
+    )
+    dissipative = sum(
+        rate * (system.levels[site] / 2) ** 2
+        for jump in system.jumps
+        for rate, site in zip(np.broadcast_to(jump.rates, len(jump.sites)), jump.sites)
+    )
     return coherent, dissipative
 
 
@@ -100,16 +111,22 @@ def _cost_of_evolution(system, options, symmetries, entries, building) -> Cost:
     much to find its components in a sector.
     """
     start = 1 if np.all(np.sin(angles(system, options.initial)[:, 0]) < 1e-9) else system.dimension**2
-    names = [name for name in symmetries.names(len(multiplicities(system)), every=True)
-             if name.k <= 2 * (start > 1) and name.momentum == 0]
+    names = [
+        name
+        for name in symmetries.names(len(multiplicities(system)), every=True)
+        if name.k <= 2 * (start > 1) and name.momentum == 0
+    ]
     sizes = [unknowns_of(system, symmetries, name) for name in names]
     coherent, dissipative = _norms(system)
     intervals = np.diff(options.times, prepend=0)
     products = np.maximum(62, (1.3 * coherent + 0.23 * dissipative) * intervals)[intervals > 0].sum()
     copies = [1 if start == 1 or symmetries.is_self_adjoint(name) else 2 for name in names]
-    return Cost(bytes=(60 * entries + 8 * 50) * max(sizes) + 80 * start,
-                time=building + 4e-8 * start * len(names)
-                + products * sum(n * (1e-5 + (0.5e-9 * entries + 5e-9) * size) for n, size in zip(copies, sizes)))
+    return Cost(
+        bytes=(60 * entries + 8 * 50) * max(sizes) + 80 * start,
+        time=building
+        + 4e-8 * start * len(names)
+        + products * sum(n * (1e-5 + (0.5e-9 * entries + 5e-9) * size) for n, size in zip(copies, sizes)),
+    )
 
 
 def _cost_of_antigap(system, record, building) -> Cost:
@@ -119,12 +136,15 @@ def _cost_of_antigap(system, record, building) -> Cost:
     of a spin, as measured for N = 8 and 9 with all pairs coupled, Jy = 1.4 and 3; on a lattice, where the decays of
     all momenta lie close together, about 3 times as many. Each takes 16 ns for an unknown, everything included.
     """
-    largest = max((np.sum(abs(terms.coefficients)) / 2**len(terms.operators) for terms in system.hamiltonian),
-                  default=0)
+    largest = max(
+        (np.sum(abs(terms.coefficients)) / 2 ** len(terms.operators) for terms in system.hamiltonian), default=0
+    )
     size, eta = system.dimension**2 / 2, antigap.mirror_point(system)
     ratio = max(1.2 * largest, 1.5 * eta) * system.sites / (2 * eta)
     products = 2 * (240 + 17 * ratio if record.parity else 220 + 48 * ratio)
     if max((len(terms.sites) for terms in system.hamiltonian), default=0) < system.sites * (system.sites - 1) / 2:
         products *= 3
-    return Cost(bytes=8 * size * (solvers.KRYLOV + 10) + 3e3 * system.dimension,
-                time=building + products * (size * 16e-9 + 2e-5))
+    return Cost(
+        bytes=8 * size * (solvers.KRYLOV + 10) + 3e3 * system.dimension,
+        time=building + products * (size * 16e-9 + 2e-5),
+    )

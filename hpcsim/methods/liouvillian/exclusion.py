@@ -7,6 +7,7 @@ is. A dimer with gain = loss = g has -0.021 k at S = 13, and its gap is 0.050: k
 
 σ need not be exact: every positive σ gives a bound, and only its value changes.
 """
+
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,14 +16,13 @@ from numba import njit
 from scipy import linalg
 
 from hpcsim import solvers
-from hpcsim.system import matrices
 from hpcsim.methods.liouvillian.sectors import Operators, Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
-from hpcsim.system import Transposition, WeakU1
+from hpcsim.system import Transposition, WeakU1, matrices
 
-MIXED = 1e-13       # part of the maximally mixed state in σ: more loosens the bound, less loses digits
-STEPS = 1500        # of the Lanczos recursion, at most
-CONVERGED = 0.2     # residual of its largest Ritz value, relative to the distance to what it must stay below
+MIXED = 1e-13  # part of the maximally mixed state in σ: more loosens the bound, less loses digits
+STEPS = 1500  # of the Lanczos recursion, at most
+CONVERGED = 0.2  # residual of its largest Ritz value, relative to the distance to what it must stay below
 
 
 class Weights(NamedTuple):
@@ -58,8 +58,13 @@ def weights(comm, operators: Operators, petsc_options: dict) -> Weights:
         values = (1 - MIXED) * np.maximum(values, 0) + MIXED / len(gauge)
         root.append((vectors * np.sqrt(values) @ vectors.conj().T).ravel())
         inverse.append((vectors / np.sqrt(values) @ vectors.conj().T).ravel())
-    return Weights(replace(operators, symmetries=Symmetries(replace(system, symmetries=kept))), gauge, places,
-                   np.concatenate(root), np.concatenate(inverse))
+    return Weights(
+        replace(operators, symmetries=Symmetries(replace(system, symmetries=kept))),
+        gauge,
+        places,
+        np.concatenate(root),
+        np.concatenate(inverse),
+    )
 
 
 @njit(cache=True)
@@ -67,10 +72,10 @@ def _multiply(first, places, factor, pairs, k, x, result):
     """Each block of x, of the |m><n| with n in block b and m in block b + k, times the factor on both sides."""
     for b in range(len(pairs) - 1):
         rows, columns = first[b + k + 1] - first[b + k], first[b + 1] - first[b]
-        left = factor[places[b + k]:places[b + k + 1]].reshape(rows, rows)
-        right = factor[places[b]:places[b + 1]].reshape(columns, columns)
-        block = x[pairs[b]:pairs[b + 1]].reshape(rows, columns)
-        np.dot(np.dot(left, block), right, result[pairs[b]:pairs[b + 1]].reshape(rows, columns))
+        left = factor[places[b + k] : places[b + k + 1]].reshape(rows, rows)
+        right = factor[places[b] : places[b + 1]].reshape(columns, columns)
+        block = x[pairs[b] : pairs[b + 1]].reshape(rows, columns)
+        np.dot(np.dot(left, block), right, result[pairs[b] : pairs[b + 1]].reshape(rows, columns))
 
 
 def decay(weights: Weights, k: int, enough: float) -> float:
@@ -87,13 +92,13 @@ def decay(weights: Weights, k: int, enough: float) -> float:
 
     def both_sides(factor, x):
         result = np.empty_like(x)
-        kind = factor.dtype     # complex elements take two unknowns
+        kind = factor.dtype  # complex elements take two unknowns
         _multiply(sector.layout.first, weights.places, factor, sector.layout.pairs, k, x.view(kind), result.view(kind))
         return result
 
     x, z = np.random.default_rng(k).standard_normal((2, sector.size))
     sigma_z = both_sides(weights.root, z)
-    sign = np.sign(x @ z)       # else a sector of one unknown may lose it
+    sign = np.sign(x @ z)  # else a sector of one unknown may lose it
     x = x / np.sqrt(x @ both_sides(weights.inverse, x)) + sign * sigma_z / np.sqrt(sigma_z @ z)
     z = both_sides(weights.inverse, x)
     before, norm, diagonal, beside = np.zeros_like(x), np.sqrt(x @ z), [], []

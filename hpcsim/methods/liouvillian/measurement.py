@@ -1,10 +1,10 @@
 """What is measured on a density matrix: outputs, and the operators whose mean values they are made of."""
+
 import numpy as np
 from scipy import sparse
 
-from hpcsim.system import matrices
 from hpcsim.methods import Dim, Output
-from hpcsim.system import System, Translation
+from hpcsim.system import System, Translation, matrices
 
 OBSERVABLES = ("P_ab", "P_n", "squeezing", "correlation")
 
@@ -12,19 +12,21 @@ OBSERVABLES = ("P_ab", "P_n", "squeezing", "correlation")
 def check(system: System, names, evolving: bool) -> None:
     """ValueError, naming the observable and the reason, where one does not fit."""
     if "P_ab" in names and (system.sites != 2 or np.any(system.cutoffs)):
-        raise ValueError("method.observables: P_ab is the joint distribution of two spins, "
-                         f"not {system.sites} sites")
+        raise ValueError(f"method.observables: P_ab is the joint distribution of two spins, not {system.sites} sites")
     if "P_n" in names and np.count_nonzero(system.cutoffs) != 1:
-        raise ValueError("method.observables: P_n is the distribution of quanta of one boson mode, and the "
-                         f"model has {np.count_nonzero(system.cutoffs)}")
+        raise ValueError(
+            "method.observables: P_n is the distribution of quanta of one boson mode, and the "
+            f"model has {np.count_nonzero(system.cutoffs)}"
+        )
     if "squeezing" in names and np.any(system.cutoffs):
         raise ValueError("method.observables: squeezing is that of the total spin, not of boson modes")
     if "correlation" in names and (np.any(system.cutoffs) or _places(system) is None):
-        raise ValueError("method.observables: correlation needs spins with a translation symmetry, such as a periodic "
-                         "chain (periodic: true)")
+        raise ValueError(
+            "method.observables: correlation needs spins with a translation symmetry, such as a periodic "
+            "chain (periodic: true)"
+        )
     if evolving and (wrong := [name for name in names if name not in ("squeezing", "correlation")]):
-        raise ValueError(f"method.observables: {wrong[0]} belongs to task: steady_state, not to evolve; "
-                         "delete it")
+        raise ValueError(f"method.observables: {wrong[0]} belongs to task: steady_state, not to evolve; delete it")
 
 
 def _places(system: System) -> np.ndarray | None:
@@ -40,23 +42,32 @@ def outputs(system: System, names, time: tuple) -> tuple[Output, ...]:
     if np.any(system.cutoffs == 0):
         found += [Output(f"S{a}", lattice, "ħ", f"{mean} ⟨S{a}⟩") for a in "xyz"]
         found += [Output(f"var_S{a}", lattice, "ħ²", f"{mean} ⟨S{a}²⟩ - ⟨S{a}⟩²") for a in "xyz"]
-        found += [Output("S_perp", lattice, "ħ", "sqrt(Sx² + Sy²)"),
-                  Output("Mz", time, "1", "⟨Sz⟩/S, mean over all spins")]
+        found += [
+            Output("S_perp", lattice, "ħ", "sqrt(Sx² + Sy²)"),
+            Output("Mz", time, "1", "⟨Sz⟩/S, mean over all spins"),
+        ]
     if np.any(system.cutoffs):
-        found += [Output("n", lattice, "1", f"{mean} ⟨a†a⟩"),
-                  Output("var_n", lattice, "1", f"{mean} ⟨(a†a)²⟩ - ⟨a†a⟩²")]
+        found += [
+            Output("n", lattice, "1", f"{mean} ⟨a†a⟩"),
+            Output("var_n", lattice, "1", f"{mean} ⟨(a†a)²⟩ - ⟨a†a⟩²"),
+        ]
     if "squeezing" in names:
         found.append(Output("squeezing", time, "1", "spin squeezing parameter ξ² of the total spin"))
     if "correlation" in names:
         distance = Dim("distance", tuple(range(len(_places(system)) // 2 + 1)), "cells")
         dims = (lattice[0], distance, *time)
-        found += [Output("correlation", dims, "ħ²", "Re ⟨S⁺_n S⁻_{n+s}⟩"),
-                  *(Output(f"correlation_{a}{a}", dims, "ħ²", f"⟨S_{a} S_{a}'⟩ at a distance") for a in "xyz")]
+        found += [
+            Output("correlation", dims, "ħ²", "Re ⟨S⁺_n S⁻_{n+s}⟩"),
+            *(Output(f"correlation_{a}{a}", dims, "ħ²", f"⟨S_{a} S_{a}'⟩ at a distance") for a in "xyz"),
+        ]
     if "P_ab" in names:
-        m = [Dim(name, tuple((S - np.arange(2 * S + 1)).tolist()), "ħ")
-             for name, S in zip(("m_a", "m_b"), system.spins)]
-        found += [Output("P_ab", tuple(m), "1", "probability P(m_a, m_b)"),
-                  Output("participation", (), "1", "1/(D ΣP_ab²), of D = (2S+1)² states")]
+        m = [
+            Dim(name, tuple((S - np.arange(2 * S + 1)).tolist()), "ħ") for name, S in zip(("m_a", "m_b"), system.spins)
+        ]
+        found += [
+            Output("P_ab", tuple(m), "1", "probability P(m_a, m_b)"),
+            Output("participation", (), "1", "1/(D ΣP_ab²), of D = (2S+1)² states"),
+        ]
     if "P_n" in names:
         n = Dim("quanta", tuple(range(int(system.cutoffs.max()))))
         found.append(Output("P_n", (n,), "1", "probability of n quanta"))
@@ -64,10 +75,10 @@ def outputs(system: System, names, time: tuple) -> tuple[Output, ...]:
 
 
 def operators(system: System, names) -> dict[tuple, sparse.spmatrix]:
-    """Of every site, for the squeezing of the total spin and for pairs; keys as `results` needs them."""
+    """Operators of every site, for the squeezing of the total spin and for pairs; keys as `results` needs them."""
     found = {}
     for site in range(system.sites):
-        for name in (("n",) if system.cutoffs[site] else ("Sx", "Sy", "Sz")):
+        for name in ("n",) if system.cutoffs[site] else ("Sx", "Sy", "Sz"):
             found[name, site] = matrices.site_operator(system, name, site)
             found[name + "2", site] = found[name, site] @ found[name, site]
     if "squeezing" in names:
@@ -82,9 +93,13 @@ def operators(system: System, names) -> dict[tuple, sparse.spmatrix]:
             for k in range(len(system.sublattices)):
                 mine = places[:, system.sublattice[places[0]] == k]
                 for s in range(len(places) // 2 + 1):
-                    found[f"C{a}", k, s] = sum(
-                        found[f"S{a}", i] @ found[f"S{a}", j]
-                        for i, j in zip(mine.ravel(), np.roll(mine, -s, axis=0).ravel())) / mine.size
+                    found[f"C{a}", k, s] = (
+                        sum(
+                            found[f"S{a}", i] @ found[f"S{a}", j]
+                            for i, j in zip(mine.ravel(), np.roll(mine, -s, axis=0).ravel())
+                        )
+                        / mine.size
+                    )
     return found
 
 
@@ -111,11 +126,12 @@ def results(system: System, names, values: dict) -> dict[str, np.ndarray]:
         found["squeezing"] = _squeezing(system, values)
     if "correlation" in names:
         shape = len(system.sublattices), len(_places(system)) // 2 + 1
-        pairs = {a: np.array([[values[f"C{a}", k, s] for s in range(shape[1])] for k in range(shape[0])])
-                 for a in "xyz"}
+        pairs = {
+            a: np.array([[values[f"C{a}", k, s] for s in range(shape[1])] for k in range(shape[0])]) for a in "xyz"
+        }
         found |= {f"correlation_{a}{a}": value for a, value in pairs.items()}
         found["correlation"] = pairs["x"] + pairs["y"]
-        found["correlation"][:, 0] += found["Sz"]       # S⁺S⁻ of one site
+        found["correlation"][:, 0] += found["Sz"]  # S⁺S⁻ of one site
     return found
 
 
@@ -126,7 +142,7 @@ def _squeezing(system: System, values) -> np.ndarray:
     covariance = np.moveaxis(second, -1, 0) - mean[:, :, None] * mean[:, None]
     xi = np.empty(len(mean))
     for t, (direction, matrix) in enumerate(zip(mean, covariance)):
-        across = np.linalg.svd(direction[None])[2][1:]      # two unit vectors perpendicular to the mean
+        across = np.linalg.svd(direction[None])[2][1:]  # two unit vectors perpendicular to the mean
         xi[t] = np.linalg.eigvalsh(across @ matrix @ across.T)[0] / (direction @ direction)
     return 2 * system.spins.sum() * xi
 
@@ -143,7 +159,11 @@ def coherent_state(system: System, angles: np.ndarray) -> sparse.coo_matrix:
         else:
             j = np.arange(size)
             choose = np.cumprod(np.concatenate([[1.0], (size - j[1:]) / j[1:]]))
-            site = (np.sqrt(choose) * np.cos(polar / 2) ** (size - 1 - j) * np.sin(polar / 2) ** j
-                    * np.exp(1j * j * azimuth))
+            site = (
+                np.sqrt(choose)
+                * np.cos(polar / 2) ** (size - 1 - j)
+                * np.sin(polar / 2) ** j
+                * np.exp(1j * j * azimuth)
+            )
         state = np.kron(state, site)
     return sparse.coo_matrix(np.outer(state, state.conj()))

@@ -5,6 +5,7 @@ fix the sector's ρ: an orbit of |m><n|. Where an antilinear map takes |m><n| to
 c; elsewhere there are two unknowns, with c = 1 and c = i. The matrix of the Liouvillian is real. Without an
 antilinear map its eigenvalues are those of the sector and their conjugates.
 """
+
 from collections import namedtuple
 from dataclasses import dataclass
 
@@ -12,9 +13,8 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
-from hpcsim.system import matrices
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
-from hpcsim.system import System, WeakU1
+from hpcsim.system import System, WeakU1, matrices
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Operators:
     spin: float
 
 
-_built = []     # the last system and its operators: the next record is often of the same
+_built = []  # the last system and its operators: the next record is often of the same
 
 
 def operators(system: System) -> Operators:
@@ -59,10 +59,14 @@ def _operators(system: System) -> Operators:
     effective = matrices.effective_hamiltonian(hamiltonian, jumps)
     return Operators(
         effective=effective[order][:, order],
-        rates=np.array([rate for rate, _ in jumps]), jumps=[jump[order][:, order] for _, jump in jumps],
-        first=np.searchsorted(charge[order], np.arange(charge.max() + 2)), block=charge[order],
-        order=order, symmetries=Symmetries(system),
-        spin=float(np.where(system.cutoffs > 0, (system.levels - 1)**2 / 2, system.spins).sum()))
+        rates=np.array([rate for rate, _ in jumps]),
+        jumps=[jump[order][:, order] for _, jump in jumps],
+        first=np.searchsorted(charge[order], np.arange(charge.max() + 2)),
+        block=charge[order],
+        order=order,
+        symmetries=Symmetries(system),
+        spin=float(np.where(system.cutoffs > 0, (system.levels - 1) ** 2 / 2, system.spins).sum()),
+    )
 
 
 # first, block : as in Operators; pairs[b] = number of the first |m><n| with n in block b
@@ -85,8 +89,9 @@ class Sector:
         self.operators, self.name = operators, name
         first, k = operators.first, name.k
         widths = np.diff(first)
-        self.layout = Layout(k, first, operators.block,
-                             np.concatenate([[0], np.cumsum(widths[k:] * widths[:len(widths) - k])]))
+        self.layout = Layout(
+            k, first, operators.block, np.concatenate([[0], np.cumsum(widths[k:] * widths[: len(widths) - k])])
+        )
         self.maps = operators.symmetries.maps(name, operators.order)
         self.doubled = operators.symmetries.of(name).antilinear is None
         unknown, chosen, self.m, self.n, self.phase, self.weight = _orbits(self.layout, self.maps)
@@ -107,9 +112,24 @@ class Sector:
         data = np.empty(room)
         stacked = sparse.vstack([sparse.csr_matrix(h.shape), *jumps], "csr").astype(complex)
         unknowns = self.m, self.n, self.phase
-        _fill(self.layout, self.maps, self.orbits, unknowns, start, stop, h.indptr, h.indices, h.data,
-              self.operators.rates, stacked.indptr[h.shape[0]:], stacked.indices, stacked.data, pointer,
-              columns, data)
+        _fill(
+            self.layout,
+            self.maps,
+            self.orbits,
+            unknowns,
+            start,
+            stop,
+            h.indptr,
+            h.indices,
+            h.data,
+            self.operators.rates,
+            stacked.indptr[h.shape[0] :],
+            stacked.indices,
+            stacked.data,
+            pointer,
+            columns,
+            data,
+        )
         used = pointer[-1]
         matrix = sparse.csr_matrix((data[:used], columns[:used], pointer), (stop - start, self.size))
         matrix.sum_duplicates()
@@ -134,8 +154,17 @@ class Sector:
         p, q, block = place[entries.row], place[entries.col], self.operators.block
         inside = block[p] - block[q] == self.name.k
         found = np.zeros(stop - start, complex)
-        _overlaps(self.layout, self.maps, self.orbits, (self.m, self.n, self.phase), p[inside], q[inside],
-                  entries.data[inside].astype(complex), start, found)
+        _overlaps(
+            self.layout,
+            self.maps,
+            self.orbits,
+            (self.m, self.n, self.phase),
+            p[inside],
+            q[inside],
+            entries.data[inside].astype(complex),
+            start,
+            found,
+        )
         return found
 
     def functional(self, operator: sparse.spmatrix, start: int, stop: int) -> np.ndarray:
@@ -201,7 +230,7 @@ def _orbits(layout, maps):
                     p, q, factor = _moved(maps, g, m, n)
                     if p == m and q == n:
                         fixed += 1
-                        if maps.conjugate[g]:       # c = factor c*
+                        if maps.conjugate[g]:  # c = factor c*
                             free, phase = min(free, 1), np.sqrt(factor)
                         elif abs(factor - 1) > 1e-9:
                             free = 0
@@ -254,8 +283,24 @@ def _put(layout, maps, orbits, unknowns, p, q, weight, conjugate_phase, columns,
 
 
 @njit(cache=True)
-def _fill(layout, maps, orbits, unknowns, start, stop, h_pointer, h_columns, h_data, rates, l_pointer,
-          l_columns, l_data, pointer, columns, data):
+def _fill(
+    layout,
+    maps,
+    orbits,
+    unknowns,
+    start,
+    stop,
+    h_pointer,
+    h_columns,
+    h_data,
+    rates,
+    l_pointer,
+    l_columns,
+    l_data,
+    pointer,
+    columns,
+    data,
+):
     """Rows of the unknowns start..stop-1, with duplicates.
 
     The jump operators lie one below the other in one CSR matrix: (jumps * D, D).
@@ -268,18 +313,19 @@ def _fill(layout, maps, orbits, unknowns, start, stop, h_pointer, h_columns, h_d
         at += 1
         m, n, phase = ms[u], ns[u], phases[u].conjugate()
         for a in range(h_pointer[m], h_pointer[m + 1]):
-            at = _put(layout, maps, orbits, unknowns, h_columns[a], n, -1j * h_data[a], phase,
-                      columns, data, at)
+            at = _put(layout, maps, orbits, unknowns, h_columns[a], n, -1j * h_data[a], phase, columns, data, at)
         for b in range(h_pointer[n], h_pointer[n + 1]):
-            at = _put(layout, maps, orbits, unknowns, m, h_columns[b], 1j * h_data[b].conjugate(), phase,
-                      columns, data, at)
+            at = _put(
+                layout, maps, orbits, unknowns, m, h_columns[b], 1j * h_data[b].conjugate(), phase, columns, data, at
+            )
         for jump in range(len(rates)):
             row = jump * dimension
             for a in range(l_pointer[row + m], l_pointer[row + m + 1]):
                 for b in range(l_pointer[row + n], l_pointer[row + n + 1]):
                     weight = rates[jump] * l_data[a] * l_data[b].conjugate()
-                    at = _put(layout, maps, orbits, unknowns, l_columns[a], l_columns[b], weight, phase,
-                              columns, data, at)
+                    at = _put(
+                        layout, maps, orbits, unknowns, l_columns[a], l_columns[b], weight, phase, columns, data, at
+                    )
         pointer[u - start + 1] = at
 
 

@@ -8,14 +8,14 @@ does not act within a sector where that is another one, but the product of two s
 - the linear involutions, as far as they commute, have the eigenvalues ±1 (±i where the square is -1);
 - an antilinear one, if there is any, makes the matrix of the Liouvillian real in the basis that it fixes.
 """
+
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
-from hpcsim.system import matrices
-from hpcsim.system import Parity, System, Translation, Transposition, WeakU1
+from hpcsim.system import Parity, System, Translation, Transposition, WeakU1, matrices
 
 
 class Name(NamedTuple):
@@ -30,7 +30,7 @@ class Name(NamedTuple):
         return f"sector k = {self.k}, parity = {self.parity}, momentum = {self.momentum}"
 
 
-HOME = Name()       # of the steady state
+HOME = Name()  # of the steady state
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,9 @@ class Symmetries:
                 usable &= flip[0] or np.array_equal(sign * weights[p], weights)
                 usable &= s.axis != "z" or s.permutation is not None
             for t in self.translations:
-                commutes, inverts = (np.array_equal(a, p[t.permutation[p]])
-                                     for a in (t.permutation, np.argsort(t.permutation)))
+                commutes, inverts = (
+                    np.array_equal(a, p[t.permutation[p]]) for a in (t.permutation, np.argsort(t.permutation))
+                )
                 flip.append(not commutes)
                 usable &= commutes or inverts
             # with the transposition it commutes up to the total parity about z
@@ -102,7 +103,7 @@ class Symmetries:
                 flips.append(flip)
                 moves.append(p)
                 complements.append(complement)
-        self.flips = np.array(flips + [[True] * (1 + len(self.translations))], bool)   # and of the adjoint
+        self.flips = np.array(flips + [[True] * (1 + len(self.translations))], bool)  # and of the adjoint
         n = len(self.involutions) + 1
         self.crossed = np.zeros((n, n), bool)
         for i, s in enumerate(self.involutions):
@@ -126,7 +127,7 @@ class Symmetries:
         return found
 
     def structure(self, k: int, momentum: int, odd: bool) -> Structure:
-        """Of the sectors k and momentum; odd: the total parity about z is -1 in them."""
+        """What acts within the sectors k and momentum; odd: the total parity about z is -1 in them."""
         broken = (k != 0, *(2 * q % n != 0 for q, n in zip(self.momenta(momentum), self.orders)))
         if (broken, odd) not in self._structures:
             self._structures[broken, odd] = self._structure(np.array(broken), odd)
@@ -134,8 +135,11 @@ class Symmetries:
 
     def _structure(self, broken: np.ndarray, odd: bool) -> Structure:
         adjoint = 1 << len(self.involutions)
-        acting = [mask for mask in range(1, 2 * adjoint)
-                  if not np.any(np.logical_xor.reduce(self.flips[self._bits(mask)])[broken])]
+        acting = [
+            mask
+            for mask in range(1, 2 * adjoint)
+            if not np.any(np.logical_xor.reduce(self.flips[self._bits(mask)])[broken])
+        ]
         linear, span = [], {0}
         for mask in acting:
             commutes = not (odd and any(self._crossings(mask, other) for other in linear))
@@ -144,8 +148,11 @@ class Symmetries:
                 span |= {mask ^ other for other in span}
         roots = [1j if odd and self._square(mask) else 1 for mask in linear]
         for mask in acting:
-            if mask >= adjoint and not (odd and self._square(mask)) and all(
-                    (odd and self._crossings(mask, a)) == (root == 1j) for a, root in zip(linear, roots)):
+            if (
+                mask >= adjoint
+                and not (odd and self._square(mask))
+                and all((odd and self._crossings(mask, a)) == (root == 1j) for a, root in zip(linear, roots))
+            ):
                 return Structure(tuple(linear), tuple(roots), mask)
         return Structure(tuple(linear), tuple(roots), None)
 
@@ -161,15 +168,17 @@ class Symmetries:
         every : all but those that are the adjoint of another
         """
         span = {(False,) * self.flips.shape[1]}
-        for flip in (self.flips[-1:] if every else self.flips):
+        for flip in self.flips[-1:] if every else self.flips:
             span |= {tuple(np.logical_xor(flip, other)) for other in span}
         seen, found = set(), []
         for k in range(shifts):
             for q in product(*(range(n) for n in self.orders)):
                 if (k, *q) in seen:
                     continue
-                images = {(-k if flip[0] else k,
-                           *(-x % n if f else x for x, n, f in zip(q, self.orders, flip[1:]))) for flip in span}
+                images = {
+                    (-k if flip[0] else k, *(-x % n if f else x for x, n, f in zip(q, self.orders, flip[1:])))
+                    for flip in span
+                }
                 seen |= images
                 momentum = sum(x * int(np.prod(self.orders[:i])) for i, x in enumerate(q))
                 found.append(((k, momentum), len(images)))
@@ -222,15 +231,22 @@ class Symmetries:
             for _ in range(n - 1):
                 powers.append(_after(step, powers[-1]))
             group = [_after(power, g) for power in powers for g in group]
-        generators = [of_mask(mask, (-1) ** (name.parity >> i & 1) / root)
-                      for i, (mask, root) in enumerate(zip(structure.linear, structure.roots))]
+        generators = [
+            of_mask(mask, (-1) ** (name.parity >> i & 1) / root)
+            for i, (mask, root) in enumerate(zip(structure.linear, structure.roots))
+        ]
         if structure.antilinear is not None:
             generators.append(of_mask(structure.antilinear, 1))
         for generator in generators:
             group = group + [_after(generator, g) for g in group]
         image, sign, phase, swap, conjugate = zip(*group)
-        return Maps(np.array(image, np.int32), np.array(sign, np.int8), np.array(phase, complex),
-                    np.array(swap), np.array(conjugate))
+        return Maps(
+            np.array(image, np.int32),
+            np.array(sign, np.int8),
+            np.array(phase, complex),
+            np.array(swap),
+            np.array(conjugate),
+        )
 
 
 class Maps(NamedTuple):

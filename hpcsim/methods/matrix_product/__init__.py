@@ -5,6 +5,7 @@ ever, so that nothing depends on how many are shown. ρ is advanced in time by t
 fully mixed state until it rests, at time steps that become smaller and at two bond dimensions: what these two
 change is the error of every result. Weak U(1) and Z2 charges are conserved (chain.py).
 """
+
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,11 +14,12 @@ from pydantic import Field, model_validator
 from hpcsim.methods import Context, Cost, Output, Stopped
 from hpcsim.methods.matrix_product import chain as chains
 from hpcsim.methods.matrix_product.evolve import Evolution
-from hpcsim.methods.matrix_product.measure import Reduced, measure, outputs as measured
+from hpcsim.methods.matrix_product.measure import Reduced, measure
+from hpcsim.methods.matrix_product.measure import outputs as measured
 from hpcsim.system import Count, Number, Parameters, System, WeakU1, Whole
 
 approximation = "the chain is infinite, and its density operator has a finite bond dimension"
-STEPS = 10      # between two looks at the state
+STEPS = 10  # between two looks at the state
 
 
 class Options(Parameters):
@@ -45,16 +47,23 @@ class Options(Parameters):
     @model_validator(mode="after")
     def _two_bond_dimensions(self):
         if self.smaller is not None and self.smaller >= self.bond_dimension:
-            raise ValueError(f"smaller = {self.smaller}: it must be below bond_dimension, {self.bond_dimension}: "
-                             "the difference is the error")
+            raise ValueError(
+                f"smaller = {self.smaller}: it must be below bond_dimension, {self.bond_dimension}: "
+                "the difference is the error"
+            )
         return self
 
     @property
     def stages(self) -> tuple[tuple[int, float], ...]:
         """(bond dimension, time step), in turn; the error compares the third and the fourth with the fifth."""
         small = self.smaller or (self.bond_dimension + 1) // 2
-        return ((small, 4 * self.dt), (small, 2 * self.dt), (small, self.dt),
-                (self.bond_dimension, 2 * self.dt), (self.bond_dimension, self.dt))
+        return (
+            (small, 4 * self.dt),
+            (small, 2 * self.dt),
+            (small, self.dt),
+            (self.bond_dimension, 2 * self.dt),
+            (self.bond_dimension, self.dt),
+        )
 
 
 def supports(system: System) -> str | None:
@@ -72,19 +81,25 @@ def cost(system: System, options: Options, record: int) -> Cost:
     levels, sites = int(system.levels.max()), 2
     conserved = system.symmetry(WeakU1) is not None
     updates = [min(options.max_time, 12) / dt * sites for _, dt in options.stages]
-    each = [6e-4 * levels**2 + 2.4e-10 * (chi * levels**2) ** 3 / (levels**2 if conserved else 2)
-            for chi, _ in options.stages]
-    return Cost(bytes=1e8 + 100.0 * levels**8 + 100.0 * (options.bond_dimension * levels**2) ** 2,
-                time=1 + float(np.dot(updates, each)))
+    each = [
+        6e-4 * levels**2 + 2.4e-10 * (chi * levels**2) ** 3 / (levels**2 if conserved else 2)
+        for chi, _ in options.stages
+    ]
+    return Cost(
+        bytes=1e8 + 100.0 * levels**8 + 100.0 * (options.bond_dimension * levels**2) ** 2,
+        time=1 + float(np.dot(updates, each)),
+    )
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
     """Observables, each X with X_error: |X(δ) - X(2δ)|/3 + |X(χ) - X(χ')|; and how well ρ came to rest."""
     found = measured(system, options.distances)
-    errors = [Output(f"{o.name}_error", o.dims, o.units, f"error of {o.name}: time step and bond dimension")
-              for o in found]
+    errors = [
+        Output(f"{o.name}_error", o.dims, o.units, f"error of {o.name}: time step and bond dimension") for o in found
+    ]
     return (
-        *found, *errors,
+        *found,
+        *errors,
         Output("error_time_step", (), "ħ", "largest part of Sz_error by the time step"),
         Output("error_bond_dimension", (), "ħ", "largest part of Sz_error by the bond dimension"),
         Output("truncation_error", (), "1", "largest discarded weight of a bond in a step, |ρ| = 1, at the end"),
@@ -109,13 +124,20 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     by_time = {name: abs(fine[name] - coarse[name]) / 3 for name in fine}
     by_bond = {name: abs(fine[name] - smaller[name]) for name in fine}
     pairs = [Reduced(chain, evolution.psi).pair(i) for i in range(len(chain.spins))]
-    return ({name: (4 * fine[name] - coarse[name]) / 3 for name in fine}
-            | {f"{name}_error": by_time[name] + by_bond[name] for name in fine}
-            | {"error_time_step": by_time["Sz"].max(), "error_bond_dimension": by_bond["Sz"].max(),
-               "truncation_error": evolution.discarded, "residual": rates[-1], "time": time,
-               "at_rest": float(max(rates) <= options.tolerance),
-               "least_probability": min(np.linalg.eigvalsh(rho + rho.conj().T)[0] / 2 for rho in pairs),
-               "hermiticity": max(abs(rho - rho.conj().T).max() for rho in pairs)})
+    return (
+        {name: (4 * fine[name] - coarse[name]) / 3 for name in fine}
+        | {f"{name}_error": by_time[name] + by_bond[name] for name in fine}
+        | {
+            "error_time_step": by_time["Sz"].max(),
+            "error_bond_dimension": by_bond["Sz"].max(),
+            "truncation_error": evolution.discarded,
+            "residual": rates[-1],
+            "time": time,
+            "at_rest": float(max(rates) <= options.tolerance),
+            "least_probability": min(np.linalg.eigvalsh(rho + rho.conj().T)[0] / 2 for rho in pairs),
+            "hermiticity": max(abs(rho - rho.conj().T).max() for rho in pairs),
+        }
+    )
 
 
 def _settle(evolution, chain, bond_dimension: int, dt: float, options: Options, context: Context):

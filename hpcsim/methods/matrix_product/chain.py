@@ -5,15 +5,15 @@ With a weak U(1) this is |m⟩⟨n|, of charge w (m - n); else Hermitian operato
 the parity is conserved. Both make the Liouvillian a real matrix: the second by itself, the first with a phase
 i^(m - n) on the sites of a declared `Transposition`.
 """
+
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
-from hpcsim.system import matrices
-from hpcsim.system import Jumps, Parity, System, Terms, Translation, Transposition, WeakU1
+from hpcsim.system import Jumps, Parity, System, Terms, Translation, Transposition, WeakU1, matrices
 
-LARGEST_LEVELS = 7      # a gate has levels⁸ elements, before charges make it sparse: 46 MB
+LARGEST_LEVELS = 7  # a gate has levels⁸ elements, before charges make it sparse: 46 MB
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,10 @@ def why_not(system: System) -> str | None:
         return "it has a collective jump operator, and every jump must be on one site"
     n, period = system.sites, _period(system)
     if period is None or n < 3:
-        return ("the infinite chain is that of which a periodic chain shows at least two cells and three sites; "
-                "its sites are in the order of the chain: take a larger one, with periodic: true")
+        return (
+            "the infinite chain is that of which a periodic chain shows at least two cells and three sites; "
+            "its sites are in the order of the chain: take a larger one, with periodic: true"
+        )
     for terms in system.hamiltonian:
         apart = np.ptp(terms.sites, axis=1)
         if len(terms.operators) > 2 or not np.all(np.isin(apart, (0, 1, n - 1))):
@@ -56,8 +58,10 @@ def why_not(system: System) -> str | None:
     if any(found[i] != found[(i + period) % n] for i in range(n)):
         return f"it is not the same after {period} sites, which its Translation declares"
     if (levels := system.levels.max()) > LARGEST_LEVELS:
-        return (f"a site has {levels} levels, and {LARGEST_LEVELS} are the limit (S = {(LARGEST_LEVELS - 1) / 2:g}): "
-                "take a smaller S, or the method phase_space")
+        return (
+            f"a site has {levels} levels, and {LARGEST_LEVELS} are the limit (S = {(LARGEST_LEVELS - 1) / 2:g}): "
+            "take a smaller S, or the method phase_space"
+        )
     return None
 
 
@@ -75,18 +79,24 @@ def build(system: System) -> Chain:
         rows, columns = liouvillian.nonzero()
         change = charge[rows] - charge[columns]
         if modulus and np.any(change if modulus == 1 else change % modulus):
-            raise ValueError(f"the model declares {'WeakU1' if modulus == 1 else 'Parity about z'}, but the "
-                             f"Liouvillian of the sites {i} and {i + 1} does not keep its charge")
+            raise ValueError(
+                f"the model declares {'WeakU1' if modulus == 1 else 'Parity about z'}, but the "
+                f"Liouvillian of the sites {i} and {i + 1} does not keep its charge"
+            )
         liouvillians.append(liouvillian)
-    return Chain(period, system.sublattice[sites % n], system.spins[sites % n], bases, charges, modulus,
-                 tuple(liouvillians))
+    return Chain(
+        period, system.sublattice[sites % n], system.spins[sites % n], bases, charges, modulus, tuple(liouvillians)
+    )
 
 
 def _period(system: System) -> int | None:
     """Sites after which a ring, numbered along itself, repeats itself; None if no translation says so."""
     n = system.sites
-    steps = [move.permutation[0] for move in system.symmetries if isinstance(move, Translation)
-             and np.array_equal(move.permutation, (np.arange(n) + move.permutation[0]) % n)]
+    steps = [
+        move.permutation[0]
+        for move in system.symmetries
+        if isinstance(move, Translation) and np.array_equal(move.permutation, (np.arange(n) + move.permutation[0]) % n)
+    ]
     return int(min(steps)) if steps and 0 < min(steps) < n else None
 
 
@@ -137,8 +147,9 @@ def _pair(system: System, i: int) -> System:
     for place, site in enumerate((i, (i + 1) % n)):
         left, right = tables[site - 1].strength, tables[site].strength
         share = 0.5 if left + right == 0 else (left if place else right) / (left + right)
-        hamiltonian += [Terms(key, np.full((1, len(key)), place), np.array([share * c]))
-                        for key, c in tables[site].own.items()]
+        hamiltonian += [
+            Terms(key, np.full((1, len(key)), place), np.array([share * c])) for key, c in tables[site].own.items()
+        ]
         jumps += [Jumps(key, np.array([place]), np.array([share * rate])) for key, rate in tables[site].jumps.items()]
     return System(spins=system.spins[[i, (i + 1) % n]], hamiltonian=tuple(hamiltonian), jumps=tuple(jumps))
 
@@ -168,7 +179,7 @@ def _in_basis(pair: System, first: np.ndarray, second: np.ndarray) -> sparse.csr
     a, b = pair.levels
     liouvillian = matrices.full_liouvillian(matrices.hamiltonian(pair), matrices.jump_operators(pair))
     # its index of ρ is (bra_1 bra_2 ket_1 ket_2); here (ket_1 bra_1 ket_2 bra_2)
-    order = np.arange((a * b)**2).reshape(a, b, a, b).transpose(2, 0, 3, 1).ravel()
+    order = np.arange((a * b) ** 2).reshape(a, b, a, b).transpose(2, 0, 3, 1).ravel()
     change = sparse.kron(first, second, "csr")
     found = change.getH() @ liouvillian[order][:, order] @ change
     found.data[abs(found.data) <= matrices.ROUNDING * abs(found).max()] = 0

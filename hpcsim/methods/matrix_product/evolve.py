@@ -5,14 +5,15 @@ form with the singular values on every bond (Vidal, Phys. Rev. Lett. 98, 070201;
 by them: Hastings, J. Math. Phys. 50, 095207). Gates exp(dt L) are not unitary and leave this form, at order dt: it
 is restored from time to time (Orús and Vidal, Phys. Rev. B 78, 155117). Tensors and charges are TeNPy's.
 """
+
 import numpy as np
 import tenpy.linalg.np_conserved as npc
 from tenpy.linalg.truncation import svd_theta
 from tenpy.networks.mps import MPS
 from tenpy.networks.site import Site
 
-from hpcsim.system.matrices import ROUNDING
 from hpcsim.methods.matrix_product.chain import Chain
+from hpcsim.system.matrices import ROUNDING
 
 
 class Evolution:
@@ -23,16 +24,25 @@ class Evolution:
 
     def __init__(self, chain: Chain):
         conserved = npc.ChargeInfo([chain.modulus] if chain.modulus else [])
-        legs = [npc.LegCharge.from_qflat(conserved, charge[:, None] if chain.modulus else np.empty((len(charge), 0)))
-                for charge in chain.charges]
+        legs = [
+            npc.LegCharge.from_qflat(conserved, charge[:, None] if chain.modulus else np.empty((len(charge), 0)))
+            for charge in chain.charges
+        ]
         sites = [Site(leg, sort_charge=False) for leg in legs]
         mixed = [basis.conj().T @ np.eye(round(np.sqrt(len(basis)))).ravel() for basis in chain.bases]
         dtype = np.result_type(*(matrix.dtype for matrix in chain.liouvillians))
-        mixed = [vector if dtype == complex else vector.real for vector in mixed]
-        self.psi = MPS.from_product_state(sites, [v / np.linalg.norm(v) for v in mixed], bc="infinite", dtype=dtype,
-                                          permute=False, unit_cell_width=len(sites))
-        self.generators = [self._gate(chain.liouvillians[i], legs[i], legs[(i + 1) % len(legs)])
-                           for i in range(len(legs))]
+        mixed = [vector if np.issubdtype(dtype, np.complexfloating) else vector.real for vector in mixed]
+        self.psi = MPS.from_product_state(
+            sites,
+            [v / np.linalg.norm(v) for v in mixed],
+            bc="infinite",
+            dtype=dtype,
+            permute=False,
+            unit_cell_width=len(sites),
+        )
+        self.generators = [
+            self._gate(chain.liouvillians[i], legs[i], legs[(i + 1) % len(legs)]) for i in range(len(legs))
+        ]
         self.dt, self.discarded = None, 0.0
 
     @staticmethod
@@ -41,14 +51,20 @@ class Evolution:
         pipe = npc.LegPipe([first, second])
         place = [pipe.map_incoming_flat(pair) for pair in np.ndindex(first.ind_len, second.ind_len)]
         order = np.argsort(place)
-        return npc.Array.from_ndarray(matrix[order][:, order].toarray(), [pipe, pipe.conj()],
-                                      labels=["(p0.p1)", "(p0*.p1*)"], cutoff=ROUNDING * abs(matrix).max())
+        return npc.Array.from_ndarray(
+            matrix[order][:, order].toarray(),
+            [pipe, pipe.conj()],
+            labels=["(p0.p1)", "(p0*.p1*)"],
+            cutoff=ROUNDING * abs(matrix).max(),
+        )
 
     def advance(self, dt: float, steps: int, bond_dimension: int, cutoff: float):
         """`steps` symmetric second-order Trotter steps, even bonds first and last; then canonical form."""
         if dt != self.dt:
-            self.dt, self.gates = dt, [[npc.expm(time * generator) for generator in self.generators]
-                                       for time in (dt / 2, dt)]
+            self.dt, self.gates = (
+                dt,
+                [[npc.expm(time * generator) for generator in self.generators] for time in (dt / 2, dt)],
+            )
         half, full = self.gates
         # charges k and -k have the same singular values: keeping one of a pair would not leave ρ Hermitian
         truncation = {"chi_max": bond_dimension, "svd_min": cutoff, "trunc_cut": None, "degeneracy_tol": 1e-4}
@@ -69,8 +85,12 @@ class Evolution:
         pair = pair.split_legs(0).itranspose(["vL", "p0", "p1", "vR"])
         theta = pair.scale_axis(psi.get_SL(i), "vL").combine_legs([["vL", "p0"], ["p1", "vR"]], qconj=[+1, -1])
         _, values, right, error, norm = svd_theta(theta, truncation, inner_labels=["vR", "vL"])
-        left = npc.tensordot(pair.combine_legs([["p1", "vR"]], pipes=[theta.legs[1]]), right.conj(),
-                             ["(p1.vR)", "(p1*.vR*)"]) / norm
+        left = (
+            npc.tensordot(
+                pair.combine_legs([["p1", "vR"]], pipes=[theta.legs[1]]), right.conj(), ["(p1.vR)", "(p1*.vR*)"]
+            )
+            / norm
+        )
         psi.set_SR(i, values)
         psi.set_B(i, left.replace_labels(["vL*", "p0"], ["vR", "p"]))
         psi.set_B(j, right.split_legs(1).replace_label("p1", "p"))

@@ -3,15 +3,15 @@
 Tr ρ = ... T_0 T_1 ... of the transfer matrices T_i = Σ_p Tr(basis operator p) B_i[p]; the dominant eigenvectors of
 that of a cell stand for the two half-infinite chains beside a few sites.
 """
+
 import functools
 
 import numpy as np
 from scipy import linalg
 
-from hpcsim.system import matrices
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.matrix_product.chain import Chain
-from hpcsim.system import System
+from hpcsim.system import System, matrices
 
 
 class Reduced:
@@ -30,8 +30,10 @@ class Reduced:
         charges = psi.get_B(0).get_leg("vL").to_qflat()
         charge = abs(charges[:, 0]) if chain.modulus else np.zeros(len(cell), int)
         self.growth, start, end = _dominant(cell, np.flatnonzero(charge == 0))
-        self.spectrum = {int(q): np.sort(abs(np.linalg.eigvals(cell[np.ix_(charge == q, charge == q)])))[::-1]
-                         / self.growth for q in np.unique(charge)}
+        self.spectrum = {
+            int(q): np.sort(abs(np.linalg.eigvals(cell[np.ix_(charge == q, charge == q)])))[::-1] / self.growth
+            for q in np.unique(charge)
+        }
         self.tensors[0], self.traces[0] = self.tensors[0] / self.growth, self.traces[0] / self.growth
         # left[i] and right[i] are all that is left and right of bond i, the one before site i
         self.left, self.right = [start], [end]
@@ -104,11 +106,15 @@ def measure(system: System, chain: Chain, psi, distances: int) -> dict[str, np.n
     """All of `outputs`."""
     reduced, sites = Reduced(chain, psi), range(len(chain.spins))
     operators = [{a: matrices.one_site_operator(f"S{a}", spin).toarray() for a in "xyz+-"} for spin in chain.spins]
-    mean = {a: np.array([reduced.correlations(i, operators[i][a], np.eye(reduced.levels[i]), 0)[0].real for i in sites])
-            for a in "xyz"}
-    pairs = {a + b: np.array([reduced.correlations(i, operators[i][a], operators[i][b], distances).real for i in sites])
-             for a, b in ("+-", "xx", "yy", "zz")}
-    found = {f"S{a}": mean[a] for a in "xyz"} | {f"var_S{a}": pairs[a + a][:, 0] - mean[a]**2 for a in "xyz"}
+    mean = {
+        a: np.array([reduced.correlations(i, operators[i][a], np.eye(reduced.levels[i]), 0)[0].real for i in sites])
+        for a in "xyz"
+    }
+    pairs = {
+        a + b: np.array([reduced.correlations(i, operators[i][a], operators[i][b], distances).real for i in sites])
+        for a, b in ("+-", "xx", "yy", "zz")
+    }
+    found = {f"S{a}": mean[a] for a in "xyz"} | {f"var_S{a}": pairs[a + a][:, 0] - mean[a] ** 2 for a in "xyz"}
     found |= {"S_perp": np.hypot(mean["x"], mean["y"]), "correlation": pairs["+-"]}
     found |= {f"correlation_{a}{a}": pairs[a + a] for a in "xyz"}
     members = [chain.sublattice == k for k in range(len(system.sublattices))]

@@ -8,6 +8,7 @@ Steady states are found by integration from several starts, or by Newton's metho
 the Jacobian: a start that comes to rest at a saddle is pushed off it. What does not come to rest is a limit cycle,
 then its period is found, or it is chaos or a slow decay; averages are over time.
 """
+
 from typing import Annotated, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from hpcsim.methods.mean_field import order
 from hpcsim.methods.mean_field.steady import Clustered, Sites, evolve, steady_state
 from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles
 
-RELAXATIONS = 60    # times the slowest decay, after which all is at rest, roughly
+RELAXATIONS = 60  # times the slowest decay, after which all is at rest, roughly
 
 approximation = "averages of products on different sites, or in different clusters, are factorised"
 
@@ -57,8 +58,11 @@ class Options(Parameters):
     @model_validator(mode="after")
     def _of_the_task(self):
         if (self.task == "evolve") != (self.times is not None):
-            raise ValueError("times is missing; task: evolve requires it" if self.times is None else
-                             f"times belongs to task: evolve, not to {self.task}; delete it")
+            raise ValueError(
+                "times is missing; task: evolve requires it"
+                if self.times is None
+                else f"times belongs to task: evolve, not to {self.task}; delete it"
+            )
         return self
 
 
@@ -90,14 +94,16 @@ def cost(system: System, options: Options, record: int) -> Cost:
     if options.cluster:
         n = options.cluster
         dimension = float(np.prod(system.levels[:n], dtype=float))
-        spread = 0.3 * n * np.max((system.spins * fastest)[:n])     # steps per time follow that of the eigenvalues
+        spread = 0.3 * n * np.max((system.spins * fastest)[:n])  # steps per time follow that of the eigenvalues
         if options.stability and not options.times:
             longest += 0.15 * options.duration * options.starts
         return Cost(bytes=16.0 * 40 * dimension**2, time=0.05 + longest * spread * (3e-4 + 1.1e-7 * dimension**2))
     size, pairs = 3 * system.sites, 2.0 * sum(len(terms.sites) for terms in system.hamiltonian)
-    dense = 2e-8 if options.search == "roots" else 3e-9 if options.stability else 0.0   # steps of Newton; eigenvalues
-    return Cost(bytes=1e5 + 60.0 * size**2 + 100 * pairs,
-                time=0.003 + longest * 0.4 * fastest.max() * 6e-9 * (2 * size + pairs) + dense * size**3 * options.starts)
+    dense = 2e-8 if options.search == "roots" else 3e-9 if options.stability else 0.0  # steps of Newton; eigenvalues
+    return Cost(
+        bytes=1e5 + 60.0 * size**2 + 100 * pairs,
+        time=0.003 + longest * 0.4 * fastest.max() * 6e-9 * (2 * size + pairs) + dense * size**3 * options.starts,
+    )
 
 
 def _rates(system: System) -> tuple[np.ndarray, float]:
@@ -119,8 +125,10 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     if options.times:
         time = (Dim("time", options.times, _inverse(rate)),)
     lattice = Dim("sublattice", tuple(system.sublattices))
-    found = [*(Output(f"S{a}", (lattice, *time), "ħ", f"⟨S{a}⟩ of a site") for a in "xyz"),
-             Output("S_perp", (lattice, *time), "ħ", "sqrt(⟨Sx⟩² + ⟨Sy⟩²) of a site")]
+    found = [
+        *(Output(f"S{a}", (lattice, *time), "ħ", f"⟨S{a}⟩ of a site") for a in "xyz"),
+        Output("S_perp", (lattice, *time), "ħ", "sqrt(⟨Sx⟩² + ⟨Sy⟩²) of a site"),
+    ]
     if _has_variances(system, options):
         found += [Output(f"var_S{a}", (lattice, *time), "ħ²", f"variance of S{a} of a site") for a in "xyz"]
     if options.task == "evolve":
@@ -141,9 +149,11 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
         Output("period_of_start", (start,), _inverse(rate), "period, of a start"),
     ]
     if options.stability:
-        found += [Output("growth_rate", (), rate, "largest Re of the Jacobian's eigenvalues; NaN if not at rest"),
-                  Output("frequency", (), rate, "|Im| of this eigenvalue"),
-                  Output("growth_rate_of_start", (start,), rate, "growth_rate, of a start")]
+        found += [
+            Output("growth_rate", (), rate, "largest Re of the Jacobian's eigenvalues; NaN if not at rest"),
+            Output("frequency", (), rate, "|Im| of this eigenvalue"),
+            Output("growth_rate_of_start", (start,), rate, "growth_rate, of a start"),
+        ]
     if options.cluster:
         return (*found, Output("purity", (), "1", "Tr ρ² of the cluster, at the end"))
     site = Dim("site", tuple(range(system.sites)))

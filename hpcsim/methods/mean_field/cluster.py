@@ -5,6 +5,7 @@ each of them; couplings between clusters act as fields of the averages in ρ its
 
     dρ/dt = L ρ - i [ Σ_{i a} b_ia S_ia, ρ ],   b = outer s,  s_ia = Tr(S_ia ρ).
 """
+
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,12 +13,11 @@ from scipy import sparse
 from scipy.integrate import RK45
 from scipy.special import comb
 
-from hpcsim.system import matrices
 from hpcsim.methods.mean_field import contraction
 from hpcsim.methods.mean_field.equations import couplings, crossing, local_parts
-from hpcsim.system import System
+from hpcsim.system import System, matrices
 
-LARGEST = 1500      # dimension of a cluster
+LARGEST = 1500  # dimension of a cluster
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,17 @@ def cut(system: System, n: int) -> Cluster:
     """The cluster of n sites. Raises ValueError where clusters are not alike, or too large."""
     if n > system.sites or system.sites % n:
         raise ValueError(f"cluster = {n}: the {system.sites} sites do not make clusters of {n}")
-    first = replace(system, spins=system.spins[:n], cutoffs=system.cutoffs[:n], symmetries=(),
-                    sublattice=system.sublattice[:n], hamiltonian=_inside(system.hamiltonian, n),
-                    jumps=tuple(_jumps_inside(system.jumps, n)))
+    first = replace(
+        system,
+        spins=system.spins[:n],
+        cutoffs=system.cutoffs[:n],
+        symmetries=(),
+        sublattice=system.sublattice[:n],
+        hamiltonian=_inside(system.hamiltonian, n),
+        jumps=tuple(_jumps_inside(system.jumps, n)),
+    )
     if first.dimension > LARGEST:
-        raise ValueError(f"cluster = {n}: its Hilbert space has {first.dimension:.4g} dimensions; "
-                         f"{LARGEST} at most")
+        raise ValueError(f"cluster = {n}: its Hilbert space has {first.dimension:.4g} dimensions; {LARGEST} at most")
     count = system.sites // n
     inner, outer = (np.zeros((count, 3 * n, 3 * n)) for _ in range(2))
     for i, a, j, b, c in couplings(system):
@@ -46,15 +51,18 @@ def cut(system: System, n: int) -> Cluster:
     for part in alike:
         part = part.reshape(count, -1)
         if not np.allclose(part, part[0], rtol=1e-12, atol=0):
-            raise ValueError(f"cluster = {n}: the clusters of {n} consecutive sites differ in their couplings "
-                             f"or rates (an open chain, or the unit cell is larger)")
+            raise ValueError(
+                f"cluster = {n}: the clusters of {n} consecutive sites differ in their couplings "
+                f"or rates (an open chain, or the unit cell is larger)"
+            )
     return Cluster(first, outer[0])
 
 
 def _inside(hamiltonian, n):
     kept = ((terms, np.all(terms.sites < n, axis=1)) for terms in hamiltonian)
-    return tuple(replace(terms, sites=terms.sites[inside], coefficients=terms.coefficients[inside])
-                 for terms, inside in kept)
+    return tuple(
+        replace(terms, sites=terms.sites[inside], coefficients=terms.coefficients[inside]) for terms, inside in kept
+    )
 
 
 def _jumps_inside(jumps, n):
@@ -92,8 +100,9 @@ class Dynamics:
                 rows.append(np.full(m.nnz, row))
                 at.append(place + part)
                 weights.append(weight)
-        return sparse.csr_matrix((np.concatenate(weights), (np.concatenate(rows), np.concatenate(at))),
-                                 (len(operators), 2 * D * D))
+        return sparse.csr_matrix(
+            (np.concatenate(weights), (np.concatenate(rows), np.concatenate(at))), (len(operators), 2 * D * D)
+        )
 
     def averages(self, y) -> np.ndarray:
         """(3n,) Tr(S_ia ρ)."""
@@ -133,7 +142,7 @@ class Dynamics:
         for S, n in zip(self.spins, directions / np.linalg.norm(directions, axis=1, keepdims=True)):
             k, size = np.arange(round(2 * S) + 1), round(2 * S)
             polar, azimuth = np.arctan2(np.hypot(n[0], n[1]), n[2]), np.arctan2(n[1], n[0])
-            amplitude = np.sqrt(comb(size, k)) * np.cos(polar / 2)**(size - k) * np.sin(polar / 2)**k
+            amplitude = np.sqrt(comb(size, k)) * np.cos(polar / 2) ** (size - k) * np.sin(polar / 2) ** k
             psi = np.kron(psi, amplitude * np.exp(1j * k * azimuth))
         rho = np.outer(psi, psi.conj())
         return np.concatenate([rho.real.ravel(), rho.imag.ravel()])
@@ -160,5 +169,5 @@ class Dynamics:
             s, f, low, high = later, f_later, np.minimum(low, later), np.maximum(high, later)
         mean = mean / solver.t if solver.t > 0 else s
         y, fastest = solver.y, abs(solver.f).max()
-        vars(solver).clear()    # it refers to itself: its arrays would stay until the garbage is collected
+        vars(solver).clear()  # it refers to itself: its arrays would stay until the garbage is collected
         return y, fastest, mean, low, high, period

@@ -7,6 +7,7 @@ number of states of the sites after it. With G = -iH - ½ Σ γ L†L = Σ_d g_d
 
 A Hermitian ρ is kept as the real array (2, D, D) of its real and imaginary parts.
 """
+
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ def diagonals(matrix, shifts=None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def jump(rate: float, operator) -> Jump:
-    """Of L = Sx, Sy, Sz, S+, S- or a sum of one of them over sites, whose elements share their phase."""
+    """The dissipator of L = Sx, Sy, Sz, S+, S- or a sum of one of them over sites, whose elements share their phase."""
     shift, values = diagonals(operator)
     phase = values[np.unravel_index(abs(values).argmax(), values.shape)]
     return Jump(shift, np.sqrt(rate) * (values * abs(phase) / phase).real)
@@ -59,7 +60,7 @@ def left_right(rho, shift, real, imag, out):
             first, last = max(m, -s), min(dimension, dimension - s)
             if last <= first:
                 continue
-            Xm, Ym, xs, ys = X[m, first + s:last + s], Y[m, first + s:last + s], x[first - m:], y[first - m:]
+            Xm, Ym, xs, ys = X[m, first + s : last + s], Y[m, first + s : last + s], x[first - m :], y[first - m :]
             g, h = real[d, first:last], imag[d, first:last]
             if has_real[d]:
                 for n in range(len(Xm)):
@@ -86,7 +87,7 @@ def sandwich(rho, shift, amplitude, out):
                 if last <= first:
                     continue
                 for part in range(2):
-                    there, here = rho[part, k, first + s:last + s], out[part, m, first:last]
+                    there, here = rho[part, k, first + s : last + s], out[part, m, first:last]
                     b = amplitude[e, first:last]
                     for n in range(len(here)):
                         here[n] += a * b[n] * there[n]

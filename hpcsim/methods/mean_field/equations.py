@@ -14,6 +14,7 @@ A collective jump operator Σ_i L_i with rate γ acts on each site as the local 
 
 Positions in vectors of all sites are 3 site + axis.
 """
+
 from typing import NamedTuple
 
 import numpy as np
@@ -25,11 +26,17 @@ from hpcsim.system import System
 VECTORS = {"Sx": (1, 0, 0), "Sy": (0, 1, 0), "Sz": (0, 0, 1), "S-": (1, -1j, 0), "S+": (1, 1j, 0)}
 
 # Dormand and Prince (1980): 5th order, with the 4th for the error
-_A = np.array([[0, 0, 0, 0, 0, 0], [1 / 5, 0, 0, 0, 0, 0], [3 / 40, 9 / 40, 0, 0, 0, 0],
-               [44 / 45, -56 / 15, 32 / 9, 0, 0, 0],
-               [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729, 0, 0],
-               [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656, 0],
-               [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84]])
+_A = np.array(
+    [
+        [0, 0, 0, 0, 0, 0],
+        [1 / 5, 0, 0, 0, 0, 0],
+        [3 / 40, 9 / 40, 0, 0, 0, 0],
+        [44 / 45, -56 / 15, 32 / 9, 0, 0, 0],
+        [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729, 0, 0],
+        [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656, 0],
+        [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84],
+    ]
+)
 _E = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
 
 
@@ -59,8 +66,13 @@ def couplings(system: System) -> list[tuple]:
         if jumps.collective:
             v = np.array(VECTORS[jumps.operator])
             turn = -jumps.rates[0] * (v[:, None] * v.conj()).imag
-            found += [(i, a, j, b, turn[a, b]) for i in jumps.sites.tolist() for j in jumps.sites.tolist()
-                      if i != j for a, b in zip(*np.nonzero(turn))]
+            found += [
+                (i, a, j, b, turn[a, b])
+                for i in jumps.sites.tolist()
+                for j in jumps.sites.tolist()
+                if i != j
+                for a, b in zip(*np.nonzero(turn))
+            ]
     return found
 
 
@@ -91,8 +103,9 @@ def compile_system(system: System) -> Tables:
     size = 3 * system.sites
     matrix = sparse.csr_matrix((c, ((3 * i + a).astype(int), (3 * j + b).astype(int))), (size, size))
     matrix.sum_duplicates()
-    return Tables(matrix.indptr, matrix.indices, matrix.data, field.ravel(), damping.ravel(), down, up,
-                  system.spins.astype(float))
+    return Tables(
+        matrix.indptr, matrix.indices, matrix.data, field.ravel(), damping.ravel(), down, up, system.spins.astype(float)
+    )
 
 
 @njit(cache=True, error_model="numpy")
@@ -161,8 +174,11 @@ def crossing(start, across, s, f, later, f_later, step):
         x = (low + high) / 2
         side, away = 0.0, 0.0
         for i in range(len(s)):
-            at = ((1 + 2 * x) * (1 - x)**2 * s[i] + x**2 * (3 - 2 * x) * later[i]
-                  + step * x * (1 - x) * ((1 - x) * f[i] - x * f_later[i]))
+            at = (
+                (1 + 2 * x) * (1 - x) ** 2 * s[i]
+                + x**2 * (3 - 2 * x) * later[i]
+                + step * x * (1 - x) * ((1 - x) * f[i] - x * f_later[i])
+            )
             side += across[i] * (at - start[i])
             away = max(away, abs(at - start[i]))
         if side < 0:

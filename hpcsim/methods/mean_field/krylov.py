@@ -5,6 +5,7 @@ Arnoldi's method finds the largest eigenvalues of exp(JT), and GMRES solves Newt
 
     (exp(JT) - 1) w = -dρ/dt,   δ = ∫_0^T exp(Jt) w dt.
 """
+
 import numpy as np
 from scipy.integrate import RK45
 from scipy.sparse.linalg import LinearOperator, eigs, gmres
@@ -12,8 +13,8 @@ from scipy.sparse.linalg import LinearOperator, eigs, gmres
 from hpcsim.methods.mean_field.contraction import mirror
 
 NEWTON_STEPS = 30
-VECTORS = 10        # kept by Arnoldi's method
-ACCURACY = 1e-6     # relative, of eigenvalues of exp(JT)
+VECTORS = 10  # kept by Arnoldi's method
+ACCURACY = 1e-6  # relative, of eigenvalues of exp(JT)
 
 
 def flow(linear, v, span, tolerance, source=0.0):
@@ -23,7 +24,7 @@ def flow(linear, v, span, tolerance, source=0.0):
     while solver.status == "running":
         solver.step()
     w = solver.y
-    vars(solver).clear()    # it refers to itself: its arrays would stay until the garbage is collected
+    vars(solver).clear()  # it refers to itself: its arrays would stay until the garbage is collected
     return w
 
 
@@ -39,12 +40,12 @@ def slowest(dynamics, y, span, tolerance) -> tuple[complex, np.ndarray]:
         mirror(v.reshape(2, D, D))
         return v
 
-    step = LinearOperator((len(y), len(y)), dtype=float,
-                          matvec=lambda v: traceless(flow(J, traceless(v), span, tolerance)))
+    step = LinearOperator(
+        (len(y), len(y)), dtype=float, matvec=lambda v: traceless(flow(J, traceless(v), span, tolerance))
+    )
     directions = np.random.default_rng(0).normal(size=(len(dynamics.spins), 3))
     start = traceless(dynamics.product(directions))
-    _, vectors = eigs(step, k=2, which="LM", v0=start, tol=ACCURACY,
-                      ncv=min(VECTORS, len(y)))
+    _, vectors = eigs(step, k=2, which="LM", v0=start, tol=ACCURACY, ncv=min(VECTORS, len(y)))
     values = [np.vdot(v, J(v.real.copy()) + 1j * J(v.imag.copy())) / np.vdot(v, v) for v in vectors.T]
     first = int(np.argmax(np.real(values)))
     return values[first], vectors[:, first].real
@@ -58,7 +59,7 @@ def root(dynamics, y, span, tolerance, settled):
             break
         J = dynamics.jacobian(y)
         step = LinearOperator((len(y), len(y)), matvec=lambda v: flow(J, v, span, tolerance) - v, dtype=float)
-        w, _ = gmres(step, -change, tol=1e-3, restart=40, maxiter=1, atol=0)
+        w, _ = gmres(step, -change, rtol=1e-3, restart=40, maxiter=1, atol=0)
         delta = flow(J, 0 * y, span, tolerance, source=w)
         y = y + delta * min(1, 0.5 / np.abs(delta).max())
     return y

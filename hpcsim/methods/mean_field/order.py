@@ -1,12 +1,13 @@
 """How ⟨S_⊥⟩ of a lattice is ordered along its translations: waves, and the kind of order (lee2013, Fig. 1)."""
+
 import numpy as np
 
 from hpcsim.methods import Dim, Output
 from hpcsim.system import System, Translation
 
-ORDERED = 1e-3      # smallest ⟨S_⊥⟩/S that counts
-WAVED = 1 / 3       # sin²k from which a wave is one: below are domains
-ANGLE = 0.3         # sine of the angle of neighbours from which they are not collinear
+ORDERED = 1e-3  # smallest ⟨S_⊥⟩/S that counts
+WAVED = 1 / 3  # sin²k from which a wave is one: below are domains
+ANGLE = 0.3  # sine of the angle of neighbours from which they are not collinear
 KINDS = ("none", "uniform", "density wave", "alternating", "two sublattices at an angle")
 
 
@@ -15,9 +16,11 @@ def outputs(system: System) -> tuple[Output, ...]:
     if _places(system) is None:
         return ()
     kinds = ", ".join(f"{number} {kind}" for number, kind in enumerate(KINDS))
-    return (Output("wave", (_wavenumbers(system),), "ħ²", "|Σ_n exp(-ikn) ⟨S_⊥⟩_n / N|² over N places"),
-            Output("main_wavenumber", (), "π/cell", "wavenumber of the largest wave"),
-            Output("order", (), "1", f"order of ⟨S_⊥⟩: {kinds}"))
+    return (
+        Output("wave", (_wavenumbers(system),), "ħ²", "|Σ_n exp(-ikn) ⟨S_⊥⟩_n / N|² over N places"),
+        Output("main_wavenumber", (), "π/cell", "wavenumber of the largest wave"),
+        Output("order", (), "1", f"order of ⟨S_⊥⟩: {kinds}"),
+    )
 
 
 def waves(system: System, s) -> dict[str, np.ndarray]:
@@ -25,7 +28,7 @@ def waves(system: System, s) -> dict[str, np.ndarray]:
     places = _places(system)
     if places is None:
         return {}
-    wave = np.fft.fft(s[places][..., :2], axis=0) / len(places)     # place, orbit, x or y
+    wave = np.fft.fft(s[places][..., :2], axis=0) / len(places)  # place, orbit, x or y
     power = (np.abs(wave) ** 2).sum(axis=(1, 2))
     half = len(places) // 2 + 1
     power = power[:half] + np.where(np.arange(half) * 2 % len(places), np.roll(power[::-1], 1)[:half], 0)

@@ -8,6 +8,7 @@ Both kinds of equations, of sites and of clusters, have the same methods:
     root(state, settled)                  the fixed point of Newton's method, and max |change| there
     slowest(state)                        eigenvalue of the Jacobian of largest real part, and its vector
 """
+
 import numpy as np
 
 from hpcsim.methods import Context
@@ -17,10 +18,10 @@ from hpcsim.methods.mean_field.equations import advance, compile_system, derivat
 from hpcsim.system import System, angles
 
 NEWTON_STEPS = 60
-SAME = 1e-3         # attractors closer than this, in units of S, are one; a cycle closes to this, of its swing
-ERRORS = 100        # errors of a step, that a state at rest may swing by
-PUSHES = 3          # off saddles
-PUSH = 1e-3         # its length, in units of the state
+SAME = 1e-3  # attractors closer than this, in units of S, are one; a cycle closes to this, of its swing
+ERRORS = 100  # errors of a step, that a state at rest may swing by
+PUSHES = 3  # off saddles
+PUSH = 1e-3  # its length, in units of the state
 
 
 class Sites:
@@ -37,7 +38,7 @@ class Sites:
         return s
 
     def squares(self, s):
-        """Of spins 1/2: a quarter."""
+        """A quarter for spins 1/2."""
         return np.full(len(s), 0.25)
 
     def advance(self, s, duration, settled, close):
@@ -69,9 +70,8 @@ class Clustered:
         cut = clusters.cut(system, options.cluster)
         self.options, self.dynamics, self.spins = options, clusters.Dynamics(cut), cut.system.spins
         self.sublattice = cut.system.sublattice
-        self.start, self.averages, self.squares = (self.dynamics.product, self.dynamics.averages,
-                                                   self.dynamics.squares)
-        self.span = 0.01 * options.duration     # in which fast fluctuations are gone
+        self.start, self.averages, self.squares = (self.dynamics.product, self.dynamics.averages, self.dynamics.squares)
+        self.span = 0.01 * options.duration  # in which fast fluctuations are gone
 
     def advance(self, y, duration, settled, close):
         return self.dynamics.advance(y, duration, settled, close, self.options.tolerance)
@@ -86,24 +86,36 @@ class Clustered:
 
 # ------------------------------------------------------------------ tasks
 
+
 def steady_state(system: System, options, model, context: Context) -> dict:
     runs = []
     for start in range(options.starts):
         state = model.start(_directions(system, options, context, start, len(model.spins)))
         runs.append(_attractor(model, options, state))
-    each = np.array([_per_sublattice(system, model, run["mean"]) for run in runs])      # start, quantity, sublattice
+    each = np.array([_per_sublattice(system, model, run["mean"]) for run in runs])  # start, quantity, sublattice
     swing = np.array([run["swing"] for run in runs])
     label = _alike(np.hstack([each[:, 2], each[:, 3], swing]), SAME * system.spins.max())
     chosen = runs[int(np.argmin(label))]
-    results = {"attractor_of_start": label, "attractors": label.max() + 1, "reached": np.mean(label == 0),
-               "Sz_of_start": each[:, 2].T, "S_perp_of_start": each[:, 3].T,
-               "at_rest_of_start": np.array([float(run["at_rest"]) for run in runs]),
-               "period_of_start": np.array([run["period"] for run in runs]),
-               "at_rest": np.float64(chosen["at_rest"]), "swing": chosen["swing"], "period": chosen["period"],
-               "limit_cycle": np.float64(np.isfinite(chosen["period"])), "residual": chosen["fastest"]}
+    results = {
+        "attractor_of_start": label,
+        "attractors": label.max() + 1,
+        "reached": np.mean(label == 0),
+        "Sz_of_start": each[:, 2].T,
+        "S_perp_of_start": each[:, 3].T,
+        "at_rest_of_start": np.array([float(run["at_rest"]) for run in runs]),
+        "period_of_start": np.array([run["period"] for run in runs]),
+        "at_rest": np.float64(chosen["at_rest"]),
+        "swing": chosen["swing"],
+        "period": chosen["period"],
+        "limit_cycle": np.float64(np.isfinite(chosen["period"])),
+        "residual": chosen["fastest"],
+    }
     if options.stability:
-        results |= {"growth_rate": chosen["slowest"].real, "frequency": abs(chosen["slowest"].imag),
-                    "growth_rate_of_start": np.array([run["slowest"].real for run in runs])}
+        results |= {
+            "growth_rate": chosen["slowest"].real,
+            "frequency": abs(chosen["slowest"].imag),
+            "growth_rate_of_start": np.array([run["slowest"].real for run in runs]),
+        }
     if options.cluster:
         results["purity"] = model.dynamics.purity(chosen["state"])
     else:
@@ -132,6 +144,7 @@ def _directions(system: System, options, context: Context, start: int, sites: in
 
 
 # ------------------------------------------------------------------ one start
+
 
 def _attractor(model, options, state) -> dict:
     """Where one start ends: as `_settle`, and the eigenvalue of the Jacobian there (NaN if not at rest)."""
@@ -169,14 +182,21 @@ def _settle(model, options, state, settled) -> dict:
     if np.isfinite(period):
         # chaos too comes close to where it was, but not again after the same time
         again = model.advance(later, 1.1 * period, settled, 2 * close)[-1]
-        state, mean, period = (later, over_period, period) if abs(again - period) < 0.01 * period else (
-            state, mean, np.nan)
-    return {"state": state, "fastest": fastest, "mean": mean, "at_rest": False, "period": period,
-            "swing": _swing(model, high - low)}
+        state, mean, period = (
+            (later, over_period, period) if abs(again - period) < 0.01 * period else (state, mean, np.nan)
+        )
+    return {
+        "state": state,
+        "fastest": fastest,
+        "mean": mean,
+        "at_rest": False,
+        "period": period,
+        "swing": _swing(model, high - low),
+    }
 
 
 def _polished(model, options, state, fastest, settled):
-    """Of sites, the fixed point to rounding: Newton's method from where it is almost at rest."""
+    """The fixed point of the sites, to rounding: Newton's method from where it is almost at rest."""
     if options.cluster or not options.stability:
         return state, fastest
     root, residual = model.root(state, settled)
@@ -186,8 +206,14 @@ def _polished(model, options, state, fastest, settled):
 
 def _at_rest(model, state, fastest) -> dict:
     mean = model.averages(state)
-    return {"state": state, "fastest": fastest, "mean": mean, "at_rest": True, "period": np.nan,
-            "swing": _swing(model, 0 * mean)}
+    return {
+        "state": state,
+        "fastest": fastest,
+        "mean": mean,
+        "at_rest": True,
+        "period": np.nan,
+        "swing": _swing(model, 0 * mean),
+    }
 
 
 def _swing(model, span) -> np.ndarray:
@@ -206,6 +232,7 @@ def _alike(summaries, close) -> np.ndarray:
 
 
 # ------------------------------------------------------------------ averages
+
 
 def _per_sublattice(system: System, model, s) -> np.ndarray:
     """Sx, Sy, Sz, S_perp of averages s (3 sites,): (4, sublattices)."""

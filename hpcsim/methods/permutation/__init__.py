@@ -10,6 +10,7 @@ The spectrum is the part of the full one that belongs to symmetric operators.
 With N = 300, local decay 1, Jx = 0.6, Jy = 1.2, Jz = 1, solver: iterative took 51 s of CPU and 3.1 GB; a factorisation
 has 4.0e9 entries and takes 3.2e13 operations and 38 GB, says the analysis of MUMPS.
 """
+
 from functools import partial
 from typing import Annotated, Literal
 
@@ -26,15 +27,18 @@ from hpcsim.methods.permutation.observables import STRINGS, angular_average, mea
 from hpcsim.system import Count, Number, Parameters, System, Times
 
 LEAN = {"solver": "iterative"}
-LARGEST = 2**31 - 1     # MUMPS numbers the unknowns by 32-bit integers
-NOISE = 1e-13           # eigenvalues of Dicke blocks from time evolution below this are errors, see `dicke`
+LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
+NOISE = 1e-13  # eigenvalues of Dicke blocks from time evolution below this are errors, see `dicke`
 # MUMPS keeps the diagonal as pivots: a quarter faster, and high correlators, next to nothing beside the low
 # ones, come out right relative to themselves to seven digits more (measured at N = 130)
-MUMPS = {"st_mat_mumps_cntl_1": 0.0, "st_mat_mumps_icntl_6": 0,
-         "st_pc_factor_mat_ordering_type": "natural"}      # the strings are numbered in a good order
-TRACE = 1e-9            # accepted deviation of the trace of the Dicke blocks from 1
-GROWTH = 1e-4           # real part above zero, relative to the eigenvalues found, that shows rounding errors
-PROBE = 1e-3            # relative residual that shows that a system has a solution
+MUMPS = {
+    "st_mat_mumps_cntl_1": 0.0,
+    "st_mat_mumps_icntl_6": 0,
+    "st_pc_factor_mat_ordering_type": "natural",
+}  # the strings are numbered in a good order
+TRACE = 1e-9  # accepted deviation of the trace of the Dicke blocks from 1
+GROWTH = 1e-4  # real part above zero, relative to the eigenvalues found, that shows rounding errors
+PROBE = 1e-3  # relative residual that shows that a system has a solution
 SECTORS = {1: "even", -1: "odd", 0: "all"}
 
 
@@ -64,8 +68,11 @@ class Options(Parameters):
     @model_validator(mode="after")
     def _of_the_task(self):
         if (self.task == "evolve") != (self.times is not None):
-            raise ValueError("times is missing; task: evolve requires it" if self.times is None else
-                             f"times belongs to task: evolve, not to {self.task}; delete it")
+            raise ValueError(
+                "times is missing; task: evolve requires it"
+                if self.times is None
+                else f"times belongs to task: evolve, not to {self.task}; delete it"
+            )
         if self.susceptibility and self.task != "steady_state":
             raise ValueError(f"susceptibility belongs to task: steady_state, not to {self.task}; delete it")
         return self
@@ -79,8 +86,7 @@ def supports(system: System) -> str | None:
         return f"{reason}; permutation needs equivalent spins 1/2"
     size = sector_size(system.sites, int(moves.conserves_parity))
     if size > LARGEST:
-        return (f"the sector of the steady state has {size:.1e} unknowns, "
-                f"a direct solver takes {LARGEST:.1e} at most")
+        return f"the sector of the steady state has {size:.1e} unknowns, a direct solver takes {LARGEST:.1e} at most"
     return None
 
 
@@ -127,8 +133,10 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
         *(Output(f"var_S{a}", lattice, "ħ²", f"⟨S{a}²⟩ - ⟨S{a}⟩² of a site") for a in "xyz"),
         Output("S_perp", lattice, "ħ", "sqrt(⟨Sx⟩² + ⟨Sy⟩²) of a site"),
         Output("Mz", time, "1", "⟨σz⟩ of a site"),
-        *(Output(f"S{a}{b}", time, "1", f"structure factor S{a}{b} at k = 0: ⟨σ{a} σ{b}⟩ of two sites")
-          for a, b in ("xx", "yy", "zz", "xy")),
+        *(
+            Output(f"S{a}{b}", time, "1", f"structure factor S{a}{b} at k = 0: ⟨σ{a} σ{b}⟩ of two sites")
+            for a, b in ("xx", "yy", "zz", "xy")
+        ),
         Output("correlator", (Dim("string", STRINGS), *time), "1", "⟨σ σ ...⟩ on different sites"),
         *(Output(f"bimodality_{a}", time, "1", f"⟨M²⟩²/⟨M⁴⟩ of M = Σ σ{a}") for a in "xy"),
         Output("squeezing", time, "1", "ξ² = N min Var(J⊥)/|⟨J⟩|²"),
@@ -142,8 +150,10 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     if options.susceptibility:
         inverse = "1" if system.units == "1" else f"1/{system.units}"
         axes = (Dim("response", ("x", "y")), Dim("probe", ("x", "y")))
-        found += (Output("chi", axes, inverse, "∂⟨σ⟩/∂h in a field h Σ σ"),
-                  Output("chi_av", (), inverse, "angular average of the susceptibility"))
+        found += (
+            Output("chi", axes, inverse, "∂⟨σ⟩/∂h in a field h Σ σ"),
+            Output("chi_av", (), inverse, "angular average of the susceptibility"),
+        )
     return found
 
 
@@ -152,19 +162,33 @@ def _of_the_spectrum(system: System, options: Options) -> tuple[Output, ...]:
     along = dict(merged, sources=("eigenvalues",))
     one_sector = dict(reduce="at_min", sources=("gap",))
     return (
-        Output("eigenvalues", units=system.units, dtype="c16",
-               long_name="eigenvalues of the Liouvillian on symmetric operators, largest real part first",
-               **merged),
+        Output(
+            "eigenvalues",
+            units=system.units,
+            dtype="c16",
+            long_name="eigenvalues of the Liouvillian on symmetric operators, largest real part first",
+            **merged,
+        ),
         Output("residual", long_name="|Lx - λx| / |L||x|", **along),
-        Output("sector_parity", long_name="parity of n_x + n_y of the eigenvalue's sector, 0 if it has none",
-               **along),
-        Output("gap", units=system.units, reduce="min",
-               long_name="smallest -Re λ of symmetric operators, the steady state's zero left out"),
-        Output("gap_parity", long_name="parity of n_x + n_y in the sector with the gap, 0 if it has none",
-               **one_sector),
-        *(Output(f"gap_{SECTORS[parity]}", units=system.units, reduce="min",
-                 long_name=f"smallest -Re λ of the sector with {SECTORS[parity]} n_x + n_y")
-          for parity in (1, -1)),
+        Output("sector_parity", long_name="parity of n_x + n_y of the eigenvalue's sector, 0 if it has none", **along),
+        Output(
+            "gap",
+            units=system.units,
+            reduce="min",
+            long_name="smallest -Re λ of symmetric operators, the steady state's zero left out",
+        ),
+        Output(
+            "gap_parity", long_name="parity of n_x + n_y in the sector with the gap, 0 if it has none", **one_sector
+        ),
+        *(
+            Output(
+                f"gap_{SECTORS[parity]}",
+                units=system.units,
+                reduce="min",
+                long_name=f"smallest -Re λ of the sector with {SECTORS[parity]} n_x + n_y",
+            )
+            for parity in (1, -1)
+        ),
     )
 
 
@@ -180,24 +204,29 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
 
 
 def _spectrum(sector: Balanced, options: Options, comm) -> dict:
-    count = min(max(options.eigenvalues, 2), sector.size)   # 2: the gap is beside the zero
+    count = min(max(options.eigenvalues, 2), sector.size)  # 2: the gap is beside the zero
     values, errors = solvers.leading_eigenvalues(comm, sector, count, _mumps(comm, options))
     if values[0].real > GROWTH * abs(values).max():
-        raise RuntimeError(f"an eigenvalue of {sector} of {sector.N} spins grows, by {values[0].real:.1e}: rounding "
-                           "errors exceed the gap; take fewer spins or weaker couplings")
+        raise RuntimeError(
+            f"an eigenvalue of {sector} of {sector.N} spins grows, by {values[0].real:.1e}: rounding "
+            "errors exceed the gap; take fewer spins or weaker couplings"
+        )
     decaying = values
     if sector.parity >= 0:
         decaying = np.delete(values, np.argmin(abs(values)))
     gap, padding = -decaying.real.max(), max(options.eigenvalues - len(values), 0)
 
     def kept(array):
-        return np.pad(array, (0, padding), constant_values=np.nan)[:options.eigenvalues]
+        return np.pad(array, (0, padding), constant_values=np.nan)[: options.eigenvalues]
 
     return {
-        "eigenvalues": kept(values), "residual": kept(errors),
+        "eigenvalues": kept(values),
+        "residual": kept(errors),
         "sector_parity": kept(np.full(len(values), float(sector.parity))),
-        "gap": gap, "gap_parity": float(sector.parity),
-        "gap_even": gap if sector.parity >= 0 else np.inf, "gap_odd": gap if sector.parity <= 0 else np.inf,
+        "gap": gap,
+        "gap_parity": float(sector.parity),
+        "gap_even": gap if sector.parity >= 0 else np.inf,
+        "gap_odd": gap if sector.parity <= 0 else np.inf,
     }
 
 
@@ -252,7 +281,7 @@ def _iterative(comm, sector: Strings, options: Options):
 
 def _susceptibility(sector: Strings, e, options: Options, comm) -> np.ndarray:
     """χ[α, β] = ∂⟨σ_α⟩/∂h_β from L δe = -L_β e, with the field's L_β: (2, 2)."""
-    answering = Strings(sector.N, -sector.parity, sector.moves)     # a field along x or y changes the parity
+    answering = Strings(sector.N, -sector.parity, sector.moves)  # a field along x or y changes the parity
     start, stop = solvers.row_range(comm, answering.size)
     chi = np.empty((2, 2))
     for b, probe in enumerate(("Sx", "Sy")):
@@ -270,8 +299,9 @@ def _evolve(system: System, sector: Strings, options: Options, comm) -> dict:
     direction = np.round([*across, np.cos(polar)], 15)
     state = np.prod(direction ** sector.strings()[start:stop, 1:], axis=1)
     found = []
-    for local in solvers.propagate(comm, sector, state, np.diff(options.times, prepend=0), options.tolerance,
-                                   options.petsc_options):
+    for local in solvers.propagate(
+        comm, sector, state, np.diff(options.times, prepend=0), options.tolerance, options.petsc_options
+    ):
         parts = comm.gather(local)
         if comm.rank == 0:
             e = np.concatenate(parts)

@@ -13,6 +13,7 @@ Unscaled correlators, all at most 1 in modulus, are the right variables: e(0, 0,
 the others, and the low eigenvectors are well conditioned. Scaled to orthonormal strings, the overlap of
 the left and right eigenvectors of the steady state would be exp(-(N ln 2 - S_2)/2), S_2 = -ln Tr ρ².
 """
+
 from collections import namedtuple
 
 import numpy as np
@@ -50,11 +51,14 @@ class Strings:
 
     def __init__(self, N: int, parity: int, moves: Moves, dissected: bool = True):
         side = np.arange(N + 1, dtype=np.int32)
-        rows = [(x, y) for x in side for y in side[:N + 1 - x] if parity == 0 or (x + y) % 2 == (parity < 0)]
+        rows = [(x, y) for x in side for y in side[: N + 1 - x] if parity == 0 or (x + y) % 2 == (parity < 0)]
         lengths = np.array([N + 1 - x - y for x, y in rows])
         counts = np.column_stack([np.repeat(rows, lengths, axis=0), np.concatenate([side[:n] for n in lengths])])
-        order = (nested_dissection(counts, moves.shift) if dissected
-                 else np.lexsort((counts[:, 2], counts[:, 0], counts.sum(1))))
+        order = (
+            nested_dissection(counts, moves.shift)
+            if dissected
+            else np.lexsort((counts[:, 2], counts[:, 0], counts.sum(1)))
+        )
         counts = counts[order]
         index = np.full((N + 1, N + 1, N + 1), -1, np.int32)
         index[tuple(counts.T)] = np.arange(len(counts))
@@ -76,8 +80,20 @@ class Strings:
         room = (len(shifts) + 1) * (stop - start)
         pointer = np.zeros(stop - start + 1, np.int64)
         columns, data = np.empty(room, np.int64), np.empty(room)
-        _fill(self.layout, other.layout, self is other, start, stop, shifts, ends, moves.labels,
-              moves.factor * moves.rate, pointer, columns, data)
+        _fill(
+            self.layout,
+            other.layout,
+            self is other,
+            start,
+            stop,
+            shifts,
+            ends,
+            moves.labels,
+            moves.factor * moves.rate,
+            pointer,
+            columns,
+            data,
+        )
         used = pointer[-1]
         return sparse.csr_matrix((data[:used], columns[:used], pointer), (stop - start, other.size))
 

@@ -4,18 +4,19 @@ Where every site and every pair of sites enters with the same coefficient, the L
 sites of one superoperator and over ordered pairs of sites of another. Both are compiled here from the
 2 x 2 matrices of the operators that the system names.
 """
+
 from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 
-from hpcsim.system.matrices import one_site_operator
 from hpcsim.system import System
+from hpcsim.system.operators import one_site_operator
 
 PAULI = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 SPIN = {name: one_site_operator(name, 0.5).toarray() for name in ("Sx", "Sy", "Sz", "S+", "S-")}
-EQUAL = 1e-12           # coefficients that differ by less, relative to the largest one, are equal
-PAIR_ENTRIES = 4e8      # the table of all pairs is not built beyond this
+EQUAL = 1e-12  # coefficients that differ by less, relative to the largest one, are equal
+PAIR_ENTRIES = 4e8  # the table of all pairs is not built beyond this
 
 
 class NotSymmetric(ValueError):
@@ -61,7 +62,7 @@ def compile_system(system: System) -> Moves:
         pair = np.kron(SPIN[a], SPIN[b])
         if a != b:
             pair = pair + np.kron(SPIN[b], SPIN[a])
-        parts.append((None, _two_sites(_commutator(pair / 2)), c))    # ordered pairs count each pair twice
+        parts.append((None, _two_sites(_commutator(pair / 2)), c))  # ordered pairs count each pair twice
     for operator, rate in local + collective:
         parts.append((_one_site(lambda A: _dissipator(operator, operator, A)), None, rate))
     unit = np.eye(2)
@@ -124,43 +125,47 @@ def _hamiltonian(system: System):
         if not len(sites):
             continue
         if len(terms.operators) == 1:
-            name, = terms.operators
+            (name,) = terms.operators
             fields[name] += _of_every_site(system, sites[:, 0], coefficients, f"field {name}")
         elif len(terms.operators) == 2:
             a, b = terms.operators
             couplings[*sorted((a, b))] += _of_every_pair(system, a, b, sites, coefficients)
         else:
-            raise NotSymmetric(f"its Hamiltonian has a product of {len(terms.operators)} operators: "
-                               "fields and couplings of pairs are allowed")
+            raise NotSymmetric(
+                f"its Hamiltonian has a product of {len(terms.operators)} operators: "
+                "fields and couplings of pairs are allowed"
+            )
     return fields, couplings
 
 
 def _of_every_site(system, sites, coefficients, what) -> float:
     total = np.bincount(sites, coefficients, minlength=system.sites)
     if np.ptp(total) > EQUAL * np.abs(total).max():
-        raise NotSymmetric(f"the {what} is {total.min():g} on one site and {total.max():g} on another: "
-                           "all sites must be equal")
+        raise NotSymmetric(
+            f"the {what} is {total.min():g} on one site and {total.max():g} on another: all sites must be equal"
+        )
     return total.mean()
 
 
 def _of_every_pair(system, a, b, sites, coefficients) -> float:
     """The c of Σ_{i<j} c (A_i B_j + B_i A_j), or Σ_{i<j} c A_i A_j where A is B."""
     N, what = system.sites, f"coupling {a} {b}"
-    between = sites[:, 0] != sites[:, 1]    # on one site, the square of a spin-1/2 operator is a number
+    between = sites[:, 0] != sites[:, 1]  # on one site, the square of a spin-1/2 operator is a number
     sites, coefficients = sites[between], coefficients[between]
     pairs = N * (N - 1) / (2 if a == b else 1)
     if not len(sites):
         return 0.0
     if len(sites) < pairs or N**2 > PAIR_ENTRIES:
-        raise NotSymmetric(f"the {what} couples {len(sites)} of {pairs:g} pairs of sites: "
-                           "all pairs must be coupled")
+        raise NotSymmetric(f"the {what} couples {len(sites)} of {pairs:g} pairs of sites: all pairs must be coupled")
     table = np.bincount(sites[:, 0] * N + sites[:, 1], coefficients, minlength=N * N).reshape(N, N)
     if a == b:
         table = table + table.T
     values = table[~np.eye(N, dtype=bool)]
     if np.ptp(values) > EQUAL * np.abs(values).max():
-        raise NotSymmetric(f"the {what} is {values.min():g} for one pair of sites and {values.max():g} for "
-                           "another: all pairs must be equal")
+        raise NotSymmetric(
+            f"the {what} is {values.min():g} for one pair of sites and {values.max():g} for "
+            "another: all pairs must be equal"
+        )
     return values.mean()
 
 
@@ -174,8 +179,7 @@ def _jumps(system: System):
             raise NotSymmetric(f"it has the jump operator {jumps.operator}")
         name, operator = jumps.operator, SPIN[jumps.operator]
         if jumps.collective:
-            _of_every_site(system, jumps.sites, np.ones(len(jumps.sites)),
-                           f"weight of {name} in a collective jump")
+            _of_every_site(system, jumps.sites, np.ones(len(jumps.sites)), f"weight of {name} in a collective jump")
             collective.append((operator, float(jumps.rates[0])))
         else:
             rate = _of_every_site(system, jumps.sites, jumps.rates, f"rate of the jump {name}")

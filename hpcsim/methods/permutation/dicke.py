@@ -16,6 +16,7 @@ to rounding times √(Tr ρ²), though d_j exceeds 1e50 (N = 200). Their eigenva
 eigenvalues λ/√d_j of ρ, with the probability √d_j λ; those of small j would drown in the rounding of
 doubles, so everything up to the blocks is done in pairs of doubles (see `extended`).
 """
+
 import numpy as np
 from numba import njit
 from scipy.special import gammaln
@@ -23,8 +24,8 @@ from scipy.special import gammaln
 from hpcsim.methods.permutation.basis import Strings
 from hpcsim.methods.permutation.extended import add, div, mul, roots
 
-NOISE = 1e-15       # eigenvalues below this, relative to the largest of the block, are rounding
-EXTENDED = 1e-29    # and below this, relative to √(Tr ρ²), that of pairs of doubles
+NOISE = 1e-15  # eigenvalues below this, relative to the largest of the block, are rounding
+EXTENDED = 1e-29  # and below this, relative to √(Tr ρ²), that of pairs of doubles
 
 
 def log_degeneracies(N: int) -> np.ndarray:
@@ -54,9 +55,11 @@ def blocks(sector: Strings, high: np.ndarray, low: np.ndarray) -> list[np.ndarra
 
 def spectrum(sector: Strings, high: np.ndarray, low: np.ndarray) -> list[np.ndarray]:
     """The eigenvalues of the matrices √d_j p_j."""
-    step = abs(sector.parity) + 1       # with parity m - m' is even: two blocks
-    return [np.concatenate([np.linalg.eigvalsh(block[s::step, s::step])
-                            for s in range(min(step, len(block)))]) for block in blocks(sector, high, low)]
+    step = abs(sector.parity) + 1  # with parity m - m' is even: two blocks
+    return [
+        np.concatenate([np.linalg.eigvalsh(block[s::step, s::step]) for s in range(min(step, len(block)))])
+        for block in blocks(sector, high, low)
+    ]
 
 
 def summarise(sector: Strings, high: np.ndarray, low: np.ndarray, noise: float = EXTENDED) -> dict:
@@ -74,7 +77,7 @@ def summarise(sector: Strings, high: np.ndarray, low: np.ndarray, noise: float =
     for v, log_root in zip(values, half):
         threshold = max(least, NOISE * abs(v).max())
         wrong, v = -v[v < -threshold], v[v > threshold]
-        weight = np.exp(np.log(v) + log_root)         # d_j λ/√d_j
+        weight = np.exp(np.log(v) + log_root)  # d_j λ/√d_j
         total += weight.sum()
         entropy -= np.sum(weight * (np.log(v) - log_root))
         negative = max(negative, *np.exp(np.log(wrong) + log_root), 0.0)
@@ -106,7 +109,7 @@ def _krawtchouk(N, root, root_low):
     W, V = np.zeros((N + 1, N + 1, N + 1)), np.zeros((N + 1, N + 1, N + 1))
     W[0, 0, 0] = 1
     for q in range(1, N + 1):
-        ih, il = div(root[2] / 2, root_low[2] / 2, float(q), 0.0)       # 1/(√2 q)
+        ih, il = div(root[2] / 2, root_low[2] / 2, float(q), 0.0)  # 1/(√2 q)
         for k in range(q + 1):
             for z in range(q + 1):
                 sh = sl = 0.0
@@ -134,7 +137,7 @@ def _elements(N, place, index, high, low, W, V, f, g):
     half = 2.0 ** -(N // 2)
     th, tl = mul(f[N], g[N], half, 0.0)
     if N % 2:
-        th, tl = div(th, tl, W[1, 0, 0] * 2, V[1, 0, 0] * 2)      # √2
+        th, tl = div(th, tl, W[1, 0, 0] * 2, V[1, 0, 0] * 2)  # √2
     for x in range(N + 1):
         for y in range(N - x + 1):
             if index[x, y, 0] < 0:
@@ -152,7 +155,7 @@ def _elements(N, place, index, high, low, W, V, f, g):
                     h, l = mul(W[q, k, z], V[q, k, z], ch[z], cl[z])
                     sh, sl = add(sh, sl, h, l)
                 dh[k], dl[k] = sh, sl
-            part, sign = 2 * (y % 2), 1.0 if y % 4 in (0, 3) else -1.0      # (-i)^y
+            part, sign = 2 * (y % 2), 1.0 if y % 4 in (0, 3) else -1.0  # (-i)^y
             for n10 in range(n + 1):
                 wh, wl = sign * W[n, n10, y], sign * V[n, n10, y]
                 for k in range(q + 1):
@@ -167,8 +170,8 @@ def _recouple(N, step, place, elements, start, root, root_low):
     """Fill all blocks, one after the other: block s has j = N/2 - s, and m = N/2 - k at row k - s."""
     flat = np.zeros(start[-1], np.complex128)
     vh, vl = np.empty(N + 1), np.empty(N + 1)
-    for k in range(N + 1):                              # sites down in the ket
-        for kk in range(k % step, k + 1, step):         # and in the bra
+    for k in range(N + 1):  # sites down in the ket
+        for kk in range(k % step, k + 1, step):  # and in the bra
             length = min(kk, N - k) + 1
             for s in range(length):
                 _flips_of_j(N, k, kk, s, length, root, root_low, vh, vl)
@@ -216,7 +219,7 @@ def _flips_of_j(N, k, kk, s, length, root, root_low, vh, vl):
             h, l = add(h, l, -a, -b)
         vh[t - 1], vl[t - 1] = div(h, l, Eh[t - 1], El[t - 1])
     if length > 1:
-        a, b, c, d = vh[meet], vl[meet], vh[meet + 1], vl[meet + 1]     # of the recursion from the last t
+        a, b, c, d = vh[meet], vl[meet], vh[meet + 1], vl[meet + 1]  # of the recursion from the last t
         vh[0], vl[0] = 1.0, 0.0
         for t in range(meet + 1):
             h, l = mul(tau - D[t], 0.0, vh[t], vl[t])

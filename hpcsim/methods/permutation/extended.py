@@ -4,14 +4,15 @@ The probabilities of Dicke blocks with a small j are differences of correlators 
 with 16 digits they drown in rounding beyond N of about 50 to 100. Products and sums of pairs by Dekker (1971)
 and Knuth; a factorisation in doubles and residuals in pairs give a solution in pairs (iterative refinement).
 """
+
 import numpy as np
 from numba import njit
 
 from hpcsim import solvers
 from hpcsim.methods.permutation.basis import Strings
 
-STEPS = 12          # of refinement, at most
-ENOUGH = 1e-26      # relative size of the next correction, in the norm of ρ, from which on it is left out
+STEPS = 12  # of refinement, at most
+ENOUGH = 1e-26  # relative size of the next correction, in the norm of ρ, from which on it is left out
 
 
 @njit(cache=True)
@@ -76,12 +77,22 @@ def refine(comm, sector: Strings, solve, state: np.ndarray) -> tuple[np.ndarray,
     """
     start, stop = solvers.row_range(comm, sector.size)
     shifts, ends = sector.moves.shifts
-    scale = np.exp(sector.log_norms() / 2)      # to orthonormal strings
+    scale = np.exp(sector.log_norms() / 2)  # to orthonormal strings
     high = np.concatenate(comm.allgather(state))
     low, size, error = np.zeros_like(high), np.inf, np.inf
     for count in range(STEPS):
-        rest = _residual(sector.layout, start, stop, shifts, ends, sector.moves.labels, sector.moves.factor,
-                         sector.moves.rate, high, low)
+        rest = _residual(
+            sector.layout,
+            start,
+            stop,
+            shifts,
+            ends,
+            sector.moves.labels,
+            sector.moves.factor,
+            sector.moves.rate,
+            high,
+            low,
+        )
         step = np.concatenate(comm.allgather(solve(rest)))
         previous, size = size, np.linalg.norm(scale * step) / np.linalg.norm(scale * high)
         if not size < previous / 2:

@@ -1,4 +1,5 @@
 """What is measured on a symmetric state, from its correlators e(n_x, n_y, n_z)."""
+
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -26,7 +27,11 @@ def measure(sector: Strings, e: np.ndarray, low: np.ndarray, noise: float = dick
     N, c = sector.N, {s: correlator(sector, e, s) for s in STRINGS}
     return {
         "mean": np.array([c["x"], c["y"], c["z"]]),
-        "Mz": c["z"], "Sxx": c["xx"], "Syy": c["yy"], "Szz": c["zz"], "Sxy": c["xy"],
+        "Mz": c["z"],
+        "Sxx": c["xx"],
+        "Syy": c["yy"],
+        "Szz": c["zz"],
+        "Sxy": c["xy"],
         "correlator": np.array([c[s] for s in STRINGS]),
         "bimodality_x": bimodality(N, c["xx"], c["xxxx"]),
         "bimodality_y": bimodality(N, c["yy"], c["yyyy"]),
@@ -67,4 +72,4 @@ def angular_average(chi: np.ndarray) -> float:
     chi : (2, 2) ∂M_α/∂h_β (huybrechts2020, Eqs. 21-23)
     """
     large, small = np.linalg.svd(chi, compute_uv=False)
-    return 2 / np.pi * large * ellipe(1 - (small / large)**2) if large > 0 else 0.0
+    return 2 / np.pi * large * ellipe(1 - (small / large) ** 2) if large > 0 else 0.0

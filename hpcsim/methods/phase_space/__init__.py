@@ -15,12 +15,14 @@ Any graph of couplings of equal spin components, local fields, squares of spin c
 jumps S-, S+, Sx, Sy, Sz. Results are means over the sites of a sublattice, so variances are those of one
 site where the sites of a sublattice are equivalent, as in periodic lattices.
 """
+
 import functools
 import logging
 
 import numpy as np
 
-from hpcsim.ensemble import WINDOWS, gather, relaxed, share
+from hpcsim.ensemble.burn_in import WINDOWS, relaxed
+from hpcsim.ensemble.options import gather, share
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.phase_space import initial, kernels, step
 from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupported
@@ -31,10 +33,14 @@ from hpcsim.system import System, angles
 log = logging.getLogger("hpcsim")
 ORDERING = {"P": 1, "wigner": 0, "Q": -1}
 # seconds per site and step: for each block of trajectories begun, and for each trajectory (measured)
-SECONDS = {("spin_conserving", "eo"): (90e-9, 2e-9), ("spin_conserving", "sib"): (150e-9, 4.5e-9),
-           ("pda", "eo"): (300e-9, 12e-9), ("pda", "sib"): (300e-9, 10e-9)}
-FIRST_STEPS = 30    # what a sample of the initial state costs, in steps
-FEW_SITES = 2000    # the arrays of so many still fit into caches; beyond, a step takes up to twice the time
+SECONDS = {
+    ("spin_conserving", "eo"): (90e-9, 2e-9),
+    ("spin_conserving", "sib"): (150e-9, 4.5e-9),
+    ("pda", "eo"): (300e-9, 12e-9),
+    ("pda", "sib"): (300e-9, 10e-9),
+}
+FIRST_STEPS = 30  # what a sample of the initial state costs, in steps
+FEW_SITES = 2000  # the arrays of so many still fit into caches; beyond, a step takes up to twice the time
 
 
 def supports(system: System) -> str | None:
@@ -51,16 +57,22 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     angles(system, options.initial)
     _measured(system, options)
     tables = compile_system(system, options.scheme)
-    if options.representation != "wigner" and not options.drop_interaction_noise and (
-            np.any(tables.coupling) or np.any(tables.square)):
+    if (
+        options.representation != "wigner"
+        and not options.drop_interaction_noise
+        and (np.any(tables.coupling) or np.any(tables.square))
+    ):
         raise ValueError(
             f"representation = {options.representation}: unsound for this model: its Hamiltonian has "
             f"products of spin operators, which add to the equation of {options.representation} second "
             f"derivatives that no noise can stand for. Without them, squeezing and other coherent effects "
-            f"come out wrong; use representation: wigner, or drop_interaction_noise: true to see how")
+            f"come out wrong; use representation: wigner, or drop_interaction_noise: true to see how"
+        )
     if options.integrator == "eo" and tables.first_half < 0:
-        raise ValueError("integrator = eo: the graph of couplings is not bipartite: its sites do not fall "
-                         "into two halves that are coupled only to each other; use integrator: sib")
+        raise ValueError(
+            "integrator = eo: the graph of couplings is not bipartite: its sites do not fall "
+            "into two halves that are coupled only to each other; use integrator: sib"
+        )
     if options.dt == "auto":
         _coarse(system, options)
         return tuple(range(options.batches))
@@ -69,7 +81,8 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     if options.dt * fastest > 1:
         raise ValueError(
             f"dt = {options.dt:g}: too large: spins turn at rates up to {drift:.3g} and noise has powers up "
-            f"to {noise:.3g}; use dt <= {0.1 / fastest:.1g} or so, and halve it to see the error")
+            f"to {noise:.3g}; use dt <= {0.1 / fastest:.1g} or so, and halve it to see the error"
+        )
     return tuple(range(options.batches))
 
 
@@ -78,7 +91,7 @@ def cost(system: System, options: Options, record: int) -> Cost:
 
     Ranks of a group share the trajectories of a record.
     """
-    if options.dt == "auto":    # what it will be is known after the pilot only
+    if options.dt == "auto":  # what it will be is known after the pilot only
         unit, first = _coarse(system, options)
         options = options.model_copy(update={"dt": step.divided(unit, first / 4)})
     gaps, slots = _schedule(options)
@@ -90,9 +103,10 @@ def cost(system: System, options: Options, record: int) -> Cost:
     if system.sites > FEW_SITES:
         per_trajectory *= 2
     per_step = system.sites * (-(-options.batch // lanes) * per_block + options.batch * per_trajectory)
-    return Cost(bytes=8.0 * lanes * (per_site + grids) * system.sites + 32.0 * options.batch * sums
-                + 400.0 * system.sites,
-                time=(float(gaps.sum()) + FIRST_STEPS) * per_step)
+    return Cost(
+        bytes=8.0 * lanes * (per_site + grids) * system.sites + 32.0 * options.batch * sums + 400.0 * system.sites,
+        time=(float(gaps.sum()) + FIRST_STEPS) * per_step,
+    )
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
@@ -100,13 +114,21 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     unit, out = _unit(system), _observed(system, options)
     lattice = Dim("sublattice", tuple(system.sublattices))
     if options.task == "steady_state":
-        out.append(Output("autocorrelation_time", (lattice,), unit, "integrated autocorrelation time of the "
-                          "magnetisation of a sublattice, its slowest component", reduce="mean"))
+        out.append(
+            Output(
+                "autocorrelation_time",
+                (lattice,),
+                unit,
+                "integrated autocorrelation time of the magnetisation of a sublattice, its slowest component",
+                reduce="mean",
+            )
+        )
         out.append(Output("burn_in_used", (), unit, "time before averaging", reduce="mean"))
     if options.dt == "auto":
-        out += [Output("dt_used", (), unit, "step of the integrator", reduce="mean"),
-                Output("dt_bias", (), "1", "estimated bias of the step over what is allowed, the largest",
-                       reduce="mean")]
+        out += [
+            Output("dt_used", (), unit, "step of the integrator", reduce="mean"),
+            Output("dt_bias", (), "1", "estimated bias of the step over what is allowed, the largest", reduce="mean"),
+        ]
     return tuple(out)
 
 
@@ -131,13 +153,15 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     if options.task == "steady_state":
         time = options.duration - (burn_in if options.burn_in == "auto" else 0)
         moments = _measured(system, options)[0]
-        results |= {"autocorrelation_time": moments.autocorrelation_time(sums[0] / counts, time),
-                    "burn_in_used": np.float64(burn_in)}
+        results |= {
+            "autocorrelation_time": moments.autocorrelation_time(sums[0] / counts, time),
+            "burn_in_used": np.float64(burn_in),
+        }
     return results | chosen
 
 
 def _sampled(system, options: Options, begin: int, trajectories: int, context: Context):
-    """Of trajectories begin, begin + 1, ... the sums over samples, [slot, *shape, trajectory], of all that is measured.
+    """Sums over samples of all that is measured, [slot, *shape, trajectory], of trajectories begin, begin + 1, ...
 
     Also the number of samples of each slot, and the time before the first.
     """
@@ -149,8 +173,15 @@ def _sampled(system, options: Options, begin: int, trajectories: int, context: C
     lanes = _lanes(system, len(mine))
     for start in range(0, len(mine), lanes):
         here = slice(start, min(start + lanes, len(mine)))
-        _trajectories(system, options, tables, parts, [x[..., here] for x in sums],
-                      np.uint64(begin + mine[start]), np.array(context.key, np.uint64))
+        _trajectories(
+            system,
+            options,
+            tables,
+            parts,
+            [x[..., here] for x in sums],
+            np.uint64(begin + mine[start]),
+            np.array(context.key, np.uint64),
+        )
     # every rank averages the same numbers in the same order
     sums, counts, burn_in = [gather(x, context.comm) for x in sums], np.bincount(slots), options.burn_in
     if options.task == "steady_state":
@@ -184,7 +215,7 @@ def _with_step(system, options: Options, context: Context):
     return options.model_copy(update={"dt": dt}), {"dt_used": np.float64(dt), "dt_bias": np.float64(bias)}
 
 
-_steps = {}         # of each point that this process has met: the pilot is run once
+_steps = {}  # of each point that this process has met: the pilot is run once
 
 
 def _pilot(system, options: Options, context: Context) -> tuple[float, float]:
@@ -216,8 +247,7 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key):
     rotating = integrator in (kernels.SIB, kernels.EO)
     whole, half = (tables.over(dt, rotating) for dt in (options.dt, options.dt / 2))
     spinors, spins = np.empty((sites, 4, lanes)), np.empty((sites, 3, lanes))
-    initial.spin_coherent(spinors, _distribution(options), system.spins, angles(system, options.initial),
-                          first, key)
+    initial.spin_coherent(spinors, _distribution(options), system.spins, angles(system, options.initial), first, key)
     kernels.spins_of(spins, spinors)
     if conserving:
         spinors = np.empty((0, 4, lanes))
@@ -225,8 +255,20 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key):
     begin = 0
     totals = [np.empty(x.shape[1:]) for x in sums]
     for gap, slot in zip(*_schedule(options)):
-        kernels.advance(spins, spinors, scratch, np.uint64(begin), gap, integrator, float(ordering), whole,
-                        half, options.dt, first, key)
+        kernels.advance(
+            spins,
+            spinors,
+            scratch,
+            np.uint64(begin),
+            gap,
+            integrator,
+            float(ordering),
+            whole,
+            half,
+            options.dt,
+            first,
+            key,
+        )
         begin += gap
         for part, total, x in zip(parts, totals, sums):
             total[:] = x[slot]
@@ -237,12 +279,17 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key):
 def _warn_of_drift(system, options, results):
     """Where spins have grown or shrunk, fluctuations are not those of spins: say so."""
     length, square = results["spin_length"], results["spin_length2"]
-    spread = np.sqrt(np.maximum(square / length ** 2 - 1, 0)).max()
+    spread = np.sqrt(np.maximum(square / length**2 - 1, 0)).max()
     if spread > 0.05 + 2 / system.spins.min():
-        mend = ("scheme: spin_conserving, a larger S or shorter times" if options.scheme == "pda"
-                else "integrator: auto, or a smaller dt")
-        _warn_once(f"method: the lengths of the spins have spread to more than 5 % of their mean, and "
-                   f"fluctuations are not those of spins any more; use {mend}")
+        fix = (
+            "scheme: spin_conserving, a larger S or shorter times"
+            if options.scheme == "pda"
+            else "integrator: auto, or a smaller dt"
+        )
+        _warn_once(
+            f"method: the lengths of the spins have spread to more than 5 % of their mean, and "
+            f"fluctuations are not those of spins any more; use {fix}"
+        )
 
 
 @functools.cache
@@ -259,7 +306,7 @@ def _measured(system: System, options: Options) -> list:
 
 def _lanes(system: System, trajectories: int) -> int:
     """Trajectories advanced together: enough for long loops, fewer of the largest lattices to fit into memory."""
-    return min(trajectories, int(np.clip(2 ** 26 // system.sites, 64, 256)))
+    return min(trajectories, int(np.clip(2**26 // system.sites, 64, 256)))
 
 
 def _integrator(options: Options, tables: Tables) -> int:

@@ -1,11 +1,12 @@
 """From a System's tables to the drift and noise of the stochastic equations."""
+
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from hpcsim.ensemble import DRAWS_PER_BLOCK, THREE_POINT_AMPLITUDE
+from hpcsim.ensemble.streams import DRAWS_PER_BLOCK, THREE_POINT_AMPLITUDE
 from hpcsim.system import HERMITIAN_OPERATORS, System
 
 
@@ -59,9 +60,13 @@ class Tables(NamedTuple):
         half, a = dt / 2, THREE_POINT_AMPLITUDE
         angle = np.sqrt(dt) / 2 * self.strength
         return self._replace(
-            field=half * self.field, coupling=half * self.coupling, square=half * self.square,
-            damping=half * self.damping, ito=dt * self.ito,
-            strength=np.tan(a * angle) / a if rotating else angle)
+            field=half * self.field,
+            coupling=half * self.coupling,
+            square=half * self.square,
+            damping=half * self.damping,
+            ito=dt * self.ito,
+            strength=np.tan(a * angle) / a if rotating else angle,
+        )
 
     def fastest(self, spins: np.ndarray) -> tuple[float, float]:
         """Bounds over all sites: of |b| without noise, and of the noise power of a component of b."""
@@ -81,12 +86,16 @@ def unsupported(system: System) -> str | None:
         return "it has boson modes: only spins are supported"
     for terms in system.hamiltonian:
         if np.any(terms.coefficients) and (len(terms.operators) > 2 or len(set(terms.operators)) > 1):
-            return (f"its Hamiltonian has the term {' '.join(terms.operators)}: only single operators and "
-                    f"products of two equal ones are supported")
+            return (
+                f"its Hamiltonian has the term {' '.join(terms.operators)}: only single operators and "
+                f"products of two equal ones are supported"
+            )
     for jumps in system.jumps:
         if jumps.collective and len(jumps.sites) > 1 and np.any(jumps.rates):
-            return (f"its jump operator {jumps.operator} is a sum over {len(jumps.sites)} sites: only jumps "
-                    f"of one site are supported")
+            return (
+                f"its jump operator {jumps.operator} is a sum over {len(jumps.sites)} sites: only jumps "
+                f"of one site are supported"
+            )
     return None
 
 
@@ -130,8 +139,21 @@ def compile_system(system: System, scheme: str) -> Tables:
     others = (power.sum(axis=1, keepdims=True) - power) / 2
     begin, first_half, draw, strength = _draws(power, order, sizes)
     skew = _skew(start, neighbour, order, begin, first_half)
-    return Tables(field, *_even_rows(start, neighbour, coupling), square, damping, order, begin, first_half, skew,
-                  draw, strength, others, loss, gain)
+    return Tables(
+        field,
+        *_even_rows(start, neighbour, coupling),
+        square,
+        damping,
+        order,
+        begin,
+        first_half,
+        skew,
+        draw,
+        strength,
+        others,
+        loss,
+        gain,
+    )
 
 
 def _sparse_rows(n, pairs, values):
@@ -176,8 +198,8 @@ def _draws(power, order, sizes):
     begin, blocks, row, block = [], [0], np.empty(len(order), int), np.empty(len(order), int)
     for last, size in zip(np.cumsum(sizes), sizes):
         # the sites of one half in blocks, as many to a block as the neediest allows
-        sites = order[last - size:last]
-        share = DRAWS_PER_BLOCK // max(1, needed[last - size:last].max(initial=0))
+        sites = order[last - size : last]
+        share = DRAWS_PER_BLOCK // max(1, needed[last - size : last].max(initial=0))
         begin.append(np.arange(last - size, last, share))
         block[sites] = blocks[-1] + np.arange(size) // share
         row[sites] = np.arange(size) % share * (DRAWS_PER_BLOCK // share)

@@ -1,10 +1,11 @@
 """Samples of spin coherent states in the P, Wigner and Q representations."""
+
 import math
 
 import numpy as np
 from numba import njit
 
-from hpcsim.ensemble import fill_normals
+from hpcsim.ensemble.streams import fill_normals
 from hpcsim.methods.phase_space.kernels import INITIAL
 
 SHARP, FOCK, COHERENT, P, Q = range(5)

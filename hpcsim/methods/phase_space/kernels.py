@@ -5,12 +5,13 @@ spinors z the components Re α, Im α, Re β, Im β. Lengths are read from the a
 as seldom as can be, since a slice costs as much as a few dozen trajectories. No fast-math anywhere: a
 trajectory is the same to the last bit wherever in an array it stands.
 """
+
 import math
 
 import numpy as np
 from numba import njit
 
-from hpcsim.ensemble import DRAWS_PER_BLOCK, fill_three_point
+from hpcsim.ensemble.streams import DRAWS_PER_BLOCK, fill_three_point
 
 # what random numbers are drawn for
 INITIAL, FIELD, SPINOR, SPINOR_END, FIELD_START, FIELD_END = (np.uint64(purpose) for purpose in range(6))
@@ -35,8 +36,12 @@ def _collect(rows, s, i, tables, first, last):
         rows[SUM + 2, t] = c + rows[m, t]
     for e in range(first, last, 2):
         n, a, b, c = tables.neighbour[e], tables.coupling[e, 0], tables.coupling[e, 1], tables.coupling[e, 2]
-        o, f, g, h = (tables.neighbour[e + 1], tables.coupling[e + 1, 0], tables.coupling[e + 1, 1],
-                      tables.coupling[e + 1, 2])
+        o, f, g, h = (
+            tables.neighbour[e + 1],
+            tables.coupling[e + 1, 0],
+            tables.coupling[e + 1, 1],
+            tables.coupling[e + 1, 2],
+        )
         for t in range(rows.shape[1]):
             rows[SUM, t] += a * s[n, 0, t] + f * s[o, 0, t]
             rows[SUM + 1, t] += b * s[n, 1, t] + g * s[o, 1, t]
@@ -90,8 +95,12 @@ def _turn(s, rows, i, tables):
         _collect(rows, s, i, tables, tables.start[i], e)
         j, k, m, f, g, h = SUM, SUM + 1, SUM + 2, 0.0, 0.0, 0.0
     n, na, nb, nc = tables.neighbour[e], tables.coupling[e, 0], tables.coupling[e, 1], tables.coupling[e, 2]
-    o, oa, ob, oc = (tables.neighbour[e + 1], tables.coupling[e + 1, 0], tables.coupling[e + 1, 1],
-                     tables.coupling[e + 1, 2])
+    o, oa, ob, oc = (
+        tables.neighbour[e + 1],
+        tables.coupling[e + 1, 0],
+        tables.coupling[e + 1, 1],
+        tables.coupling[e + 1, 2],
+    )
     xx, yy, zz, d = tables.square[i, 0], tables.square[i, 1], tables.square[i, 2], tables.damping[i]
     for t in range(rows.shape[1]):
         x, y, z = s[i, 0, t], s[i, 1, t], s[i, 2, t]

@@ -4,13 +4,14 @@ Each adds to sums of shape (*shape, trajectories) at every sample. `results` get
 [slot, *shape, trajectory], and those of `Moments` per site, [slot, quantity, sublattice, trajectory], and
 makes the outputs, [slot, ...]: the slots are the times of `evolve`, or the one steady state.
 """
+
 import functools
 
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from hpcsim.ensemble import autocorrelation_time
+from hpcsim.ensemble.burn_in import autocorrelation_time
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.phase_space.kernels import QUANTITIES, measure
 from hpcsim.system import System, Translation
@@ -29,8 +30,15 @@ class Moments:
         self.shape = (QUANTITIES, len(system.sublattices))
 
     def add(self, total, s):
-        measure(total, s, self.system.spins, self.conserving, self.ordering, self.system.sublattice,
-                np.empty((3, *total.shape[1:])))
+        measure(
+            total,
+            s,
+            self.system.spins,
+            self.conserving,
+            self.ordering,
+            self.system.sublattice,
+            np.empty((3, *total.shape[1:])),
+        )
 
     def outputs(self, lattice, time):
         out = []
@@ -39,19 +47,32 @@ class Moments:
             out += [
                 Output(s, (lattice, *time), "ħ", f"⟨{name}⟩ of a site", reduce="mean"),
                 Output(f"{s}2", (lattice, *time), "ħ²", f"⟨{name}²⟩ of a site", reduce="mean"),
-                Output(f"var_{s}", (lattice, *time), "ħ²", f"variance of {name} of a site", reduce="variance",
-                       sources=(f"{s}2", s)),
+                Output(
+                    f"var_{s}",
+                    (lattice, *time),
+                    "ħ²",
+                    f"variance of {name} of a site",
+                    reduce="variance",
+                    sources=(f"{s}2", s),
+                ),
             ]
         length = "the classical spin of a site"
         return [
             *out,
-            Output("S_perp", (lattice, *time), "ħ", "sqrt(⟨S_x⟩² + ⟨S_y⟩²) of a site", reduce="norm",
-                   sources=("Sx", "Sy")),
+            Output(
+                "S_perp", (lattice, *time), "ħ", "sqrt(⟨S_x⟩² + ⟨S_y⟩²) of a site", reduce="norm", sources=("Sx", "Sy")
+            ),
             Output("Mz", time, "1", "mean of ⟨Sz⟩/S over all spins", reduce="mean"),
             Output("spin_length", (lattice, *time), "ħ", f"length of {length}", reduce="mean"),
             Output("spin_length2", (lattice, *time), "ħ²", f"squared length of {length}", reduce="mean"),
-            Output("var_spin_length", (lattice, *time), "ħ²", f"variance of the length of {length}",
-                   reduce="variance", sources=("spin_length2", "spin_length")),
+            Output(
+                "var_spin_length",
+                (lattice, *time),
+                "ħ²",
+                f"variance of the length of {length}",
+                reduce="variance",
+                sources=("spin_length2", "spin_length"),
+            ),
         ]
 
     def results(self, averages, moments):
@@ -74,8 +95,7 @@ class Squeezing:
         self.system, self.evolving = system, evolving
         counts = np.bincount(system.sublattice)
         if np.any(counts > 1):
-            raise ValueError("observables: squeezing is that of single spins: it needs one site per "
-                             "sublattice")
+            raise ValueError("observables: squeezing is that of single spins: it needs one site per sublattice")
         self.bosons = 2 * system.spins[np.argsort(system.sublattice)]
 
     def add(self, total, s):
@@ -84,8 +104,15 @@ class Squeezing:
     def outputs(self, lattice, time):
         found = [Output("squeezing", (lattice, *time), "1", "spin squeezing parameter ξ²", reduce="mean")]
         if time:
-            found.append(Output("squeezing_minimum", (lattice,), "1", "smallest ξ² of all times (too small by about "
-                                "its scatter between records)", reduce="mean"))
+            found.append(
+                Output(
+                    "squeezing_minimum",
+                    (lattice,),
+                    "1",
+                    "smallest ξ² of all times (too small by about its scatter between records)",
+                    reduce="mean",
+                )
+            )
         return found
 
     def results(self, averages, moments):
@@ -104,14 +131,14 @@ class Squeezing:
         second = np.stack([np.stack([xx, xy, zx]), np.stack([xy, yy, yz]), np.stack([zx, yz, zz])])
         first = np.moveaxis(mean, 1, 0)
         covariance = second - first[:, None] * first[None]
-        length2 = (first ** 2).sum(axis=0)
+        length2 = (first**2).sum(axis=0)
         along = first / np.sqrt(length2)
         flat = np.eye(3).reshape(3, 3, 1, 1, 1) - along[:, None] * along[None]
         projected = np.einsum("ij...,jk...,kl...->...il", flat, covariance, flat, optimize=True)
         trace = np.trace(projected, axis1=-2, axis2=-1)
         # its eigenvalues are 0, along the mean, and the two roots of λ² - trace λ + minors
-        minors = (trace ** 2 - np.einsum("...ij,...ji->...", projected, projected)) / 2
-        smallest = trace / 2 - np.sqrt(np.maximum(trace ** 2 / 4 - minors, 0))
+        minors = (trace**2 - np.einsum("...ij,...ji->...", projected, projected)) / 2
+        smallest = trace / 2 - np.sqrt(np.maximum(trace**2 / 4 - minors, 0))
         return self.bosons.reshape(1, -1, 1) * smallest / length2
 
 
@@ -121,8 +148,10 @@ class _AlongChain:
     def __init__(self, system: System, name: str):
         move = system.symmetry(Translation)
         if move is None:
-            raise ValueError(f"observables: {name} needs a system with a translation symmetry, such as a "
-                             f"periodic chain (periodic: true)")
+            raise ValueError(
+                f"observables: {name} needs a system with a translation symmetry, such as a "
+                f"periodic chain (periodic: true)"
+            )
         n = system.sites
         step = csr_matrix((np.ones(n), (np.arange(n), move.permutation)), (n, n))
         _, label = connected_components(step, directed=False)
@@ -164,24 +193,39 @@ class Correlation(_AlongChain):
         dims = (lattice, Dim("distance", tuple(range(self.places // 2 + 1)), "cells"), *time)
         return [
             Output("correlation", dims, "ħ²", "Re ⟨S⁺_n S⁻_{n+s}⟩", reduce="mean"),
-            *(Output(f"correlation_{a}{a}", dims, "ħ²", f"⟨S_{a} S_{a}'⟩ at a distance", reduce="mean")
-              for a in "xyz"),
-            Output("correlation_length", (lattice, *time), "cells", "correlation length ξ of ⟨S⁺_n S⁻_{n+s}⟩",
-                   reduce="decay_length", sources=("correlation",)),
-            Output("correlation_distance", (lattice, *time), "cells", "distance at which Re ⟨S⁺_n S⁻_{n+s}⟩ is "
-                   "1/e of its value at s = 0, or the largest there is", reduce="mean"),
+            *(Output(f"correlation_{a}{a}", dims, "ħ²", f"⟨S_{a} S_{a}'⟩ at a distance", reduce="mean") for a in "xyz"),
+            Output(
+                "correlation_length",
+                (lattice, *time),
+                "cells",
+                "correlation length ξ of ⟨S⁺_n S⁻_{n+s}⟩",
+                reduce="decay_length",
+                sources=("correlation",),
+            ),
+            Output(
+                "correlation_distance",
+                (lattice, *time),
+                "cells",
+                "distance at which Re ⟨S⁺_n S⁻_{n+s}⟩ is 1/e of its value at s = 0, or the largest there is",
+                reduce="mean",
+            ),
         ]
 
     def results(self, averages, moments):
         site = moments.mean(axis=-1)
         power = averages.mean(axis=-1)[..., :-1] / self.orbits[:, None]
-        found = np.fft.irfft(power, self.places, axis=-1)[..., :self.places // 2 + 1] / self.places
+        found = np.fft.irfft(power, self.places, axis=-1)[..., : self.places // 2 + 1] / self.places
         found[..., 0] = site[:, 3:6]
         x, y, z = np.moveaxis(found, 1, 0)
         ladder = x + y
         ladder[..., 0] += site[:, 2]
-        return {"correlation": ladder, "correlation_xx": x, "correlation_yy": y, "correlation_zz": z,
-                "correlation_distance": _falls_to(ladder, 1 / np.e)}
+        return {
+            "correlation": ladder,
+            "correlation_xx": x,
+            "correlation_yy": y,
+            "correlation_zz": z,
+            "correlation_distance": _falls_to(ladder, 1 / np.e),
+        }
 
 
 def _falls_to(curves, part):
@@ -209,8 +253,9 @@ class StructureFactor(_AlongChain):
     def outputs(self, lattice, time):
         waves = tuple(2 * m / self.places for m in range(self.places // 2 + 1))
         dims = (lattice, Dim("wavenumber", waves, "π/cell"), *time)
-        return [Output(f"structure_factor_{a}{a}", dims, "ħ²", f"structure factor of S_{a}", reduce="mean")
-                for a in "xyz"]
+        return [
+            Output(f"structure_factor_{a}{a}", dims, "ħ²", f"structure factor of S_{a}", reduce="mean") for a in "xyz"
+        ]
 
     def results(self, averages, moments):
         site = moments.mean(axis=-1)
@@ -242,5 +287,9 @@ class Histogram:
         return {f"histogram_S{self.axis}": averages.mean(axis=-1) / self.sites[:, None]}
 
 
-OBSERVABLES = {"correlation": Correlation, "structure_factor": StructureFactor, "squeezing": Squeezing,
-               **{f"histogram_S{axis}": functools.partial(Histogram, axis=axis) for axis in "xyz"}}
+OBSERVABLES = {
+    "correlation": Correlation,
+    "structure_factor": StructureFactor,
+    "squeezing": Squeezing,
+    **{f"histogram_S{axis}": functools.partial(Histogram, axis=axis) for axis in "xyz"},
+}

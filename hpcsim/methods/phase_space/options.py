@@ -1,10 +1,12 @@
 """Options of the phase-space method."""
+
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from hpcsim.ensemble import WINDOWS, EnsembleOptions, enough_for_burn_in, or_auto
+from hpcsim.ensemble.burn_in import WINDOWS
+from hpcsim.ensemble.options import EnsembleOptions, enough_for_burn_in, or_auto
 from hpcsim.methods.phase_space.kernels import INTEGRATORS
 from hpcsim.methods.phase_space.observables import OBSERVABLES
 from hpcsim.methods.phase_space.step import common_unit
@@ -76,23 +78,23 @@ class Options(EnsembleOptions):
         steps = np.atleast_1d(value) / unit
         if np.any(wrong := np.abs(steps - np.round(steps)) > 1e-6):
             what = "dt * sample_every" if per_sample else "dt"
-            raise ValueError(
-                f"{unit * steps[wrong][0]:g} is not a multiple of {what} = {unit:g}; change one of them")
+            raise ValueError(f"{unit * steps[wrong][0]:g} is not a multiple of {what} = {unit:g}; change one of them")
         return value
 
     @model_validator(mode="after")
     def _combinations(self):
         if self.representation != "wigner" and self.scheme != "pda":
-            raise ValueError(f"representation = {self.representation}: there is no {self.scheme} scheme "
-                             f"for it; set scheme: pda")
+            raise ValueError(
+                f"representation = {self.representation}: there is no {self.scheme} scheme for it; set scheme: pda"
+            )
         if self.sampling == "coherent" and self.scheme != "pda":
             raise ValueError("sampling = coherent: belongs to scheme: pda, not to spin_conserving; delete it")
         if self.integrator in ("euler_maruyama", "midpoint") and self.scheme == "pda":
-            raise ValueError(f"integrator = {self.integrator}: needs scheme: spin_conserving; with pda use "
-                             f"sib or eo")
+            raise ValueError(f"integrator = {self.integrator}: needs scheme: spin_conserving; with pda use sib or eo")
         if self.integrator in ("euler_maruyama", "midpoint") and self.dt == "auto":
-            raise ValueError(f"integrator = {self.integrator}: needs a number for dt; dt: auto knows the order of sib "
-                             f"and eo")
+            raise ValueError(
+                f"integrator = {self.integrator}: needs a number for dt; dt: auto knows the order of sib and eo"
+            )
         if self.burn_in == "auto" and self.duration is not None:
             samples = WINDOWS if self.dt == "auto" else round(self.duration / (self.dt * self.sample_every))
             enough_for_burn_in(samples, self.duration, self.batch)

@@ -5,23 +5,24 @@ averages, to which its standard error is added, so that a noisy pilot leads to a
 that was not seen. They share initial states and random numbers, step by step, which makes the difference less
 noisy than their averages; steps of three-point noise cannot share the noise of the same time.
 """
+
 import math
 from collections.abc import Iterable
 from fractions import Fraction
 
 import numpy as np
 
-from hpcsim.methods import Output
 from hpcsim.ensemble.reduce import AVERAGED, REDUCTIONS
+from hpcsim.methods import Output
 from hpcsim.system import System
 
 # Measured from dt × rate = 0.5 to 0.06 on driven spins and dimers with S = 10: errors fall by 2.9 to 4 and more with
 # each halving. They are of second order in the drift, and of first, but small, in noises that do not commute
 ORDER = 1.5
-COARSE = 0.5        # of the pilot: step × fastest rate
-PILOT = 64          # trajectories of a pilot at least, in BATCHES
+COARSE = 0.5  # of the pilot: step × fastest rate
+PILOT = 64  # trajectories of a pilot at least, in BATCHES
 BATCHES = 8
-OF_TARGET = 0.5     # bias allowed: of the target_error or, without one, of S in ⟨Sj⟩ and of S² in ⟨Sj²⟩
+OF_TARGET = 0.5  # bias allowed: of the target_error or, without one, of S in ⟨Sj⟩ and of S² in ⟨Sj²⟩
 OF_SPIN = 0.01
 
 
@@ -30,8 +31,10 @@ def coarse(unit: float, fastest: float) -> float:
     if not fastest:
         return unit
     if unit * fastest < COARSE / 1000:
-        raise ValueError(f"dt = auto: no step longer than {unit:.3g} divides all times of the options, and "
-                         f"{COARSE / fastest:.3g} might do; choose rounder times, or give dt")
+        raise ValueError(
+            f"dt = auto: no step longer than {unit:.3g} divides all times of the options, and "
+            f"{COARSE / fastest:.3g} might do; choose rounder times, or give dt"
+        )
     return divided(unit, COARSE / fastest)
 
 
@@ -64,17 +67,21 @@ def relative_bias(outputs: Iterable[Output], limits: dict, at_coarse: list[dict]
 
     at_coarse, at_half : results of the batches of the two pilots, in pairs
     """
+
     def average(output, pilot):
         return REDUCTIONS[output.reduce](output, lambda name: np.stack([batch[name] for batch in pilot]))[0]
 
     largest, n = 0.0, len(at_coarse)
     for output in outputs:
         if output.name in limits and output.reduce in AVERAGED:
+
             def difference(without=n):
-                return average(output, at_coarse[:without] + at_coarse[without + 1:]) - average(
-                    output, at_half[:without] + at_half[without + 1:])
+                return average(output, at_coarse[:without] + at_coarse[without + 1 :]) - average(
+                    output, at_half[:without] + at_half[without + 1 :]
+                )
+
             left_out = np.array([difference(without) for without in range(n)])
-            bias = (np.abs(difference()) + np.sqrt(n - 1) * left_out.std(axis=0)) / (1 - 2 ** -ORDER)
+            bias = (np.abs(difference()) + np.sqrt(n - 1) * left_out.std(axis=0)) / (1 - 2**-ORDER)
             largest = max(largest, np.nanmax(bias / limits[output.name], initial=0.0))
     return float(largest)
 

@@ -8,9 +8,11 @@ once. Where it conserves the parity of the number of flipped spins, every jump k
 start up or down, half of the components are zero and left out. What is measured besides the spins is named by
 `observables`: see `Options`.
 """
+
 import numpy as np
 
-from hpcsim.ensemble import autocorrelation_time, gather, relaxed, share
+from hpcsim.ensemble.burn_in import autocorrelation_time, relaxed
+from hpcsim.ensemble.options import gather, share
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.trajectories import clock, distributed, measurement
 from hpcsim.methods.trajectories.compile import PAD, channels, coherent_state, flips, generator, local_matrices
@@ -19,9 +21,9 @@ from hpcsim.methods.trajectories.options import Options
 from hpcsim.methods.trajectories.simd import CHUNK
 from hpcsim.system import System, angles
 
-SLOTS = 1000            # of the time of a steady state, to find its burn-in and the autocorrelation time
-LARGEST = 2**26         # basis states: 20 GB for the terms of the series
-PAIR = 2**12            # levels of two spins together: 0.3 GB for the matrix of a coupling
+SLOTS = 1000  # of the time of a steady state, to find its burn-in and the autocorrelation time
+LARGEST = 2**26  # basis states: 20 GB for the terms of the series
+PAIR = 2**12  # levels of two spins together: 0.3 GB for the matrix of a coupling
 
 
 def supports(system: System) -> str | None:
@@ -29,11 +31,15 @@ def supports(system: System) -> str | None:
     if np.any(system.cutoffs):
         return "it has boson modes, and trajectories are of spins: use the method liouvillian"
     if system.dimension > LARGEST:
-        return (f"its state vectors have {system.dimension:.2g} components, {LARGEST:.2g} are the limit: take fewer "
-                f"sites or smaller spins, or the method phase_space")
+        return (
+            f"its state vectors have {system.dimension:.2g} components, {LARGEST:.2g} are the limit: take fewer "
+            f"sites or smaller spins, or the method phase_space"
+        )
     if (pair := int(np.prod(np.sort(system.levels)[-2:]))) > PAIR and system.sites > 1:
-        return (f"two of its spins have {pair} levels together, and {PAIR} are the limit of a coupling: take smaller "
-                f"spins, or the method phase_space")
+        return (
+            f"two of its spins have {pair} levels together, and {PAIR} are the limit of a coupling: take smaller "
+            f"spins, or the method phase_space"
+        )
     return None
 
 
@@ -56,9 +62,10 @@ def cost(system: System, options: Options, record: int) -> Cost:
     products = ORDER * (norm / 7 + 1) * samples[-1] + ORDER
     results = measurement.plan(system, options.observables).size
     per_state = 1.3e-10 * (entries + 8) * products + 5e-9 * (1 + system.sites) * len(samples)
-    return Cost(bytes=16.0 * ((ORDER + 6) * states + 6 * system.dimension)
-                + 8.0 * options.batch * (slots[-1] + 1) * results,
-                time=options.batch * (1e-5 + 2e-7 * products + states * per_state))
+    return Cost(
+        bytes=16.0 * ((ORDER + 6) * states + 6 * system.dimension) + 8.0 * options.batch * (slots[-1] + 1) * results,
+        time=options.batch * (1e-5 + 2e-7 * products + states * per_state),
+    )
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
@@ -67,10 +74,18 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     if options.task == "evolve":
         return measurement.outputs(system, options.observables, (Dim("time", options.times, unit),))
     lattice = Dim("sublattice", tuple(system.sublattices))
-    return (*measurement.outputs(system, options.observables, ()),
-            Output("autocorrelation_time", (lattice,), unit, "integrated autocorrelation time of ⟨S⟩ of a sublattice "
-                   "in a trajectory, its slowest component (depends on the unravelling)", reduce="mean"),
-            Output("burn_in_used", (), unit, "time before averaging", reduce="mean"))
+    return (
+        *measurement.outputs(system, options.observables, ()),
+        Output(
+            "autocorrelation_time",
+            (lattice,),
+            unit,
+            "integrated autocorrelation time of ⟨S⟩ of a sublattice "
+            "in a trajectory, its slowest component (depends on the unravelling)",
+            reduce="mean",
+        ),
+        Output("burn_in_used", (), unit, "time before averaging", reduce="mean"),
+    )
 
 
 def run(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:
@@ -88,8 +103,24 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
         generators, changes = _generators(system, parity), flips(system) if parity >= 0 else np.zeros(1, np.int64)
         shape = (ORDER + 1, 2, 2 * PAD + generators[0].diagonal.shape[1])
         full = np.zeros((2, 2, 2 * PAD + -(-len(psi) // CHUNK) * CHUNK))
-        clock.run(sums, jumps, psi, first, samples, slots, options.tolerance, generators, parity, changes,
-                  channels(system), plan, key, np.zeros(shape), np.zeros((2, *shape[1:])), full)
+        clock.run(
+            sums,
+            jumps,
+            psi,
+            first,
+            samples,
+            slots,
+            options.tolerance,
+            generators,
+            parity,
+            changes,
+            channels(system),
+            plan,
+            key,
+            np.zeros(shape),
+            np.zeros((2, *shape[1:])),
+            full,
+        )
     if not options.distribute:
         # every rank averages the same numbers in the same order
         sums, jumps = (np.moveaxis(gather(np.moveaxis(x, 0, -1), comm), -1, 0) for x in (sums, jumps))
@@ -122,7 +153,7 @@ def _generators(system: System, parity: int):
 def _stationary(system: System, options: Options, sums, counts):
     """One slot of all that comes after the burn-in, (trajectories, 1, size), its count, and what to tell of it."""
     member = np.array([system.sublattice == k for k in range(len(system.sublattices))])
-    moments = sums[..., :6 * system.sites].reshape(*sums.shape[:2], 6, system.sites)
+    moments = sums[..., : 6 * system.sites].reshape(*sums.shape[:2], 6, system.sites)
     series = np.einsum("ki,tsqi->sqkt", member / member.sum(axis=1, keepdims=True), moments)
     left_out, burn_in = 0, options.burn_in
     if burn_in == "auto":
@@ -130,12 +161,17 @@ def _stationary(system: System, options: Options, sums, counts):
         burn_in = options.duration * counts[:left_out].sum() / counts.sum()
     sums, counts, series = sums[:, left_out:], counts[left_out:], series[left_out:, :3]
     weight = counts / counts.sum()
-    square = np.einsum("s,sqkt->qk", weight / counts ** 2, series ** 2) / len(sums)
+    square = np.einsum("s,sqkt->qk", weight / counts**2, series**2) / len(sums)
     means = series.sum(axis=0) / counts.sum()
     time = options.sample_every * counts.sum()
-    return sums.sum(axis=1, keepdims=True), counts.sum(keepdims=True), {
-        "autocorrelation_time": np.fmax.reduce(autocorrelation_time(means, square, time)),
-        "burn_in_used": np.float64(burn_in)}
+    return (
+        sums.sum(axis=1, keepdims=True),
+        counts.sum(keepdims=True),
+        {
+            "autocorrelation_time": np.fmax.reduce(autocorrelation_time(means, square, time)),
+            "burn_in_used": np.float64(burn_in),
+        },
+    )
 
 
 def _schedule(options: Options):

@@ -3,14 +3,15 @@
 A trajectory without jumps shrinks as d‖ψ‖²/dt = -Σ γ ‖L ψ‖²; it jumps where ‖ψ‖², from 1 after the last jump,
 has fallen to a uniform random number (Dalibard, Castin and Mølmer 1992, doi:10.1103/PhysRevLett.68.580).
 """
+
 import numpy as np
 from numba import njit
 
-from hpcsim.ensemble import fill_words, uniform
+from hpcsim.ensemble.streams import fill_words, uniform
 from hpcsim.methods.trajectories import kernels
 from hpcsim.methods.trajectories.measurement import measure
 
-JUMPS = np.uint64(0x4D435746)       # purpose of the random numbers: a jump's threshold, and its channel
+JUMPS = np.uint64(0x4D435746)  # purpose of the random numbers: a jump's threshold, and its channel
 
 
 @njit(cache=True, error_model="numpy")
@@ -21,8 +22,24 @@ def draw(words, number, jumps, key):
 
 
 @njit(cache=True, error_model="numpy")
-def run(sums, jumps, initial, first, samples, slots, tolerance, generators, parity, flips, channels, plan, key, series,
-        states, full):
+def run(
+    sums,
+    jumps,
+    initial,
+    first,
+    samples,
+    slots,
+    tolerance,
+    generators,
+    parity,
+    flips,
+    channels,
+    plan,
+    key,
+    series,
+    states,
+    full,
+):
     """Run trajectories first, first + 1, ... to the last sample, adding what is measured to `sums`.
 
     sums     : (trajectories, slots, results)

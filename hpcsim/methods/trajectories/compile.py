@@ -2,17 +2,18 @@
 
 Basis as in `hpcsim.system.matrices`: site 0 is the slowest index, Sz falls. Site i has the stride Π_{j>i} levels_j.
 """
+
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from hpcsim.system.matrices import one_site_operator
 from hpcsim.methods.trajectories.simd import CHUNK, COEFFICIENT_BITS
 from hpcsim.system import System
+from hpcsim.system.operators import one_site_operator
 
-BLOCK = 2048    # basis states whose rows are tabulated together; they and their neighbours stay in the fast caches
-PAD = CHUNK     # zeros on both sides of a state, where a chunk at its end may look
+BLOCK = 2048  # basis states whose rows are tabulated together; they and their neighbours stay in the fast caches
+PAD = CHUNK  # zeros on both sides of a state, where a chunk at its end may look
 
 
 class Generator(NamedTuple):
@@ -64,7 +65,7 @@ class Channels(NamedTuple):
 
 def strides(levels: np.ndarray) -> np.ndarray:
     """(sites,) distance in the state vector of neighbouring levels of each site."""
-    return np.append(np.cumprod(levels[:0:-1])[::-1], 1)[:len(levels)].astype(np.int64)     # none of no sites
+    return np.append(np.cumprod(levels[:0:-1])[::-1], 1)[: len(levels)].astype(np.int64)  # none of no sites
 
 
 def level_table(levels: np.ndarray) -> np.ndarray:
@@ -134,8 +135,11 @@ class _Rows:
         return first
 
     def arrays(self):
-        return (np.array(self.rows, np.int64), np.array(self.shift, np.int64),
-                np.array(self.coefficient, np.complex128))
+        return (
+            np.array(self.rows, np.int64),
+            np.array(self.shift, np.int64),
+            np.array(self.coefficient, np.complex128),
+        )
 
 
 class _Entries:
@@ -159,7 +163,7 @@ class _Entries:
         for (segment, shift), members in sorted(groups.items()):
             values = np.zeros(-(-len(here) // CHUNK) * CHUNK)
             for sites, a, part in members:
-                values[:len(here)][np.all(here[:, sites] == a, axis=1)] += part
+                values[: len(here)][np.all(here[:, sites] == a, axis=1)] += part
             values = values.reshape(-1, CHUNK)
             used = np.flatnonzero(np.any(values, axis=1))
             self._append(row + used, segment, shift, values[used])
@@ -202,6 +206,7 @@ def flips(system: System) -> np.ndarray | None:
 
     None if H_eff or a jump does not have such a parity, or the last site has more than two levels.
     """
+
     def steps(matrix, levels):
         moved = np.argwhere(np.abs(matrix) > 1e-14 * np.abs(matrix).max(initial=0))
         table = level_table(levels).sum(axis=1)
@@ -210,8 +215,10 @@ def flips(system: System) -> np.ndarray | None:
     levels, local = system.levels, local_matrices(system)
     if levels[-1] != 2 or any(steps(matrix, levels[list(sites)]) - {0} for sites, matrix in local.items()):
         return None
-    found = [set().union(*(steps(operator(name, system.spins[site]), levels[[site]]) for site in sites))
-             for name, _, sites in jump_channels(system)]
+    found = [
+        set().union(*(steps(operator(name, system.spins[site]), levels[[site]]) for site in sites))
+        for name, _, sites in jump_channels(system)
+    ]
     return np.array([max(change) for change in found], np.int64) if all(len(c) == 1 for c in found) else None
 
 
@@ -226,20 +233,22 @@ def generator(levels: np.ndarray, local: dict[tuple[int, ...], np.ndarray], pari
     stride, dimension = strides(own), int(np.prod(own))
     block = max((n for n in (dimension, *stride.tolist()) if n <= BLOCK and n % CHUNK == 0), default=dimension)
     stride = np.append(stride, 0) if known else stride
-    first = int(np.searchsorted(-stride, -block, side="right"))     # sites from here on are within a block
+    first = int(np.searchsorted(-stride, -block, side="right"))  # sites from here on are within a block
     diagonal, terms, size = np.zeros(dimension, complex), [], 0.0
     view = diagonal.reshape(own)
-    down = (level_table(own).sum(axis=1).reshape(own) + parity) % 2 == 1 if known else None     # the last site
+    down = (level_table(own).sum(axis=1).reshape(own) + parity) % 2 == 1 if known else None  # the last site
     for sites, matrix in local.items():
         shape = np.ones(len(levels), int)
         shape[list(sites)] = levels[list(sites)]
-        part = -1j * np.diag(matrix).reshape(shape)     # the local diagonal, spread over all other sites
+        part = -1j * np.diag(matrix).reshape(shape)  # the local diagonal, spread over all other sites
         view += np.where(down, part[..., -1], part[..., 0]) if known else part
         off = matrix - np.diag(np.diag(matrix))
         size += np.abs(off).sum(axis=1).max(initial=0)
         local_levels = level_table(levels[list(sites)])
-        terms += [(sites, local_levels[a], local_levels[b], off[a, b])
-                  for a, b in np.argwhere(np.abs(off) > 1e-14 * np.abs(off).max(initial=0))]
+        terms += [
+            (sites, local_levels[a], local_levels[b], off[a, b])
+            for a, b in np.argwhere(np.abs(off) > 1e-14 * np.abs(off).max(initial=0))
+        ]
     mixed = sorted({site for sites, *_ in terms if max(sites) >= first for site in sites if site < first})
     outer_levels, weights = level_table(levels[:first]), np.zeros(first, int)
     weights[mixed] = strides(levels[mixed])
@@ -250,16 +259,28 @@ def generator(levels: np.ndarray, local: dict[tuple[int, ...], np.ndarray], pari
     for p, outer in enumerate(example):
         here[:, :first] = outer_levels[outer]
         last = [(here.sum(axis=1, keepdims=True) + parity) % 2] if known else []
-        table.add([term for term in terms if max(term[0]) >= first], np.hstack([here, *last]), stride, p * rows,
-                  permute=own[-3:].tolist() == [2, 2, 2])
+        table.add(
+            [term for term in terms if max(term[0]) >= first],
+            np.hstack([here, *last]),
+            stride,
+            p * rows,
+            permute=own[-3:].tolist() == [2, 2, 2],
+        )
     inner_segments = table.close(len(example) * rows, CHUNK + 1)
     table.add_outer([term for term in terms if max(term[0]) < first], outer_levels, stride)
     outer_segments = table.close(len(pattern), 2)
     norm = size + np.ptp(diagonal.imag) / 2 + np.abs(diagonal.real).max()
     padded = np.zeros((2, -(-dimension // CHUNK) * CHUNK))
     padded[:, :dimension] = diagonal.real, diagonal.imag
-    return Generator(padded, rows, pattern, *table.arrays(), np.concatenate([inner_segments, outer_segments]),
-                     len(inner_segments), 1 / max(norm, 1e-300))
+    return Generator(
+        padded,
+        rows,
+        pattern,
+        *table.arrays(),
+        np.concatenate([inner_segments, outer_segments]),
+        len(inner_segments),
+        1 / max(norm, 1e-300),
+    )
 
 
 def channels(system: System) -> Channels:
@@ -275,8 +296,14 @@ def channels(system: System) -> Channels:
             first_row.append(known[key])
         rates.append(rate)
         parts.append(len(where))
-    return Channels(np.array(rates, float), np.array(parts, np.int64), stride[where],
-                    levels[where].astype(np.int64), np.array(first_row, np.int64), *table.arrays())
+    return Channels(
+        np.array(rates, float),
+        np.array(parts, np.int64),
+        stride[where],
+        levels[where].astype(np.int64),
+        np.array(first_row, np.int64),
+        *table.arrays(),
+    )
 
 
 def coherent_state(levels: np.ndarray, angles: np.ndarray) -> np.ndarray:
@@ -288,6 +315,8 @@ def coherent_state(levels: np.ndarray, angles: np.ndarray) -> np.ndarray:
     for size, (polar, azimuth) in zip(levels, angles):
         j = np.arange(size)
         choose = np.cumprod(np.concatenate([[1.0], (size - j[1:]) / j[1:]]))
-        state = np.kron(state, np.sqrt(choose) * np.cos(polar / 2) ** (size - 1 - j) * np.sin(polar / 2) ** j
-                        * np.exp(1j * j * azimuth))
+        state = np.kron(
+            state,
+            np.sqrt(choose) * np.cos(polar / 2) ** (size - 1 - j) * np.sin(polar / 2) ** j * np.exp(1j * j * azimuth),
+        )
     return state

@@ -3,13 +3,21 @@
 A term of H_eff that moves those sites takes the slice of another rank, which is sent whole. The clock is that of
 `clock.run`, with sums over the ranks in their order, so the jumps are those of a single rank, to rounding.
 """
+
 import numpy as np
 from mpi4py import MPI
 
 from hpcsim.methods.trajectories import kernels, measurement
 from hpcsim.methods.trajectories.clock import draw
-from hpcsim.methods.trajectories.compile import (channels, coherent_state, generator, jump_channels, level_table,
-                                                 local_matrices, operator)
+from hpcsim.methods.trajectories.compile import (
+    channels,
+    coherent_state,
+    generator,
+    jump_channels,
+    level_table,
+    local_matrices,
+    operator,
+)
 from hpcsim.system import System
 
 
@@ -43,7 +51,7 @@ class Slice:
 
     def __init__(self, system: System, sites: int, comm):
         self.system, self.sites, self.comm = system, sites, comm
-        self.table = level_table(system.levels[:sites])         # levels of the first sites, by rank
+        self.table = level_table(system.levels[:sites])  # levels of the first sites, by rank
         self.level, self.levels = self.table[comm.rank], system.levels[sites:]
         self.dimension = int(np.prod(self.levels))
         local = local_matrices(system)
@@ -51,8 +59,10 @@ class Slice:
         self.generators = [generator(self.levels, block) if block else None for block in blocks]
         self.here, self.channels = self.generators[comm.rank], channels(system)
         self.scale = min(comm.allgather(self.here.scale))
-        self.factors = [[(operator(name, system.spins[site]), site) for site in where]
-                        for name, rate, where in jump_channels(system)]
+        self.factors = [
+            [(operator(name, system.spins[site]), site) for site in where]
+            for name, rate, where in jump_channels(system)
+        ]
 
     def _block(self, local, source: int) -> dict:
         """Matrices on the sites of a slice that take the slice of rank `source` to this one."""
@@ -63,10 +73,14 @@ class Slice:
             if np.any(self.level[others] != self.table[source, others]):
                 continue
             shape = self.system.levels[list(sites)]
-            where = (*self.level[outer], *[slice(None)] * (len(sites) - len(outer)),
-                     *self.table[source, outer], *[slice(None)] * (len(sites) - len(outer)))
+            where = (
+                *self.level[outer],
+                *[slice(None)] * (len(sites) - len(outer)),
+                *self.table[source, outer],
+                *[slice(None)] * (len(sites) - len(outer)),
+            )
             part = np.atleast_2d(matrix.reshape(*shape, *shape)[where])
-            inner = tuple(site - self.sites for site in sites[len(outer):])
+            inner = tuple(site - self.sites for site in sites[len(outer) :])
             size = int(np.prod(self.levels[list(inner)]))
             if not inner:
                 inner, part = (0,), part * np.eye(self.levels[0])
@@ -87,8 +101,12 @@ class Slice:
         for step in range(1, size):
             to, source = (rank + step) % size, (rank - step) % size
             # H_eff couples two ranks both ways or not at all
-            self.comm.Sendrecv(x, to if self.generators[to] else MPI.PROC_NULL, recvbuf=received,
-                               source=source if self.generators[source] else MPI.PROC_NULL)
+            self.comm.Sendrecv(
+                x,
+                to if self.generators[to] else MPI.PROC_NULL,
+                recvbuf=received,
+                source=source if self.generators[source] else MPI.PROC_NULL,
+            )
             if self.generators[source]:
                 kernels.derivative(scratch, received, factor, self.generators[source])
                 y += scratch
@@ -137,10 +155,12 @@ class Slice:
             scratch[:] = state
             measurement.rotate(scratch, axis, plan, self.sites)
             if axis == 1:
-                scratch[0], scratch[1] = (turn.real * scratch[0] - turn.imag * scratch[1],
-                                          turn.real * scratch[1] + turn.imag * scratch[0])
+                scratch[0], scratch[1] = (
+                    turn.real * scratch[0] - turn.imag * scratch[1],
+                    turn.real * scratch[1] + turn.imag * scratch[0],
+                )
             for site in range(self.sites) if axis < 2 else ():
-                scratch[:] = self.act(scratch, plan.rotation[site, :plan.levels[site], :plan.levels[site]], site)
+                scratch[:] = self.act(scratch, plan.rotation[site, : plan.levels[site], : plan.levels[site]], site)
             measurement.moments(found, scratch, axis, plan, plan.m[np.arange(self.sites), self.level])
         if len(plan.named) or plan.cut:
             psi = np.empty(self.dimension, complex)
@@ -155,7 +175,7 @@ class Slice:
             total[-1] += measurement.entropy(self.comm.allreduce(matrix.T @ matrix.conj()))
 
     def _on(self, psi, plan, component, site):
-        matrix = plan.operator[component, site, :plan.levels[site], :plan.levels[site]]
+        matrix = plan.operator[component, site, : plan.levels[site], : plan.levels[site]]
         if site < self.sites:
             return self.act(psi, matrix, site)
         return measurement.apply(psi, matrix, plan.levels[site], plan.stride[site])
@@ -166,8 +186,10 @@ def _trajectory(sums, vector: Slice, initial, number, samples, slots, tolerance,
     series, extra = kernels.empty_states(kernels.ORDER + 1, vector.here), kernels.empty_states(3, vector.here)
     state, received, scratch = extra
     levels, outer = vector.system.levels, vector.sites
-    psi = (coherent_state(vector.levels, initial[outer:])
-           * coherent_state(levels[:outer], initial[:outer])[vector.comm.rank])
+    psi = (
+        coherent_state(vector.levels, initial[outer:])
+        * coherent_state(levels[:outer], initial[:outer])[vector.comm.rank]
+    )
     kernels.load(series[0], psi)
     words, end, jumps, time, sample = np.empty((4, 1), np.uint64), samples[-1], 0, 0.0, 0
     threshold, choice = draw(words, number, 0, key)

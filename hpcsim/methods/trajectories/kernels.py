@@ -3,14 +3,15 @@
 A state is (2, PAD + states + PAD): real parts, imaginary parts, zeros around them. `series` (ORDER + 1, 2, ...) holds
 the terms (-i H_eff h)^k ψ / k!, h = generator.scale; times x are in units of h. Jumps act on complex (D,) vectors.
 """
+
 import numpy as np
 from numba import njit
 
 from hpcsim.methods.trajectories.compile import PAD
 from hpcsim.methods.trajectories.simd import CHUNK, product_row
 
-ORDER = 18      # last term of the Taylor series, an even number
-PIECE = 256     # numbers summed together, in the fastest cache
+ORDER = 18  # last term of the Taylor series, an even number
+PIECE = 256  # numbers summed together, in the fastest cache
 
 
 def empty_states(count: int, generator) -> np.ndarray:
@@ -26,9 +27,22 @@ def derivative(y, x, factor, generator):
     for block in range(len(generator.pattern)):
         inner = generator.pattern[block] * rows * (CHUNK + 1)
         for row in range(rows):
-            product_row(y[0], y[1], x[0], x[1], place, factor, generator.diagonal[0], generator.diagonal[1], state,
-                        generator.table, generator.entries, segments, inner + row * (CHUNK + 1),
-                        generator.outer + 2 * block)
+            product_row(
+                y[0],
+                y[1],
+                x[0],
+                x[1],
+                place,
+                factor,
+                generator.diagonal[0],
+                generator.diagonal[1],
+                state,
+                generator.table,
+                generator.entries,
+                segments,
+                inner + row * (CHUNK + 1),
+                generator.outer + 2 * block,
+            )
             place += CHUNK
             state += CHUNK
 
@@ -99,11 +113,11 @@ def sum_series(state, series, x):
     flat, terms, last = state.ravel(), series.reshape(len(series), -1), len(series) - 1
     rise, total, change = np.empty(PIECE), np.zeros(PIECE), np.zeros(PIECE)
     for begin in range(0, len(flat), PIECE):
-        value = flat[begin:begin + PIECE]
-        value[:] = terms[last, begin:begin + len(value)]
+        value = flat[begin : begin + PIECE]
+        value[:] = terms[last, begin : begin + len(value)]
         rise[:] = 0
         for order in range(last - 1, 0, -2):
-            upper, lower = terms[order, begin:begin + len(value)], terms[order - 1, begin:begin + len(value)]
+            upper, lower = terms[order, begin : begin + len(value)], terms[order - 1, begin : begin + len(value)]
             for k in range(len(value)):
                 middle = value[k] * x + upper[k]
                 rise[k] = (rise[k] * x + value[k]) * x + middle
@@ -225,8 +239,8 @@ def weight_of(psi, channels, part):
             continue
         for start in range(a * stride, len(psi), stride * levels):
             if last == first + 1:
-                c, source = channels.coefficient[first], psi[start + channels.shift[first]:]
-                size = c.real ** 2 + c.imag ** 2
+                c, source = channels.coefficient[first], psi[start + channels.shift[first] :]
+                size = c.real**2 + c.imag**2
                 for k in range(stride):
                     total += size * (source[k].real ** 2 + source[k].imag ** 2)
             else:
@@ -234,7 +248,7 @@ def weight_of(psi, channels, part):
                     value = 0j
                     for e in range(first, last):
                         value += channels.coefficient[e] * psi[k + channels.shift[e]]
-                    total += value.real ** 2 + value.imag ** 2
+                    total += value.real**2 + value.imag**2
     return total
 
 
@@ -245,7 +259,7 @@ def choose(weight, random):
     while wanted > weight[chosen] and chosen < len(weight) - 1:
         wanted -= weight[chosen]
         chosen += 1
-    while weight[chosen] == 0:      # after rounding at the upper end
+    while weight[chosen] == 0:  # after rounding at the upper end
         chosen -= 1
     return chosen
 

@@ -4,6 +4,7 @@ Of a state ψ: ⟨S_a⟩ and ⟨S_a²⟩ of every site and, where asked for, ⟨
 site is rotated so that S_a is diagonal; the probabilities |ψ|² are then summed over one site after the other.
 Correlators asked for by name are ⟨A ψ|B ψ⟩, A and B operators of one site each.
 """
+
 import re
 from typing import NamedTuple
 
@@ -12,10 +13,10 @@ from numba import njit
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from hpcsim.system.matrices import one_site_operator
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.trajectories.compile import PAD, strides
 from hpcsim.system import System, Translation
+from hpcsim.system.operators import one_site_operator
 
 FAMILIES = ("correlation", "structure_factor", "entanglement_entropy")
 NAMED = re.compile(r"S([xyz])(?:_(\d+)(?:_S([xyz])_(\d+))?|_S([xyz]))")
@@ -55,25 +56,29 @@ class Distances:
     def __init__(self, system: System):
         move = system.symmetry(Translation)
         if move is None:
-            raise ValueError("observables: what depends on a distance (correlation, structure_factor, Sx_Sy) needs a "
-                             "system with a translation symmetry, such as a periodic chain (periodic: true)")
+            raise ValueError(
+                "observables: what depends on a distance (correlation, structure_factor, Sx_Sy) needs a "
+                "system with a translation symmetry, such as a periodic chain (periodic: true)"
+            )
         n = system.sites
         step = csr_matrix((np.ones(n), (np.arange(n), move.permutation)), (n, n))
         _, label = connected_components(step, directed=False)
         length = np.bincount(label)
         if np.any(length != length[0]):
-            raise ValueError("observables: what depends on a distance (correlation, structure_factor, Sx_Sy) needs a "
-                             "translation that moves every site equally far")
+            raise ValueError(
+                "observables: what depends on a distance (correlation, structure_factor, Sx_Sy) needs a "
+                "translation that moves every site equally far"
+            )
         self.length, self.permutation, self.orbits = int(length[0]), move.permutation, len(length)
         self.count, sublattices = self.length // 2 + 1, len(system.sublattices)
         self.kind = np.full((n, n), -1, np.int64)
         there = np.arange(n)
         for distance in range(1, self.count):
             there = move.permutation[there]
-            self.kind[np.arange(n), there] = self.kind[there, np.arange(n)] = (
-                system.sublattice * self.count + distance)
-        self.pairs = np.bincount(self.kind[np.triu_indices(n, 1)].clip(-1) + 1,
-                                 minlength=sublattices * self.count + 1)[1:].reshape(sublattices, self.count)
+            self.kind[np.arange(n), there] = self.kind[there, np.arange(n)] = system.sublattice * self.count + distance
+        self.pairs = np.bincount(self.kind[np.triu_indices(n, 1)].clip(-1) + 1, minlength=sublattices * self.count + 1)[
+            1:
+        ].reshape(sublattices, self.count)
 
 
 def named(system: System, name: str):
@@ -107,7 +112,7 @@ def plan(system: System, names) -> Plan:
         for axis, name in enumerate(("Sx", "Sy", "Sz")):
             operators[axis, i, :d, :d] = one_site_operator(name, S).toarray()
         _, vectors = np.linalg.eigh(operators[0, i, :d, :d].real)
-        rotation[i, :d, :d] = vectors[:, ::-1].T        # eigh: rising eigenvalues
+        rotation[i, :d, :d] = vectors[:, ::-1].T  # eigh: rising eigenvalues
     turn = np.zeros(1, np.uint8)
     for d in levels:
         turn = np.add.outer(turn, np.arange(d, dtype=np.uint8)).ravel() % 4
@@ -115,8 +120,10 @@ def plan(system: System, names) -> Plan:
     if {"correlation", "structure_factor"} & set(names):
         distances = Distances(system)
         if "structure_factor" in names and distances.orbits > len(system.sublattices):
-            raise ValueError("observables: structure_factor is of chains: of each sublattice, the translation moves "
-                             "one site to all others")
+            raise ValueError(
+                "observables: structure_factor is of chains: of each sublattice, the translation moves "
+                "one site to all others"
+            )
         kind, classes = distances.kind, distances.pairs.size
     size, terms = 6 * n + 3 * classes, []
     for name in names:
@@ -126,9 +133,20 @@ def plan(system: System, names) -> Plan:
     if "entanglement_entropy" in names:
         if n < 2:
             raise ValueError("observables: entanglement_entropy needs at least two sites")
-        cut = int(np.prod(levels[n // 2:]))
-    return Plan(levels, strides(levels), m, rotation, turn, kind, classes, operators,
-                np.array(terms, np.int64).reshape(-1, 5), cut, size + (cut > 0))
+        cut = int(np.prod(levels[n // 2 :]))
+    return Plan(
+        levels,
+        strides(levels),
+        m,
+        rotation,
+        turn,
+        kind,
+        classes,
+        operators,
+        np.array(terms, np.int64).reshape(-1, 5),
+        cut,
+        size + (cut > 0),
+    )
 
 
 @njit(cache=True, error_model="numpy")
@@ -140,7 +158,7 @@ def measure(total, state, scratch, plan):
         rotate(scratch, axis, plan, 0)
         moments(total, scratch, axis, plan, plan.m[:0, 0])
     if len(plan.named) or plan.cut:
-        psi = state[0, PAD:PAD + dimension] + 1j * state[1, PAD:PAD + dimension]
+        psi = state[0, PAD : PAD + dimension] + 1j * state[1, PAD : PAD + dimension]
         for a, i, b, j, k in plan.named:
             total[k] += _correlator(psi, plan.operator[a, i], i, plan.operator[b, j], j if b >= 0 else -1, plan)
         if plan.cut:
@@ -153,7 +171,7 @@ def measure(total, state, scratch, plan):
 def rotate(state, axis, plan, outer):
     """Rotate the sites from `outer` on so that S_a is diagonal, in place; a = x, y, z of axis 0, 1, 2."""
     dimension = plan.levels[outer:].prod()
-    real, imag = state[0, PAD:PAD + dimension], state[1, PAD:PAD + dimension]
+    real, imag = state[0, PAD : PAD + dimension], state[1, PAD : PAD + dimension]
     if axis == 1:
         _turn(real, imag, plan.turn)
     if axis < 2:
@@ -170,10 +188,10 @@ def moments(total, state, axis, plan, fixed):
     """
     n, outer = len(plan.levels), len(fixed)
     length = plan.levels[outer:].prod()
-    p, q = state[0, PAD:PAD + length], state[1, PAD:PAD + length]
+    p, q = state[0, PAD : PAD + length], state[1, PAD : PAD + length]
     for s in range(length):
         p[s] = p[s] * p[s] + q[s] * q[s]
-    pairs = total[6 * n + axis * plan.classes:]
+    pairs = total[6 * n + axis * plan.classes :]
     if outer:
         norm = p.sum()
         for i in range(outer):
@@ -241,9 +259,9 @@ def apply(psi, operator, levels, stride):
 @njit(cache=True, error_model="numpy")
 def _rotate(x, u, levels, stride):
     """Apply u to one site of real numbers, in place."""
-    if levels == 2:     # by far the most frequent
+    if levels == 2:  # by far the most frequent
         for start in range(0, len(x), 2 * stride):
-            upper, lower = x[start:start + stride], x[start + stride:start + 2 * stride]
+            upper, lower = x[start : start + stride], x[start + stride : start + 2 * stride]
             for k in range(stride):
                 a, b = upper[k], lower[k]
                 upper[k], lower[k] = u[0, 0] * a + u[0, 1] * b, u[1, 0] * a + u[1, 1] * b
@@ -305,39 +323,77 @@ def outputs(system: System, names, time: tuple) -> tuple[Output, ...]:
     lattice = (Dim("sublattice", tuple(system.sublattices)), *time)
     found = []
     for a in "xyz":
-        found += [Output(f"S{a}", lattice, "ħ", f"mean over the sites of ⟨S_{a}⟩", reduce="mean"),
-                  Output(f"S{a}2", lattice, "ħ²", f"mean over the sites of ⟨S_{a}²⟩", reduce="mean"),
-                  Output(f"var_S{a}", lattice, "ħ²", f"variance of S_{a} of a site", reduce="variance",
-                         sources=(f"S{a}2", f"S{a}"))]
-    found += [Output("S_perp", lattice, "ħ", "sqrt(⟨S_x⟩² + ⟨S_y⟩²) of a site", reduce="norm",
-                     sources=("Sx", "Sy")),
-              Output("Mz", time, "1", "mean of ⟨Sz⟩/S over all spins", reduce="mean"),
-              Output("jumps", (), "1", "jumps of a trajectory", reduce="mean")]
+        found += [
+            Output(f"S{a}", lattice, "ħ", f"mean over the sites of ⟨S_{a}⟩", reduce="mean"),
+            Output(f"S{a}2", lattice, "ħ²", f"mean over the sites of ⟨S_{a}²⟩", reduce="mean"),
+            Output(
+                f"var_S{a}",
+                lattice,
+                "ħ²",
+                f"variance of S_{a} of a site",
+                reduce="variance",
+                sources=(f"S{a}2", f"S{a}"),
+            ),
+        ]
+    found += [
+        Output("S_perp", lattice, "ħ", "sqrt(⟨S_x⟩² + ⟨S_y⟩²) of a site", reduce="norm", sources=("Sx", "Sy")),
+        Output("Mz", time, "1", "mean of ⟨Sz⟩/S over all spins", reduce="mean"),
+        Output("jumps", (), "1", "jumps of a trajectory", reduce="mean"),
+    ]
     if "correlation" in names:
         dims = (lattice[0], _distance(system), *time)
-        found += [Output("correlation", dims, "ħ²", "Re ⟨S⁺_n S⁻_{n+s}⟩", reduce="mean"),
-                  *(Output(f"correlation_{a}{a}", dims, "ħ²", f"⟨S_{a} S_{a}'⟩ at a distance", reduce="mean")
-                    for a in "xyz"),
-                  Output("correlation_length", lattice, "cells", "correlation length ξ of ⟨S⁺_n S⁻_{n+s}⟩",
-                         reduce="decay_length", sources=("correlation",))]
+        found += [
+            Output("correlation", dims, "ħ²", "Re ⟨S⁺_n S⁻_{n+s}⟩", reduce="mean"),
+            *(Output(f"correlation_{a}{a}", dims, "ħ²", f"⟨S_{a} S_{a}'⟩ at a distance", reduce="mean") for a in "xyz"),
+            Output(
+                "correlation_length",
+                lattice,
+                "cells",
+                "correlation length ξ of ⟨S⁺_n S⁻_{n+s}⟩",
+                reduce="decay_length",
+                sources=("correlation",),
+            ),
+        ]
     if "structure_factor" in names:
         length = Distances(system).length
         waves = Dim("wavenumber", tuple(2 * k / length for k in range(length // 2 + 1)), "π/cell")
-        found += [Output(f"structure_factor_{a}{a}", (lattice[0], waves, *time), "ħ²", f"structure factor of S_{a}",
-                         reduce="mean") for a in "xyz"]
+        found += [
+            Output(
+                f"structure_factor_{a}{a}",
+                (lattice[0], waves, *time),
+                "ħ²",
+                f"structure factor of S_{a}",
+                reduce="mean",
+            )
+            for a in "xyz"
+        ]
     for name in names:
         if match := NAMED.fullmatch(name):
             a, i, b, j, other = match.groups()
             if other:
-                found.append(Output(name, (_distance(system), *time), "ħ²", f"⟨S_{a} S_{other}'⟩ at a distance, mean "
-                                    "over all sites", reduce="mean"))
+                found.append(
+                    Output(
+                        name,
+                        (_distance(system), *time),
+                        "ħ²",
+                        f"⟨S_{a} S_{other}'⟩ at a distance, mean over all sites",
+                        reduce="mean",
+                    )
+                )
             elif b:
                 found.append(Output(name, time, "ħ²", f"⟨S_{a} S_{b}⟩ of the sites {i} and {j}", reduce="mean"))
             else:
                 found.append(Output(name, time, "ħ", f"⟨S_{a}⟩ of the site {i}", reduce="mean"))
     if "entanglement_entropy" in names:
-        found.append(Output("entanglement_entropy", time, "nats", "entropy of the first half of the sites in a "
-                            "trajectory's pure state (depends on the unravelling)", reduce="mean"))
+        found.append(
+            Output(
+                "entanglement_entropy",
+                time,
+                "nats",
+                "entropy of the first half of the sites in a trajectory's pure state (depends on the unravelling)",
+                reduce="mean",
+            )
+        )
     return tuple(found)
 
 
@@ -350,7 +406,7 @@ def results(system: System, names, values: np.ndarray) -> dict[str, np.ndarray]:
     n, sublattices = system.sites, len(system.sublattices)
     member = np.array([system.sublattice == k for k in range(sublattices)])
     average = member / member.sum(axis=1, keepdims=True)
-    moments = values[:, :6 * n].reshape(-1, 6, n)
+    moments = values[:, : 6 * n].reshape(-1, 6, n)
     site = np.einsum("ki,tqi->qkt", average, moments)
     found = dict(zip(("Sx", "Sy", "Sz", "Sx2", "Sy2", "Sz2"), site))
     found["Mz"] = np.mean(moments[:, 2] / system.spins, axis=1)
@@ -358,7 +414,7 @@ def results(system: System, names, values: np.ndarray) -> dict[str, np.ndarray]:
     if {"correlation", "structure_factor"} & set(names):
         distances = Distances(system)
         pairs = distances.pairs
-        sums = values[:, place:place + 3 * pairs.size].reshape(-1, 3, *pairs.shape)
+        sums = values[:, place : place + 3 * pairs.size].reshape(-1, 3, *pairs.shape)
         place += 3 * pairs.size
         x, y, z = np.moveaxis(sums / np.maximum(pairs, 1), 0, -1)
         x[:, 0], y[:, 0], z[:, 0] = site[3:]
@@ -370,12 +426,13 @@ def results(system: System, names, values: np.ndarray) -> dict[str, np.ndarray]:
             s = np.arange(distances.count)
             # every distance but 0 and half way around occurs twice
             wave = np.where((s == 0) | (2 * s == distances.length), 1, 2) * np.cos(
-                2 * np.pi * np.outer(s, s) / distances.length)
+                2 * np.pi * np.outer(s, s) / distances.length
+            )
             found |= {f"structure_factor_{a}{a}": np.einsum("ks,qst->qkt", wave, c) for a, c in zip("xyz", (x, y, z))}
     for name in names:
         terms = named(system, name)
         if terms:
-            value = values[:, place:place + len(terms)].T / len(terms[0])
+            value = values[:, place : place + len(terms)].T / len(terms[0])
             place += len(terms)
             found[name] = value if NAMED.fullmatch(name)[5] else value[0]
     if "entanglement_entropy" in names:

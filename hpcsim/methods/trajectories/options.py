@@ -1,9 +1,10 @@
 """Options of the method `trajectories`."""
+
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from hpcsim.ensemble import EnsembleOptions, enough_for_burn_in, or_auto
+from hpcsim.ensemble.options import EnsembleOptions, enough_for_burn_in, or_auto
 from hpcsim.methods.trajectories.measurement import FAMILIES, NAMED
 from hpcsim.system import Count, Initial, Number, Times
 
@@ -15,8 +16,10 @@ def _observables(names):
         raise ValueError("each observable once")
     for name in names:
         if name not in FAMILIES and not NAMED.fullmatch(name):
-            raise ValueError(f"{name} is not known: there are {', '.join(FAMILIES)} and correlators of one or two "
-                             f"sites, such as Sz_3, Sx_3_Sy_5 and, against the distance, Sx_Sy")
+            raise ValueError(
+                f"{name} is not known: there are {', '.join(FAMILIES)} and correlators of one or two "
+                f"sites, such as Sz_3, Sx_3_Sy_5 and, against the distance, Sx_Sy"
+            )
     return names
 
 
@@ -70,8 +73,10 @@ class Options(EnsembleOptions):
                 if task != self.task and getattr(self, key) is not None:
                     raise ValueError(f"{key} belongs to task: {task}, not to {self.task}; delete it")
         if self.task == "steady_state" and self.sample_every > self.duration * (1 + 1e-9):
-            raise ValueError(f"sample_every = {self.sample_every:g}: longer than duration = {self.duration:g}; "
-                             f"no sample would be taken")
+            raise ValueError(
+                f"sample_every = {self.sample_every:g}: longer than duration = {self.duration:g}; "
+                f"no sample would be taken"
+            )
         if self.burn_in == "auto":
             enough_for_burn_in(int(self.duration / self.sample_every * (1 + 1e-9)), self.duration, self.batch)
         return self

@@ -3,12 +3,13 @@
 numba's loops do not keep eight sums in one register while they go through the entries of a row, so this writes
 LLVM's vectors of eight doubles itself; LLVM maps them onto the registers that the processor has.
 """
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-CHUNK = 8               # states in one vector
-COEFFICIENT_BITS = 24   # an entry is a shift above these bits and, in them, where its coefficients begin
+CHUNK = 8  # states in one vector
+COEFFICIENT_BITS = 24  # an entry is a shift above these bits and, in them, where its coefficients begin
 
 _VECTOR = ir.VectorType(ir.DoubleType(), CHUNK)
 _INTEGER = ir.IntType(64)
@@ -55,9 +56,11 @@ class _Writer:
         source = builder.add(place, builder.ashr(word, ir.Constant(_INTEGER, COEFFICIENT_BITS)))
         row = builder.and_(word, ir.Constant(_INTEGER, 2**COEFFICIENT_BITS - 1))
         factor = self.load(self.table, row)
-        found = (builder.add(e, ir.Constant(_INTEGER, 1)),
-                 self.madd(factor, self.permuted(self.load(self.real, source), mask), real),
-                 self.madd(factor, self.permuted(self.load(self.imag, source), mask), imag))
+        found = (
+            builder.add(e, ir.Constant(_INTEGER, 1)),
+            self.madd(factor, self.permuted(self.load(self.real, source), mask), real),
+            self.madd(factor, self.permuted(self.load(self.imag, source), mask), imag),
+        )
         for phi, start, value in zip((e, real, imag), (first, *sums), found):
             phi.add_incoming(start, before)
             phi.add_incoming(value, builder.block)
@@ -67,21 +70,51 @@ class _Writer:
 
 
 @intrinsic
-def product_row(typing, y_real, y_imag, x_real, x_imag, place, factor, diagonal_real, diagonal_imag, state, table,
-                entries, segments, inner, outer):
+def product_row(
+    typing,
+    y_real,
+    y_imag,
+    x_real,
+    x_imag,
+    place,
+    factor,
+    diagonal_real,
+    diagonal_imag,
+    state,
+    table,
+    entries,
+    segments,
+    inner,
+    outer,
+):
     """y = factor (d x + c'' x' - i c' x') of eight states from `place` of y and x, `state` of the diagonal d.
 
     c' and c'' are real: Re and Im of the coefficients of -i times the off-diagonal matrix, with x' the states
     that the entries point at. segments[inner ...] are where the entries with the permutations 0 ... 7 and the
     imaginary ones begin and end, segments[outer ...] the real and the imaginary ones of the block.
     """
-    signature = types.void(y_real, y_imag, x_real, x_imag, types.intp, types.float64, diagonal_real, diagonal_imag,
-                           types.intp, table, entries, segments, types.intp, types.intp)
+    signature = types.void(
+        y_real,
+        y_imag,
+        x_real,
+        x_imag,
+        types.intp,
+        types.float64,
+        diagonal_real,
+        diagonal_imag,
+        types.intp,
+        table,
+        entries,
+        segments,
+        types.intp,
+        types.intp,
+    )
 
     def generate(context, builder, signature, arguments):
         y_real, y_imag, x_real, x_imag, place, factor, d_real, d_imag, state, table, entries, segments, inner, outer = (
             context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
-            for kind, value in zip(signature.args, arguments))
+            for kind, value in zip(signature.args, arguments)
+        )
         writer = _Writer(builder, table, entries, x_real, x_imag)
 
         def bound(start, k):

@@ -1,0 +1,1 @@
+"""Ensembles of independent trajectories: random streams, batches, burn-in, targets, reductions."""

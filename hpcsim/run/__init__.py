@@ -1,0 +1,1 @@
+"""How a run goes: config, plan, schedule, execution, parallelism, progress."""

@@ -1,0 +1,149 @@
+"""From a resolved config to the records to compute: every point checked, its cost estimated."""
+
+import functools
+import hashlib
+import importlib
+import json
+import pkgutil
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+import hpcsim.methods
+import hpcsim.models
+from hpcsim.ensemble.reduce import AVERAGED
+from hpcsim.methods import Output
+from hpcsim.run.config import ConfigError, points, validate
+from hpcsim.run.schedule import assign
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is known before anything is computed.
+
+    config  : resolved, with every default written out
+    outputs : of the method, with dimensions as long as the longest point needs
+    point, index : (records,) point of each record, and its number within the point
+    bytes, time  : (records,) cost of each record
+    sites, dimension : of the largest system and Hilbert space
+    """
+
+    config: dict
+    outputs: tuple[Output, ...]
+    point: np.ndarray
+    index: np.ndarray
+    bytes: np.ndarray
+    time: np.ndarray
+    sites: int
+    dimension: float
+
+
+@functools.cache
+def find(package, name: str, what: str):
+    """The module `name` of hpcsim.models or hpcsim.methods; an unknown name lists the known ones."""
+    known = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
+    if name not in known:
+        raise ConfigError(f"{what}.name = {name!r}: unknown {what}; known: {', '.join(known)}")
+    return importlib.import_module(f"{package.__name__}.{name}")
+
+
+class Problem:
+    """The system and the method's options of one point. Raises ConfigError if they do not fit."""
+
+    def __init__(self, model: dict, method: dict):
+        model, method = dict(model), dict(method)
+        builder = find(hpcsim.models, model_name := model.pop("name"), "model")
+        self.method = find(hpcsim.methods, method_name := method.pop("name"), "method")
+        self.params = validate(builder.Params, model, "model")
+        self.options = validate(self.method.Options, method, "method")
+        self.system = builder.build(self.params)
+        if reason := self.method.supports(self.system):
+            raise ConfigError(f"method.name = {method_name!r}: does not support model {model_name!r}: {reason}")
+
+    def key(self, seed: int) -> tuple[int, int]:
+        """Two 32-bit words from the seed and the model's parameters: the key of the random streams."""
+        text = json.dumps([seed, self.params.model_dump()], sort_keys=True)
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+        return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+
+
+def plan(config: dict) -> Plan:
+    """Check every point of the sweep and lay out its records. Raises ConfigError."""
+    point, index, bytes_, times, outputs = [], [], [], [], {}
+    sites, dimension, first = 0, 0.0, None
+    for p, (model, method) in enumerate(points(config)):
+        try:
+            problem = Problem(model, method)
+            first = first or problem
+            system, options = problem.system, problem.options
+            records = problem.method.records(system, options)
+            costs = [problem.method.cost(system, options, record) for record in records]
+            found = problem.method.outputs(system, options)
+            _widen(outputs, found)
+            _check_targets(method.get("target_error") or {}, found)
+        except (ConfigError, ValueError) as error:
+            where = swept(config, model, method)
+            raise ConfigError(f"{error} (point {p} of the sweep: {where})" if where else str(error)) from None
+        point += [p] * len(records)
+        index += range(len(records))
+        bytes_ += [cost.bytes for cost in costs]
+        times += [cost.time for cost in costs]
+        sites, dimension = max(sites, system.sites), max(dimension, system.dimension)
+    resolved = dict(
+        config,
+        model={"name": config["model"]["name"], **first.params.model_dump()},
+        method={"name": config["method"]["name"], **first.options.model_dump()},
+    )
+    return Plan(
+        json.loads(json.dumps(resolved)),
+        tuple(outputs.values()),
+        np.array(point),
+        np.array(index),
+        np.array(bytes_, float),
+        np.array(times, float),
+        sites,
+        dimension,
+    )
+
+
+def swept(config: dict, model: dict, method: dict) -> dict:
+    """The values of the sweep at one point."""
+    sections = {"model": model, "method": method}
+    return {key: sections[key.split(".")[0]][key.split(".")[1]] for axis in config["sweep"] for key in axis}
+
+
+def _check_targets(targets: dict, outputs):
+    allowed = [output.name for output in outputs if output.reduce in AVERAGED]
+    for name, value in targets.items():
+        if name not in allowed:
+            raise ConfigError(
+                f"method.target_error.{name} = {value}: no output with a standard error; those of this "
+                f"method are: {', '.join(allowed)}"
+            )
+
+
+def _widen(known: dict, outputs):
+    """Keep for every output the longest dimensions any point needs."""
+    for output in outputs:
+        old = known.setdefault(output.name, output)
+        dims = []
+        for a, b in zip(old.dims, output.dims):
+            longer, shorter = (a, b) if len(a.values) >= len(b.values) else (b, a)
+            if longer.values[: len(shorter.values)] != shorter.values:
+                raise ConfigError(
+                    f"sweep: the dimension {a.name!r} of {output.name} takes other values at different "
+                    f"points; compute them in separate runs"
+                )
+            dims.append(longer)
+        known[output.name] = replace(old, dims=tuple(dims))
+
+
+def seconds(plan: Plan, ranks: int) -> float:
+    """Rough wall time on `ranks` ranks: the load of the busiest group."""
+    per_group = plan.config["run"]["ranks_per_point"]
+    return max(plan.time[mine].sum() for mine in assign(plan.time, max(1, ranks // per_group))) / per_group
+
+
+def suggested_ranks(plan: Plan) -> int:
+    """Ranks beyond which the largest record alone sets the wall time."""
+    return plan.config["run"]["ranks_per_point"] * max(1, int(plan.time.sum() / plan.time.max()))

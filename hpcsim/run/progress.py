@@ -1,0 +1,35 @@
+"""Progress of a run, for people."""
+
+import sys
+import time
+
+
+class Progress:
+    """Rate-limited lines (a bar on a terminal) with done/total, rate and time left."""
+
+    def __init__(self, total: int, done: int):
+        self.total, self.done, self.first = total, done, done
+        self.started = self.last = time.time()
+        self.tty = sys.stderr.isatty()
+
+    def needs(self, total: int):
+        """Fewer records are needed than was thought."""
+        if total != self.total:
+            self.total = total
+            self(0)
+
+    def __call__(self, finished: int):
+        self.done += finished
+        now = time.time()
+        if self.done < self.total and now - self.last < (0.2 if self.tty else 5.0):
+            return
+        self.last = now
+        rate = (self.done - self.first) / max(now - self.started, 1e-9)
+        left = (self.total - self.done) / rate if rate else float("inf")
+        line = f"{self.done}/{self.total} records, {rate:.3g}/s, {left:.0f} s left"
+        if self.tty:
+            filled = 30 * self.done // self.total
+            sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {line}   " + "\n" * (self.done == self.total))
+        else:
+            sys.stderr.write(line + "\n")
+        sys.stderr.flush()
