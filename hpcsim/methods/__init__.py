@@ -18,8 +18,9 @@ the sweep ends a point early where its target_error is reached, and never asks f
 A method knows nothing of YAML, HDF5, COMM_WORLD or the sweep: `context` is all it is given.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -79,6 +80,28 @@ class Stopped(Exception):
     """Raised by `run`, on every rank of the group, if it ends early because should_stop() is True."""
 
 
+class Cache:
+    """What later records of a run may use again: the `size` values that were asked for last.
+
+    The ranks of a group ask in the same order, so what one of them has kept all have.
+    """
+
+    def __init__(self, size: int = 8):
+        self._size, self._kept = size, OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The value kept under `key`, or make(), kept from now on."""
+        if key not in self._kept:
+            self._kept[key] = make()
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def clear(self):
+        self._kept.clear()
+
+
 @dataclass(frozen=True)
 class Context:
     """What a record is run with.
@@ -88,8 +111,10 @@ class Context:
                   and the model's parameters, never of ranks
     should_stop : collective over comm; True once the run has been asked to end. `run` may ask, and then raises
                   Stopped: the record is lost and begins again when the run is resumed
+    cache       : values shared by the records of one run, by keys that begin with the name of the method
     """
 
     comm: Any
     key: tuple[int, int]
     should_stop: Callable[[], bool]
+    cache: Cache = field(default_factory=Cache)

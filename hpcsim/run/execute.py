@@ -9,7 +9,7 @@ from mpi4py import MPI
 from numba.core.event import install_timer
 
 from hpcsim import __version__, store
-from hpcsim.methods import Context, Stopped
+from hpcsim.methods import Cache, Context, Stopped
 from hpcsim.run.config import ConfigError, points
 from hpcsim.run.memory import check_memory
 from hpcsim.run.parallel import Groups, Stop, Tally, agree, all_fall_together, on_root
@@ -74,7 +74,7 @@ def _work(planned: Plan, file, groups: Groups, stop: Stop, started: float):
             groups.comm.size,
         )
     progress = Progress(records, done)
-    tally, busy, began, reason = Tally(groups, progress), _Busy(), time.time(), None
+    tally, busy, cache, began, reason = Tally(groups, progress), _Busy(), Cache(), time.time(), None
     with install_timer("numba:compile", busy.compiled):
         while True:
             todo = groups.comm.bcast(None if file is None else file.todo())
@@ -83,7 +83,7 @@ def _work(planned: Plan, file, groups: Groups, stop: Stop, started: float):
             if reason or not len(todo):
                 break
             mine = todo[assign(planned.time[todo], groups.count)[groups.index]]
-            _compute(planned, mine, file, groups, stop, tally, busy)
+            _compute(planned, mine, file, groups, stop, tally, busy, cache)
             tally.wait_for_all()
             reason = stop.settle()
     loop = time.time() - began
@@ -137,7 +137,7 @@ class _Busy:
         self.compiling += seconds
 
 
-def _compute(planned: Plan, mine, file, groups: Groups, stop: Stop, tally: Tally, busy: _Busy):
+def _compute(planned: Plan, mine, file, groups: Groups, stop: Stop, tally: Tally, busy: _Busy, cache: Cache):
     """This group's loop over its records; ends early when asked to."""
     flushed, every, at = time.time(), list(points(planned.config)), None
     for record in mine:
@@ -147,9 +147,8 @@ def _compute(planned: Plan, mine, file, groups: Groups, stop: Stop, tally: Tally
         if planned.point[record] != at:
             at = planned.point[record]
             problem = Problem(*every[at])
-        context = Context(
-            groups.comm, problem.key(planned.config["run"]["seed"]), functools.partial(stop, record_ahead=False)
-        )
+        key = problem.key(planned.config["run"]["seed"])
+        context = Context(groups.comm, key, functools.partial(stop, record_ahead=False), cache)
         what = problem.method.records(problem.system, problem.options)[planned.index[record]]
         try:
             arrays = problem.method.run(problem.system, problem.options, what, context)

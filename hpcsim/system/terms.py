@@ -9,6 +9,9 @@ modes. Papers that write D[c]ρ = 2cρc† - c†cρ - ρc†c mean twice the ra
 once, in `build`.
 """
 
+import functools
+import hashlib
+import pickle
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,6 +85,11 @@ class System:
             raise ValueError(f"a {what} is made of {of_spins} and {of_bosons}, not {name}")
         if np.any((self.cutoffs[sites] > 0) != (name in of_bosons)):
             raise ValueError(f"a {what} {name} is on a {'spin' if name in of_bosons else 'boson mode'}")
+
+    @functools.cached_property
+    def key(self) -> bytes:
+        """Equal for equal systems: a hash of all tables, for what is computed once and kept."""
+        return hashlib.blake2b(pickle.dumps(self), digest_size=16).digest()
 
     @property
     def sites(self) -> int:
