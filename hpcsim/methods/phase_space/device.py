@@ -1,7 +1,7 @@
 """The steps of spin-conserving trajectories on a GPU, with the CPU's tables and random numbers.
 
-A thread takes one block of random numbers, up to four sites, of one or two trajectories; the WIDTH threads of a warp take
-neighbouring trajectories, so that all memory accesses are contiguous. Where the spins of WIDTH trajectories fit into a
+A thread takes one block of random numbers, up to four sites, of one or two trajectories; the WIDTH threads of a warp
+take neighbouring trajectories, so that all memory accesses are contiguous. Where the spins of a warp fit into a
 multiprocessor's shared memory, one launch makes all steps up to the next sample there; larger lattices make one
 launch for each half of the sites (eo) or each stage (sib), from the device's memory.
 
