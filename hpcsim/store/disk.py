@@ -183,7 +183,7 @@ def read_layout(file: h5py.File) -> Layout:
     return Layout(
         yaml.safe_load(file["config"][()]),
         tuple(json.loads(file["axes"][()])),
-        tuple(SimpleNamespace(**output) for output in outputs),
+        tuple(SimpleNamespace(**({"function": "", "internal": False} | output)) for output in outputs),  # older files
         file["records/point"][:],
         file["records/index"][:],
     )

@@ -82,7 +82,7 @@ def plain_layout(layout: Layout) -> dict:
 
 def plain_output(output) -> dict:
     """An Output, and whether it is stored, as JSON gives it back."""
-    names = ("name", "units", "long_name", "dtype", "reduce", "sources", "stored")
+    names = ("name", "units", "long_name", "dtype", "reduce", "function", "sources", "stored", "internal")
     dims = [{"name": dim.name, "values": dim.values, "units": dim.units} for dim in output.dims]
     all_plain = {name: getattr(output, name) for name in names} | {"dims": dims}
     return json.loads(json.dumps(all_plain, default=plain))
