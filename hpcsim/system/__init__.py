@@ -1,6 +1,7 @@
 """The one description of an open quantum system that every method compiles: tables, symmetries, states, matrices."""
 
 from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
+from hpcsim.system.orbits import lines, lines_along, orbits
 from hpcsim.system.parameters import Count, Direction, Initial, Number, Parameters, Rate, Spin, Times, Whole, shown
 from hpcsim.system.states import angles
 from hpcsim.system.symmetry import Parity, Translation, Transposition, WeakU1
@@ -28,5 +29,8 @@ __all__ = [
     "WeakU1",
     "Whole",
     "angles",
+    "lines",
+    "lines_along",
+    "orbits",
     "shown",
 ]
