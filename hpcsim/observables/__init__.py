@@ -1,11 +1,11 @@
 """Every observable once: which expectation values it needs, how it is finished, how records of an ensemble reduce.
 
-A method calls `plan(system, items, ...)` in its `records`, `outputs` and `run`, and holds three things of it:
+A method calls `plan(system, items, ...)` in its `records`, `outputs` and `run`, and uses three things of it:
 
-    plan.means             {name: Mean}: what to deliver, arrays of expectation values linear in ρ. A method goes through
-                           mean.elements (an object array; of each element the Products to add up, or None: NaN), or
-                           knows a quicker way for some names, such as correlation. Where it cannot deliver one, it
-                           raises ValueError(f"method.observables: {name}: ...reason...") in `records`
+    plan.means             {name: Mean}: what to deliver, arrays of expectation values, linear in ρ. A method goes
+                           through mean.elements (an object array; of each element the Products to add up, or None for
+                           NaN), or knows a quicker way for some names, such as correlation. Where it cannot deliver
+                           one, it raises ValueError("method.observables: NAME: REASON") in `records`
     plan.outputs           what to declare in `outputs`
     plan.finish(values)    what a record returns, from {name of a Mean: array (*dims, *time)}
 

@@ -32,8 +32,7 @@ def quanta(system: System, evolving: bool) -> list:
     modes = np.flatnonzero(system.cutoffs)
     if len(modes) != 1:
         raise ValueError(
-            "method.observables: P_n is the distribution of quanta of one boson mode, and the "
-            f"model has {len(modes)}"
+            f"method.observables: P_n is the distribution of quanta of one boson mode, and the model has {len(modes)}"
         )
     count = int(system.cutoffs[modes[0]])
 

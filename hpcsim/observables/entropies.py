@@ -39,7 +39,11 @@ def entropy(system: System, evolving: bool) -> list:
 def renyi2(system: System, evolving: bool) -> list:
     """-ln(Tr ρ²)/N of all N sites, in nats per site."""
     text = "-ln(Tr ρ²)/N, Rényi-2 entropy per spin in nats"
-    return [*purity(system, evolving), constant("sites", system.sites), derived("renyi2", "renyi2_per_site", ("purity", "sites"), long_name=text)]
+    return [
+        *purity(system, evolving),
+        constant("sites", system.sites),
+        derived("renyi2", "renyi2_per_site", ("purity", "sites"), long_name=text),
+    ]
 
 
 def _labels(system: System, sites) -> tuple[str, ...]:
@@ -52,7 +56,7 @@ def _labels(system: System, sites) -> tuple[str, ...]:
 
 
 def _density_matrix(system: System, name: str, sites, groups: int = 0) -> Mean:
-    """ρ of some sites, [row, column]; or with groups = g, internal, [a, b, a', b'] of the first g sites and the rest."""
+    """ρ of some sites, [row, column]; or internal, [a, b, a', b'], of the first `groups` of them and the others."""
     sites_exist(system, name, sites)
     levels = system.levels[list(sites)]
     size = int(np.prod(levels))

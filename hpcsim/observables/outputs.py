@@ -46,3 +46,13 @@ class Output:
     def stored(self) -> bool:
         """Whether a record returns it (else it is derived from its sources)."""
         return self.reduce not in ("function", "variance", "norm", "decay_length")
+
+
+def inverse(units: str) -> str:
+    """The unit of times, from that of the model's rates."""
+    return "1" if units == "1" else f"1/{units}"
+
+
+def time_dim(times: tuple[float, ...], units: str) -> Dim:
+    """The dimension of results at given times; units: of the model's rates."""
+    return Dim("time", times, inverse(units))

@@ -40,9 +40,11 @@ def weighted_sum(system: System, item: dict) -> list:
         weights = checkerboard(system, name).astype(float)
     if len(weights) != system.sites:
         raise ValueError(
-            f"method.observables: {name}: {len(weights)} weights, and the system has {system.sites} sites; list one for each"
+            f"method.observables: {name}: {len(weights)} weights are given for {system.sites} sites; list one for each"
         )
-    hermitian = [_is_hermitian(next(iter(_matrices(system, name, [(operator, i)]).values()))) for i in range(system.sites)]
+    hermitian = [
+        _is_hermitian(next(iter(_matrices(system, name, [(operator, i)]).values()))) for i in range(system.sites)
+    ]
     sites = np.arange(system.sites)[:, None]
     output = Output(name, (), _units([operator]), f"Σ w ⟨{operator}⟩ over the sites", "f8" if all(hermitian) else "c16")
     return [number(output, Products((operator,), sites, np.array(weights, float)))]

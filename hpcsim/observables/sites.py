@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from hpcsim.system import System, Translation
+from hpcsim.system import System, Translation, lines_along
 
 
 def sublattices(system: System, of_spins: bool = True) -> list[np.ndarray]:
@@ -13,35 +13,17 @@ def sublattices(system: System, of_spins: bool = True) -> list[np.ndarray]:
     return [np.flatnonzero(kind & (system.sublattice == k)) for k in range(len(system.sublattices))]
 
 
-def orbits(system: System) -> np.ndarray:
-    """(sites,) label of each site: sites with one label are equal by a declared symmetry that keeps sublattices.
-
-    Of every symmetry that moves sites without rotating spins, the smallest power that keeps all sublattices is taken:
-    initial states may differ from one sublattice to the next. Sites that no symmetry joins have labels of their own.
-    """
-    n, joined = system.sites, csr_matrix((system.sites, system.sites))
-    for symmetry in system.symmetries:
-        step = getattr(symmetry, "permutation", None)
-        if step is None or getattr(symmetry, "axis", None) is not None:
-            continue  # a rotation may change the sign of a spin component
-        moved = step
-        while np.any(system.sublattice[moved] != system.sublattice):
-            moved = step[moved]
-        joined = joined + csr_matrix((np.ones(n), (np.arange(n), moved)), (n, n))
-    return connected_components(joined, directed=False)[1]
-
-
 def places(system: System, name: str) -> np.ndarray:
     """(order, orbits) sites: places[s, o] is s steps along the first translation. ValueError without one."""
-    move = system.symmetry(Translation)
-    if move is None:
+    if system.symmetry(Translation) is None:
         raise ValueError(
             f"method.observables: {name} needs a system with a translation symmetry, such as a periodic chain "
             "(periodic: true)"
         )
-    if move.places is None:
+    grid = lines_along(system)
+    if grid is None:
         raise ValueError(f"method.observables: {name} needs a translation that moves every site equally far")
-    return move.places
+    return grid
 
 
 def only_spins(system: System, name: str):

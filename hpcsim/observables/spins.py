@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 
 from hpcsim.observables.outputs import Dim, Output
-from hpcsim.observables.sites import orbits, sublattices
+from hpcsim.observables.sites import sublattices
 from hpcsim.observables.terms import Function, Mean, Products, array_of, derived, number
-from hpcsim.system import System
+from hpcsim.system import System, orbits
 
 
 def _mean(operators, sites, share: float = 1.0) -> Products | None:

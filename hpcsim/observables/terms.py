@@ -140,6 +140,4 @@ def check_sites(value) -> list[int]:
 def sites_exist(system, name: str, sites):
     """ValueError where an item asks for a site that the system does not have."""
     if wrong := [site for site in sites if not 0 <= site < system.sites]:
-        raise ValueError(
-            f"method.observables: {name}: site {wrong[0]}: the sites are numbered 0 to {system.sites - 1}"
-        )
+        raise ValueError(f"method.observables: {name}: site {wrong[0]}: the sites are numbered 0 to {system.sites - 1}")

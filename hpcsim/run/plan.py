@@ -113,7 +113,7 @@ def swept(config: dict, model: dict, method: dict) -> dict:
 
 
 def _check_targets(targets: dict, outputs):
-    allowed = [output.name for output in outputs if output.reduce in AVERAGED]
+    allowed = [output.name for output in outputs if output.reduce in AVERAGED and not output.internal]
     for name, value in targets.items():
         if name not in allowed:
             raise ConfigError(

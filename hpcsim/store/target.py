@@ -58,7 +58,4 @@ class Targets:
         def rows(name):
             return np.stack([record[name] for record in records])
 
-        return {
-            name: largest_error(output, *reduced(output, rows))
-            for name, output in self._outputs.items()
-        }
+        return {name: largest_error(output, *reduced(output, rows)) for name, output in self._outputs.items()}

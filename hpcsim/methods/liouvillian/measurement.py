@@ -10,6 +10,8 @@ from hpcsim.observables.entropies import von_neumann
 from hpcsim.observables.matrices import UNIT, by_site, operator
 from hpcsim.system import System
 
+Items = observables.items()
+
 
 def plan(system: System, items, time: tuple[Dim, ...]) -> Plan:
     """What to measure. Raises ValueError, naming the observable and the reason, where one does not fit."""
