@@ -15,7 +15,7 @@ from hpcsim.methods import Context, gaussian, phase_space
 from hpcsim.methods.gaussian.lattice import lattice_of
 from hpcsim.methods.gaussian.linear import fixed_point, frames_along, linearise
 from hpcsim.models import collective_spin, gain_loss_lattice, kerr_oscillator, xyz_lattice
-from hpcsim.system import Jumps, System, Terms, Translation
+from hpcsim.system import Jumps, System, Terms, lines_along
 
 CONTEXT = Context(MPI.COMM_SELF, (1, 2), lambda: False)
 # (gain, loss) in the phases up-up, down-down, up-down for g = 1, h = 0.5
@@ -198,7 +198,7 @@ def test_correlations_and_waves_are_those_of_the_whole_covariance(name):
     assert np.sort(spectrum.real) == pytest.approx(np.sort(np.linalg.eigvals(A).real), abs=1e-7)
     V = solve_continuous_lyapunov(A, -D).reshape(N, 2, N, 2)
     slope = np.sqrt(system.spins / 2)[:, None, None] * frames[:, 1:]
-    places = system.symmetry(Translation).places
+    places = lines_along(system)
     for s in range(1, len(places) // 2 + 1):
         pairs = zip(places[0], places[s])
         expected = {}

@@ -163,13 +163,14 @@ def test_the_error_covers_what_is_left_out(middle):
     for name in ("Sz", "var_Sz"):
         assert (abs(rough[name] - middle[name]) < rough[f"{name}_error"] + middle[f"{name}_error"]).all(), name
     assert rough["error_bond_dimension"] > 4 * middle["error_bond_dimension"]
-    assert 3 < rough["error_time_step"] / middle["error_time_step"] < 5  # dt²
+    order = np.log2(rough["error_time_step"] / middle["error_time_step"])
+    assert order == pytest.approx(2, abs=0.5)  # of the Trotter steps, plus terms of order dt⁴
     assert rough["truncation_error"] > middle["truncation_error"] > 0
 
 
 def test_what_is_extrapolated_in_the_time_step_is_better_than_its_error(middle):
     coarse = solve(gain_loss(h=0.5), bond_dimension=24, dt=0.2, tolerance=1e-6)
-    assert abs(coarse["Sz"] - middle["Sz"]).max() < 0.2 * coarse["error_time_step"]
+    assert abs(coarse["Sz"] - middle["Sz"]).max() < 0.5 * coarse["error_time_step"]
     assert coarse["error_time_step"] > 1e-4
 
 

@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ import numpy as np
 import yaml
 
 from hpcsim.ensemble.reduce import AVERAGED, REDUCTIONS, largest_error, missing
-from hpcsim.store import RunData, StoreError, Variable, difference, is_collected, read_runs, science, sync_folder
+from hpcsim.store import RunData, StoreError, Variable, difference, is_collected, read_runs, science, write_whole
 
 COUNTS = {
     "records_done": "records that are computed",
@@ -300,21 +299,7 @@ def _write(out: Path, variables: dict[str, Variable], attributes: dict):
             for i, dim in enumerate(variable.dims):
                 if dim != name:
                     file[name].dims[i].attach_scale(file[dim])
-    new = out.with_name(out.name + ".new")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with open(new, "wb") as raw:
-            raw.write(memory.getbuffer())
-            raw.flush()
-            os.fsync(raw.fileno())
-        os.replace(new, out)
-    except OSError as error:
-        if new.exists():
-            new.unlink()
-        raise StoreError(
-            f"{out}: cannot be written ({error}); make room on the disk, or choose another place"
-        ) from None
-    sync_folder(out.parent)
+    write_whole(out, memory.getbuffer())
 
 
 def _write_variable(file: h5py.File, name: str, variable: Variable):

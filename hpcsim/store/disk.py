@@ -9,7 +9,7 @@ import shutil
 import struct
 import subprocess
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +20,7 @@ import yaml
 from hpcsim import __version__
 from hpcsim.ensemble.reduce import missing
 from hpcsim.store.layout import Layout, StoreError, plain, plain_layout, plain_output, slab_shape
+from hpcsim.store.whole import sync_folder
 
 FORMAT = 1
 MAGIC = b"hpcsim run file\n"
@@ -49,14 +50,6 @@ def create(path: Path, layout: Layout):
             f"another place with --out"
         ) from None
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path):
-    """Bring a rename in the folder to the disk, where the file system can."""
-    fd = os.open(folder, os.O_RDONLY)
-    with suppress(OSError):
-        os.fsync(fd)
-    os.close(fd)
 
 
 def file_bytes(layout: Layout) -> int:

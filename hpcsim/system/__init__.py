@@ -1,7 +1,8 @@
 """The one description of an open quantum system that every method compiles: tables, symmetries, states, matrices."""
 
 from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
-from hpcsim.system.parameters import Count, Direction, Initial, Number, Parameters, Rate, Spin, Times, Whole
+from hpcsim.system.orbits import lines, lines_along, orbits
+from hpcsim.system.parameters import Count, Direction, Initial, Number, Parameters, Rate, Spin, Times, Whole, shown
 from hpcsim.system.states import angles
 from hpcsim.system.symmetry import Parity, Translation, Transposition, WeakU1
 from hpcsim.system.terms import Jumps, System, Terms
@@ -28,4 +29,8 @@ __all__ = [
     "WeakU1",
     "Whole",
     "angles",
+    "lines",
+    "lines_along",
+    "orbits",
+    "shown",
 ]

@@ -16,6 +16,7 @@ class WeakU1:
     """
 
     weights: np.ndarray | None = None
+    site_permutation = None
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Transposition:
     """
 
     sites: np.ndarray
+    site_permutation = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Parity:
     axis: str | None = None
     permutation: np.ndarray | None = None
 
+    @property
+    def site_permutation(self) -> np.ndarray | None:
+        """The site whose operators those of every site become, or None where they are rotated as well."""
+        return self.permutation if self.axis is None else None
+
 
 @dataclass(frozen=True)
 class Translation:
@@ -59,25 +66,13 @@ class Translation:
     permutation: np.ndarray
 
     @property
+    def site_permutation(self) -> np.ndarray:
+        return self.permutation
+
+    @property
     def order(self) -> int:
         """The smallest number of steps that moves every site back: the lcm of the cycles' lengths."""
         order, moved = 1, self.permutation
         while not np.array_equal(moved, np.arange(len(moved))):
             order, moved = order + 1, self.permutation[moved]
         return order
-
-    @property
-    def places(self) -> np.ndarray | None:
-        """(order, orbits) sites: places[s, o] is s steps away from the first site of orbit o.
-
-        None where the orbits differ in length.
-        """
-        grid, seen = [], np.zeros(len(self.permutation), bool)
-        for site in range(len(seen)):
-            if not seen[site]:
-                orbit = [site]
-                while (following := self.permutation[orbit[-1]]) != site:
-                    orbit.append(following)
-                seen[orbit] = True
-                grid.append(orbit)
-        return np.array(grid).T if len({len(orbit) for orbit in grid}) == 1 else None

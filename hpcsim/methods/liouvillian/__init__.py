@@ -59,7 +59,7 @@ class Options(Parameters):
     times: Times | None = None
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
     observables: Annotated[tuple[Literal[measurement.OBSERVABLES], ...], AfterValidator(_different)] = ()
-    petsc_options: dict[str, str | int | float] = {}
+    petsc_options: solvers.PetscOptions = {}
 
     @model_validator(mode="before")
     @classmethod

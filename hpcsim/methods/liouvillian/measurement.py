@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 
 from hpcsim.methods import Dim, Output
-from hpcsim.system import System, Translation, matrices
+from hpcsim.system import System, lines_along, matrices
 
 OBSERVABLES = ("P_ab", "P_n", "squeezing", "correlation")
 
@@ -20,19 +20,13 @@ def check(system: System, names, evolving: bool) -> None:
         )
     if "squeezing" in names and np.any(system.cutoffs):
         raise ValueError("method.observables: squeezing is that of the total spin, not of boson modes")
-    if "correlation" in names and (np.any(system.cutoffs) or _places(system) is None):
+    if "correlation" in names and (np.any(system.cutoffs) or lines_along(system) is None):
         raise ValueError(
             "method.observables: correlation needs spins with a translation symmetry, such as a periodic "
             "chain (periodic: true)"
         )
     if evolving and (wrong := [name for name in names if name not in ("squeezing", "correlation")]):
         raise ValueError(f"method.observables: {wrong[0]} belongs to task: steady_state, not to evolve; delete it")
-
-
-def _places(system: System) -> np.ndarray | None:
-    """(order, orbits) sites along the first translation, or None."""
-    move = system.symmetry(Translation)
-    return move.places if move else None
 
 
 def outputs(system: System, names, time: tuple) -> tuple[Output, ...]:
@@ -54,7 +48,7 @@ def outputs(system: System, names, time: tuple) -> tuple[Output, ...]:
     if "squeezing" in names:
         found.append(Output("squeezing", time, "1", "spin squeezing parameter ξ² of the total spin"))
     if "correlation" in names:
-        distance = Dim("distance", tuple(range(len(_places(system)) // 2 + 1)), "cells")
+        distance = Dim("distance", tuple(range(len(lines_along(system)) // 2 + 1)), "cells")
         dims = (lattice[0], distance, *time)
         found += [
             Output("correlation", dims, "ħ²", "Re ⟨S⁺_n S⁻_{n+s}⟩"),
@@ -88,7 +82,7 @@ def operators(system: System, names) -> dict[tuple, sparse.spmatrix]:
             for j, second in enumerate(total[i:], i):
                 found["JJ", i, j] = (first @ second + second @ first) / 2
     if "correlation" in names:
-        places = _places(system)
+        places = lines_along(system)
         for a in "xyz":
             for k in range(len(system.sublattices)):
                 mine = places[:, system.sublattice[places[0]] == k]
@@ -125,7 +119,7 @@ def results(system: System, names, values: dict) -> dict[str, np.ndarray]:
     if "squeezing" in names:
         found["squeezing"] = _squeezing(system, values)
     if "correlation" in names:
-        shape = len(system.sublattices), len(_places(system)) // 2 + 1
+        shape = len(system.sublattices), len(lines_along(system)) // 2 + 1
         pairs = {
             a: np.array([[values[f"C{a}", k, s] for s in range(shape[1])] for k in range(shape[0])]) for a in "xyz"
         }

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hpcsim.methods import Dim, Output
-from hpcsim.system import System, Translation
+from hpcsim.system import System, Translation, lines_along
 
 ORDERED = 1e-3  # smallest ⟨S_⊥⟩/S that counts
 WAVED = 1 / 3  # sin²k from which a wave is one: below are domains
@@ -13,7 +13,7 @@ KINDS = ("none", "uniform", "density wave", "alternating", "two sublattices at a
 
 def outputs(system: System) -> tuple[Output, ...]:
     """None where the system declares no translation."""
-    if _places(system) is None:
+    if lines_along(system) is None:
         return ()
     kinds = ", ".join(f"{number} {kind}" for number, kind in enumerate(KINDS))
     return (
@@ -25,7 +25,7 @@ def outputs(system: System) -> tuple[Output, ...]:
 
 def waves(system: System, s) -> dict[str, np.ndarray]:
     """The outputs of averages s (sites, 3)."""
-    places = _places(system)
+    places = lines_along(system)
     if places is None:
         return {}
     wave = np.fft.fft(s[places][..., :2], axis=0) / len(places)  # place, orbit, x or y
@@ -60,11 +60,6 @@ def _order(system: System, across) -> int:
     return 3 if max(alternating) > 0.5 else 1
 
 
-def _places(system: System):
-    move = system.symmetry(Translation)
-    return None if move is None else move.places
-
-
 def _wavenumbers(system: System) -> Dim:
-    length = len(_places(system))
+    length = len(lines_along(system))
     return Dim("wavenumber", tuple(2 * m / length for m in range(length // 2 + 1)), "π/cell")

@@ -75,8 +75,10 @@ def level_table(levels: np.ndarray) -> np.ndarray:
 
 @cache
 def operator(name: str, spin: float) -> np.ndarray:
-    """(2S+1, 2S+1) complex."""
-    return one_site_operator(name, spin).toarray().astype(complex)
+    """(2S+1, 2S+1) complex; read-only, since it is kept."""
+    matrix = one_site_operator(name, spin).toarray().astype(complex)
+    matrix.flags.writeable = False
+    return matrix
 
 
 def local_matrices(system: System) -> dict[tuple[int, ...], np.ndarray]:
