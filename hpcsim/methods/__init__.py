@@ -7,7 +7,14 @@
     outputs(system, options)                tuple of Output: what a record returns and collect derives
     run(system, options, record, context)   dict name -> array, for every Output that is stored
 
-and, where an option trades time for memory, LEAN, {key of Options: its value, or what to add to a dict}.
+and, where they apply,
+
+    LEAN                                    an option that trades time for memory: {key of Options: its value, or
+                                            what to add to a dict}
+    needs(system, options, record)          indices, within the point, of records whose results this one starts
+                                            from, () for none; each comes before this one in `records`. A record is
+                                            run once they are done, by whatever ranks and in whatever session, and
+                                            finds their results in context.earlier
 
 Options() without arguments is a steady-state task. `records`, `cost` and `outputs` raise ValueError, with a
 message that names the key, where the options do not fit the system.
@@ -72,9 +79,11 @@ class Context:
     should_stop : collective over comm; True once the run has been asked to end. `run` may ask, and then raises
                   Stopped: the record is lost and begins again when the run is resumed
     cache       : values shared by the records of one run, by keys that begin with the name of the method
+    earlier     : {index: {output: array}} of the records of this point that `needs` names
     """
 
     comm: Any
     key: tuple[int, int]
     should_stop: Callable[[], bool]
     cache: Cache = field(default_factory=Cache)
+    earlier: dict[int, dict[str, Any]] = field(default_factory=dict)

@@ -183,8 +183,11 @@ def read_layout(file: h5py.File) -> Layout:
 
 
 def record_slab(name: str, array, dataset: h5py.Dataset) -> np.ndarray:
-    """`array` in the leading corner of one record's slab, NaN elsewhere."""
-    array, shape = np.asarray(array), dataset.shape[1:]
+    """`array` in the leading corner of one record's slab, NaN elsewhere; None is NaN everywhere."""
+    shape = dataset.shape[1:]
+    if array is None:
+        return np.full(shape, missing(dataset.dtype), dataset.dtype)
+    array = np.asarray(array)
     if array.ndim != len(shape) or any(n > m for n, m in zip(array.shape, shape)):
         raise ValueError(f"output {name} has shape {array.shape}, its declared dims allow {shape}")
     if not np.can_cast(array.dtype, dataset.dtype, "same_kind"):

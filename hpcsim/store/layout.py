@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -46,6 +47,27 @@ class Layout:
     def shape(self) -> tuple[int, ...]:
         """Length of every axis."""
         return tuple(len(next(iter(axis.values()))) for axis in self.axes)
+
+
+@dataclass(frozen=True)
+class RunData:
+    """One run read whole, or kept in memory.
+
+    done    : (records,) bool
+    skipped : (records,) bool, not needed for the target_error
+    arrays  : {output: (records, *dims)}, of the stored outputs
+    seconds : (records,) time each record took
+    history : finished sessions, plain data
+    """
+
+    path: Path
+    layout: Layout
+    done: np.ndarray
+    skipped: np.ndarray
+    arrays: dict
+    seconds: np.ndarray
+    history: list
+    versions: dict
 
 
 def science(config: dict) -> dict:

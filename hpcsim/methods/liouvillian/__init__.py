@@ -4,8 +4,6 @@ Sectors are those of all the symmetries that the model declares: weak U(1), tran
 transposition (see `symmetry`). Linear systems and eigenvalues are those of `hpcsim.solvers`.
 """
 
-import hashlib
-import pickle
 from typing import Annotated, Literal
 
 import numpy as np
@@ -21,11 +19,10 @@ from hpcsim.observables import Plan
 from hpcsim.observables.outputs import time_dim
 from hpcsim.system import Count, Initial, Number, Parameters, System, Times, WeakU1, angles
 
-__all__ = ["LEAN", "Options", "cost", "outputs", "records", "run", "supports"]
+__all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "supports"]
 
 LEAN = {"petsc_options": {ON_DISK: 1}}
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
-KEPT = 2**26  # bytes of one kind of weights that are kept, see _gap
 SMALL = 10000  # unknowns up to which approximate minimum degree is faster than the ordering MUMPS chooses
 LOW = 2  # task gap: the sectors k < LOW are solved in any case, of others those not excluded
 
@@ -117,6 +114,13 @@ def records(system: System, options: Options) -> tuple:
         first = {name.k: name for name in reversed(names)}
         return tuple(name for name in names if name.k < LOW or name == first[name.k])
     return names
+
+
+def needs(system: System, options: Options, record: Name) -> tuple[int, ...]:
+    """task gap: the sectors k < LOW, whose gap those of a higher k are compared with."""
+    if options.task != "gap" or record.k < LOW:
+        return ()
+    return tuple(range(sum(name.k < LOW for name in _names(system, options))))
 
 
 def _names(system: System, options: Options) -> tuple[Name, ...]:
@@ -214,43 +218,30 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
     if options.task == "antigap":
         return _antigap(system, options, record.parity, context.comm)
     if options.task == "gap":
-        return _gap(system, options, record, context.comm)
+        return _gap(system, options, record, context)
     sector = Sector(operators(system), record)
     if options.task == "steady_state":
         return _steady_state(system, sector, options, context.comm)
     return _spectrum(sector, options, context.comm)
 
 
-_found = {}  # task gap: the sectors of each system, and the results of those solved so far
-_weights = {}  # likewise, up to KEPT bytes. Records of several points of a sweep come in turns
-
-
-def _gap(system: System, options: Options, record: Name, comm) -> dict:
+def _gap(system: System, options: Options, record: Name, context: Context) -> dict:
     """Gap of one sector k < LOW, or of all sectors of a higher k that is not shown to decay faster."""
-    key = hashlib.blake2b(pickle.dumps((system, options))).digest()
-    if key not in _found:
-        _found[key] = _names(system, options), {}
-    names, known = _found[key]
-
-    def of_sector(name):
-        if name not in known:
-            known[name] = _spectrum(Sector(operators(system), name), options, comm)
-        return known[name]
-
+    comm = context.comm
     if record.k < LOW:
-        return of_sector(record) | {"excluded_decay": np.nan}
-    gap = min((of_sector(name)["gap"] for name in names if name.k < LOW), key=_nan_last, default=0.0)
+        return _spectrum(Sector(operators(system), record), options, comm) | {"excluded_decay": np.nan}
+    gap = min((float(found["gap"]) for found in context.earlier.values()), key=_nan_last, default=0.0)
     fastest = np.nan
     if gap > 0:
-        if key not in _weights:
-            if sum(weights.root.nbytes for weights in _weights.values()) > KEPT:
-                _weights.clear()
-            _weights[key] = exclusion.weights(comm, operators(system), options.petsc_options)
-        fastest = comm.bcast(exclusion.decay(_weights[key], record.k, gap) if comm.rank == 0 else None)
+        key = ("liouvillian", "weights", system.key, *sorted(options.petsc_options.items()))
+        weights = context.cache.get(key, lambda: exclusion.weights(comm, operators(system), options.petsc_options))
+        fastest = comm.bcast(exclusion.decay(weights, record.k, gap) if comm.rank == 0 else None)
     if np.isnan(fastest):
-        results = [of_sector(name) for name in names if name.k == record.k]
+        names = [name for name in _names(system, options) if name.k == record.k]
+        results = [_spectrum(Sector(operators(system), name), options, comm) for name in names]
         return min(results, key=lambda result: _nan_last(result["gap"])) | {"excluded_decay": np.nan}
-    return dict.fromkeys(known[names[0]], np.nan) | {"excluded_decay": fastest}
+    missing = dict.fromkeys((o.name for o in outputs(system, options)), np.nan)
+    return missing | {"excluded_decay": fastest}
 
 
 def _nan_last(rate: float) -> float:
