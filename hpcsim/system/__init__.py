@@ -3,7 +3,7 @@
 from hpcsim.system.action import Action, order_of
 from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
 from hpcsim.system.orbits import lines, lines_along, orbits
-from hpcsim.system.parameters import Count, Direction, Initial, Number, Parameters, Rate, Spin, Times, Whole
+from hpcsim.system.parameters import Count, Direction, Initial, Number, Parameters, Rate, Spin, Times, Whole, shown
 from hpcsim.system.states import angles
 from hpcsim.system.symmetry import (
     Parity,
@@ -54,6 +54,7 @@ __all__ = [
     "lines_along",
     "orbits",
     "order_of",
+    "shown",
     "translations",
     "transposition",
 ]
