@@ -4,7 +4,7 @@ from hpcsim.system.action import Action, order_of
 from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
 from hpcsim.system.orbits import lines, lines_along, orbits
 from hpcsim.system.parameters import Count, Direction, Initial, Number, Parameters, Rate, Spin, Times, Whole, shown
-from hpcsim.system.states import angles
+from hpcsim.system.states import angles, coherent_state, spin_coherent
 from hpcsim.system.symmetry import (
     Parity,
     Symmetry,
@@ -48,6 +48,7 @@ __all__ = [
     "angles",
     "charge_weights",
     "charges",
+    "coherent_state",
     "conserves_parity",
     "gauge_symmetries",
     "lines",
@@ -55,6 +56,7 @@ __all__ = [
     "orbits",
     "order_of",
     "shown",
+    "spin_coherent",
     "translations",
     "transposition",
 ]
