@@ -154,6 +154,9 @@ def _compute(planned: Plan, mine, file, groups: Groups, stop: Stop, tally: Tally
             arrays = problem.method.run(problem.system, problem.options, what, context)
         except Stopped:
             break
+        except Exception as error:  # those with a status are raised by all ranks of a group
+            error.agreed = groups.count == 1 and hasattr(error, "status")
+            raise
         seconds = time.time() - began
         stop.longest = max(stop.longest, seconds)
         busy.seconds += seconds

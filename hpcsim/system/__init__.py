@@ -1,5 +1,6 @@
 """The one description of an open quantum system that every method compiles: tables, symmetries, states, matrices."""
 
+from hpcsim.system.conserved import dissipates, require_unique
 from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
 from hpcsim.system.orbits import lines, lines_along, orbits
 from hpcsim.system.parameters import Count, Direction, Initial, Number, Parameters, Rate, Spin, Times, Whole
@@ -29,7 +30,9 @@ __all__ = [
     "WeakU1",
     "Whole",
     "angles",
+    "dissipates",
     "lines",
     "lines_along",
     "orbits",
+    "require_unique",
 ]

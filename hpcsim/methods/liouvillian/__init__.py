@@ -13,11 +13,11 @@ from pydantic import AfterValidator, Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Dim, Output
-from hpcsim.methods.liouvillian import antigap, exclusion, measurement
+from hpcsim.methods.liouvillian import antigap, exclusion, measurement, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
-from hpcsim.system import Count, Initial, Number, Parameters, System, Times, WeakU1, angles
+from hpcsim.system import Count, Initial, Number, Parameters, System, Times, WeakU1, angles, require_unique
 
 __all__ = ["LEAN", "Options", "cost", "outputs", "records", "run", "supports"]
 
@@ -106,6 +106,8 @@ def records(system: System, options: Options) -> tuple:
     measurement.check(system, options.observables, options.task == "evolve")
     if options.task == "evolve":
         angles(system, options.initial)
+    if options.task in ("steady_state", "gap", "antigap"):
+        require_unique(system, options.task)
     if options.task in ("steady_state", "evolve"):
         return (HOME,)
     if options.task == "antigap":
@@ -295,6 +297,7 @@ def _zero(values, sector: Sector) -> int:
 
 def _steady_state(system: System, sector: Sector, options: Options, comm) -> dict:
     state, residual = solvers.steady_state(comm, sector, options.petsc_options)
+    uniqueness.check(comm, sector, state)
     rows = solvers.row_range(comm, sector.size)
     values = {
         key: np.array([comm.allreduce(sector.functional(operator, *rows).real @ state)])
