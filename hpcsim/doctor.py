@@ -179,6 +179,11 @@ def _mpi4py():
 
 
 def _petsc4py():
+    import petsc4py
+
+    for name in ("PETSC_OPTIONS", "PETSC_OPTIONS_YAML"):  # may write files, see hpcsim.solvers.options
+        os.environ.pop(name, None)
+    petsc4py.init(["hpcsim", "-no_signal_handler", "-skip_petscrc"])
     from petsc4py import PETSc
 
     return {

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import mpirun
+from conftest import mpirun, run_records
 from mpi4py import MPI
 from pydantic import ValidationError
 from scipy import linalg, sparse
@@ -107,10 +107,7 @@ def dense_steady_state(system):
 
 
 def solve_all(system, **options):
-    options = Options(**options)
-    return [
-        (record, liouvillian.run(system, options, record, CONTEXT)) for record in liouvillian.records(system, options)
-    ]
+    return run_records(liouvillian, system, Options(**options), CONTEXT)
 
 
 def gap(system, **options):
@@ -266,6 +263,19 @@ def test_the_decay_of_excluded_sectors_is_their_logarithmic_norm(system):
             assert np.isnan(exclusion.decay(weights, k, 1.05 * expected))
 
 
+def test_sectors_of_higher_k_start_from_the_gap_of_the_lower():
+    system, options = dimer(4, 1, 1), Options(task="gap")
+    records = liouvillian.records(system, options)
+    needed = [liouvillian.needs(system, options, record) for record in records]
+    assert needed == 6 * [()] + 15 * [(0, 1, 2, 3, 4, 5)] and all(records[i].k < 2 for i in needed[-1])
+    assert liouvillian.needs(system, Options(task="spectrum"), records[-1]) == ()
+    # a slower decay elsewhere excludes more
+    lower = replace(CONTEXT, earlier={0: {"gap": np.array(1e-3)}, 1: {"gap": np.array(np.nan)}})
+    assert liouvillian.run(system, options, Name(2), lower)["excluded_decay"] > 1e-3
+    upper = replace(CONTEXT, earlier={0: {"gap": np.array(0.5)}})
+    assert np.isnan(liouvillian.run(system, options, Name(2), upper)["excluded_decay"])
+
+
 def test_few_sectors_of_the_dimer_are_solved(monkeypatch):
     solved = []
     monkeypatch.setattr(
@@ -273,12 +283,8 @@ def test_few_sectors_of_the_dimer_are_solved(monkeypatch):
         "_spectrum",
         lambda sector, *rest, solve=liouvillian._spectrum: (solved.append(sector.name.k), solve(sector, *rest))[1],
     )
-    options = Options(task="gap")
-    records = liouvillian.records(dimer(4, 1, 1), options)
-    for record in records:  # records of the points of a sweep come in turns
-        for rate in (1, 1.01):
-            liouvillian.run(dimer(4, rate, rate), options, record, CONTEXT)
-    assert len(records) == 4 + 2 + 15 and solved == 2 * 4 * [0] + 2 * 2 * [1]
+    records = [record for record, _ in solve_all(dimer(4, 1, 1), task="gap")]
+    assert len(records) == 4 + 2 + 15 and solved == 4 * [0] + 2 * [1]
     solved.clear()
     ((_, result),) = solve_all(dimer(4, 1, 1), task="gap", sectors=[5])  # nothing to compare with
     assert result["gap_k"] == 5 and solved == [5, 5]

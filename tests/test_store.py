@@ -169,7 +169,7 @@ def test_what_is_not_an_output_is_refused(tmp_path):
     with store.open_run(tmp_path / "r.h5", layout(), MPI.COMM_SELF) as run:
         good = arrays(0)
         for bad in (
-            {"Sz": good["Sz"]},
+            good | {"gip": 1.0},
             good | {"Sz": np.zeros(3)},
             good | {"gap": 1j},
             good | {"Sz": np.zeros((2, 2))},

@@ -1,8 +1,15 @@
 """PETSc and SLEPc themselves: start, options, matrices, factorisations. Nothing else imports them."""
 
+import logging
+import os
 from contextlib import contextmanager
 
-PREFIX = "hpcsim_"  # of PETSc's options database
+from hpcsim.solvers.options import PREFIX, of_environment
+
+log = logging.getLogger("hpcsim")
+# signals belong to the program: PETSc would take several, in some versions SIGTERM too;
+# and no file of the folder in which a run happens to start, or of anybody's home, has a say
+ARGUMENTS = ["hpcsim", "-no_signal_handler", "-skip_petscrc"]
 SINGULAR_MATRIX = -10  # INFOG(1) of MUMPS
 
 
@@ -22,11 +29,27 @@ def petsc(comm):
     """petsc4py.PETSc, initialised on the first communicator it is asked for."""
     import petsc4py
 
-    # signals belong to the program: PETSc would take several, in some versions SIGTERM too
-    petsc4py.init(["hpcsim", "-no_signal_handler"], comm=comm)
+    _clear_environment()
+    petsc4py.init(ARGUMENTS, comm=comm)
     from petsc4py import PETSc
 
     return PETSc
+
+
+def _clear_environment():
+    """Leave in PETSC_OPTIONS what is allowed, and say what is not; PETSc reads it when it starts."""
+    kept, refused = of_environment(os.environ.pop("PETSC_OPTIONS", ""))
+    if os.environ.pop("PETSC_OPTIONS_YAML", ""):
+        refused.append("PETSC_OPTIONS_YAML")
+    if kept:
+        os.environ["PETSC_OPTIONS"] = " ".join(f"-{name} {value}" for name, value in kept.items())
+    if refused:
+        log.warning(
+            "the environment's PETSC_OPTIONS: %s ignored; allowed are the options that "
+            "method.petsc_options allows, as -%seps_ncv 40",
+            ", ".join(refused),
+            PREFIX,
+        )
 
 
 def libraries(comm):
@@ -34,7 +57,7 @@ def libraries(comm):
     PETSc = petsc(comm)
     import slepc4py
 
-    slepc4py.init(["hpcsim", "-no_signal_handler"])
+    slepc4py.init(ARGUMENTS)
     from slepc4py import SLEPc
 
     return PETSc, SLEPc

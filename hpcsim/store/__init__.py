@@ -15,19 +15,23 @@ Where h5py has no MPI, every writer has a file of this layout to itself: F.g000.
 """
 
 from hpcsim.store.collected import Collected, Variable, is_collected, load
-from hpcsim.store.disk import sync_folder
-from hpcsim.store.layout import Layout, StoreError, difference, science
-from hpcsim.store.read import RunData, format_status, read_runs, read_status
+from hpcsim.store.layout import Layout, RunData, StoreError, difference, science
+from hpcsim.store.read import format_status, read_runs, read_status
+from hpcsim.store.records import Memory, Records, empty
 from hpcsim.store.run import RunFile, open_run, run_files
+from hpcsim.store.whole import write_whole
 
 __all__ = [
     "Collected",
     "Layout",
+    "Memory",
+    "Records",
     "RunData",
     "RunFile",
     "StoreError",
     "Variable",
     "difference",
+    "empty",
     "format_status",
     "is_collected",
     "load",
@@ -36,5 +40,5 @@ __all__ = [
     "read_status",
     "run_files",
     "science",
-    "sync_folder",
+    "write_whole",
 ]

@@ -9,7 +9,7 @@ import shutil
 import struct
 import subprocess
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +20,7 @@ import yaml
 from hpcsim import __version__
 from hpcsim.ensemble.reduce import missing
 from hpcsim.store.layout import Layout, StoreError, plain, plain_layout, plain_output, slab_shape
+from hpcsim.store.whole import sync_folder
 
 FORMAT = 1
 MAGIC = b"hpcsim run file\n"
@@ -49,14 +50,6 @@ def create(path: Path, layout: Layout):
             f"another place with --out"
         ) from None
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path):
-    """Bring a rename in the folder to the disk, where the file system can."""
-    fd = os.open(folder, os.O_RDONLY)
-    with suppress(OSError):
-        os.fsync(fd)
-    os.close(fd)
 
 
 def file_bytes(layout: Layout) -> int:
@@ -183,15 +176,18 @@ def read_layout(file: h5py.File) -> Layout:
     return Layout(
         yaml.safe_load(file["config"][()]),
         tuple(json.loads(file["axes"][()])),
-        tuple(SimpleNamespace(**output) for output in outputs),
+        tuple(SimpleNamespace(**({"function": "", "internal": False} | output)) for output in outputs),  # older files
         file["records/point"][:],
         file["records/index"][:],
     )
 
 
 def record_slab(name: str, array, dataset: h5py.Dataset) -> np.ndarray:
-    """`array` in the leading corner of one record's slab, NaN elsewhere."""
-    array, shape = np.asarray(array), dataset.shape[1:]
+    """`array` in the leading corner of one record's slab, NaN elsewhere; None is NaN everywhere."""
+    shape = dataset.shape[1:]
+    if array is None:
+        return np.full(shape, missing(dataset.dtype), dataset.dtype)
+    array = np.asarray(array)
     if array.ndim != len(shape) or any(n > m for n, m in zip(array.shape, shape)):
         raise ValueError(f"output {name} has shape {array.shape}, its declared dims allow {shape}")
     if not np.can_cast(array.dtype, dataset.dtype, "same_kind"):

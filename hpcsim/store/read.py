@@ -4,36 +4,14 @@ import json
 import math
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hpcsim.store import lock
 from hpcsim.store.disk import DONE, SKIPPED, intact_records, read_history, read_layout, reading
-from hpcsim.store.layout import Layout, StoreError
+from hpcsim.store.layout import RunData, StoreError
 from hpcsim.store.run import run_files
-
-
-@dataclass(frozen=True)
-class RunData:
-    """One run file read whole.
-
-    done    : (records,) bool
-    skipped : (records,) bool, not needed for the target_error
-    arrays  : {output: (records, *dims)}, of the stored outputs
-    seconds : (records,) time each record took
-    history : finished sessions, plain data
-    """
-
-    path: Path
-    layout: Layout
-    done: np.ndarray
-    skipped: np.ndarray
-    arrays: dict
-    seconds: np.ndarray
-    history: list
-    versions: dict
 
 
 def read_runs(path) -> list[RunData]:

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import re
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,40 +13,28 @@ import numpy as np
 from hpcsim.store import disk
 from hpcsim.store.layout import Layout, StoreError, difference, plain, plain_layout, science
 from hpcsim.store.lock import Lock
+from hpcsim.store.records import Records, on_rank0
 from hpcsim.store.target import Targets
 
 log = logging.getLogger("hpcsim")
 
 
-class RunFile:
+class RunFile(Records):
     """A run file open for writing by every rank of `comm`.
 
-    done       : (records,) bool, what was done and intact when the file was opened
-    targets    : decides how many records are needed; on rank 0
-    io_seconds : spent in write and sync by this rank
-    cleanup    : gives up the lock, on rank 0
+    cleanup : gives up the lock, on rank 0
     """
 
-    def __init__(self, path: Path, comm, shared: bool, done: np.ndarray, targets: Targets, values: dict):
-        self.done, self.targets, self.io_seconds = done, targets, 0.0
-        self._now, self._values, self._news = done.copy(), values, {}
+    def __init__(self, path: Path, comm, shared: bool, done: np.ndarray, targets: Targets, values: dict, needed):
         self.cleanup = ExitStack()
-        self._path, self._comm, self._shared, self._written = path, comm, shared, 0
+        self._path, self._shared = path, shared
         self._file = h5py.File(path, "r+", driver="mpio", comm=comm) if shared else h5py.File(path, "r+", locking=False)
-        self._data = dict(self._file["data"])
-        self._records = dict(self._file["records"])
+        self._data, self._records = dict(self._file["data"]), dict(self._file["records"])
         self._history = self._file["history"]
         self._fd = os.open(path, os.O_RDWR)
+        super().__init__(comm, done, targets, values, self._data, needed)
 
-    def write(self, record: int, arrays: dict, seconds: float):
-        """Store what record `record` returned: {output: array no larger than its slab}. Not collective.
-
-        Raises StoreError where the disk fails, ValueError for arrays that are not the outputs.
-        """
-        if arrays.keys() != self._data.keys():
-            raise ValueError(f"a record returned {sorted(arrays)}, the outputs are {sorted(self._data)}")
-        slabs = {name: disk.record_slab(name, arrays[name], self._data[name]) for name in sorted(arrays)}
-        began = time.perf_counter()
+    def _store(self, record: int, slabs: dict, seconds: float):
         try:
             for name, slab in slabs.items():
                 self._data[name][record] = slab
@@ -61,25 +48,11 @@ class RunFile:
                 f"{self._path}: record {record} cannot be written ({error}); those before "
                 f"are safe: make room on the disk, then give the same command again"
             ) from None
-        self._written += 1
-        self._news[record] = {name: slabs[name] for name in self.targets.watched}
-        self.io_seconds += time.perf_counter() - began
 
-    def todo(self) -> np.ndarray:
-        """Numbers of the records to compute next, from what all ranks have written; empty at the end. Collective."""
-        for news in self._comm.gather(self._news) or ():
-            self._values |= news
-            self._now[list(news)] = True
-        self._news = {}
-        return on_rank0(self._comm, self._look)
-
-    def _look(self):
-        before = self.targets.skipped.copy()
-        todo = self.targets.todo(self._now, self._values)
-        for record in np.flatnonzero(self.targets.skipped & ~before):
+    def _skip(self, records):
+        for record in records:
             self._records["done"][record] = disk.SKIPPED
         self._flush()
-        return todo
 
     def _flush(self):
         """Let nothing sit in HDF5's buffers: the mpio driver has none, and its flush is collective."""
@@ -88,28 +61,16 @@ class RunFile:
 
     def sync(self):
         """Bring what was written to the disk, against a power cut. Not collective."""
-        began = time.perf_counter()
         try:
-            os.fsync(self._fd)
+            with self._timed():
+                os.fsync(self._fd)
         except OSError as error:
             raise StoreError(f"{self._path}: cannot be brought to the disk: {error}") from None
-        self.io_seconds += time.perf_counter() - began
-
-    def finish(self, summary: dict):
-        """Add this session to the history. Collective.
-
-        summary : plain data; `started` (seconds since 1970), `wall_seconds`, `busy_fraction` (of each
-                  group), `io_seconds`, `ranks` and `ended` (why) are shown by the status. The number
-                  of records and the versions are added.
-        """
-        before = int(self.done.sum())
-        after = before + self._comm.allreduce(self._written)
-        on_rank0(self._comm, self._append, {**summary, "records_before": before, "records_done": after})
 
     def _append(self, entry: dict):
         sessions, length = self._history.shape
         number = 1 + max((old.get("session", 0) for old in disk.read_history(self._file)), default=0)
-        entry = {"session": number, **entry, "versions": disk.versions()}
+        entry = {"session": number, **entry}
         text = json.dumps(entry, default=plain).encode()
         if len(text) > length:  # many groups
             entry = {
@@ -134,10 +95,11 @@ class RunFile:
             self.close()
 
 
-def open_run(path, layout: Layout, comm) -> RunFile:
+def open_run(path, layout: Layout, comm, needed=frozenset()) -> RunFile:
     """Create the run file, or check that it belongs to `layout` and is intact. Collective over `comm`.
 
-    comm : communicator of all ranks that write
+    comm   : communicator of all ranks that write
+    needed : numbers of the records whose results others start from, see `Records.earlier`
     Records whose CRC fails are named in the log and count as not done.
     Raises StoreError, the same on every rank: file in use, of another config, damaged, disk full.
     """
@@ -150,7 +112,7 @@ def open_run(path, layout: Layout, comm) -> RunFile:
         def prepare():
             lock = Lock(path)
             cleanup.callback(lock.release)
-            done, found = _prepare(path, files, layout, targets.watched)
+            done, found = _prepare(path, files, layout, targets.watched, needed)
             lock.note(done=int(done.sum()))
             values.update(found)
             return done
@@ -158,7 +120,7 @@ def open_run(path, layout: Layout, comm) -> RunFile:
         done = on_rank0(comm, prepare)
         run = error = None
         try:
-            run = RunFile(files[comm.rank % len(files)], comm, shared, done, targets, values)
+            run = RunFile(files[comm.rank % len(files)], comm, shared, done, targets, values, needed)
         except OSError as caught:
             error = StoreError(f"{path}: cannot be opened for writing: {caught}")
         for failed in filter(None, comm.allgather(error)):
@@ -185,30 +147,18 @@ def run_files(path) -> list[Path]:
     return [p for p in (path, *parts) if p.is_file()]
 
 
-def on_rank0(comm, work, *arguments):
-    """The result of `work` on rank 0, on every rank; its exception likewise."""
-    result = error = None
-    if comm.rank == 0:
-        try:
-            result = work(*arguments)
-        except Exception as caught:
-            error = caught
-    result, error = comm.bcast((result, error))
-    if error is not None:
-        raise error
-    return result
-
-
-def _prepare(path: Path, files: list[Path], layout: Layout, watched):
+def _prepare(path: Path, files: list[Path], layout: Layout, watched, needed):
     """Check every file of the run and create the missing ones.
 
-    Returns (records,) which records are done, and {record: {output: array}} of the outputs `watched`.
+    Returns (records,) which records are done, and {record: {output: array}} of those: the outputs `watched`, or
+    all of the records in `needed`.
     """
     done, values = np.zeros(len(layout.point), bool), {}
     for file in run_files(path):
         intact, arrays = _resume(file, layout)
         done |= intact
-        values |= {int(r): {name: arrays[name][r] for name in watched} for r in np.flatnonzero(intact)}
+        for r in map(int, np.flatnonzero(intact)):
+            values[r] = {name: arrays[name][r] for name in (arrays if r in needed else watched)}
     missing = [file for file in files if not file.exists()]
     try:
         for file in missing:

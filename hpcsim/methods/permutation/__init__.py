@@ -63,7 +63,7 @@ class Options(Parameters):
     initial: tuple[Annotated[Number, Field(ge=0, le=1)], Number] = (0.0, 0.0)
     times: Times | None = None
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
-    petsc_options: dict[str, str | int | float] = {}
+    petsc_options: solvers.PetscOptions = {}
 
     @model_validator(mode="after")
     def _of_the_task(self):
