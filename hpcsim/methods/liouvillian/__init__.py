@@ -17,7 +17,7 @@ from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.observables import Plan
 from hpcsim.observables.outputs import time_dim
-from hpcsim.system import Count, Initial, Number, Parameters, System, Times, WeakU1, angles, require_unique
+from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, charge_weights, require_unique
 
 __all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "supports"]
 
@@ -82,7 +82,7 @@ class Options(Parameters):
 
 def supports(system: System):
     """None, or why not: a direct solver cannot number the unknowns of the steady state's sector."""
-    charges = np.sum(system.levels - 1) + 1 if system.symmetry(WeakU1) else 1
+    charges = np.sum(system.levels - 1) + 1 if charge_weights(system) is not None else 1
     # at least D² / (100 charges) unknowns, where D may be astronomical
     magnitude = 2 * np.sum(np.log10(system.levels)) - np.log10(100 * charges)
     if magnitude < np.log10(LARGEST):
@@ -134,7 +134,7 @@ def _names(system: System, options: Options) -> tuple[Name, ...]:
         if k >= shifts:
             raise ValueError(
                 f"method.sectors: k = {k}, but this model has the sectors 0..{shifts - 1}"
-                + ("" if system.symmetry(WeakU1) else " (it has no weak U(1) symmetry)")
+                + ("" if charge_weights(system) is not None else " (it has no weak U(1) symmetry)")
             )
     return tuple(name for name in Symmetries(system).names(shifts) if name.k in options.sectors)
 
