@@ -105,14 +105,12 @@ def test_averages_have_standard_errors(tmp_path):
 
 def test_the_jackknife_error_is_the_spread_of_repeated_ensembles():
     """Independent of the formula: 2000 ensembles of 50 batches, S_perp and the variance of each."""
-    from hpcsim.store.collect import REDUCTIONS
+    from hpcsim.observables import reduced
 
     rng = np.random.default_rng(3)
     x, y = 1.0 + rng.normal(size=(2000, 50)), 2.0 + rng.normal(size=(2000, 50))
     for output, samples in ((ENSEMBLE[4], {"Sx": x, "Sy": y}), (ENSEMBLE[3], {"Sx": x, "Sx2": x**2})):
-        found = np.array(
-            [REDUCTIONS[output.reduce](output, {k: v[i] for k, v in samples.items()}.get) for i in range(2000)]
-        )
+        found = np.array([reduced(output, {k: v[i] for k, v in samples.items()}.get) for i in range(2000)])
         assert abs(found[:, 1].mean() / found[:, 0].std() - 1) < 0.06
 
 

@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from hpcsim.ensemble.burn_in import relaxed
 from hpcsim.ensemble.options import EnsembleOptions, share
-from hpcsim.ensemble.reduce import largest_error, looks
+from hpcsim.ensemble.reduce import looks
 from hpcsim.ensemble.streams import fill_normals, fill_three_point, fill_words, philox4x32, uniform
 from hpcsim.methods import Context, Dim, Output, phase_space, trajectories
+from hpcsim.observables import largest_error
 from hpcsim.run import plan as planning
 from hpcsim.run.config import ConfigError, resolve
 from hpcsim.store import Layout
@@ -194,7 +195,7 @@ def test_a_look_sees_the_records_before_it_alone():
 
 
 def test_an_average_that_is_not_known_is_above_every_target():
-    mean, length = AVERAGES[0], Output("xi", (SIZES,), reduce="decay_length", sources=("x",))
+    mean, length = AVERAGES[0], Output("xi", (SIZES,), reduce="function", function="correlation_length", sources=("x",))
     value, error = np.array([1.0, np.nan, 2.0]), np.array([0.1, np.nan, 0.3])
     assert largest_error(mean, value, error) == 0.3  # a distance that is not there
     assert largest_error(length, value, error) == np.inf  # a length that was not found

@@ -23,7 +23,7 @@ from mpi4py import MPI
 from hpcsim import store
 from hpcsim.methods import Dim, Output
 from hpcsim.store import StoreError, lock
-from hpcsim.store.records import HISTORY, places
+from hpcsim.store.states import HISTORY, places
 
 RECORDS = 12
 NOTE = 8192 + 20  # where HDF5 notes that the file is open
@@ -167,7 +167,7 @@ def test_what_is_not_an_output_is_refused(tmp_path):
     with store.open_run(tmp_path / "r.h5", layout(), MPI.COMM_SELF) as run:
         good = arrays(0)
         for bad in (
-            {"Sz": good["Sz"]},
+            good | {"gip": 1.0},
             good | {"Sz": np.zeros(3)},
             good | {"gap": 1j},
             good | {"Sz": np.zeros((2, 2))},

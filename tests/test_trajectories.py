@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from scipy.linalg import expm
 from scipy.sparse.linalg import expm_multiply
 
+from hpcsim import observables
 from hpcsim.ensemble.streams import fill_words, uniform
 from hpcsim.methods import Context, liouvillian, trajectories
 from hpcsim.methods.liouvillian.symmetry import HOME
 from hpcsim.methods.trajectories import clock, compile, kernels, measurement
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, xyz_lattice
-from hpcsim.store.collect import REDUCTIONS
 from hpcsim.system import Jumps, System, Terms, angles, matrices
 
 CONTEXT = Context(MPI.COMM_SELF, (2013, 110), lambda: False)
@@ -64,7 +64,7 @@ def reduced(system, options):
     arrays = [trajectories.run(system, options, r, CONTEXT) for r in trajectories.records(system, options)]
     found = {}
     for output in trajectories.outputs(system, options):
-        found[output.name] = REDUCTIONS[output.reduce](output, lambda name: np.stack([a[name] for a in arrays]))
+        found[output.name] = observables.reduced(output, lambda name: np.stack([a[name] for a in arrays]))
     return found
 
 

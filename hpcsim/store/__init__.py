@@ -14,19 +14,23 @@ A header before HDF5's own holds a CRC of every byte outside the datasets that a
 """
 
 from hpcsim.store.collected import Collected, Variable, is_collected, load
-from hpcsim.store.layout import Layout, StoreError, difference, science
-from hpcsim.store.read import RunData, format_status, read_runs, read_status
+from hpcsim.store.layout import Layout, RunData, StoreError, difference, science
+from hpcsim.store.read import format_status, read_runs, read_status
+from hpcsim.store.records import Memory, Records, empty
 from hpcsim.store.run import RunFile, open_run, run_files
 from hpcsim.store.whole import write_whole
 
 __all__ = [
     "Collected",
     "Layout",
+    "Memory",
+    "Records",
     "RunData",
     "RunFile",
     "StoreError",
     "Variable",
     "difference",
+    "empty",
     "format_status",
     "is_collected",
     "load",

@@ -4,7 +4,7 @@ Any number of run files, of parts written without a parallel HDF5 and of extende
 compressed HDF5 file with dimension scales, which opens in xarray (engine "h5netcdf"). The records
 of each point are reduced as `methods.Output` says. Of a point that is not complete,
 
-    mean, variance, norm, decay_length are taken over the records that are done;
+    mean, function              are taken over the records that are done;
     single, min, at_min, merge  are NaN: a gap over some of the sectors would be wrong.
 
 `records_done` and `records_total` say for each point how far it is, `target_met` whether its standard errors
@@ -24,7 +24,8 @@ import h5py
 import numpy as np
 import yaml
 
-from hpcsim.ensemble.reduce import AVERAGED, REDUCTIONS, largest_error, missing
+from hpcsim.ensemble.reduce import AVERAGED, missing
+from hpcsim.observables import largest_error, reduced
 from hpcsim.store import RunData, StoreError, Variable, difference, is_collected, read_runs, science, write_whole
 
 COUNTS = {
@@ -106,7 +107,7 @@ def _require_same(first: RunData, other: RunData):
 
     def compared(run):
         outputs = {
-            o.name: [o.units, o.dtype, o.reduce, o.sources, [[d.name, d.units] for d in o.dims]]
+            o.name: [o.units, o.dtype, o.reduce, o.function, o.sources, [[d.name, d.units] for d in o.dims]]
             for o in run.layout.outputs
         }
         sweep = [list(axis) for axis in run.layout.axes]
@@ -227,9 +228,11 @@ def _reduced(merged: _Merged) -> dict[str, Variable]:
             def rows(name):
                 return np.stack([merged.arrays[k][name][r] for _, k, r in records])
 
-            values[p], errors[p] = REDUCTIONS[output.reduce](output, rows)
+            values[p], errors[p] = reduced(output, rows)
             if output.name in targets:
                 met[p] &= largest_error(output, values[p], errors[p]) <= targets[output.name]
+        if output.internal:
+            continue
         dims = axes + tuple(dim.name for dim in output.dims)
         about = {"units": output.units, "long_name": output.long_name or output.name}
         if output.reduce in AVERAGED:
@@ -261,8 +264,10 @@ def _coordinates(merged: _Merged) -> dict[str, Variable]:
         dim = merged.names[next(iter(axis))]
         for key, values in axis.items():
             found[merged.names[key]] = Variable((dim,), _labels(values), {"long_name": key})
+    collected = {dim.name for output in merged.outputs.values() if not output.internal for dim in output.dims}
     for name, labels in merged.dims.items():
-        found[name] = Variable((name,), _labels(labels), {"units": merged.units[name], "long_name": name})
+        if name in collected:
+            found[name] = Variable((name,), _labels(labels), {"units": merged.units[name], "long_name": name})
     return found
 
 

@@ -19,7 +19,7 @@ import yaml
 from hpcsim import __version__
 from hpcsim.ensemble.reduce import missing
 from hpcsim.store.layout import Layout, StoreError, plain, plain_layout, plain_output, slab_shape
-from hpcsim.store.records import FAILURES, HISTORY
+from hpcsim.store.states import FAILURES, HISTORY
 from hpcsim.store.whole import sync_folder
 
 FORMAT = 2  # 1: no CRC covers the flags and the history; no failures
@@ -192,7 +192,7 @@ def read_layout(file: h5py.File) -> Layout:
     return Layout(
         yaml.safe_load(file["config"][()]),
         tuple(json.loads(file["axes"][()])),
-        tuple(SimpleNamespace(**output) for output in outputs),
+        tuple(SimpleNamespace(**({"function": "", "internal": False} | output)) for output in outputs),  # older files
         file["records/point"][:],
         file["records/index"][:],
     )

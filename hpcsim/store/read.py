@@ -4,39 +4,15 @@ import json
 import math
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hpcsim.store import lock
 from hpcsim.store.disk import read_layout, reading
-from hpcsim.store.layout import Layout, StoreError
-from hpcsim.store.records import DONE, FAILED, SKIPPED, read_failures, read_history, read_records
+from hpcsim.store.layout import RunData, StoreError
 from hpcsim.store.run import run_files
-
-
-@dataclass(frozen=True)
-class RunData:
-    """One run file read whole.
-
-    done    : (records,) bool
-    skipped : (records,) bool, not needed for the target_error
-    failures : {record: reason} of the records whose method raised an error
-    arrays  : {output: (records, *dims)}, of the stored outputs
-    seconds : (records,) time each record took
-    history : finished sessions, plain data
-    """
-
-    path: Path
-    layout: Layout
-    done: np.ndarray
-    skipped: np.ndarray
-    failures: dict
-    arrays: dict
-    seconds: np.ndarray
-    history: list
-    versions: dict
+from hpcsim.store.states import DONE, FAILED, SKIPPED, read_failures, read_history, read_records
 
 
 def read_runs(path) -> list[RunData]:

@@ -1,132 +1,187 @@
-"""Records in a run file: where their bytes are, their states, and the CRCs that cover both."""
+"""The records of a run, written by many ranks: what a run file and an in-memory store have in common."""
 
-import json
-import math
-import struct
-import zlib
-from dataclasses import dataclass
+import time
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from pathlib import Path
 
-import h5py
 import numpy as np
 
 from hpcsim.ensemble.reduce import missing
-
-# Flags of records. Skipped: the point has reached its target_error without it. Failed: the method raised an error.
-DONE, SKIPPED, FAILED = 1, 2, 3
-HISTORY = (32, 4096)  # sessions, bytes of each entry
-FAILURES = (64, 512)  # reasons of failed records that are kept, bytes of each
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a contiguous dataset's bytes are in the file."""
-
-    offset: int
-    shape: tuple
-    dtype: np.dtype
-
-    def row(self, i: int) -> int:
-        """Offset of row i."""
-        return self.offset + i * self.dtype.itemsize * math.prod(self.shape[1:])
+from hpcsim.store import disk
+from hpcsim.store.layout import Layout, RunData, slab_shape
+from hpcsim.store.states import record_slab
+from hpcsim.store.target import Targets
 
 
-def places(file: h5py.File) -> dict[str, Place]:
-    """{path of the dataset: Place} of all that is written after the creation."""
-    names = [f"records/{name}" for name in ("done", "crc", "seconds")] + [f"data/{name}" for name in file["data"]]
-    names += [name for name in ("history", "failures") if name in file]
-    return {name: Place(file[name].id.get_offset(), file[name].shape, file[name].dtype) for name in names}
+class Records(ABC):
+    """The records of a run, open for writing by every rank of `comm`.
 
+    done, failed : (records,) bool, what was so when this was opened
+    targets    : decides how many records are needed; on rank 0
+    earlier    : {record: {output: slab}} of the records in `needed` that are done, as of the last todo()
+    io_seconds : spent in write and sync by this rank
 
-def record_slab(name: str, array, place: Place) -> np.ndarray:
-    """`array` in the leading corner of one record's slab, NaN elsewhere."""
-    array, shape = np.asarray(array), place.shape[1:]
-    if array.ndim != len(shape) or any(n > m for n, m in zip(array.shape, shape)):
-        raise ValueError(f"output {name} has shape {array.shape}, its declared dims allow {shape}")
-    if not np.can_cast(array.dtype, place.dtype, "same_kind"):
-        raise ValueError(f"output {name} is {array.dtype}, it was declared {place.dtype}")
-    slab = np.full(shape, missing(place.dtype), place.dtype)
-    slab[tuple(slice(n) for n in array.shape)] = array
-    return slab
-
-
-def record_crc(version: int, record: int, flag: int, seconds: float, slabs=()) -> int:
-    """CRC-32 of one record: its number, flag and seconds, its slabs in alphabetical order of the outputs; never 0.
-
-    Files of format 1 leave the flag out.
-    """
-    head = struct.pack("<qd", record, seconds) + bytes([flag] * (version > 1))
-    crc = zlib.crc32(head)
-    for slab in slabs:
-        crc = zlib.crc32(np.ascontiguousarray(slab), crc)
-    return crc if version == 1 else crc or 1
-
-
-@dataclass(frozen=True)
-class States:
-    """What the records of one file are: (records,) bool of each kind, and the numbers of the damaged ones.
-
-    A record whose flag says nothing but whose CRC is right is done: it was killed between the two, or the flag is lost.
+    values : on rank 0, {record: {output: slab}} of the records that are done already: the outputs that
+             `targets` watches, and all outputs of the records in `needed`
+    shapes : {output: array whose shape[1:] and dtype are those of a slab}
+    needed : numbers of the records whose results others start from
     """
 
-    done: np.ndarray
-    skipped: np.ndarray
-    failed: np.ndarray
-    damaged: list[int]
-    seconds: np.ndarray
+    def __init__(self, comm, done, failed, targets: Targets, values: dict, shapes: dict, needed=frozenset()):
+        self.done, self.failed, self.targets, self.earlier, self.io_seconds = done, failed, targets, {}, 0.0
+        self._comm, self._shapes, self._needed, self._written = comm, shapes, needed, 0
+        self._now, self._values, self._news, self._reasons = done | failed, values, {}, {}
+        self._fresh = {record: found for record, found in values.items() if record in needed}
+
+    @abstractmethod
+    def _store(self, record: int, slabs: dict, seconds: float):
+        """Keep one record. Not collective."""
+
+    @abstractmethod
+    def _fail(self, record: int, reason: str, seconds: float):
+        """Keep that a record has failed. Not collective."""
+
+    @abstractmethod
+    def _skip(self, records):
+        """Keep that these are not needed. On rank 0 alone."""
+
+    @abstractmethod
+    def sync(self):
+        """Bring what was written to where it is safe. Not collective."""
+
+    @abstractmethod
+    def _append(self, entry: dict):
+        """Add a session to the history. On rank 0 alone."""
+
+    @abstractmethod
+    def close(self):
+        """Collective."""
+
+    def write(self, record: int, arrays: dict, seconds: float):
+        """Store what record `record` returned: {output: array no larger than its slab}. Not collective.
+
+        Outputs that other points have and this one has not are NaN. Raises StoreError where the disk fails,
+        ValueError for arrays that are no outputs.
+        """
+        if not arrays.keys() <= self._shapes.keys():
+            raise ValueError(f"a record returned {sorted(arrays)}, the outputs are {sorted(self._shapes)}")
+        slabs = {name: record_slab(name, arrays.get(name), kind) for name, kind in sorted(self._shapes.items())}
+        with self._timed():
+            self._store(record, slabs, seconds)
+        self._written += 1
+        self._news[record] = {name: slabs[name] for name in self.targets.watched}
+        if record in self._needed:
+            self._fresh[record] = slabs
+
+    def fail(self, record: int, reason: str, seconds: float):
+        """Store that the method raised an error, and why; the other records go on. Not collective."""
+        with self._timed():
+            self._fail(record, reason, seconds)
+        self._news[record], self._reasons[int(record)] = None, reason
+
+    def failures(self) -> dict[int, str]:
+        """{record: reason} of what has failed since this was opened. Collective."""
+        return {record: why for reasons in self._comm.allgather(self._reasons) for record, why in reasons.items()}
+
+    @contextmanager
+    def _timed(self):
+        began = time.perf_counter()
+        yield
+        self.io_seconds += time.perf_counter() - began
+
+    def todo(self) -> np.ndarray:
+        """Numbers of the records to compute next, from what all ranks have written; empty at the end. Collective."""
+        if self._needed:
+            for found in self._comm.allgather(self._fresh):
+                self.earlier |= found
+            self._fresh = {}
+        for news in self._comm.gather(self._news) or ():
+            self._values |= {record: values for record, values in news.items() if values is not None}
+            self._now[list(news)] = True
+        self._news = {}
+        return on_rank0(self._comm, self._look)
+
+    def _look(self):
+        before = self.targets.skipped.copy()
+        todo = self.targets.todo(self._now, self._values)
+        self._skip(np.flatnonzero(self.targets.skipped & ~before & ~self._now))
+        return todo
+
+    def finish(self, summary: dict):
+        """Add this session to the history. Collective.
+
+        summary : plain data; `started` (seconds since 1970), `wall_seconds`, `busy_fraction` (of each
+                  group), `io_seconds`, `ranks` and `ended` (why) are shown by the status. The number
+                  of records and the versions are added.
+        """
+        before = int(self.done.sum())
+        after = before + self._comm.allreduce(self._written)
+        entry = {**summary, "records_before": before, "records_done": after, "versions": disk.versions()}
+        on_rank0(self._comm, self._append, entry)
 
 
-def read_records(file: h5py.File, version: int) -> tuple[States, dict]:
-    """The states and the arrays of a file that others may be writing at the time: flags first, arrays last."""
-    flags, crcs, seconds = (file["records"][name][:] for name in ("done", "crc", "seconds"))
-    arrays = {name: data[...] for name, data in file["data"].items()}
-    names, found = sorted(arrays), np.zeros(len(flags), np.uint8)
+class Memory(Records):
+    """Records that stay in the memory of the ranks that computed them, until `gathered`."""
 
-    def right(r, flag):
-        slabs = (arrays[name][r] for name in names) if flag == DONE else ()
-        return crcs[r] == record_crc(version, r, flag, seconds[r], slabs)
+    def __init__(self, layout: Layout, comm, needed=frozenset()):
+        shapes = {o.name: np.empty((0, *slab_shape(o)), o.dtype) for o in layout.outputs if o.stored}
+        nothing = np.zeros((2, len(layout.point)), bool)
+        super().__init__(comm, *nothing, Targets(layout), {}, shapes, needed)
+        self._layout, self._kept, self._history = layout, {}, []
 
-    for r in np.flatnonzero((flags != 0) | (crcs != 0)):
-        flag = flags[r] or DONE
-        if version == 1 and (flag == SKIPPED or not flags[r]):  # without a CRC of its own
-            found[r] = flags[r]
-        elif flag in (DONE, SKIPPED, FAILED) and right(r, flag):
-            found[r] = flag
-    damaged = np.flatnonzero((flags != 0) & (found == 0)).tolist()
-    done, skipped, failed = (found == flag for flag in (DONE, SKIPPED, FAILED))
-    return States(done, skipped, failed, damaged, seconds), arrays
+    def _store(self, record, slabs, seconds):
+        self._kept[int(record)] = slabs, seconds
+
+    def _fail(self, record, reason, seconds):
+        pass
+
+    def _skip(self, records):
+        pass
+
+    def sync(self):
+        pass
+
+    def _append(self, entry):
+        self._history.append({"session": 1, **entry})
+
+    def close(self):
+        pass
+
+    def gathered(self) -> RunData | None:
+        """All records, on rank 0; None on the others. Collective."""
+        parts, failures = self._comm.gather(self._kept), self.failures()
+        if parts is None:
+            return None
+        kept = {record: found for part in parts for record, found in part.items()}
+        data = empty(self._layout)
+        data.skipped[:] = self.targets.skipped
+        for record, (slabs, seconds) in kept.items():
+            data.done[record], data.seconds[record] = True, seconds
+            for name, slab in slabs.items():
+                data.arrays[name][record] = slab
+        data.failures.update(failures)
+        data.history.extend(self._history)
+        return data
 
 
-def entry_bytes(entry: dict, length: int) -> bytes | None:
-    """A row of the history or of the failures: a CRC and JSON; None if it is longer than the row."""
-    text = json.dumps(entry, default=lambda value: value.tolist()).encode()
-    row = b"%08x" % zlib.crc32(text) + text
-    return row.ljust(length, b"\0") if len(row) <= length else None
+def empty(layout: Layout, path="memory") -> RunData:
+    """What a run of this layout holds before anything is computed."""
+    records = len(layout.point)
+    arrays = {o.name: np.full((records, *slab_shape(o)), missing(o.dtype), o.dtype) for o in layout.outputs if o.stored}
+    done, skipped = np.zeros(records, bool), np.zeros(records, bool)
+    return RunData(Path(path), layout, done, skipped, {}, arrays, np.full(records, np.nan), [], disk.versions())
 
 
-def read_entries(rows: np.ndarray, version: int):
-    """Yield the rows that `entry_bytes` made; None for one that is damaged or was killed in the middle."""
-    for row in rows:
-        text = row.tobytes().rstrip(b"\0")
-        if not text:
-            continue
-        crc, text = (b"", text) if version == 1 else (text[:8], text[8:])
+def on_rank0(comm, work, *arguments):
+    """The result of `work` on rank 0, on every rank; its exception likewise."""
+    result = error = None
+    if comm.rank == 0:
         try:
-            yield json.loads(text) if version == 1 or crc == b"%08x" % zlib.crc32(text) else None
-        except ValueError:
-            yield None
-
-
-def read_history(file: h5py.File, version: int) -> list[dict]:
-    """The finished sessions, oldest first."""
-    lost = {"ended": "this entry of the history is damaged"}
-    entries = [entry if isinstance(entry, dict) else lost for entry in read_entries(file["history"][:], version)]
-    return sorted(entries, key=lambda entry: entry.get("started", 0))
-
-
-def read_failures(file: h5py.File, version: int, failed: np.ndarray) -> dict[int, str]:
-    """{record: reason} of the records (bool) that have failed."""
-    known = {}
-    if "failures" in file:
-        entries = filter(None, read_entries(file["failures"][:], version))
-        known = {entry["record"]: entry["reason"] for entry in entries}
-    return {int(r): known.get(int(r), "its reason is not in the file") for r in np.flatnonzero(failed)}
+            result = work(*arguments)
+        except Exception as caught:
+            error = caught
+    result, error = comm.bcast((result, error))
+    if error is not None:
+        raise error
+    return result

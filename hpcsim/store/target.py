@@ -6,7 +6,8 @@ needed depend on nothing else, neither on the number of ranks nor on kills.
 
 import numpy as np
 
-from hpcsim.ensemble.reduce import REDUCTIONS, largest_error, looks
+from hpcsim.ensemble.reduce import looks
+from hpcsim.observables import largest_error, reduced
 from hpcsim.store.layout import Layout
 
 
@@ -60,7 +61,4 @@ class Targets:
         def rows(name):
             return np.stack([record[name] for record in records])
 
-        return {
-            name: largest_error(output, *REDUCTIONS[output.reduce](output, rows))
-            for name, output in self._outputs.items()
-        }
+        return {name: largest_error(output, *reduced(output, rows)) for name, output in self._outputs.items()}

@@ -35,6 +35,22 @@ def write(path, records, comm=WORLD, **kw):
     return run.done
 
 
+def test_results_that_others_need_are_known_to_all_ranks(folder, way):
+    """Whoever computed them, in this session or an earlier one."""
+    needed, path = {0, 5, 7}, folder / "r.h5"
+    for records, known in (range(6), {0, 5}), (range(6, 9), needed), ((), needed):
+        with store.open_run(path, layout(), WORLD, needed) as run:
+            run.todo()
+            assert run.earlier.keys() == {r for r in needed if run.done[r]}
+            for record in list(records)[WORLD.rank :: WORLD.size]:
+                run.write(record, arrays(record), 0.5)
+            run.todo()
+        assert run.earlier.keys() == known
+        for record, slabs in run.earlier.items():
+            assert slabs["gap"] == arrays(record)["gap"] and np.array_equal(slabs["Sz"], arrays(record)["Sz"])
+        WORLD.Barrier()
+
+
 def union(path):
     """{record: its arrays} over all files of the run."""
     return {
