@@ -417,7 +417,7 @@ def test_a_full_disk_is_named_and_leaves_no_debris(tmp_path):
     require(os.geteuid() == 0, "mounting a small tmpfs needs root")
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run([require_program("mount"), "-t", "tmpfs", "-o", "size=512k", "tmpfs", disk], check=True)
+    subprocess.run([require_program("mount"), "-t", "tmpfs", "-o", "size=320k", "tmpfs", disk], check=True)
     try:
         written(disk / "first.h5", range(6))
         before = (disk / "first.h5").read_bytes()
