@@ -412,8 +412,8 @@ def test_loss_alone_ends_in_the_state_all_down(system):
     ids=["driven", "dephased", "uncoupled"],
 )
 def test_a_steady_state_that_is_not_unique_is_refused(system):
-    with pytest.raises(RuntimeError, match="not unique"):
-        solve_all(system, task="steady_state")
+    with pytest.raises(solvers.NotUnique, match="not unique"):
+        liouvillian.run(system, Options(), HOME, CONTEXT)
 
 
 def test_a_false_symmetry_is_refused_before_solving():

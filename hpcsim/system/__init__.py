@@ -1,6 +1,7 @@
 """The one description of an open quantum system that every method compiles: tables, symmetries, states, matrices."""
 
 from hpcsim.system.action import Action, order_of
+from hpcsim.system.conserved import dissipates, require_unique
 from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
 from hpcsim.system.orbits import lines, lines_along, orbits
 from hpcsim.system.parameters import Count, Direction, Initial, Number, Parameters, Rate, Spin, Times, Whole, shown
@@ -50,11 +51,13 @@ __all__ = [
     "charges",
     "coherent_state",
     "conserves_parity",
+    "dissipates",
     "gauge_symmetries",
     "lines",
     "lines_along",
     "orbits",
     "order_of",
+    "require_unique",
     "shown",
     "spin_coherent",
     "translations",

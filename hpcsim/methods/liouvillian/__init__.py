@@ -11,13 +11,13 @@ from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Dim, Output
-from hpcsim.methods.liouvillian import antigap, exclusion, measurement
+from hpcsim.methods.liouvillian import antigap, exclusion, measurement, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.observables import Plan
 from hpcsim.observables.outputs import time_dim
-from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, charge_weights
+from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, charge_weights, require_unique
 
 __all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "supports"]
 
@@ -101,6 +101,8 @@ def records(system: System, options: Options) -> tuple:
         _plan(system, options)
     if options.task == "evolve":
         angles(system, options.initial)
+    if options.task in ("steady_state", "gap", "antigap"):
+        require_unique(system, options.task)
     if options.task in ("steady_state", "evolve"):
         return (HOME,)
     if options.task == "antigap":
@@ -289,6 +291,7 @@ def _zero(values, sector: Sector) -> int:
 
 def _steady_state(system: System, sector: Sector, options: Options, comm) -> dict:
     state, residual = solvers.steady_state(comm, sector, options.petsc_options)
+    uniqueness.check(comm, sector, state)
     found = measurement.steady(system, _plan(system, options), sector, state, comm)
     return found | {"impurity": 1 / (system.dimension * found["purity"]), "residual": residual}
 

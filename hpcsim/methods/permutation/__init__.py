@@ -24,7 +24,7 @@ from hpcsim.methods.permutation.compile import NotSymmetric, compile_system, fie
 from hpcsim.methods.permutation.dicke import EXTENDED
 from hpcsim.methods.permutation.extended import refine
 from hpcsim.methods.permutation.observables import STRINGS, angular_average, measure
-from hpcsim.system import Count, Number, Parameters, System, Times
+from hpcsim.system import Count, Number, Parameters, System, Times, require_unique
 
 LEAN = {"solver": "iterative"}
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
@@ -93,6 +93,8 @@ def supports(system: System) -> str | None:
 def records(system: System, options: Options) -> tuple[int, ...]:
     """The sectors to solve: parity of n_x + n_y, or 0 for all strings together."""
     conserved = compile_system(system).conserves_parity
+    if options.task == "steady_state":
+        require_unique(system, options.task)
     if options.task == "spectrum":
         return (1, -1) if conserved else (0,)
     if options.task == "evolve":
