@@ -245,7 +245,7 @@ def test_the_mirror_symmetry_and_both_ends(system):
 def test_both_ends_where_the_spectrum_is_wide_or_flat(N, couplings, decay):
     """Without coupling all eigenvalues are real: the other end must not come through the short time evolution."""
     system = all_to_all_xyz.build(all_to_all_xyz.Params(N=N, decay=decay, **dict(zip(("Jx", "Jy", "Jz"), couplings))))
-    parity = matrices.basis_map(system, Parity("z"))[1]
+    parity = Parity("z").action(system).on_basis(system.levels)[1]
     for odd, (_, found) in enumerate(solve_all(system, task="antigap")):
         inside = np.flatnonzero(np.outer(parity, parity).ravel() == 1 - 2 * odd)
         values = np.linalg.eigvals(full(system)[np.ix_(inside, inside)])

@@ -12,7 +12,7 @@ from scipy.linalg import expm
 from scipy.special import loggamma
 
 from hpcsim.methods import phase_space
-from hpcsim.system import Translation, Transposition, WeakU1, lattice, matrices
+from hpcsim.system import Translation, Transposition, WeakU1, lattice, matrices, order_of, translations
 
 
 def build(name, **params):
@@ -486,8 +486,8 @@ def test_declared_symmetries_are_these_and_commute_with_the_liouvillian(name):
 
 
 def test_translations_have_the_order_of_their_lattice():
-    assert [s.order for s in xyz(sites=[3, 2]).symmetries if isinstance(s, Translation)] == [3, 2]
-    assert gain_loss(cells=5, h=0.3).symmetry(Translation).order == 5
+    assert [order_of(move) for move in translations(xyz(sites=[3, 2]))] == [3, 2]
+    assert [order_of(move) for move in translations(gain_loss(cells=5, h=0.3))] == [5]
 
 
 @pytest.mark.parametrize("size", [12, 100])

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from hpcsim.system import System, Translation, lines_along
+from hpcsim.system import System, lines_along, translations
 
 
 def sublattices(system: System, of_spins: bool = True) -> list[np.ndarray]:
@@ -15,7 +15,7 @@ def sublattices(system: System, of_spins: bool = True) -> list[np.ndarray]:
 
 def places(system: System, name: str) -> np.ndarray:
     """(order, orbits) sites: places[s, o] is s steps along the first translation. ValueError without one."""
-    if system.symmetry(Translation) is None:
+    if not translations(system):
         raise ValueError(
             f"method.observables: {name} needs a system with a translation symmetry, such as a periodic chain "
             "(periodic: true)"

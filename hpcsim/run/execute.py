@@ -136,6 +136,9 @@ class _Session:
                 arrays = self._run(problem, record)
             except Stopped:
                 break
+            except Exception as error:  # those with a status are raised by all ranks of a group
+                error.agreed = self.groups.count == 1 and hasattr(error, "status")
+                raise
             seconds = time.time() - began
             self.stop.longest = max(self.stop.longest, seconds)
             self.busy.seconds += seconds

@@ -135,8 +135,8 @@ class Tally:
 def all_fall_together(world: MPI.Comm, expected: tuple[type[Exception], ...]):
     """An exception on one rank ends every rank within seconds with exit status 1.
 
-    Errors of the `expected` kinds explain themselves and are printed as one line, any other with
-    its traceback. A rank that has already been told to end (SIGTERM from the launcher, which
+    Errors of the `expected` kinds, and those with a `status`, explain themselves and are printed as one line,
+    any other with its traceback. A rank that has already been told to end (SIGTERM from the launcher, which
     follows another rank's error) stays silent, so that the first error is the only one shown.
     Errors that all ranks agree on (`on_root`, `agree`) simply pass.
     """
@@ -149,7 +149,11 @@ def all_fall_together(world: MPI.Comm, expected: tuple[type[Exception], ...]):
         time.sleep(0.2 * min(world.rank, 10))
         told = signal.getsignal(signal.SIGTERM)
         if getattr(getattr(told, "__self__", None), "reason", None) != "SIGTERM":
-            text = f"hpcsim: error: {error}\n" if isinstance(error, expected) else traceback.format_exc()
+            text = (
+                f"hpcsim: error: {error}\n"
+                if isinstance(error, expected) or hasattr(error, "status")
+                else traceback.format_exc()
+            )
             sys.stderr.write(f"[rank {world.rank}] {text}")
             sys.stderr.flush()
         world.Abort(1)

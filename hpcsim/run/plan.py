@@ -16,6 +16,7 @@ from hpcsim.methods import Output
 from hpcsim.run.config import ConfigError, points, validate
 from hpcsim.run.schedule import assign
 from hpcsim.store import Layout
+from hpcsim.system import dissipates, require_unique
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def plan(config: dict) -> Plan:
             problem = Problem(model, method)
             resolved.add(problem)
             system, options = problem.system, problem.options
+            _check_dissipation(system, options)
             records = problem.method.records(system, options)
             costs = [problem.method.cost(system, options, record) for record in records]
             needs |= _needs(problem, records, len(point))
@@ -153,6 +155,11 @@ def swept(config: dict, model: dict, method: dict) -> dict:
     """The values of the sweep at one point."""
     sections = {"model": model, "method": method}
     return {key: sections[key.split(".")[0]][key.split(".")[1]] for axis in config["sweep"] for key in axis}
+
+
+def _check_dissipation(system, options):
+    if getattr(options, "task", None) == "steady_state" and not dissipates(system):
+        require_unique(system, options.task)
 
 
 def _check_targets(targets: dict, outputs):

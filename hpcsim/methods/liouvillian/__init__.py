@@ -11,13 +11,13 @@ from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Dim, Output
-from hpcsim.methods.liouvillian import antigap, exclusion, measurement
+from hpcsim.methods.liouvillian import antigap, exclusion, measurement, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.observables import Plan
 from hpcsim.observables.outputs import time_dim
-from hpcsim.system import Count, Initial, Number, Parameters, System, Times, WeakU1, angles
+from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, charge_weights, require_unique
 
 __all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "supports"]
 
@@ -82,7 +82,7 @@ class Options(Parameters):
 
 def supports(system: System):
     """None, or why not: a direct solver cannot number the unknowns of the steady state's sector."""
-    charges = np.sum(system.levels - 1) + 1 if system.symmetry(WeakU1) else 1
+    charges = np.sum(system.levels - 1) + 1 if charge_weights(system) is not None else 1
     # at least D² / (100 charges) unknowns, where D may be astronomical
     magnitude = 2 * np.sum(np.log10(system.levels)) - np.log10(100 * charges)
     if magnitude < np.log10(LARGEST):
@@ -101,6 +101,8 @@ def records(system: System, options: Options) -> tuple:
         _plan(system, options)
     if options.task == "evolve":
         angles(system, options.initial)
+    if options.task in ("steady_state", "gap", "antigap"):
+        require_unique(system, options.task)
     if options.task in ("steady_state", "evolve"):
         return (HOME,)
     if options.task == "antigap":
@@ -132,7 +134,7 @@ def _names(system: System, options: Options) -> tuple[Name, ...]:
         if k >= shifts:
             raise ValueError(
                 f"method.sectors: k = {k}, but this model has the sectors 0..{shifts - 1}"
-                + ("" if system.symmetry(WeakU1) else " (it has no weak U(1) symmetry)")
+                + ("" if charge_weights(system) is not None else " (it has no weak U(1) symmetry)")
             )
     return tuple(name for name in Symmetries(system).names(shifts) if name.k in options.sectors)
 
@@ -289,6 +291,7 @@ def _zero(values, sector: Sector) -> int:
 
 def _steady_state(system: System, sector: Sector, options: Options, comm) -> dict:
     state, residual = solvers.steady_state(comm, sector, options.petsc_options)
+    uniqueness.check(comm, sector, state)
     found = measurement.steady(system, _plan(system, options), sector, state, comm)
     return found | {"impurity": 1 / (system.dimension * found["purity"]), "residual": residual}
 

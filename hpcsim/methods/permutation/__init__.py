@@ -26,7 +26,7 @@ from hpcsim.methods.permutation.extended import refine
 from hpcsim.methods.permutation.observables import Items, angular_average, measure, own_outputs, plan
 from hpcsim.observables import Plan
 from hpcsim.observables.outputs import inverse, time_dim
-from hpcsim.system import Count, Number, Parameters, System, Times
+from hpcsim.system import Count, Number, Parameters, System, Times, require_unique
 
 LEAN = {"solver": "iterative"}
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
@@ -103,6 +103,8 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     if options.task != "spectrum":
         _plan(system, options)
     conserved = compile_system(system).conserves_parity
+    if options.task == "steady_state":
+        require_unique(system, options.task)
     if options.task == "spectrum":
         return (1, -1) if conserved else (0,)
     if options.task == "evolve":
