@@ -18,9 +18,10 @@ from hpcsim.methods.permutation.compile import compile_system
 from hpcsim.methods.permutation.observables import STRINGS, angular_average
 from hpcsim.models import all_to_all_xyz, gain_loss_lattice
 from hpcsim.system import Jumps, System, Terms, matrices
+from hpcsim.system.operators import local_operator
 
 CONTEXT = Context(MPI.COMM_SELF, (0, 0), lambda: False)
-PAULI = {a: matrices.one_site_operator("S" + a, 0.5).toarray() * 2 for a in "xyz"} | {"0": np.eye(2)}
+PAULI = {a: local_operator("S" + a, 2).toarray() * 2 for a in "xyz"} | {"0": np.eye(2)}
 LOCAL = dict(Jx=0.6, Jy=1.7, Jz=1.0, decay=1.0)
 MIXED = dict(
     Jx=0.6,
@@ -265,7 +266,7 @@ def test_driven_collective_spin_against_the_closed_form():
     """From all down only j = N/2 is reached: ρ ∝ (A A†)^-1 there, A = J- + iω/G (Puri and Lawande)."""
     N, drive, rate = 12, 1.1, 2.5
     system = model(N, Jx=0, Jy=0, Jz=0, field=drive / 2, collective_decay=rate * (N - 1))
-    J = matrices.one_site_operator("S-", N / 2).toarray()
+    J = local_operator("S-", N + 1).toarray()
     inverse = np.linalg.inv(J + 1j * drive / rate * np.eye(N + 1))
     rho = inverse @ inverse.conj().T
     rho /= np.trace(rho)

@@ -31,6 +31,7 @@ from hpcsim.store import RunData, StoreError, Variable, difference, is_collected
 COUNTS = {
     "records_done": "records that are computed",
     "records_total": "records of the point, without those that its target_error did not need",
+    "records_failed": "records whose method raised an error, see the attribute failures",
 }
 TARGET_MET = "target_met"
 
@@ -66,6 +67,7 @@ class _Merged:
     outputs : {name: Output}, of the first run; dims : {name: union of labels}, units : {name: of the dim}
     points  : for each point, (index, run, record) of the records that are done, in order of index
     total   : (points,) number of records
+    failed  : for each point, {index of the record: reason}
     arrays  : for each run, {output: (records, *dims)} with the common dims
     names   : {key of an axis: its name as a coordinate}
     """
@@ -77,6 +79,7 @@ class _Merged:
     units: dict
     points: list[list]
     total: np.ndarray
+    failed: list[dict]
     arrays: list[dict]
     names: dict
 
@@ -94,9 +97,9 @@ def _merge(runs: list[RunData]) -> _Merged:
     at = [_points(run, own, union) for run, own in zip(runs, labels)]
     outputs = {output.name: output for output in runs[0].layout.outputs}
     dims, units, arrays = _common_dims(runs)
-    points, total = _records(runs, at, arrays, math.prod(map(len, union)))
+    points, total, failed = _records(runs, at, arrays, math.prod(map(len, union)))
     keys = [key for axis in axes for key in axis]
-    return _Merged(runs, axes, outputs, dims, units, points, total, arrays, _names(keys, {*outputs, *dims}))
+    return _Merged(runs, axes, outputs, dims, units, points, total, failed, arrays, _names(keys, {*outputs, *dims}))
 
 
 def _require_same(first: RunData, other: RunData):
@@ -170,13 +173,16 @@ def _placed(array, output, dims):
 
 
 def _records(runs, at, arrays, points: int):
-    """For each point the done records in order of their index, and the number of its records."""
-    known, done, skipped = [set() for _ in range(points)], [{} for _ in range(points)], [set() for _ in range(points)]
+    """For each point the done records in order of their index, the number of its records, and what has failed."""
+    known, skipped = ([set() for _ in range(points)] for _ in range(2))
+    done, failed = ([{} for _ in range(points)] for _ in range(2))
     for k, run in enumerate(runs):
         for r, (p, index, finished) in enumerate(zip(at[k], run.layout.index, run.done)):
             known[p].add(index)
             if run.skipped[r]:
                 skipped[p].add(index)
+            if r in run.failures:
+                failed[p][int(index)] = run.failures[r]
             if not finished:
                 continue
             other, s = done[p].setdefault(index, (k, r))
@@ -190,7 +196,9 @@ def _records(runs, at, arrays, points: int):
                         2,
                     )
     ordered = [sorted((index, *where) for index, where in own.items()) for own in done]
-    return ordered, np.array([len(own - (spared - there.keys())) for own, spared, there in zip(known, skipped, done)])
+    total = [len(own - (spared - there.keys())) for own, spared, there in zip(known, skipped, done)]
+    failed = [{i: why for i, why in own.items() if i not in there} for own, there in zip(failed, done)]
+    return ordered, np.array(total), failed
 
 
 def _names(keys, taken) -> dict:
@@ -235,9 +243,10 @@ def _reduced(merged: _Merged) -> dict[str, Variable]:
             )
             about["ancillary_variables"] = f"{output.name}_stderr"
         variables[output.name] = Variable(dims, values.reshape(merged.shape + shape), about)
-    for name, counts in zip(COUNTS, ([len(records) for records in merged.points], merged.total)):
+    counts = ([*map(len, merged.points)], merged.total, [*map(len, merged.failed)])
+    for name, count in zip(COUNTS, counts):
         variables[name] = Variable(
-            axes, np.array(counts, np.int64).reshape(merged.shape), {"units": "1", "long_name": COUNTS[name]}
+            axes, np.array(count, np.int64).reshape(merged.shape), {"units": "1", "long_name": COUNTS[name]}
         )
     if targets:
         variables[TARGET_MET] = Variable(
@@ -288,9 +297,20 @@ def _attributes(merged: _Merged) -> dict:
         "commit": " ".join(commits) or "unknown",
         "sources": json.dumps([run.path.name for run in merged.runs]),
         "sessions": json.dumps(sessions),
+        "failures": json.dumps(_failures(merged)),
         "compute_seconds": float(sum(run.seconds[run.done].sum() for run in merged.runs)),
         "collected": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def _failures(merged: _Merged) -> list[dict]:
+    """Where records have failed, and why; as many as an attribute has room for."""
+    found = []
+    for p in (p for p, failed in enumerate(merged.failed) if failed):
+        where = np.unravel_index(p, merged.shape)
+        point = {key: values[i] for axis, i in zip(merged.axes, where) for key, values in axis.items()}
+        found += [{**point, "record": i, "reason": why} for i, why in sorted(merged.failed[p].items())]
+    return found[:64]
 
 
 def _write(out: Path, variables: dict[str, Variable], attributes: dict):

@@ -33,13 +33,13 @@ class Targets:
     def todo(self, done, values: dict) -> np.ndarray:
         """Numbers of the records to compute before the next look; empty when there is nothing left to do.
 
-        done   : (records,) bool
+        done   : (records,) bool, those that have failed among them
         values : {record: {output: array}} of the watched outputs of the records that are done; those of a point that
                  has come to its end are removed
         """
         for p, (records, ahead) in list(self._open.items()):
             while done[now := records[: ahead[0]]].all():
-                found = self._errors([values[r] for r in now])
+                found = self._errors([values[r] for r in now if r in values])
                 above = {name: error for name, error in found.items() if error > self._targets[name]}
                 if above and len(ahead) > 1:
                     del ahead[0]
@@ -55,6 +55,9 @@ class Targets:
         return np.flatnonzero(self._wanted & ~done)
 
     def _errors(self, records) -> dict[str, float]:
+        if len(records) < 2:  # the others have failed
+            return dict.fromkeys(self._outputs, np.inf)
+
         def rows(name):
             return np.stack([record[name] for record in records])
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 from scipy.integrate import RK45
-from scipy.special import comb
 
 from hpcsim.methods.mean_field import contraction
 from hpcsim.methods.mean_field.equations import couplings, crossing, local_parts
-from hpcsim.system import System, matrices
+from hpcsim.system import System, coherent_state, matrices
 
 LARGEST = 1500  # dimension of a cluster
 
@@ -133,12 +132,9 @@ class Dynamics:
 
     def product(self, directions) -> np.ndarray:
         """y of spin coherent states along the directions (n, 3)."""
-        psi = np.ones(1)
-        for S, n in zip(self.spins, directions / np.linalg.norm(directions, axis=1, keepdims=True)):
-            k, size = np.arange(round(2 * S) + 1), round(2 * S)
-            polar, azimuth = np.arctan2(np.hypot(n[0], n[1]), n[2]), np.arctan2(n[1], n[0])
-            amplitude = np.sqrt(comb(size, k)) * np.cos(polar / 2) ** (size - k) * np.sin(polar / 2) ** k
-            psi = np.kron(psi, amplitude * np.exp(1j * k * azimuth))
+        x, y, z = directions.T
+        angles = np.column_stack([np.arctan2(np.hypot(x, y), z), np.arctan2(y, x)])
+        psi = coherent_state(np.rint(2 * self.spins + 1).astype(int), angles)
         rho = np.outer(psi, psi.conj())
         return np.concatenate([rho.real.ravel(), rho.imag.ravel()])
 
