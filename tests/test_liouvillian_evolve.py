@@ -16,13 +16,14 @@ from hpcsim.methods.liouvillian import Options, antigap
 from hpcsim.models import all_to_all_xyz, cavity_dimer, kerr_oscillator
 from hpcsim.solvers import evolution
 from hpcsim.system import Parity, matrices
+from hpcsim.system.operators import local_operator
 
 
 def product_state(system, directions):
     """Pure state of every spin along its direction: the lowest state of -n·S."""
     state = np.ones(1)
     for S, (polar, azimuth) in zip(system.spins, np.pi * np.array(directions)):
-        x, y, z = (matrices.one_site_operator(name, S).toarray() for name in ("Sx", "Sy", "Sz"))
+        x, y, z = (local_operator(name, round(2 * S) + 1).toarray() for name in ("Sx", "Sy", "Sz"))
         along = np.sin(polar) * (np.cos(azimuth) * x + np.sin(azimuth) * y) + np.cos(polar) * z
         state = np.kron(state, np.linalg.eigh(-along)[1][:, 0])
     return np.outer(state, state.conj())

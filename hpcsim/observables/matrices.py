@@ -5,8 +5,8 @@ import re
 import numpy as np
 from scipy import sparse
 
-from hpcsim.system import BOSON_OPERATORS, SPIN_OPERATORS, System
-from hpcsim.system.operators import boson_operator, one_site_operator
+from hpcsim.system import System
+from hpcsim.system.operators import local_operator, operator_names
 
 UNIT = re.compile(r"\|(\d+)><(\d+)\|")
 
@@ -22,11 +22,18 @@ def local_matrix(system: System, name: str, site: int) -> np.ndarray:
         found = np.zeros((system.levels[site],) * 2)
         found[int(match[1]), int(match[2])] = 1
         return found
-    cutoff = system.cutoffs[site]
-    known = BOSON_OPERATORS if cutoff else SPIN_OPERATORS
+    known = operator_names(boson=system.cutoffs[site] > 0)
     if name not in known:
         raise ValueError(f"{name} is not an operator of site {site}; known: {', '.join(known)}")
-    return (boson_operator(name, cutoff) if cutoff else one_site_operator(name, system.spins[site])).toarray()
+    return local_operator(name, system.levels[site]).toarray()
+
+
+def one_site_product(system: System, names, site: int) -> np.ndarray:
+    """The product of one-site operators on one site, in the written order."""
+    found = local_matrix(system, names[0], site)
+    for name in names[1:]:
+        found = found @ local_matrix(system, name, site)
+    return found
 
 
 def by_site(system: System, factors) -> dict[int, np.ndarray]:

@@ -302,7 +302,7 @@ def _evolve(system: System, options: Options, comm) -> dict:
     Sectors that the adjoint takes to others are evolved once and count twice, as their real parts.
     """
     built, times = operators(system), np.array(options.times)
-    initial = measurement.coherent_state(system, angles(system, options.initial))
+    initial = measurement.coherent_density(system, angles(system, options.initial))
     plan = _plan(system, options)
     measured = measurement.Compiled(system, plan, probabilities=False)
     values = np.zeros((len(times), len(measured.operators)))

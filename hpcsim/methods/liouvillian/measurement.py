@@ -8,7 +8,7 @@ from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.observables import Dim, Plan
 from hpcsim.observables.entropies import von_neumann
 from hpcsim.observables.matrices import UNIT, by_site, operator
-from hpcsim.system import System
+from hpcsim.system import System, coherent_state
 
 Items = observables.items()
 
@@ -100,23 +100,7 @@ def entropy(sector: Sector, x: np.ndarray) -> float:
     return float(von_neumann(np.concatenate(probabilities)))
 
 
-def coherent_state(system: System, angles: np.ndarray) -> sparse.coo_matrix:
-    """ρ of the product of spin coherent states in directions (sites, 2) of polar angle and azimuth.
-
-    ⟨m|θ, φ⟩ = sqrt(C(2S, S-m)) cos(θ/2)^(S+m) sin(θ/2)^(S-m) e^(i(S-m)φ); boson modes are empty.
-    """
-    state = np.ones(1)
-    for size, cutoff, (polar, azimuth) in zip(system.levels, system.cutoffs, angles):
-        if cutoff:
-            site = np.eye(size)[-1]
-        else:
-            j = np.arange(size)
-            choose = np.cumprod(np.concatenate([[1.0], (size - j[1:]) / j[1:]]))
-            site = (
-                np.sqrt(choose)
-                * np.cos(polar / 2) ** (size - 1 - j)
-                * np.sin(polar / 2) ** j
-                * np.exp(1j * j * azimuth)
-            )
-        state = np.kron(state, site)
+def coherent_density(system: System, angles: np.ndarray) -> sparse.coo_matrix:
+    """ρ of the product of spin coherent states in directions (sites, 2); boson modes are empty."""
+    state = coherent_state(system.levels, angles, system.cutoffs)
     return sparse.coo_matrix(np.outer(state, state.conj()))
