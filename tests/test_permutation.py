@@ -148,7 +148,7 @@ def test_steady_state_against_the_full_space(name, N):
         m2, m4 = (np.trace(rho @ np.linalg.matrix_power(total[a], k)).real for k in (2, 4))
         assert results[f"bimodality_{a}"] == pytest.approx(m2**2 / m4, abs=1e-13)
     assert results["squeezing"] == pytest.approx(squeezing(rho, total, N), rel=1e-8)
-    assert abs(results["trace_error"]) < 1e-13 and results["negativity"] < 1e-14
+    assert abs(results["trace_error"]) < 1e-13 and results["negative_probability"] < 1e-14
     c = dict(zip(STRINGS, results["correlator"]))
     for key, of in {"Mz": "z", "Sxx": "xx", "Syy": "yy", "Szz": "zz", "Sxy": "xy"}.items():
         assert results[key] == c[of]
@@ -429,7 +429,7 @@ def test_product_states_of_many_spins(axis, length):
     found = dicke.summarise(sector, high[n] * alone, low[n] * alone)
     assert dicke.log_degeneracies(N).max() > np.log(1e56)
     assert found["entropy"] == pytest.approx(-np.sum(p[p > 0] * np.log(p[p > 0])), abs=1e-12)
-    assert abs(found["trace_error"]) < 1e-12 and found["negativity"] < 1e-14
+    assert abs(found["trace_error"]) < 1e-12 and found["negative_probability"] < 1e-14
     assert dicke.purity(sector, high[n] * alone) == pytest.approx((p @ p) ** N, rel=1e-10)
 
 
@@ -437,7 +437,7 @@ def test_product_states_of_many_spins(axis, length):
 def test_steady_states_of_many_spins_are_states(Jy):
     """Every Dicke block positive, the trace one: high correlators must be right relative to themselves."""
     results = run(model(60, **LOCAL | {"Jy": Jy}))
-    assert results["negativity"] < 1e-14 and abs(results["trace_error"]) < 1e-12
+    assert results["negative_probability"] < 1e-14 and abs(results["trace_error"]) < 1e-12
     assert 0 < results["entropy"] < np.log(2) and results["residual"] < 1e-15
 
 

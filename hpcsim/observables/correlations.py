@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 
 from hpcsim.observables.outputs import Dim, Output
 from hpcsim.observables.sites import only_spins, places
-from hpcsim.observables.terms import Function, Mean, Products, array_of, derived
+from hpcsim.observables.terms import Function, Mean, Products, Setting, array_of, derived
 from hpcsim.system import System
 
 
@@ -38,7 +38,7 @@ def _ladder(system, grid, k, s):
     return tuple(pairs)
 
 
-def correlation(system: System, evolving: bool) -> list:
+def correlation(system: System, setting: Setting) -> list:
     """[sublattice, distance] ⟨S_a S_a'⟩ and Re⟨S⁺_n S⁻_{n+s}⟩ of two sites s steps apart along the first translation.
 
     The mean over all starts n of a sublattice; at s = 0 both are one site. correlation_length [sublattice] is that of
@@ -71,7 +71,7 @@ def correlation(system: System, evolving: bool) -> list:
     ]
 
 
-def structure_factor(system: System, evolving: bool) -> list:
+def structure_factor(system: System, setting: Setting) -> list:
     """[sublattice, wavenumber] S_aa(k) = (1/N) Σ_nm cos(k(n - m)) ⟨S_a,n S_a,m⟩ over the N sites of a sublattice.
 
     n and m count steps along the first translation, k = 2π j/order in units of π per step.

@@ -28,6 +28,14 @@ def local_matrix(system: System, name: str, site: int) -> np.ndarray:
     return local_operator(name, system.levels[site]).toarray()
 
 
+def one_site_product(system: System, names, site: int) -> np.ndarray:
+    """The product of one-site operators on one site, in the written order."""
+    found = local_matrix(system, names[0], site)
+    for name in names[1:]:
+        found = found @ local_matrix(system, name, site)
+    return found
+
+
 def by_site(system: System, factors) -> dict[int, np.ndarray]:
     """{site: matrix} of a product of (operator, site), in rising order of the sites.
 

@@ -87,7 +87,6 @@ class Dynamics:
         self.fields = np.array(fields).reshape(-1, *self.inner.shape)
         self.jumps = [contraction.jump(rate, operator) for rate, operator in jumps]
         self.first = self._functionals(operators)
-        self.second = self._functionals([S @ S for S in operators])
 
     def _functionals(self, operators):
         """(operators, 2 D²) matrix: Tr(Oρ) = Σ Re O_mn Re ρ_nm - Im O_mn Im ρ_nm of Hermitian O."""
@@ -106,10 +105,6 @@ class Dynamics:
     def averages(self, y) -> np.ndarray:
         """(3n,) Tr(S_ia ρ)."""
         return self.first @ y
-
-    def squares(self, y) -> np.ndarray:
-        """(3n,) Tr(S_ia² ρ)."""
-        return self.second @ y
 
     def purity(self, y) -> float:
         """Tr ρ²."""
