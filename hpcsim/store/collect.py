@@ -7,8 +7,8 @@ of each point are reduced as `methods.Output` says. Of a point that is not compl
     mean, variance, norm, decay_length are taken over the records that are done;
     single, min, at_min, merge  are NaN: a gap over some of the sectors would be wrong.
 
-`records_done` and `records_total` say for each point how far it is, `target_met` whether its standard errors
-are below a `target_error`. Points that no file has are NaN; figures leave them out.
+`records_done` and `records_total` say for each point how far it is, `target_met` whether a `target_error` ended it
+or its standard errors are below that. Points that no file has are NaN; figures leave them out.
 """
 
 import hashlib
@@ -65,7 +65,8 @@ class _Merged:
     axes    : {key: values} of the union of the sweeps
     outputs : {name: Output}, of the first run; dims : {name: union of labels}, units : {name: of the dim}
     points  : for each point, (index, run, record) of the records that are done, in order of index
-    total   : (points,) number of records
+    total   : (points,) number of records, without those that a target_error did not need
+    ended   : (points,) bool, whether these are all done and a target_error spared others
     arrays  : for each run, {output: (records, *dims)} with the common dims
     names   : {key of an axis: its name as a coordinate}
     """
@@ -77,6 +78,7 @@ class _Merged:
     units: dict
     points: list[list]
     total: np.ndarray
+    ended: np.ndarray
     arrays: list[dict]
     names: dict
 
@@ -94,9 +96,9 @@ def _merge(runs: list[RunData]) -> _Merged:
     at = [_points(run, own, union) for run, own in zip(runs, labels)]
     outputs = {output.name: output for output in runs[0].layout.outputs}
     dims, units, arrays = _common_dims(runs)
-    points, total = _records(runs, at, arrays, math.prod(map(len, union)))
+    points, total, ended = _records(runs, at, arrays, math.prod(map(len, union)))
     keys = [key for axis in axes for key in axis]
-    return _Merged(runs, axes, outputs, dims, units, points, total, arrays, _names(keys, {*outputs, *dims}))
+    return _Merged(runs, axes, outputs, dims, units, points, total, ended, arrays, _names(keys, {*outputs, *dims}))
 
 
 def _require_same(first: RunData, other: RunData):
@@ -170,7 +172,7 @@ def _placed(array, output, dims):
 
 
 def _records(runs, at, arrays, points: int):
-    """For each point the done records in order of their index, and the number of its records."""
+    """For each point the done records in order of their index; and `total` and `ended` of _Merged."""
     known, done, skipped = [set() for _ in range(points)], [{} for _ in range(points)], [set() for _ in range(points)]
     for k, run in enumerate(runs):
         for r, (p, index, finished) in enumerate(zip(at[k], run.layout.index, run.done)):
@@ -190,7 +192,10 @@ def _records(runs, at, arrays, points: int):
                         2,
                     )
     ordered = [sorted((index, *where) for index, where in own.items()) for own in done]
-    return ordered, np.array([len(own - (spared - there.keys())) for own, spared, there in zip(known, skipped, done)])
+    spared = [len(own - there.keys()) for own, there in zip(skipped, done)]
+    total = np.array([len(own) for own in known]) - spared
+    ended = np.array([left > 0 and len(there) == n for left, there, n in zip(spared, done, total)])
+    return ordered, total, ended
 
 
 def _names(keys, taken) -> dict:
@@ -222,7 +227,7 @@ def _reduced(merged: _Merged) -> dict[str, Variable]:
 
             values[p], errors[p] = REDUCTIONS[output.reduce](output, rows)
             if output.name in targets:
-                met[p] &= largest_error(output, values[p], errors[p]) <= targets[output.name]
+                met[p] &= merged.ended[p] or largest_error(output, values[p], errors[p]) <= targets[output.name]
         dims = axes + tuple(dim.name for dim in output.dims)
         about = {"units": output.units, "long_name": output.long_name or output.name}
         if output.reduce in AVERAGED:
@@ -241,7 +246,7 @@ def _reduced(merged: _Merged) -> dict[str, Variable]:
         variables[TARGET_MET] = Variable(
             axes,
             met.astype(np.int64).reshape(merged.shape),
-            {"units": "1", "long_name": "1 where the standard errors are below target_error"},
+            {"units": "1", "long_name": "1 where target_error ended the point, or its standard errors are below it"},
         )
     return variables
 
