@@ -105,14 +105,12 @@ def test_averages_have_standard_errors(tmp_path):
 
 def test_the_jackknife_error_is_the_spread_of_repeated_ensembles():
     """Independent of the formula: 2000 ensembles of 50 batches, S_perp and the variance of each."""
-    from hpcsim.store.collect import REDUCTIONS
+    from hpcsim.observables import reduced
 
     rng = np.random.default_rng(3)
     x, y = 1.0 + rng.normal(size=(2000, 50)), 2.0 + rng.normal(size=(2000, 50))
     for output, samples in ((ENSEMBLE[4], {"Sx": x, "Sy": y}), (ENSEMBLE[3], {"Sx": x, "Sx2": x**2})):
-        found = np.array(
-            [REDUCTIONS[output.reduce](output, {k: v[i] for k, v in samples.items()}.get) for i in range(2000)]
-        )
+        found = np.array([reduced(output, {k: v[i] for k, v in samples.items()}.get) for i in range(2000)])
         assert abs(found[:, 1].mean() / found[:, 0].std() - 1) < 0.06
 
 
@@ -161,6 +159,24 @@ def test_incomplete_points(tmp_path):
 
 
 SINGLE = (Output("purity", (), "1", "Tr ρ²"), Output("P_n", (Dim("n", (0, 1, 2)),)))
+
+
+def test_failed_records_are_counted_and_named(tmp_path):
+    """A minimum over the other records would be wrong; an average over them is not."""
+    for outputs, records in ((SPECTRUM, spectrum), (ENSEMBLE, ensemble)):
+        path = write(tmp_path / f"{records.__name__}.h5", outputs, records, skip={(1, 2), (2, 0)})
+        layout = store.read_runs(path)[0].layout
+        with store.open_run(path, layout, MPI.COMM_SELF) as run:
+            run.fail(6, "RuntimeError: singular", 0.5)
+        got = collected(tmp_path, path)
+        assert got.variables["records_failed"].values.tolist() == [0, 1, 0]
+        assert got.variables["records_done"].values.tolist() == [4, 3, 3]
+        assert got.variables["records_total"].values.tolist() == [4, 4, 4]
+        assert json.loads(got.attrs["failures"]) == [
+            {"model.gain": 1.0, "record": 2, "reason": "RuntimeError: singular"}
+        ]
+        values = got.variables["gap" if outputs is SPECTRUM else "Sx"].values
+        assert np.isnan(values[1:]).all() if outputs is SPECTRUM else np.isfinite(values).all()
 
 
 def value(where, index):

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from hpcsim.ensemble.burn_in import relaxed
 from hpcsim.ensemble.options import EnsembleOptions, share
-from hpcsim.ensemble.reduce import largest_error
 from hpcsim.ensemble.stopping import FIRST_LOOK, deciding, needed, next_look
 from hpcsim.ensemble.streams import fill_normals, fill_three_point, fill_words, philox4x32, uniform
 from hpcsim.methods import Context, Dim, Output, phase_space, trajectories
+from hpcsim.observables import largest_error
 from hpcsim.run import plan as planning
 from hpcsim.run.config import ConfigError, resolve
 from hpcsim.store import Layout
@@ -259,7 +259,7 @@ def test_a_look_sees_the_records_before_it_alone():
 
 
 def test_an_average_that_is_not_known_is_above_every_target():
-    mean, length = AVERAGES[0], Output("xi", (SIZES,), reduce="decay_length", sources=("x",))
+    mean, length = AVERAGES[0], Output("xi", (SIZES,), reduce="function", function="correlation_length", sources=("x",))
     value, error = np.array([1.0, np.nan, 2.0]), np.array([0.1, np.nan, 0.3])
     assert largest_error(mean, value, error) == 0.3  # a distance that is not there
     assert largest_error(length, value, error) == np.inf  # a length that was not found
@@ -269,7 +269,7 @@ def test_an_average_that_is_not_known_is_above_every_target():
 
 def test_targets_are_outputs_with_a_standard_error():
     raw = {
-        "model": {"name": "collective_spin", "S": 2},
+        "model": {"name": "collective_spin", "S": 2, "decay": 1.0},
         "sweep": [{"model.S": [1, 2]}],
         "method": {"name": "phase_space", "trajectories": 3200, "target_error": {"Sq": 0.1}},
     }

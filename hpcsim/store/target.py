@@ -6,8 +6,8 @@ needed depend on nothing else, neither on the number of ranks nor on kills.
 
 import numpy as np
 
-from hpcsim.ensemble.reduce import REDUCTIONS, largest_error
 from hpcsim.ensemble.stopping import FIRST_LOOK, deciding, needed, next_look
+from hpcsim.observables import largest_error, reduced
 from hpcsim.store.layout import Layout
 
 
@@ -33,17 +33,17 @@ class Targets:
     def todo(self, done, values: dict) -> np.ndarray:
         """Numbers of the records to compute before the next look; empty when there is nothing left to do.
 
-        done   : (records,) bool
+        done   : (records,) bool, those that have failed among them
         values : {record: {output: array}} of the watched outputs of the records that are done; those of a point that
                  has come to its end are removed
         """
         for p, (records, look) in list(self._open.items()):
             while done[records[:look]].all():
-                enough = self._needed([values[r] for r in records[: deciding(look)]])
+                enough = self._needed([values[r] for r in records[: deciding(look)] if r in values])
                 if look < len(records) and look < enough:
                     look = next_look(look, enough, len(records))
                     continue
-                if look == len(records) and (above := self._above([values[r] for r in records])):
+                if look == len(records) and (above := self._above([values[r] for r in records if r in values])):
                     self.missed[p] = above
                 self.skipped[records[look:]] = True
                 del self._open[p]
@@ -57,6 +57,8 @@ class Targets:
 
     def _needed(self, records) -> float:
         """How many records bring all errors below their targets, as far as these tell."""
+        if len(records) < 2:  # the others have failed
+            return np.inf
         errors = self._errors(records)
         return max(needed(errors[name] / target, len(records)) for name, target in self._targets.items())
 
@@ -65,10 +67,10 @@ class Targets:
         return {name: error for name, error in self._errors(records).items() if error > self._targets[name]}
 
     def _errors(self, records) -> dict[str, float]:
+        if len(records) < 2:  # the others have failed
+            return dict.fromkeys(self._outputs, np.inf)
+
         def rows(name):
             return np.stack([record[name] for record in records])
 
-        return {
-            name: largest_error(output, *REDUCTIONS[output.reduce](output, rows))
-            for name, output in self._outputs.items()
-        }
+        return {name: largest_error(output, *reduced(output, rows)) for name, output in self._outputs.items()}

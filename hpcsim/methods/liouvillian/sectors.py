@@ -14,7 +14,7 @@ from numba import njit
 from scipy import sparse
 
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
-from hpcsim.system import System, WeakU1, matrices
+from hpcsim.system import System, charges, matrices
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ def operators(system: System) -> Operators:
 def _operators(system: System) -> Operators:
     hamiltonian, jumps = matrices.hamiltonian(system), matrices.jump_operators(system)
     matrices.verify_symmetries(system, hamiltonian, jumps)
-    dimension = hamiltonian.shape[0]
-    charge = matrices.charges(system) if system.symmetry(WeakU1) else np.zeros(dimension, int)
+    charge = charges(system)
     order = np.argsort(charge, kind="stable")
     effective = matrices.effective_hamiltonian(hamiltonian, jumps)
     return Operators(

@@ -16,7 +16,7 @@ from hpcsim.methods.matrix_product import chain as chains
 from hpcsim.methods.matrix_product.evolve import Evolution
 from hpcsim.methods.matrix_product.measure import Reduced, measure
 from hpcsim.methods.matrix_product.measure import outputs as measured
-from hpcsim.system import Count, Number, Parameters, System, WeakU1, Whole
+from hpcsim.system import Count, Number, Parameters, System, Whole, charge_weights
 
 approximation = "the chain is infinite, and its density operator has a finite bond dimension"
 STEPS = 10  # between two looks at the state
@@ -79,7 +79,7 @@ def records(system: System, options: Options) -> tuple[int, ...]:
 def cost(system: System, options: Options, record: int) -> Cost:
     """Time for what ordered and mixed phases take at rates of order 1: twelve units of time in every stage."""
     levels, sites = int(system.levels.max()), 2
-    conserved = system.symmetry(WeakU1) is not None
+    conserved = charge_weights(system) is not None
     updates = [min(options.max_time, 12) / dt * sites for _, dt in options.stages]
     each = [
         6e-4 * levels**2 + 2.4e-10 * (chi * levels**2) ** 3 / (levels**2 if conserved else 2)

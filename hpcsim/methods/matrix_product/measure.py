@@ -11,7 +11,8 @@ from scipy import linalg
 
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.matrix_product.chain import Chain
-from hpcsim.system import System, matrices
+from hpcsim.system import System
+from hpcsim.system.operators import local_operator
 
 
 class Reduced:
@@ -105,7 +106,7 @@ def outputs(system: System, distances: int) -> tuple[Output, ...]:
 def measure(system: System, chain: Chain, psi, distances: int) -> dict[str, np.ndarray]:
     """All of `outputs`."""
     reduced, sites = Reduced(chain, psi), range(len(chain.spins))
-    operators = [{a: matrices.one_site_operator(f"S{a}", spin).toarray() for a in "xyz+-"} for spin in chain.spins]
+    operators = [{a: local_operator(f"S{a}", round(2 * spin) + 1).toarray() for a in "xyz+-"} for spin in chain.spins]
     mean = {
         a: np.array([reduced.correlations(i, operators[i][a], np.eye(reduced.levels[i]), 0)[0].real for i in sites])
         for a in "xyz"
