@@ -26,7 +26,7 @@ import yaml
 
 from hpcsim.ensemble.reduce import AVERAGED, missing
 from hpcsim.observables import largest_error, reduced
-from hpcsim.store import RunData, StoreError, Variable, difference, is_collected, read_runs, science, write_whole
+from hpcsim.store import RunData, StoreError, Variable, difference, is_collected, read_runs, science, seal, write_whole
 
 COUNTS = {
     "records_done": "records that are computed",
@@ -293,6 +293,7 @@ def _attributes(merged: _Merged) -> dict:
     versions = {json.dumps(run.versions): run.versions for run in merged.runs}
     return {
         "hpcsim": "collected",
+        seal.ATTRIBUTE: "the last line of the file",
         "title": config.get("title", ""),
         "config": text,
         "config_hash": hashlib.sha256(text.encode()).hexdigest(),
@@ -318,7 +319,7 @@ def _failures(merged: _Merged) -> list[dict]:
 
 
 def _write(out: Path, variables: dict[str, Variable], attributes: dict):
-    """All under another name first, then renamed. Raises StoreError."""
+    """With its seal, under another name first, then renamed. Raises StoreError."""
     memory = io.BytesIO()  # HDF5 crashes where a disk turns out to be full
     with h5py.File(memory, "w") as file:
         file.attrs.update(attributes)
@@ -328,7 +329,7 @@ def _write(out: Path, variables: dict[str, Variable], attributes: dict):
             for i, dim in enumerate(variable.dims):
                 if dim != name:
                     file[name].dims[i].attach_scale(file[dim])
-    write_whole(out, memory.getbuffer())
+    write_whole(out, seal.sealed(memory.getbuffer()))
 
 
 def _write_variable(file: h5py.File, name: str, variable: Variable):
