@@ -21,7 +21,7 @@ stop() { printf 'debian-root: %s\n' "$1" >&2; exit 69; }
 
 # The lines "URI suite" of this machine's Debian sources, with the release's name for its own.
 sources() {
-    # shellcheck disable=SC1091
+    # shellcheck disable=SC1091,SC2016
     apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(ORIGIN)' |
         awk -v own="$(. /etc/os-release && echo "$VERSION_CODENAME")" -v new="$release" \
             '$3 == "Debian" && index($2, own) == 1 {sub(own, new, $2); print $1, $2}' | sort -u
@@ -35,8 +35,9 @@ make_root() {
     # shellcheck disable=SC2086
     debootstrap --variant=minbase "$release" "$root" $mirror >"$root.log" 2>&1 ||
         { tail -n 5 "$root.log" >&2; stop "debootstrap could not make $release in $root, see $root.log"; }
-    sources | awk '{print "deb", $1, $2, "main"}' >"$root/etc/apt/sources.list.d/host.list"
-    apt-config dump --format '%f "%v";%n' Acquire >"$root/etc/apt/apt.conf.d/99host"
+    sources | awk '{print "deb", $1, $2, "main"}' >"$root/etc/apt/sources.list"
+    apt-config dump --format '%f "%v";%n' Acquire | grep -E '^Acquire::(https?::|Check-|Retries)' \
+        >"$root/etc/apt/apt.conf.d/99host" || true
     # the bundle as it is for what runs before ca-certificates is there, and as a source of what that makes
     if [ -f /etc/ssl/certs/ca-certificates.crt ]; then
         mkdir -p "$root/etc/ssl/certs" "$root/usr/local/share/ca-certificates"
