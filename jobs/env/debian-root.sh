@@ -58,7 +58,8 @@ copy_checkout() {
 # In namespaces of its own: its mounts and processes end with it.
 run_inside() {
     local keep
-    mapfile -t keep < <(env | grep -aE '^(PIP_|HPCSIM_|SSL_CERT|REQUESTS_CA|CURL_CA|https?_proxy=|no_proxy=|HTTPS?_PROXY=|NO_PROXY=|OPENBLAS_|CI=)')
+    mapfile -t keep < <(env | grep -av '^PIP_FIND_LINKS=/' |
+        grep -aE '^(PIP_|HPCSIM_|SSL_CERT|REQUESTS_CA|CURL_CA|https?_proxy=|no_proxy=|HTTPS?_PROXY=|NO_PROXY=|OPENBLAS_|CI=)')
     cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
     # shellcheck disable=SC2016
     exec unshare --mount --pid --fork --kill-child bash -c '

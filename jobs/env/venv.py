@@ -1,10 +1,10 @@
 """What jobs/setup.sh asks of the Python packages: which are there, which are held, which lack. Standard library only.
 
-    python venv.py bound NAME...             exit status 0 if these packages that are bound to MPI can be loaded
-    python venv.py held NAME...              constraints for pip: their versions, and the numpy they are compiled for
-    python venv.py place NAME...             a .pth file that finds them, and metadata where pip would see none
-    python venv.py lacking MODE EXTRAS NAME...   what is not there; NAMEs are to come from the system
-    python venv.py oldest                    constraints for pip: the oldest versions that pyproject.toml allows
+python venv.py bound NAME...             exit status 0 if these packages that are bound to MPI can be loaded
+python venv.py held NAME...              constraints for pip: their versions, and the numpy they are compiled for
+python venv.py place NAME...             a .pth file that finds them, and metadata where pip would see none
+python venv.py lacking MODE EXTRAS NAME...   what is not there; NAMEs are to come from the system
+python venv.py oldest                    constraints for pip: the oldest versions that pyproject.toml allows
 """
 
 import importlib
