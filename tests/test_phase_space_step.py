@@ -1,5 +1,7 @@
 """`dt: auto`: the step that a pilot chooses keeps its promise."""
 
+import dataclasses
+
 import h5py
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from conftest import mpirun
 from pydantic import ValidationError
 from test_phase_space import CONTEXT, average, coherent, exact_evolution, moments, one_spin, spin_matrices
 
-from hpcsim.methods import Output, phase_space
+from hpcsim.methods import Cache, Output, phase_space
 from hpcsim.methods.phase_space import step
 
 NAMES = ("Sx", "Sy", "Sz", "Sx2", "Sy2", "Sz2")
@@ -72,9 +74,7 @@ def test_steady_states_with_an_automatic_step(more):
     values = {"dt": "auto", "batch": 64, "trajectories": 640, "burn_in": 30, "duration": 60}
     options = phase_space.Options(**values | more)
     assert phase_space.cost(system, options, 0).time > 0
-    phase_space._steps.clear()
     runs = [phase_space.run(system, options, record, CONTEXT) for record in range(2)]
-    assert len(phase_space._steps) == 1
     assert runs[0].keys() == {o.name for o in phase_space.outputs(system, options) if o.stored}
     dt = runs[0]["dt_used"]
     assert dt == runs[1]["dt_used"] and 0 < runs[0]["dt_bias"] <= 1
@@ -92,13 +92,26 @@ def test_trajectories_of_the_pilot_are_not_those_of_the_records(monkeypatch):
         return sampled(system, options, begin, trajectories, context)
 
     monkeypatch.setattr(phase_space, "_sampled", watched)
-    phase_space._steps.clear()
     options = phase_space.Options(task="evolve", times=TIMES, dt="auto", batch=96, trajectories=960)
-    system = one_spin(S=20, drive=2.0, decay=1.0)
+    system, context = one_spin(S=20, drive=2.0, decay=1.0), dataclasses.replace(CONTEXT, cache=Cache())
     for record in (9, 0):
-        phase_space.run(system, options, record, CONTEXT)
+        phase_space.run(system, options, record, context)
     first, dt = begun[0][2], begun[2][2]
     assert begun == [(960, 1056, first), (960, 1056, first / 2), (864, 960, dt), (0, 96, dt)] and dt < first / 2
+
+
+def test_an_automatic_step_is_that_of_the_system():
+    """One key of the random streams and one set of options, two systems: the faster one needs a shorter step."""
+    options = phase_space.Options(task="evolve", times=(1.0,), dt="auto", batch=16, trajectories=32)
+    context = dataclasses.replace(CONTEXT, cache=Cache())
+    steps = [
+        float(phase_space.run(one_spin(S=10, drive=1.0, decay=decay), options, 0, context)["dt_used"])
+        for decay in (1.0, 50.0)
+    ]
+    alone = phase_space.run(
+        one_spin(S=10, drive=1.0, decay=50.0), options, 0, dataclasses.replace(CONTEXT, cache=Cache())
+    )
+    assert steps[0] > 5 * steps[1] and steps[1] == alone["dt_used"]
 
 
 CONFIG = """

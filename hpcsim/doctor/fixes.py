@@ -43,7 +43,7 @@ FIXES = {
             ("mpi4py", "petsc4py", "slepc4py", "mumps", "blas", "libmpi", "numpy"),
             "remove .venv, then HPCSIM_PETSC=pip bash jobs/setup.sh",
         ),
-        "h5py": "the index of pip has no h5py with MPI: Debian, conda and Spack have (see jobs/env/)",
+        "h5py": ".venv/bin/python -m pip install h5py",
         "mpirun": "put .venv/bin first on the PATH: . jobs/env/activate.sh",
         "python": ".venv/bin/python -m pip install",
     },

@@ -157,13 +157,7 @@ def _judge_h5py(facts):
     if isinstance(h5py, str):
         return _absent(facts, "h5py", "h5py")
     value = f"{h5py['version']}, HDF5 {h5py['hdf5']}"
-    if h5py["mpi"]:
-        return Finding("h5py", f"{value}, with MPI")
-    if h5py["mpi_under_mpirun"] and facts["started"] == 1:
-        return Finding("h5py", f"{value}, with MPI under mpirun, without it in this single process")
-    return Finding(
-        "h5py", f"{value}, without MPI: every group of ranks writes a file of its own", "warn", _fix(facts, "h5py")
-    )
+    return Finding("h5py", f"{value}, {'with' if h5py['mpi'] else 'without'} MPI (either will do)")
 
 
 def _judge_one_libmpi(facts):

@@ -120,6 +120,11 @@ def _mpi4py():
 
 
 def _petsc4py():
+    import petsc4py
+
+    for name in ("PETSC_OPTIONS", "PETSC_OPTIONS_YAML"):  # may write files, see hpcsim.solvers.options
+        os.environ.pop(name, None)
+    petsc4py.init(["hpcsim", "-no_signal_handler", "-skip_petscrc"])
     from petsc4py import PETSc
 
     return {
@@ -143,8 +148,6 @@ def _h5py():
         "version": h5py.__version__,
         "hdf5": h5py.version.hdf5_version,
         "mpi": bool(h5py.get_config().mpi),
-        # Debian installs both builds and takes the one with MPI under mpirun only
-        "mpi_under_mpirun": importlib.util.find_spec("h5py._debian_h5py_mpi") is not None,
     }
 
 

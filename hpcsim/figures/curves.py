@@ -206,8 +206,10 @@ def name_of(curve: Curve, spec: Data) -> str:
 
 @contextmanager
 def located(place: str):
-    """Say in which figure a name stands that the file does not know."""
+    """Say in which figure a name stands that the file does not know, or what cannot be drawn."""
     try:
         yield
     except ValueError as error:
         raise StoreError(f"{place}: {error}", 2) from None
+    except (TypeError, LookupError, ArithmeticError, RuntimeError, np.linalg.LinAlgError) as error:
+        raise StoreError(f"{place}: cannot be drawn ({type(error).__name__}: {error})", 2) from error

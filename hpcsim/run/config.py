@@ -17,6 +17,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from hpcsim.system import Count, Number, Parameters, Whole
+from hpcsim.system import shown as _show
 
 
 class ConfigError(Exception):
@@ -274,8 +275,3 @@ def _fields_at(kind, loc) -> list[str]:
             return []
         kind = annotation
     return list(kind.model_fields)
-
-
-def _show(value) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -12,6 +12,15 @@ class Parameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def shown(value, length: int = 60) -> str:
+    """`value` as a message shows it: repr, cut to `length` characters."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # thousands of digits, or of lists in lists
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
 def _no_bool(value):
     if isinstance(value, bool):
         raise ValueError("a number is needed, not true/false")

@@ -16,7 +16,6 @@ jumps S-, S+, Sx, Sy, Sz. Results are means over the sites of a sublattice, so v
 site where the sites of a sublattice are equivalent, as in periodic lattices.
 """
 
-import functools
 import logging
 
 import numpy as np
@@ -149,7 +148,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     sums, counts, burn_in = _sampled(system, options, record * options.batch, options.batch, context)
     results = _results(system, options, sums, counts)
     if record == 0 and context.comm.rank == 0:
-        _warn_of_drift(system, options, results)
+        _warn_of_drift(system, options, results, context)
     if options.task == "steady_state":
         time = options.duration - (burn_in if options.burn_in == "auto" else 0)
         moments = _measured(system, options)[0]
@@ -208,14 +207,12 @@ def _with_step(system, options: Options, context: Context):
     """The options with a number for dt, and what `dt: auto` has to say of it."""
     if options.dt != "auto":
         return options, {}
-    point = context.key, context.comm.size, options.model_dump_json()
-    if point not in _steps:
-        _steps[point] = _pilot(system, options, context)
-    dt, bias = _steps[point]
+    steps = context.cache.get(("phase_space", "steps"), dict)  # of every point: the pilot is run once
+    point = system.key, context.key, options.model_dump_json()
+    if point not in steps:
+        steps[point] = _pilot(system, options, context)
+    dt, bias = steps[point]
     return options.model_copy(update={"dt": dt}), {"dt_used": np.float64(dt), "dt_bias": np.float64(bias)}
-
-
-_steps = {}  # of each point that this process has met: the pilot is run once
 
 
 def _pilot(system, options: Options, context: Context) -> tuple[float, float]:
@@ -276,7 +273,7 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key):
             x[slot] = total
 
 
-def _warn_of_drift(system, options, results):
+def _warn_of_drift(system, options, results, context: Context):
     """Where spins have grown or shrunk, fluctuations are not those of spins: say so."""
     length, square = results["spin_length"], results["spin_length2"]
     spread = np.sqrt(np.maximum(square / length**2 - 1, 0)).max()
@@ -286,15 +283,11 @@ def _warn_of_drift(system, options, results):
             if options.scheme == "pda"
             else "integrator: auto, or a smaller dt"
         )
-        _warn_once(
+        text = (
             f"method: the lengths of the spins have spread to more than 5 % of their mean, and "
             f"fluctuations are not those of spins any more; use {fix}"
         )
-
-
-@functools.cache
-def _warn_once(text: str):
-    log.warning(text)
+        context.cache.get(("phase_space", text), lambda: log.warning(text))  # once in a run
 
 
 def _measured(system: System, options: Options) -> list:

@@ -8,13 +8,11 @@ makes the outputs, [slot, ...]: the slots are the times of `evolve`, or the one 
 import functools
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 
 from hpcsim.ensemble.burn_in import autocorrelation_time
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.phase_space.kernels import QUANTITIES, measure
-from hpcsim.system import System, Translation
+from hpcsim.system import System, lines_along
 
 BINS = 50
 
@@ -146,23 +144,14 @@ class _AlongChain:
     """Sites as [place along the first translation, orbit], for Fourier transforms over places."""
 
     def __init__(self, system: System, name: str):
-        move = system.symmetry(Translation)
-        if move is None:
+        self.grid = lines_along(system)
+        if self.grid is None:
             raise ValueError(
-                f"observables: {name} needs a system with a translation symmetry, such as a "
-                f"periodic chain (periodic: true)"
+                f"observables: {name} needs a system with a translation symmetry that moves every site equally far, "
+                f"such as a periodic chain (periodic: true)"
             )
-        n = system.sites
-        step = csr_matrix((np.ones(n), (np.arange(n), move.permutation)), (n, n))
-        _, label = connected_components(step, directed=False)
-        length = np.bincount(label)
-        if np.any(length != length[0]):
-            raise ValueError(f"observables: {name} needs a translation that moves every site equally far")
-        places = [np.unique(label, return_index=True)[1]]
-        while len(places) < length[0]:
-            places.append(move.permutation[places[-1]])
-        self.grid, self.places = np.array(places), int(length[0])
-        self.sublattice = system.sublattice[places[0]]
+        self.places = len(self.grid)
+        self.sublattice = system.sublattice[self.grid[0]]
         self.orbits = np.bincount(self.sublattice, minlength=len(system.sublattices))
         # per component and sublattice: one number for each wavenumber, and the sum of squares of single spins
         self.shape = (3, len(system.sublattices), self.places // 2 + 2)

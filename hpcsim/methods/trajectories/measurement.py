@@ -10,13 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.trajectories.compile import PAD, strides
-from hpcsim.system import System, Translation
-from hpcsim.system.operators import one_site_operator
+from hpcsim.system import System, lines_along
+from hpcsim.system.operators import local_operator
 
 FAMILIES = ("correlation", "structure_factor", "entanglement_entropy")
 NAMED = re.compile(r"S([xyz])(?:_(\d+)(?:_S([xyz])_(\d+))?|_S([xyz]))")
@@ -54,27 +52,21 @@ class Distances:
     """Pairs of one sublattice at each distance along the first translation."""
 
     def __init__(self, system: System):
-        move = system.symmetry(Translation)
-        if move is None:
+        lines, n = lines_along(system), system.sites
+        if lines is None:
             raise ValueError(
                 "observables: what depends on a distance (correlation, structure_factor, Sx_Sy) needs a "
-                "system with a translation symmetry, such as a periodic chain (periodic: true)"
+                "system with a translation symmetry that moves every site equally far, such as a periodic chain "
+                "(periodic: true)"
             )
-        n = system.sites
-        step = csr_matrix((np.ones(n), (np.arange(n), move.permutation)), (n, n))
-        _, label = connected_components(step, directed=False)
-        length = np.bincount(label)
-        if np.any(length != length[0]):
-            raise ValueError(
-                "observables: what depends on a distance (correlation, structure_factor, Sx_Sy) needs a "
-                "translation that moves every site equally far"
-            )
-        self.length, self.permutation, self.orbits = int(length[0]), move.permutation, len(length)
+        self.length, self.orbits = lines.shape
+        self.permutation = np.empty(n, int)
+        self.permutation[lines] = np.roll(lines, -1, axis=0)
         self.count, sublattices = self.length // 2 + 1, len(system.sublattices)
         self.kind = np.full((n, n), -1, np.int64)
         there = np.arange(n)
         for distance in range(1, self.count):
-            there = move.permutation[there]
+            there = self.permutation[there]
             self.kind[np.arange(n), there] = self.kind[there, np.arange(n)] = system.sublattice * self.count + distance
         self.pairs = np.bincount(self.kind[np.triu_indices(n, 1)].clip(-1) + 1, minlength=sublattices * self.count + 1)[
             1:
@@ -110,7 +102,7 @@ def plan(system: System, names) -> Plan:
     for i, (d, S) in enumerate(zip(levels, system.spins)):
         m[i, :d] = S - np.arange(d)
         for axis, name in enumerate(("Sx", "Sy", "Sz")):
-            operators[axis, i, :d, :d] = one_site_operator(name, S).toarray()
+            operators[axis, i, :d, :d] = local_operator(name, d).toarray()
         _, vectors = np.linalg.eigh(operators[0, i, :d, :d].real)
         rotation[i, :d, :d] = vectors[:, ::-1].T  # eigh: rising eigenvalues
     turn = np.zeros(1, np.uint8)
