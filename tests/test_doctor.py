@@ -206,6 +206,10 @@ def test_the_command_runs_where_a_package_is_missing(name):
     program = f"import sys; sys.modules[{name!r}] = None\nfrom hpcsim import cli\nsys.exit(cli.main(['doctor']))"
     done = subprocess.run([sys.executable, "-c", program], env=mpi_environment(), capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert re.search(rf"missing +{doctor.PLAIN.get(name, name)}", done.stdout, re.I), done.stdout
-    "numpy": {"version": "2.2.4"},
-    "scipy": {"version": "1.17.1"},
+    assert re.search(rf"missing +{PLAIN.get(name, name)}", done.stdout, re.I), done.stdout
+
+
+def test_h5py_needs_no_mpi():
+    """Ranks write plain bytes into the run file."""
+    facts = HEALTHY | {"h5py": {"version": "3.7.0", "hdf5": "1.10.8", "mpi": False}}
+    assert {f.name: f.status for f in doctor.judge(facts)}["h5py"] == "ok"
