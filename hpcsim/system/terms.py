@@ -107,7 +107,3 @@ class System:
         """Dimension Π_i levels_i of the Hilbert space, as a float: it may be astronomical, even inf."""
         with np.errstate(over="ignore"):
             return float(np.prod(self.levels.astype(float)))
-
-    def symmetry(self, kind):
-        """The declared symmetry of this class (the first, of Parity and Translation), or None."""
-        return next((s for s in self.symmetries if isinstance(s, kind)), None)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 from mpi4py import MPI
 from test_store import OUTPUTS, RECORDS, arrays, layout
 
@@ -162,10 +163,13 @@ def test_parts_of_a_former_version_are_read_and_completed(folder):
         assert store.load(folder / "c.h5").variables["records_done"].values.tolist() == [4, 4, 4]
 
 
+MOST, TARGET = 120, 0.2  # records of a point, and the error of their average
+
+
 def test_ranks_agree_on_the_records_that_a_target_needs(folder):
     """Each rank writes its share of a round; opened anew after every round, the file tells the next one."""
-    sections = {"method": {"name": "x", "target_error": {"Sz": 0.291}}, "model": {}, "run": {"seed": 1}}
-    wide = store.Layout(sections, ({"model.gain": [1, 2]},), OUTPUTS, np.repeat([0, 1], 30), np.tile(range(30), 2))
+    sections = {"method": {"name": "x", "target_error": {"Sz": TARGET}}, "model": {}, "run": {"seed": 1}}
+    wide = store.Layout(sections, ({"model.gain": [1, 2]},), OUTPUTS, np.repeat([0, 1], MOST), np.tile(range(MOST), 2))
     rounds, todo = [], np.zeros(1)
     while len(todo):
         with store.open_run(folder / "r.h5", wide, WORLD) as run:
@@ -178,13 +182,18 @@ def test_ranks_agree_on_the_records_that_a_target_needs(folder):
         WORLD.Barrier()
     needed = []
     for p in range(2):
-        values = np.array([arrays(30 * p + r)["Sz"] for r in range(30)])
-        errors = {n: values[:n].std(0, ddof=1).max() / np.sqrt(n) for n in (8, 12, 16, 24)}
-        needed.append(next(n for n, error in errors.items() if error <= 0.291))
-    assert needed[0] != needed[1] and sum(rounds) == sum(needed)
-    done = [30 * p + r for p in range(2) for r in range(needed[p])]
+        values, n = np.array([arrays(MOST * p + r)["Sz"] for r in range(MOST)]), 48
+        while n < MOST:
+            d = n // 6
+            expected = values[:d].var(0, ddof=1).max() / TARGET**2 * (d - 1) / scipy.stats.chi2.ppf(0.1, d - 1)
+            if expected <= n:
+                break
+            n = min(MOST, max(n + n // 8, int(np.ceil(min(expected, 2 * n)))))
+        needed.append(n)
+    assert needed[0] != needed[1] and max(needed) < MOST and sum(rounds) == sum(needed)
+    done = [MOST * p + r for p in range(2) for r in range(needed[p])]
     if WORLD.rank == 0:
         assert sorted(union(folder / "r.h5")) == done
         status = store.read_status(folder / "r.h5")
-        assert (status["done"], status["records"], status["skipped"]) == (len(done), len(done), 60 - len(done))
+        assert (status["done"], status["records"], status["skipped"]) == (len(done), len(done), 2 * MOST - len(done))
     WORLD.Barrier()

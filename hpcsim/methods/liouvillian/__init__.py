@@ -13,7 +13,7 @@ from hpcsim import solvers
 from hpcsim.methods import Context, Dim, Output
 from hpcsim.methods.liouvillian import antigap, exclusion, measurement, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
-from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.observables import Plan
 from hpcsim.observables.outputs import time_dim
@@ -216,12 +216,12 @@ def outputs(system: System, options: Options) -> tuple:
 def run(system: System, options: Options, record: Name, context: Context) -> dict:
     """Solve one sector, or evolve all, collectively over context.comm."""
     if options.task == "evolve":
-        return _evolve(system, options, context.comm)
+        return _evolve(system, options, context)
     if options.task == "antigap":
         return _antigap(system, options, record.parity, context.comm)
     if options.task == "gap":
         return _gap(system, options, record, context)
-    sector = Sector(operators(system), record)
+    sector = Sector(kept_operators(system, context), record)
     if options.task == "steady_state":
         return _steady_state(system, sector, options, context.comm)
     return _spectrum(sector, options, context.comm)
@@ -229,18 +229,18 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
 
 def _gap(system: System, options: Options, record: Name, context: Context) -> dict:
     """Gap of one sector k < LOW, or of all sectors of a higher k that is not shown to decay faster."""
-    comm = context.comm
+    comm, built = context.comm, kept_operators(system, context)
     if record.k < LOW:
-        return _spectrum(Sector(operators(system), record), options, comm) | {"excluded_decay": np.nan}
+        return _spectrum(Sector(built, record), options, comm) | {"excluded_decay": np.nan}
     gap = min((float(found["gap"]) for found in context.earlier.values()), key=_nan_last, default=0.0)
     fastest = np.nan
     if gap > 0:
         key = ("liouvillian", "weights", system.key, *sorted(options.petsc_options.items()))
-        weights = context.cache.get(key, lambda: exclusion.weights(comm, operators(system), options.petsc_options))
+        weights = context.cache.get(key, lambda: exclusion.weights(comm, built, options.petsc_options))
         fastest = comm.bcast(exclusion.decay(weights, record.k, gap) if comm.rank == 0 else None)
     if np.isnan(fastest):
         names = [name for name in _names(system, options) if name.k == record.k]
-        results = [_spectrum(Sector(operators(system), name), options, comm) for name in names]
+        results = [_spectrum(Sector(built, name), options, comm) for name in names]
         return min(results, key=lambda result: _nan_last(result["gap"])) | {"excluded_decay": np.nan}
     missing = dict.fromkeys((o.name for o in outputs(system, options)), np.nan)
     return missing | {"excluded_decay": fastest}
@@ -296,12 +296,12 @@ def _steady_state(system: System, sector: Sector, options: Options, comm) -> dic
     return found | {"impurity": 1 / (system.dimension * found["purity"]), "residual": residual}
 
 
-def _evolve(system: System, options: Options, comm) -> dict:
+def _evolve(system: System, options: Options, context: Context) -> dict:
     """Every sector in which both the initial state and an observable have a part.
 
     Sectors that the adjoint takes to others are evolved once and count twice, as their real parts.
     """
-    built, times = operators(system), np.array(options.times)
+    comm, built, times = context.comm, kept_operators(system, context), np.array(options.times)
     initial = measurement.coherent_density(system, angles(system, options.initial))
     plan = _plan(system, options)
     measured = measurement.Compiled(system, plan, probabilities=False)
