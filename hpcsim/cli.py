@@ -7,8 +7,11 @@ runs where the rest is broken.
 
 import argparse
 import logging
+import os
 import re
 import sys
+import traceback
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hpcsim import __version__
@@ -67,17 +70,52 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv=None) -> int:
     world = _world(sys.argv[1:] if argv is None else argv)
     rank = world.rank if world else 0
+    logging.raiseExceptions = False  # a message that cannot be written, as to a closed pipe, is dropped
     logging.basicConfig(format="hpcsim: %(message)s", stream=sys.stderr)
     logging.getLogger("hpcsim").setLevel(logging.ERROR if rank else logging.INFO)
     try:
         arguments = _parser().parse_args(argv)
-        return arguments.action(arguments, world)
+        with _all_or_none(world):
+            return arguments.action(arguments, world)
+    except BrokenPipeError:  # nobody reads on, as in hpcsim status | head
+        return COMPLETE
     except Exception as error:
         if not hasattr(error, "status"):
             raise
         if rank == 0:
-            print(f"hpcsim: error: {error}", file=sys.stderr)
+            with suppress(OSError, ValueError):
+                print(f"hpcsim: error: {error}", file=sys.stderr)
         return error.status
+    finally:
+        _flush()
+
+
+@contextmanager
+def _all_or_none(world):
+    """What ends one rank, a failed import or too little memory among it, ends them all at once, with the reason.
+
+    The others would wait for it for ever. Errors with a status come to all ranks.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if world is None or world.size == 1 or hasattr(error, "status"):
+            raise
+        try:
+            sys.stderr.write(f"[rank {world.rank}] {traceback.format_exc()}")
+            sys.stderr.flush()
+        finally:
+            world.Abort(1)
+
+
+def _flush():
+    """Python itself would end with status 120 where its last words find no reader."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _world(argv):

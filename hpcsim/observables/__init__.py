@@ -47,6 +47,7 @@ __all__ = [
     "Output",
     "Plan",
     "Products",
+    "Setting",
     "items",
     "largest_error",
     "name_of",
@@ -154,16 +155,16 @@ def plan(
     time: tuple[Dim, ...] = (),
     ensemble: bool = False,
     own: tuple[str, ...] = (),
-    each_site: bool = False,
+    setting: Setting | None = None,
 ) -> Plan:
     """The Plan of a system for names and items as the config has them. Raises ValueError with the reason.
 
     items : DEFAULT or a part of it, and what the user asks for
     time  : (Dim,) when evolving, or ()
     own   : names to leave out, which only this method knows
-    each_site : the state may break the system's symmetries, see `Setting`
+    setting : what else there is to know of the method
     """
-    setting = Setting(bool(time), each_site)
+    setting = replace(setting or Setting(), evolving=bool(time))
     found: dict[str, Mean | Derived] = {}
     for item in items:
         if isinstance(item, str) and item in own:
@@ -183,7 +184,7 @@ def _parts(system, item, setting: Setting) -> list:
         return KINDS[kind].make(system, item)
     if item in OBSERVABLES:
         return OBSERVABLES[item](system, setting)
-    return named(system, item)
+    return named(system, item, setting)
 
 
 # ------------------------------------------------------------------ how records reduce

@@ -18,14 +18,17 @@ def unit(row: int, column: int) -> str:
 
 def local_matrix(system: System, name: str, site: int) -> np.ndarray:
     """(levels, levels) matrix of a one-site operator: a spin's, a boson mode's, or |a><b|. Raises ValueError."""
+    levels, boson = int(system.levels[site]), bool(system.cutoffs[site])
     if match := UNIT.fullmatch(name):
-        found = np.zeros((system.levels[site],) * 2)
-        found[int(match[1]), int(match[2])] = 1
+        row, column = int(match[1]), int(match[2])
+        if max(row, column) >= levels:
+            raise ValueError(f"{name} is not an operator of site {site}, which has the levels 0 to {levels - 1}")
+        found = np.zeros((levels, levels))
+        found[row, column] = 1
         return found
-    known = operator_names(boson=system.cutoffs[site] > 0)
-    if name not in known:
-        raise ValueError(f"{name} is not an operator of site {site}; known: {', '.join(known)}")
-    return local_operator(name, system.levels[site]).toarray()
+    if name not in operator_names(boson):
+        raise ValueError(f"{name} is not an operator of site {site}; known: {', '.join(operator_names(boson))}")
+    return local_operator(name, levels).toarray()
 
 
 def one_site_product(system: System, names, site: int) -> np.ndarray:

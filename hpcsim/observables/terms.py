@@ -15,10 +15,13 @@ class Setting:
 
     evolving  : at times, rather than in a steady state
     each_site : the state may break the system's symmetries: every site is an orbit of its own
+    distances : None, or the longest distance along a chain that goes on for ever: site numbers beyond the last are
+                those of the further cells
     """
 
     evolving: bool = False
     each_site: bool = False
+    distances: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,18 @@ every site, which say all of a spin 1/2, and of a larger spin what is linear in 
 import numpy as np
 
 from hpcsim import observables
-from hpcsim.observables import Dim, Plan
+from hpcsim.observables import Dim, Plan, Setting
 from hpcsim.observables.matrices import local_matrix, one_site_product, product_matrix
 from hpcsim.observables.terms import averages, patterns
 from hpcsim.system import System
 
 Items = observables.items()
+EACH = Setting(each_site=True)  # a steady state may be a wave that breaks the translations
 
 
 def plan(system: System, items, time: tuple[Dim, ...], cluster: int | None) -> Plan:
     """What to measure. Raises ValueError, naming the observable and the reason, where the state does not say it."""
-    for name, mean in observables.plan(system, items, time, each_site=True).means.items():
+    for name, mean in observables.plan(system, items, time, setting=EACH).means.items():
         if mean.build is None:
             raise ValueError(
                 f"method.observables: {name}: of all sites mean_field does not know it: its state is factorised; ask "
@@ -29,7 +30,7 @@ def plan(system: System, items, time: tuple[Dim, ...], cluster: int | None) -> P
                 "of Sx, Sy and Sz alone, not of their products on one site; take cluster: 1, which is exact there"
             )
     default = observables.DEFAULT if cluster or np.all(system.spins == 0.5) else ("spins",)
-    return observables.plan(system, (*default, *items), time, each_site=True)
+    return observables.plan(system, (*default, *items), time, setting=EACH)
 
 
 class Spins:
