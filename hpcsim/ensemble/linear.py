@@ -9,8 +9,6 @@ from collections.abc import Callable, Hashable, Iterable
 import numpy as np
 from scipy import sparse
 
-from hpcsim.observables import Mean
-
 
 class Linear:
     """Σ coefficient × number of every element of some Means.
@@ -18,8 +16,8 @@ class Linear:
     keys : of all numbers that are needed, in the order in which they first appear
     """
 
-    def __init__(self, means: Iterable[Mean], expand: Callable):
-        """expand : ((operator, site), ...) -> [(key, coefficient), ...], the key None for the number 1"""
+    def __init__(self, means: Iterable, expand: Callable):
+        """means : as of hpcsim.observables; expand : ((operator, site), ...) -> [(key, coefficient)], None for the 1"""
         self._means = {mean.name: mean for mean in means}
         self._terms = {name: list(_terms(mean, expand)) for name, mean in self._means.items()}
         needed = (key for terms in self._terms.values() for _, key, _ in terms if key is not None)
@@ -48,7 +46,7 @@ class Linear:
         return found
 
 
-def _terms(mean: Mean, expand):
+def _terms(mean, expand):
     """(element, key, coefficient) of all terms."""
     for number, element in enumerate(mean.elements.flat):
         for products in element or ():
