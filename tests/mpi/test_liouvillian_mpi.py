@@ -113,7 +113,22 @@ def test_both_ends_without_a_matrix_are_the_same_on_all_ranks_and_on_one(parity)
     alone = run(RING, MPI.COMM_SELF, (0, parity), task="antigap")
     together = run(RING, WORLD, (0, parity), task="antigap")
     assert together["gap"] == pytest.approx(alone["gap"], abs=1e-7)
-    assert together["antigap"] == pytest.approx(alone["gap"], abs=1e-7)
+    assert np.allclose(together["fastest"], alone["fastest"], rtol=0, atol=1e-7, equal_nan=True)
+    assert identical_everywhere(together)
+
+
+@pytest.mark.parametrize("dense", [10, 10000], ids=["Krylov", "LAPACK"])
+@pytest.mark.parametrize(
+    "system, record",
+    [(DIMER, (0, 0)), (DIMER, (1, 0)), (CHAIN, (0, 0, 1)), (TWISTED, (0, 0))],
+    ids=["dimer", "dimer k = 1", "chain", "no symmetry"],
+)
+def test_both_ends_of_assembled_sectors_are_the_same_on_all_ranks_and_on_one(monkeypatch, system, record, dense):
+    monkeypatch.setattr(solvers.ends, "DENSE", dense)
+    alone, together = (run(system, comm, record, task="antigap") for comm in (MPI.COMM_SELF, WORLD))
+    for name in ("gap", "fastest"):
+        assert np.allclose(together[name], alone[name], rtol=0, atol=1e-7, equal_nan=True), name
+    assert np.isnan(together["gap_check"]) == (dense > 10) and not np.isnan(together["fastest"]).any()
     assert identical_everywhere(together)
 
 

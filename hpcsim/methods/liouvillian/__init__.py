@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Dim, Output
-from hpcsim.methods.liouvillian import antigap, exclusion, measurement, uniqueness
+from hpcsim.methods.liouvillian import ends, exclusion, measurement, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
@@ -31,7 +31,8 @@ class Options(Parameters):
     """
     task          : steady_state; spectrum (of largest real part); gap (the slowest decay of all sectors; those
                     with k >= 2 are solved where they could hold it, see `exclusion`);
-                    antigap (both ends of the spectrum of spins 1/2, see `antigap`, without a factorisation);
+                    antigap (both ends of the spectrum of all sectors, see `ends`; of spins 1/2 with the mirror
+                    symmetry without a factorisation);
                     or evolve (in time, from a spin coherent state)
     eigenvalues   : spectrum: how many are computed in every sector and kept in all, 6 by default
     sectors       : "all", or the list of k >= 0 that spectrum and gap look into. The gap can be in any: for a
@@ -40,7 +41,7 @@ class Options(Parameters):
                     for each sublattice by name; along x by default. Boson modes are empty
     times         : evolve: the times of the results, a list or linspace: [first, last, count]
     tolerance     : evolve: estimated relative error of ρ in each interval between times;
-                    antigap: |Lx - λx|/η|x|
+                    antigap: |Lx - λx|/|x| without a factorisation, relative to the norm of L, or to η
     observables   : more to measure than spins and their variances: see hpcsim.observables. purity is always measured
                     in the steady state; purity, entropy and renyi2 of all sites belong to it alone
     petsc_options : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
@@ -73,6 +74,8 @@ class Options(Parameters):
             raise ValueError(f"times belongs to task: evolve, not to {self.task}; delete it")
         if self.task != "spectrum" and self.eigenvalues is not None:
             raise ValueError(f"eigenvalues belongs to task: spectrum, not to {self.task}; delete it")
+        if self.task == "antigap" and self.sectors != "all":
+            raise ValueError("sectors belongs to the tasks spectrum and gap, not to antigap, of all; delete it")
         if self.task in ("spectrum", "gap", "antigap") and self.observables:
             raise ValueError(
                 f"observables belong to the tasks steady_state and evolve, not to {self.task}; delete them"
@@ -106,11 +109,7 @@ def records(system: System, options: Options) -> tuple:
     if options.task in ("steady_state", "evolve"):
         return (HOME,)
     if options.task == "antigap":
-        if reason := antigap.mirror(system):
-            raise ValueError(
-                f"method.task = antigap: needs the mirror symmetry of the spectrum, and {reason}; use task: gap"
-            )
-        return Name(0, 0), Name(0, 1)
+        return ends.names(system, len(multiplicities(system)))
     names = _names(system, options)
     if options.task == "gap":  # of an excluded k nothing is solved: its sectors are one record
         first = {name.k: name for name in reversed(names)}
@@ -157,24 +156,7 @@ def outputs(system: System, options: Options) -> tuple:
     if options.task == "evolve":
         return _plan(system, options).outputs
     if options.task == "antigap":
-        return (
-            Output("gap", units=system.units, reduce="min", long_name="smallest -Re λ but for the zero"),
-            Output(
-                "antigap",
-                units=system.units,
-                reduce="min",
-                long_name="distance of the second-smallest Re λ from the smallest",
-            ),
-            Output("gap_parity", reduce="at_min", sources=("gap",), long_name="1 if the gap is odd about z"),
-            Output(
-                "mirror_defect",
-                units=system.units,
-                reduce="at_min",
-                sources=("gap",),
-                long_name="|gap - antigap| in the sector with the gap",
-            ),
-            Output("residual", units=system.units, reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |x|"),
-        )
+        return ends.outputs(system)
     labels = {"k": "k", "parity": "parity (bits of the involutions it is odd under)", "momentum": "momentum"}
     found = [
         Output("gap", units=system.units, reduce="min", long_name="smallest -Re λ, the steady state's zero left out")
@@ -218,7 +200,7 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
     if options.task == "evolve":
         return _evolve(system, options, context.comm)
     if options.task == "antigap":
-        return _antigap(system, options, record.parity, context.comm)
+        return ends.run(system, options, record, context.comm)
     if options.task == "gap":
         return _gap(system, options, record, context)
     sector = Sector(operators(system), record)
@@ -326,27 +308,3 @@ def _evolve(system: System, options: Options, comm) -> dict:
                 values[t] += copies * (unit * (seen @ state)).real
     values = comm.allreduce(values)
     return plan.finish(measured.values(values.T))
-
-
-def _antigap(system: System, options: Options, odd: int, comm) -> dict:
-    """Both ends of one sector of the parity about z; its zero, and what mirrors that, are left out."""
-    operator, eta = antigap.ParityBlocks(system, odd), antigap.mirror_point(system)
-    crossed = antigap.exchanges_sectors(system)
-    ends, residuals = [], []
-    for largest, extreme in (True, 0.0), (False, -2 * eta):
-        known = int(odd == (crossed and not largest))
-        values, errors = solvers.end_of_spectrum(
-            comm, operator, largest, 1 + known, options.tolerance * eta, options.petsc_options
-        )
-        if known and abs(values[0] - extreme) > 1e-6 * eta:
-            raise RuntimeError(f"the end of the spectrum is {values[0]:.6g}, not {extreme:.6g}: lower method.tolerance")
-        ends.append(abs(values[known].real - extreme))
-        residuals.append(errors[known])
-    defect = np.nan if crossed else abs(ends[0] - ends[1])
-    return {
-        "gap": ends[0],
-        "antigap": ends[1],
-        "gap_parity": float(odd),
-        "mirror_defect": defect,
-        "residual": max(residuals),
-    }
