@@ -7,8 +7,11 @@ runs where the rest is broken.
 
 import argparse
 import logging
+import os
 import re
 import sys
+import traceback
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hpcsim import __version__
@@ -50,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", _run, "compute what is not yet in the run file; the same line again resumes", True)
     run.add_argument("--out", help="run file (default: results/NAME.h5 for a config NAME.yaml)")
     run.add_argument("--max-walltime", metavar="T", help="stop in time: seconds, 90m, 12h or H:MM:SS")
+    run.add_argument("--retry-failed", action="store_true", help="also compute records again that have failed")
     check = add("check", _check, "validate and estimate points, records, memory and time; compute nothing", True)
     check.add_argument("--ranks", type=int, default=1, help="ranks to estimate for")
     add("status", _status, "progress of a running or stopped run").add_argument("run")
@@ -67,17 +71,52 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv=None) -> int:
     world = _world(sys.argv[1:] if argv is None else argv)
     rank = world.rank if world else 0
+    logging.raiseExceptions = False  # a message that cannot be written, as to a closed pipe, is dropped
     logging.basicConfig(format="hpcsim: %(message)s", stream=sys.stderr)
     logging.getLogger("hpcsim").setLevel(logging.ERROR if rank else logging.INFO)
     try:
         arguments = _parser().parse_args(argv)
-        return arguments.action(arguments, world)
+        with _all_or_none(world):
+            return arguments.action(arguments, world)
+    except BrokenPipeError:  # nobody reads on, as in hpcsim status | head
+        return COMPLETE
     except Exception as error:
         if not hasattr(error, "status"):
             raise
         if rank == 0:
-            print(f"hpcsim: error: {error}", file=sys.stderr)
+            with suppress(OSError, ValueError):
+                print(f"hpcsim: error: {error}", file=sys.stderr)
         return error.status
+    finally:
+        _flush()
+
+
+@contextmanager
+def _all_or_none(world):
+    """What ends one rank, a failed import or too little memory among it, ends them all at once, with the reason.
+
+    The others would wait for it for ever. Errors with a status come to all ranks.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if world is None or world.size == 1 or hasattr(error, "status"):
+            raise
+        try:
+            sys.stderr.write(f"[rank {world.rank}] {traceback.format_exc()}")
+            sys.stderr.flush()
+        finally:
+            world.Abort(1)
+
+
+def _flush():
+    """Python itself would end with status 120 where its last words find no reader."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _world(argv):
@@ -129,7 +168,7 @@ def _run(arguments, world) -> int:
     out = Path(arguments.out or Path("results") / (Path(arguments.config).stem + ".h5"))
     limit = _seconds(arguments.max_walltime)
     with config.in_file(arguments.config):
-        stopped = execute.run(lambda: _plan(arguments), out, limit, world)
+        stopped = execute.run(lambda: _plan(arguments), out, limit, world, arguments.retry_failed)
     return RESUMABLE if stopped else COMPLETE
 
 

@@ -29,12 +29,15 @@ stage() {
         "$(grep -E '[0-9]+ (passed|failed|error)|no tests ran' "$logs/stage" | tail -n 1)" >>"$logs/summary"
 }
 
+# The ranks share the cores as they like: Open MPI 4, 5
+export OMPI_MCA_hwloc_base_binding_policy=none PRTE_MCA_hwloc_default_binding_policy=none
+
 # under_mpi RANKS [options of pytest]: only rank 0 writes here, the others into files shown if a rank has failed
 # shellcheck disable=SC2317  # called through stage
 under_mpi() {
     rm -f "$logs"/rank*
     # shellcheck disable=SC2016
-    timeout --kill-after=20 600 mpirun --oversubscribe --bind-to none -n "$1" bash -c '
+    timeout --kill-after=20 600 mpirun -n "$1" bash -c '
         rank=${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-0}}
         [ "$rank" = 0 ] || exec >"$logs/rank$rank" 2>&1
         exec python -m pytest -p no:cacheprovider tests/mpi "$@"' -- "${@:2}"

@@ -17,6 +17,7 @@ from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, kerr_oscillator, xyz_lattice
 from hpcsim.system import Parity, Transposition, WeakU1, charges, matrices
+from hpcsim.system.operators import local_operator
 
 CONTEXT = Context(MPI.COMM_SELF, (0, 0), lambda: False)
 
@@ -373,7 +374,7 @@ def test_one_eigenvalue_still_gives_the_gap():
 def test_driven_collective_spin_against_its_closed_form(S, drive):
     """Puri and Lawande (1979): H = w Sx, standard rate G of S-: ρ = A⁻¹ (A⁻¹)† / Tr, A = S- + i w/G."""
     decay = 0.8
-    down, Sx, Sy, Sz = (matrices.one_site_operator(name, S).toarray() for name in ("S-", "Sx", "Sy", "Sz"))
+    down, Sx, Sy, Sz = (local_operator(name, round(2 * S) + 1).toarray() for name in ("S-", "Sx", "Sy", "Sz"))
     # (decay/2S) D[S-], D twice the standard form: G = decay/S
     inverse = np.linalg.inv(down + 1j * drive * S / decay * np.eye(len(down)))
     rho = inverse @ inverse.conj().T

@@ -17,13 +17,14 @@ from hpcsim.methods.liouvillian.symmetry import Name
 from hpcsim.models import all_to_all_xyz, cavity_dimer, kerr_oscillator
 from hpcsim.solvers import evolution
 from hpcsim.system import Parity, matrices
+from hpcsim.system.operators import local_operator
 
 
 def product_state(system, directions):
     """Pure state of every spin along its direction: the lowest state of -n·S."""
     state = np.ones(1)
     for S, (polar, azimuth) in zip(system.spins, np.pi * np.array(directions)):
-        x, y, z = (matrices.one_site_operator(name, S).toarray() for name in ("Sx", "Sy", "Sz"))
+        x, y, z = (local_operator(name, round(2 * S) + 1).toarray() for name in ("Sx", "Sy", "Sz"))
         along = np.sin(polar) * (np.cos(azimuth) * x + np.sin(azimuth) * y) + np.cos(polar) * z
         state = np.kron(state, np.linalg.eigh(-along)[1][:, 0])
     return np.outer(state, state.conj())
@@ -292,7 +293,7 @@ def test_options_belong_to_their_tasks():
     for system, options, message in (
         (spin(1, decay=1), dict(observables=["P_ab"]), "two spins"),
         (dimer(1, 1, 1), dict(observables=["P_n"]), "boson mode"),
-        (dimer(1, 1, 1), dict(task="evolve", times=[1], observables=["entropy"]), "steady_state"),
+        (dimer(60, 1, 1), dict(task="evolve", times=[1], observables=["entropy"]), "all of ρ at all times"),
         (dimer(1, 1, 1), dict(task="evolve", times=[1], initial={"a": [0, 0]}), "sublattices a, b"),
         (FURTHER["Kerr"], dict(observables=["squeezing"]), "boson modes"),
     ):

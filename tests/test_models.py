@@ -13,6 +13,7 @@ from scipy.special import loggamma
 
 from hpcsim.methods import phase_space
 from hpcsim.system import Translation, Transposition, WeakU1, lattice, matrices, order_of, translations
+from hpcsim.system.operators import local_operator
 
 
 def build(name, **params):
@@ -314,7 +315,7 @@ def test_sx_of_one_spin_decays_at_half_of_every_rate(rates, expected):
 
 
 def test_boson_operators_obey_the_algebra_below_the_cutoff():
-    n, x, p, a, up = (matrices.boson_operator(name, 6).toarray() for name in ("n", "x", "p", "a", "a+"))
+    n, x, p, a, up = (local_operator(name, 6).toarray() for name in ("n", "x", "p", "a", "a+"))
     assert np.array_equal(a, annihilator(6)) and np.array_equal(up, a.T)
     assert np.allclose(n, up @ a) and np.diag(n).tolist() == [5, 4, 3, 2, 1, 0]
     assert np.allclose(x, a + up) and np.allclose(p, 1j * (up - a))

@@ -6,12 +6,10 @@ order of their index, and gives the value (*dims) and its standard error, NaN wh
 """
 
 import math
-from itertools import count, cycle, takewhile
+from itertools import cycle
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-
-FIRST_LOOK = 8  # records; the standard error of so few is itself uncertain by a quarter
 
 
 def missing(dtype):
@@ -149,9 +147,3 @@ REDUCTIONS = {
     "imbalance": _imbalance,
 }
 AVERAGED = ("mean", "function", "variance", "norm", "decay_length")  # with standard errors
-
-
-def looks(batches: int) -> list[int]:
-    """Numbers of records of a point at which its standard errors are looked at: 8, 12, 16, 24, 32, ..., all."""
-    steps = (n * 2**k for k in count() for n in (FIRST_LOOK, 3 * FIRST_LOOK // 2))
-    return [*takewhile(lambda n: n < batches, steps), batches]

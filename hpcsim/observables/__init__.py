@@ -16,7 +16,7 @@ nonlinear function is never averaged over records.
 
 A family is one file of this folder. It may have
 
-    OBSERVABLES   {name in the config: function (system, evolving) -> list of Mean and Derived}
+    OBSERVABLES   {name in the config: function (system, setting) -> list of Mean and Derived}
     KINDS         {key of an item such as {name: edge, product: ...}: Kind}
     FUNCTIONS     {name: Function}, the finishing functions that its Derived name
 
@@ -35,7 +35,7 @@ from pydantic import BeforeValidator
 from hpcsim.ensemble.reduce import REDUCTIONS, jackknife
 from hpcsim.observables.outputs import Dim, Output
 from hpcsim.observables.products import NAMED, named
-from hpcsim.observables.terms import Derived, Mean, Products
+from hpcsim.observables.terms import Derived, Mean, Products, Setting
 from hpcsim.system import System
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Output",
     "Plan",
     "Products",
+    "Setting",
     "items",
     "largest_error",
     "name_of",
@@ -148,18 +149,27 @@ class Plan:
         return found
 
 
-def plan(system: System, items, time: tuple[Dim, ...] = (), ensemble: bool = False, own: tuple[str, ...] = ()) -> Plan:
+def plan(
+    system: System,
+    items,
+    time: tuple[Dim, ...] = (),
+    ensemble: bool = False,
+    own: tuple[str, ...] = (),
+    setting: Setting | None = None,
+) -> Plan:
     """The Plan of a system for names and items as the config has them. Raises ValueError with the reason.
 
     items : DEFAULT or a part of it, and what the user asks for
     time  : (Dim,) when evolving, or ()
     own   : names to leave out, which only this method knows
+    setting : what else there is to know of the method
     """
+    setting = replace(setting or Setting(), evolving=bool(time))
     found: dict[str, Mean | Derived] = {}
     for item in items:
         if isinstance(item, str) and item in own:
             continue
-        for each in _parts(system, item, bool(time)):
+        for each in _parts(system, item, setting):
             if each.name in found and found[each.name].output != each.output:
                 raise ValueError(f"method.observables: two observables have the name {each.name}; rename one")
             found.setdefault(each.name, each)
@@ -168,13 +178,13 @@ def plan(system: System, items, time: tuple[Dim, ...] = (), ensemble: bool = Fal
     return Plan(means, derived, time, ensemble)
 
 
-def _parts(system, item, evolving: bool) -> list:
+def _parts(system, item, setting: Setting) -> list:
     if not isinstance(item, str):
         kind = next(key for key in KINDS if key in item)
         return KINDS[kind].make(system, item)
     if item in OBSERVABLES:
-        return OBSERVABLES[item](system, evolving)
-    return named(system, item)
+        return OBSERVABLES[item](system, setting)
+    return named(system, item, setting)
 
 
 # ------------------------------------------------------------------ how records reduce

@@ -8,59 +8,68 @@ from scipy.optimize import minimize_scalar
 
 from hpcsim.observables.outputs import Dim, Output
 from hpcsim.observables.sites import only_spins, places
-from hpcsim.observables.terms import Function, Mean, Products, array_of, derived
+from hpcsim.observables.terms import Function, Mean, Products, Setting, array_of, derived
 from hpcsim.system import System
 
 
-def distances(grid: np.ndarray) -> Dim:
-    """0 ... half way around the ring, from `places`."""
-    return Dim("distance", tuple(range(len(grid) // 2 + 1)), "cells")
+class Line:
+    """Pairs of sites at a distance along the first translation: around a ring, or on an infinite chain.
+
+    distance : its Dim: 0 ... half way around, or as far as the setting says
+    ring     : whether the line comes back
+    """
+
+    def __init__(self, system: System, setting: Setting, name: str):
+        only_spins(system, name)
+        self.system, self.ring, grid = system, setting.distances is None, places(system, name)
+        last = len(grid) // 2 if self.ring else setting.distances
+        self.grid, self.distance = grid, Dim("distance", tuple(range(last + 1)), "cells")
+
+    def pairs(self, k: int | None, s: int) -> np.ndarray:
+        """(pairs, 2) every start on sublattice k (on all for None), and the site s steps away."""
+        there = np.roll(self.grid, -s, axis=0) if self.ring else self.grid + s * (self.grid[1] - self.grid[0])
+        starts = np.full(self.grid.shape, True) if k is None else self.system.sublattice[self.grid] == k
+        return np.column_stack([self.grid[starts], there[starts]])
+
+    def mean(self, operators, k: int | None, s: int) -> Products | None:
+        """The average over all pairs of a product of two operators."""
+        pairs = self.pairs(k, s)
+        return Products(operators, pairs, np.full(len(pairs), 1 / len(pairs))) if len(pairs) else None
+
+    def ladder(self, k: int, s: int) -> tuple[Products, ...] | None:
+        """Re S⁺S⁻ = SxSx + SySy of two sites, and + Sz on one."""
+        pairs = [self.mean((f"S{a}", f"S{a}"), k, s) for a in "xy"]
+        if pairs[0] is None:
+            return None
+        if s == 0:
+            pairs.append(Products(("Sz",), pairs[0].sites[:, :1], pairs[0].weights))
+        return tuple(pairs)
 
 
-def neighbours(system: System, grid: np.ndarray, k: int | None, s: int) -> np.ndarray:
-    """(pairs, 2) sites s steps apart along the ring, of sublattice k (of all for None), every start once."""
-    here = grid if k is None else grid[:, system.sublattice[grid[0]] == k]
-    return np.column_stack([here.ravel(), np.roll(here, -s, axis=0).ravel()])
-
-
-def _pair(system, grid, operators, k, s) -> Products | None:
-    pairs = neighbours(system, grid, k, s)
-    return Products(operators, pairs, np.full(len(pairs), 1 / len(pairs))) if len(pairs) else None
-
-
-def _ladder(system, grid, k, s):
-    """Re S⁺S⁻ = SxSx + SySy of two sites, and + Sz on one."""
-    pairs = [_pair(system, grid, (f"S{a}", f"S{a}"), k, s) for a in "xy"]
-    if pairs[0] is None:
-        return None
-    if s == 0:
-        pairs.append(Products(("Sz",), pairs[0].sites[:, :1], pairs[0].weights))
-    return tuple(pairs)
-
-
-def correlation(system: System, evolving: bool) -> list:
+def correlation(system: System, setting: Setting) -> list:
     """[sublattice, distance] ⟨S_a S_a'⟩ and Re⟨S⁺_n S⁻_{n+s}⟩ of two sites s steps apart along the first translation.
 
-    The mean over all starts n of a sublattice; at s = 0 both are one site. correlation_length [sublattice] is that of
-    Re⟨S⁺_n S⁻_{n+s}⟩, see `decay_length`; correlation_distance [sublattice] is where it has fallen to 1/e.
+    The mean over all starts n on a sublattice; at s = 0 both are one site. correlation_length [sublattice] is that of
+    Re⟨S⁺_n S⁻_{n+s}⟩ on a ring, see `decay_length`; correlation_distance [sublattice] is where it has fallen to 1/e.
     """
-    only_spins(system, "correlation")
-    grid = places(system, "correlation")
-    lattice, apart = Dim("sublattice", system.sublattices), distances(grid)
+    line, lattice = Line(system, setting, "correlation"), Dim("sublattice", system.sublattices)
+    apart = line.distance
     shape = len(system.sublattices), len(apart.values)
     found = [
         Mean(
             Output("correlation", (lattice, apart), "ħ²", "Re ⟨S⁺_n S⁻_{n+s}⟩"),
-            array_of(shape, partial(_ladder, system, grid)),
+            array_of(shape, line.ladder),
         ),
         *(
             Mean(
                 Output(f"correlation_{a}{a}", (lattice, apart), "ħ²", f"⟨S_{a} S_{a}'⟩ at a distance"),
-                array_of(shape, partial(_pair, system, grid, (f"S{a}", f"S{a}"))),
+                array_of(shape, partial(line.mean, (f"S{a}", f"S{a}"))),
             )
             for a in "xyz"
         ),
     ]
+    if not line.ring:
+        return found
     lengths = {
         "length": "correlation length ξ of ⟨S⁺_n S⁻_{n+s}⟩",
         "distance": "distance at which ⟨S⁺_n S⁻_{n+s}⟩ is 1/e of its value at s = 0, or the largest there is",
@@ -71,22 +80,26 @@ def correlation(system: System, evolving: bool) -> list:
     ]
 
 
-def structure_factor(system: System, evolving: bool) -> list:
+def structure_factor(system: System, setting: Setting) -> list:
     """[sublattice, wavenumber] S_aa(k) = (1/N) Σ_nm cos(k(n - m)) ⟨S_a,n S_a,m⟩ over the N sites of a sublattice.
 
     n and m count steps along the first translation, k = 2π j/order in units of π per step.
     """
     only_spins(system, "structure_factor")
+    if setting.distances is not None:
+        raise ValueError(
+            "method.observables: structure_factor is of a ring, and this chain is infinite; take correlation"
+        )
     grid = places(system, "structure_factor")
     length = len(grid)
     waves = Dim("wavenumber", tuple(2 * k / length for k in range(length // 2 + 1)), "π/cell")
     dims = (Dim("sublattice", system.sublattices), waves)
 
     def wave(a, k, j):
-        columns = np.flatnonzero(system.sublattice[grid[0]] == k)
-        if not len(columns):
+        step, line = np.nonzero(system.sublattice[grid] == k)
+        if not len(step):
             return None
-        sites, step = grid[:, columns].ravel(), np.repeat(np.arange(length), len(columns))
+        sites = grid[step, line]
         first, second = (x.ravel() for x in np.meshgrid(np.arange(len(sites)), np.arange(len(sites)), indexing="ij"))
         weights = np.cos(2 * np.pi * j * (step[first] - step[second]) / length) / len(sites)
         return Products((f"S{a}", f"S{a}"), np.column_stack([sites[first], sites[second]]), weights)

@@ -4,11 +4,11 @@ import numpy as np
 
 from hpcsim.observables.matrices import unit
 from hpcsim.observables.outputs import Dim, Output
-from hpcsim.observables.terms import Function, Mean, Products, array_of, derived
+from hpcsim.observables.terms import Function, Mean, Products, Setting, array_of, derived
 from hpcsim.system import System
 
 
-def joint(system: System, evolving: bool) -> list:
+def joint(system: System, setting: Setting) -> list:
     """P_ab [m_a, m_b]: probability that the first of two spins has Sz = m_a and the second m_b.
 
     participation: 1/(D ΣP_ab²) of the D = (2S_a + 1)(2S_b + 1) states, 1 where all are equally likely.
@@ -27,7 +27,7 @@ def joint(system: System, evolving: bool) -> list:
     ]
 
 
-def quanta(system: System, evolving: bool) -> list:
+def quanta(system: System, setting: Setting) -> list:
     """P_n [quanta]: probability of n quanta of the one boson mode."""
     modes = np.flatnonzero(system.cutoffs)
     if len(modes) != 1:

@@ -15,6 +15,7 @@ from hpcsim.observables.terms import (
     Kind,
     Mean,
     Products,
+    Setting,
     array_of,
     check_sites,
     constant,
@@ -26,21 +27,21 @@ from hpcsim.system import System
 LARGEST = 64  # levels of the sites of a reduced density matrix
 
 
-def purity(system: System, evolving: bool) -> list:
+def purity(system: System, setting: Setting) -> list:
     """Tr ρ² of all sites."""
     return [Mean(Output("purity", (), "1", "Tr ρ²"), None)]
 
 
-def entropy(system: System, evolving: bool) -> list:
+def entropy(system: System, setting: Setting) -> list:
     """-Tr(ρ ln ρ)/N of all N sites, in nats per site."""
     return [Mean(Output("entropy", (), "1", "-Tr(ρ ln ρ)/N, entropy per spin in nats"), None)]
 
 
-def renyi2(system: System, evolving: bool) -> list:
+def renyi2(system: System, setting: Setting) -> list:
     """-ln(Tr ρ²)/N of all N sites, in nats per site."""
     text = "-ln(Tr ρ²)/N, Rényi-2 entropy per spin in nats"
     return [
-        *purity(system, evolving),
+        *purity(system, setting),
         constant("sites", system.sites),
         derived("renyi2", "renyi2_per_site", ("purity", "sites"), long_name=text),
     ]

@@ -5,8 +5,8 @@ import re
 import numpy as np
 from scipy import sparse
 
-from hpcsim.system import BOSON_OPERATORS, SPIN_OPERATORS, System
-from hpcsim.system.operators import boson_operator, one_site_operator
+from hpcsim.system import System
+from hpcsim.system.operators import local_operator, operator_names
 
 UNIT = re.compile(r"\|(\d+)><(\d+)\|")
 
@@ -18,15 +18,25 @@ def unit(row: int, column: int) -> str:
 
 def local_matrix(system: System, name: str, site: int) -> np.ndarray:
     """(levels, levels) matrix of a one-site operator: a spin's, a boson mode's, or |a><b|. Raises ValueError."""
+    levels, boson = int(system.levels[site]), bool(system.cutoffs[site])
     if match := UNIT.fullmatch(name):
-        found = np.zeros((system.levels[site],) * 2)
-        found[int(match[1]), int(match[2])] = 1
+        row, column = int(match[1]), int(match[2])
+        if max(row, column) >= levels:
+            raise ValueError(f"{name} is not an operator of site {site}, which has the levels 0 to {levels - 1}")
+        found = np.zeros((levels, levels))
+        found[row, column] = 1
         return found
-    cutoff = system.cutoffs[site]
-    known = BOSON_OPERATORS if cutoff else SPIN_OPERATORS
-    if name not in known:
-        raise ValueError(f"{name} is not an operator of site {site}; known: {', '.join(known)}")
-    return (boson_operator(name, cutoff) if cutoff else one_site_operator(name, system.spins[site])).toarray()
+    if name not in operator_names(boson):
+        raise ValueError(f"{name} is not an operator of site {site}; known: {', '.join(operator_names(boson))}")
+    return local_operator(name, levels).toarray()
+
+
+def one_site_product(system: System, names, site: int) -> np.ndarray:
+    """The product of one-site operators on one site, in the written order."""
+    found = local_matrix(system, names[0], site)
+    for name in names[1:]:
+        found = found @ local_matrix(system, name, site)
+    return found
 
 
 def by_site(system: System, factors) -> dict[int, np.ndarray]:

@@ -10,11 +10,11 @@ from functools import partial
 
 import numpy as np
 
-from hpcsim.observables.correlations import distances, neighbours
+from hpcsim.observables.correlations import Line
 from hpcsim.observables.matrices import by_site
 from hpcsim.observables.outputs import Output
-from hpcsim.observables.sites import checkerboard, only_spins, places
-from hpcsim.observables.terms import Kind, Mean, Products, array_of, number, sites_exist
+from hpcsim.observables.sites import checkerboard
+from hpcsim.observables.terms import Kind, Mean, Products, Setting, array_of, number, sites_exist
 from hpcsim.system import System
 
 NAMED = re.compile(r"S([xyz])(?:_(\d+)(?:_S([xyz])_(\d+))?|_S([xyz]))")
@@ -50,24 +50,16 @@ def weighted_sum(system: System, item: dict) -> list:
     return [number(output, Products((operator,), sites, np.array(weights, float)))]
 
 
-def named(system: System, name: str) -> list:
+def named(system: System, name: str, setting: Setting) -> list:
     """Sz_3, Sx_3_Sy_5 and, [distance] along the first translation and averaged over all sites, Sx_Sy."""
     a, i, b, j, other = NAMED.fullmatch(name).groups()
     if not other:
         factors = [[f"S{a}", int(i)], *([[f"S{b}", int(j)]] if b else [])]
         return product(system, {"name": name, "product": factors})
-    only_spins(system, name)
-    grid = places(system, name)
-    apart = distances(grid)
-
-    def pair(operators, s):
-        pairs = neighbours(system, grid, None, s)
-        return Products(operators, pairs, np.full(len(pairs), 1 / len(pairs)))
-
-    output = Output(
-        name, (apart,), "ħ²", f"⟨S_{a} S_{other}'⟩ at a distance, mean over all sites", "f8" if a == other else "c16"
-    )
-    return [Mean(output, array_of((len(apart.values),), partial(pair, (f"S{a}", f"S{other}"))))]
+    line = Line(system, setting, name)
+    text, dtype = f"⟨S_{a} S_{other}'⟩ at a distance, mean over all sites", "f8" if a == other else "c16"
+    build = array_of((len(line.distance.values),), partial(line.mean, (f"S{a}", f"S{other}"), None))
+    return [Mean(Output(name, (line.distance,), "ħ²", text, dtype), build)]
 
 
 def _matrices(system: System, name: str, factors) -> dict[int, np.ndarray]:

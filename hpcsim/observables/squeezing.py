@@ -6,13 +6,13 @@ import numpy as np
 
 from hpcsim.observables.outputs import Dim, Output
 from hpcsim.observables.sites import only_spins
-from hpcsim.observables.terms import Function, Mean, Products, array_of, constant, derived
+from hpcsim.observables.terms import Function, Mean, Products, Setting, array_of, constant, derived
 from hpcsim.system import System
 
 PAIRS = ("xx", "yy", "zz", "xy", "yz", "zx")
 
 
-def squeezing(system: System, evolving: bool) -> list:
+def squeezing(system: System, setting: Setting) -> list:
     """ξ² = 2S min Var(J_⊥)/|⟨J⟩|², J = Σ_i S_i, S = Σ S_i, over directions ⊥ ⟨J⟩ (huber2021, Eq. 33).
 
     Below 1: squeezed against a spin coherent state. inf where ⟨J⟩ = 0. When evolving also squeezing_minimum, the
@@ -38,7 +38,7 @@ def squeezing(system: System, evolving: bool) -> list:
         constant("twice_spin", 2 * system.spins.sum()),
         derived("squeezing", "squeezing", sources, long_name="spin squeezing parameter ξ² of the total spin"),
     ]
-    if evolving:
+    if setting.evolving:
         long_name = "smallest ξ² of all times"
         found.append(derived("squeezing_minimum", "squeezing_minimum", sources, long_name=long_name, timed=False))
     return found

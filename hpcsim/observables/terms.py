@@ -10,6 +10,21 @@ from hpcsim.observables.outputs import Output
 
 
 @dataclass(frozen=True)
+class Setting:
+    """How a method measures.
+
+    evolving  : at times, rather than in a steady state
+    each_site : the state may break the system's symmetries: every site is an orbit of its own
+    distances : None, or the longest distance along a chain that goes on for ever: site numbers beyond the last are
+                those of the further cells
+    """
+
+    evolving: bool = False
+    each_site: bool = False
+    distances: int | None = None
+
+
+@dataclass(frozen=True)
 class Products:
     """A sum of products of site operators that share their names: Σ_r w_r O_1(site[r, 0]) O_2(site[r, 1]) ...
 
@@ -99,6 +114,40 @@ class Kind:
 
     make: Callable
     checks: dict[str, Callable]
+
+
+def averages(mean: Mean, of_terms: Callable) -> np.ndarray:
+    """The array of a Mean, (*dims), from of_terms(operators, sites (terms, factors)) -> (terms,) averages of products.
+
+    Terms with the same operators are asked for together, those of all elements at once.
+    """
+    found, together = np.full(mean.shape, np.nan, complex), {}
+    for number, element in enumerate(mean.elements.flat):
+        if element is not None:
+            found.flat[number] = 0
+        for part in element or ():
+            together.setdefault(part.operators, []).append((number, part))
+    for operators, parts in together.items():
+        value = of_terms(operators, np.concatenate([part.sites for _, part in parts]))
+        value = value * np.concatenate([part.weights for _, part in parts])
+        at = np.repeat([number for number, _ in parts], [len(part.weights) for _, part in parts])
+        np.add.at(found.reshape(-1), at, value)
+    return found if mean.output.dtype == "c16" else found.real
+
+
+def patterns(sites: np.ndarray):
+    """(rows, groups) of all terms (terms, factors) in which the same factors share a site.
+
+    rows   : numbers of these terms
+    groups : of every site of such a term the positions of its factors, in their order
+    """
+    if sites.shape[1] == 0:
+        yield np.arange(len(sites)), []
+        return
+    first = (sites[:, :, None] == sites[:, None, :]).argmax(axis=2)  # the first factor on the same site
+    kinds, which = np.unique(first, axis=0, return_inverse=True)
+    for k, kind in enumerate(kinds):
+        yield np.flatnonzero(which.ravel() == k), [np.flatnonzero(kind == position) for position in np.unique(kind)]
 
 
 def array_of(shape: tuple[int, ...], element: Callable) -> Callable[[], np.ndarray]:

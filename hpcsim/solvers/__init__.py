@@ -16,6 +16,7 @@ from hpcsim.solvers.eigenvalues import DENSE, SUBSPACE, TOLERANCE, leading_eigen
 from hpcsim.solvers.ends import Assembled, End, both_ends
 from hpcsim.solvers.evolution import end_of_spectrum, propagate
 from hpcsim.solvers.options import PetscOptions
+from hpcsim.solvers.order import TIE, first_largest, slowest
 from hpcsim.solvers.petsc import NotUnique, SolverError, row_range
 from hpcsim.solvers.steady import GMRES, NotConverged, pinned_inverse, response, steady_state
 
@@ -25,6 +26,7 @@ __all__ = [
     "End",
     "GMRES",
     "SUBSPACE",
+    "TIE",
     "TOLERANCE",
     "NotConverged",
     "NotUnique",
@@ -32,10 +34,12 @@ __all__ = [
     "SolverError",
     "both_ends",
     "end_of_spectrum",
+    "first_largest",
     "leading_eigenvalues",
     "pinned_inverse",
     "propagate",
     "response",
     "row_range",
+    "slowest",
     "steady_state",
 ]

@@ -55,6 +55,7 @@ class RunData:
 
     done    : (records,) bool
     skipped : (records,) bool, not needed for the target_error
+    failures : {record: reason} of the records whose method raised an error
     arrays  : {output: (records, *dims)}, of the stored outputs
     seconds : (records,) time each record took
     history : finished sessions, plain data
@@ -64,6 +65,7 @@ class RunData:
     layout: Layout
     done: np.ndarray
     skipped: np.ndarray
+    failures: dict
     arrays: dict
     seconds: np.ndarray
     history: list

@@ -5,7 +5,7 @@ from hpcsim.system.conserved import dissipates, require_unique
 from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
 from hpcsim.system.orbits import lines, lines_along, orbits
 from hpcsim.system.parameters import Count, Direction, Initial, Number, Parameters, Rate, Spin, Times, Whole, shown
-from hpcsim.system.states import angles
+from hpcsim.system.states import angles, coherent_state, spin_coherent
 from hpcsim.system.symmetry import (
     Parity,
     Symmetry,
@@ -49,6 +49,7 @@ __all__ = [
     "angles",
     "charge_weights",
     "charges",
+    "coherent_state",
     "conserves_parity",
     "dissipates",
     "gauge_symmetries",
@@ -58,6 +59,7 @@ __all__ = [
     "order_of",
     "require_unique",
     "shown",
+    "spin_coherent",
     "translations",
     "transposition",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from hpcsim.system.action import ROUNDING
-from hpcsim.system.operators import BOSON_OPERATORS, boson_operator, one_site_operator
+from hpcsim.system.operators import local_operator
 from hpcsim.system.terms import System
 
 
@@ -16,10 +16,9 @@ def site_operator(system: System, name: str, site: int) -> sparse.csr_matrix:
     """The one-site operator `name` of one site, on the whole space: (D, D)."""
     size = system.levels
     left, right = int(np.prod(size[:site])), int(np.prod(size[site + 1 :]))
-    operator = (
-        boson_operator(name, size[site]) if name in BOSON_OPERATORS else one_site_operator(name, system.spins[site])
+    return sparse.kron(
+        sparse.kron(sparse.identity(left), local_operator(name, size[site])), sparse.identity(right), "csr"
     )
-    return sparse.kron(sparse.kron(sparse.identity(left), operator), sparse.identity(right), "csr")
 
 
 def _clean(matrix: sparse.spmatrix) -> sparse.csr_matrix:

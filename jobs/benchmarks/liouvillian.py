@@ -228,7 +228,7 @@ def child(name, arguments):
 def measure(ranks, name, arguments):
     command = [sys.executable, __file__, "--child", name, json.dumps(arguments)]
     if ranks > 1:
-        command = ["mpirun", "--oversubscribe", "-n", str(ranks), *command]
+        command = ["mpirun", "-n", str(ranks), *command]
     environment = os.environ | ONE_THREAD
     if os.geteuid() == 0:
         environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}

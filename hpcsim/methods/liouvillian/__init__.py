@@ -13,7 +13,8 @@ from hpcsim import solvers
 from hpcsim.methods import Context, Dim, Output
 from hpcsim.methods.liouvillian import ends, exclusion, measurement, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
-from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.evolve import evolve
+from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.observables import Plan
 from hpcsim.observables.outputs import time_dim
@@ -43,7 +44,7 @@ class Options(Parameters):
     tolerance     : evolve: estimated relative error of ρ in each interval between times;
                     antigap: |Lx - λx|/|x| without a factorisation, relative to the norm of L, or to η
     observables   : more to measure than spins and their variances: see hpcsim.observables. purity is always measured
-                    in the steady state; purity, entropy and renyi2 of all sites belong to it alone
+                    in the steady state
     petsc_options : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
                     (eps_ncv: 200, st_mat_mumps_icntl_14: 100). With st_mat_mumps_icntl_22: 1 the factors are on
                     disk, in $MUMPS_OOC_TMPDIR: a third of the memory. st_pc_factor_mat_solver_type: superlu_dist
@@ -198,12 +199,12 @@ def outputs(system: System, options: Options) -> tuple:
 def run(system: System, options: Options, record: Name, context: Context) -> dict:
     """Solve one sector, or evolve all, collectively over context.comm."""
     if options.task == "evolve":
-        return _evolve(system, options, context.comm)
+        return evolve(system, options, _plan(system, options), context)
     if options.task == "antigap":
-        return ends.run(system, options, record, context.comm)
+        return ends.run(system, options, record, context)
     if options.task == "gap":
         return _gap(system, options, record, context)
-    sector = Sector(operators(system), record)
+    sector = Sector(kept_operators(system, context), record)
     if options.task == "steady_state":
         return _steady_state(system, sector, options, context.comm)
     return _spectrum(sector, options, context.comm)
@@ -211,18 +212,18 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
 
 def _gap(system: System, options: Options, record: Name, context: Context) -> dict:
     """Gap of one sector k < LOW, or of all sectors of a higher k that is not shown to decay faster."""
-    comm = context.comm
+    comm, built = context.comm, kept_operators(system, context)
     if record.k < LOW:
-        return _spectrum(Sector(operators(system), record), options, comm) | {"excluded_decay": np.nan}
+        return _spectrum(Sector(built, record), options, comm) | {"excluded_decay": np.nan}
     gap = min((float(found["gap"]) for found in context.earlier.values()), key=_nan_last, default=0.0)
     fastest = np.nan
     if gap > 0:
         key = ("liouvillian", "weights", system.key, *sorted(options.petsc_options.items()))
-        weights = context.cache.get(key, lambda: exclusion.weights(comm, operators(system), options.petsc_options))
+        weights = context.cache.get(key, lambda: exclusion.weights(comm, built, options.petsc_options))
         fastest = comm.bcast(exclusion.decay(weights, record.k, gap) if comm.rank == 0 else None)
     if np.isnan(fastest):
         names = [name for name in _names(system, options) if name.k == record.k]
-        results = [_spectrum(Sector(operators(system), name), options, comm) for name in names]
+        results = [_spectrum(Sector(built, name), options, comm) for name in names]
         return min(results, key=lambda result: _nan_last(result["gap"])) | {"excluded_decay": np.nan}
     missing = dict.fromkeys((o.name for o in outputs(system, options)), np.nan)
     return missing | {"excluded_decay": fastest}
@@ -276,35 +277,3 @@ def _steady_state(system: System, sector: Sector, options: Options, comm) -> dic
     uniqueness.check(comm, sector, state)
     found = measurement.steady(system, _plan(system, options), sector, state, comm)
     return found | {"impurity": 1 / (system.dimension * found["purity"]), "residual": residual}
-
-
-def _evolve(system: System, options: Options, comm) -> dict:
-    """Every sector in which both the initial state and an observable have a part.
-
-    Sectors that the adjoint takes to others are evolved once and count twice, as their real parts.
-    """
-    built, times = operators(system), np.array(options.times)
-    initial = measurement.coherent_state(system, angles(system, options.initial))
-    plan = _plan(system, options)
-    measured = measurement.Compiled(system, plan, probabilities=False)
-    values = np.zeros((len(times), len(measured.operators)))
-    for name in built.symmetries.names(len(built.first) - 1, every=True):
-        sector = Sector(built, name)
-        if not sector.size:
-            continue
-        rows = solvers.row_range(comm, sector.size)
-        seen = np.array([sector.functional(operator, *rows) for *_, operator in measured.operators])
-        if comm.allreduce(np.linalg.norm(seen)) < 1e-14:
-            continue
-        start = sector.components(initial, *rows)
-        copies = 1 if built.symmetries.is_self_adjoint(name) else 2
-        for part, unit in (start.real.copy(), 1), (start.imag.copy(), 1j):
-            if comm.allreduce(np.linalg.norm(part)) < 1e-14:
-                continue
-            steps = solvers.propagate(
-                comm, sector, part, np.diff(times, prepend=0), options.tolerance, options.petsc_options
-            )
-            for t, state in enumerate(steps):
-                values[t] += copies * (unit * (seen @ state)).real
-    values = comm.allreduce(values)
-    return plan.finish(measured.values(values.T))

@@ -14,7 +14,7 @@ from scipy import sparse
 from hpcsim import solvers
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.liouvillian import antigap
-from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.system import System
 
@@ -62,11 +62,12 @@ def outputs(system: System) -> tuple[Output, ...]:
     )
 
 
-def run(system: System, options, name: Name, comm) -> dict:
-    """What one sector holds of both ends of the spectrum. Collective over comm."""
+def run(system: System, options, name: Name, context) -> dict:
+    """What one sector holds of both ends of the spectrum. Collective."""
+    comm = context.comm
     if is_mirrored(system):
         return _without_a_matrix(system, options, name, comm)
-    sector = Sector(operators(system), name)
+    sector = Sector(kept_operators(system, context), name)
     steady = name == HOME
     none = solvers.End(*[np.zeros(0)] * 3)
     near = far = none
