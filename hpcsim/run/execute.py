@@ -138,7 +138,7 @@ class _Session:
             except Stopped:
                 break
             except Exception as error:  # those with a status are raised by all ranks of a group
-                error.agreed = self.groups.count == 1 and hasattr(error, "status")
+                error.agreed = self.groups.count == 1 and hasattr(error, "status")  # type: ignore[attr-defined]
                 raise
             seconds = time.monotonic() - began
             self.stop.longest = max(self.stop.longest, seconds)
