@@ -284,7 +284,7 @@ def test_options_belong_to_their_tasks():
     for system, options, message in (
         (spin(1, decay=1), dict(observables=["P_ab"]), "two spins"),
         (dimer(1, 1, 1), dict(observables=["P_n"]), "boson mode"),
-        (dimer(1, 1, 1), dict(task="evolve", times=[1], observables=["entropy"]), "steady_state"),
+        (dimer(60, 1, 1), dict(task="evolve", times=[1], observables=["entropy"]), "all of ρ at all times"),
         (dimer(1, 1, 1), dict(task="evolve", times=[1], initial={"a": [0, 0]}), "sublattices a, b"),
         (FURTHER["Kerr"], dict(observables=["squeezing"]), "boson modes"),
     ):

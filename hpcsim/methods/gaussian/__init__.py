@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 from pydantic import model_validator
 
+from hpcsim import solvers
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.gaussian import configurations
 from hpcsim.methods.gaussian.lattice import lattice_of
@@ -178,13 +179,13 @@ def _steady_state(system: System, options: Options) -> dict:
             continue
         drift = lattice.transform(found[1].drift)
         values = np.linalg.eigvals(drift)
-        if best is None or values.real.max() < best[2].real.max():
+        if best is None or values.real.max() < best[2].real.max() - solvers.TIE * abs(values).max():
             best = *found, values, drift
     if best is None:
         return results
     frames, linear, values, drift = best
     lattice.verify(system, linear.drift)
-    slowest = values.flat[values.real.argmax()]
+    slowest = values.flat[int(solvers.slowest(values.ravel()))]
     mean = averaging(system, lattice)
     results |= {
         "direction": (mean @ frames[lattice.home, 0]).T,
@@ -194,7 +195,10 @@ def _steady_state(system: System, options: Options) -> dict:
     if lattice.orders:
         length = lattice.orders[0]
         growth = values.real.max(axis=tuple(range(1, values.ndim)))[: length // 2 + 1]
-        results |= {"growth_rate": growth, "slowest_wavenumber": 2 * growth.argmax() / length}
+        results |= {
+            "growth_rate": growth,
+            "slowest_wavenumber": 2 * solvers.first_largest(growth, abs(values).max()) / length,
+        }
     if slowest.real < -1e-10 * (1 + np.abs(drift).max()):
         V = covariance(drift, lattice.transform(linear.diffusion))
         results |= {"stable": np.float64(1)} | moments(

@@ -6,6 +6,7 @@ orbit is solved: the one of smallest code.
 
 import numpy as np
 
+from hpcsim import solvers
 from hpcsim.methods.gaussian.lattice import Lattice, lattice_of
 from hpcsim.methods.gaussian.linear import linearise
 from hpcsim.system import System
@@ -71,7 +72,7 @@ def _least(system: System, codes) -> np.ndarray:
     up = 2.0 * (codes[:, None] >> np.arange(system.sites) & 1) - 1
     linear = linearise(system, _frames(up))
     values = _eigenvalues(linear.drift.dense(system.sites), up)
-    least = np.take_along_axis(values, values.real.argmax(axis=1)[:, None], axis=1)[:, 0]
+    least = np.take_along_axis(values, solvers.slowest(values)[:, None], axis=1)[:, 0]
     least[~linear.at_rest] = np.nan
     return least
 

@@ -13,6 +13,7 @@ from hpcsim import solvers
 from hpcsim.methods import Context, Dim, Output
 from hpcsim.methods.liouvillian import antigap, exclusion, measurement, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
+from hpcsim.methods.liouvillian.evolve import evolve
 from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.observables import Plan
@@ -42,7 +43,7 @@ class Options(Parameters):
     tolerance     : evolve: estimated relative error of ρ in each interval between times;
                     antigap: |Lx - λx|/η|x|
     observables   : more to measure than spins and their variances: see hpcsim.observables. purity is always measured
-                    in the steady state; purity, entropy and renyi2 of all sites belong to it alone
+                    in the steady state
     petsc_options : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
                     (eps_ncv: 200, st_mat_mumps_icntl_14: 100). With st_mat_mumps_icntl_22: 1 the factors are on
                     disk, in $MUMPS_OOC_TMPDIR: a third of the memory. st_pc_factor_mat_solver_type: superlu_dist
@@ -216,7 +217,7 @@ def outputs(system: System, options: Options) -> tuple:
 def run(system: System, options: Options, record: Name, context: Context) -> dict:
     """Solve one sector, or evolve all, collectively over context.comm."""
     if options.task == "evolve":
-        return _evolve(system, options, context)
+        return evolve(system, options, _plan(system, options), context)
     if options.task == "antigap":
         return _antigap(system, options, record.parity, context.comm)
     if options.task == "gap":
@@ -294,38 +295,6 @@ def _steady_state(system: System, sector: Sector, options: Options, comm) -> dic
     uniqueness.check(comm, sector, state)
     found = measurement.steady(system, _plan(system, options), sector, state, comm)
     return found | {"impurity": 1 / (system.dimension * found["purity"]), "residual": residual}
-
-
-def _evolve(system: System, options: Options, context: Context) -> dict:
-    """Every sector in which both the initial state and an observable have a part.
-
-    Sectors that the adjoint takes to others are evolved once and count twice, as their real parts.
-    """
-    comm, built, times = context.comm, kept_operators(system, context), np.array(options.times)
-    initial = measurement.coherent_density(system, angles(system, options.initial))
-    plan = _plan(system, options)
-    measured = measurement.Compiled(system, plan, probabilities=False)
-    values = np.zeros((len(times), len(measured.operators)))
-    for name in built.symmetries.names(len(built.first) - 1, every=True):
-        sector = Sector(built, name)
-        if not sector.size:
-            continue
-        rows = solvers.row_range(comm, sector.size)
-        seen = np.array([sector.functional(operator, *rows) for *_, operator in measured.operators])
-        if comm.allreduce(np.linalg.norm(seen)) < 1e-14:
-            continue
-        start = sector.components(initial, *rows)
-        copies = 1 if built.symmetries.is_self_adjoint(name) else 2
-        for part, unit in (start.real.copy(), 1), (start.imag.copy(), 1j):
-            if comm.allreduce(np.linalg.norm(part)) < 1e-14:
-                continue
-            steps = solvers.propagate(
-                comm, sector, part, np.diff(times, prepend=0), options.tolerance, options.petsc_options
-            )
-            for t, state in enumerate(steps):
-                values[t] += copies * (unit * (seen @ state)).real
-    values = comm.allreduce(values)
-    return plan.finish(measured.values(values.T))
 
 
 def _antigap(system: System, options: Options, odd: int, comm) -> dict:

@@ -89,16 +89,9 @@ def cost(system: System, options, record: Name) -> Cost:
 
 def _norms(system) -> tuple[float, float]:
     """Roughly, of the coherent and of the dissipative part of L."""
-    coherent = sum(
-        2 * abs(c) * np.prod(system.levels[sites] / 2)
-        for terms in system.hamiltonian
-        for c, sites in zip(terms.coefficients, terms.sites)
-    )
-    dissipative = sum(
-        rate * (system.levels[site] / 2) ** 2
-        for jump in system.jumps
-        for rate, site in zip(np.broadcast_to(jump.rates, len(jump.sites)), jump.sites)
-    )
+    lengths = system.levels / 2
+    coherent = 2 * sum(terms.strengths(lengths).sum() for terms in system.hamiltonian)
+    dissipative = sum(np.sum(jump.rates * lengths[jump.sites] ** 2) for jump in system.jumps)
     return coherent, dissipative
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.integrate import RK45
 from scipy.sparse.linalg import LinearOperator, eigs, gmres
 
+from hpcsim import solvers
 from hpcsim.methods.mean_field.contraction import mirror
 
 NEWTON_STEPS = 30
@@ -47,7 +48,7 @@ def slowest(dynamics, y, span, tolerance) -> tuple[complex, np.ndarray]:
     start = traceless(dynamics.product(directions))
     _, vectors = eigs(step, k=2, which="LM", v0=start, tol=ACCURACY, ncv=min(VECTORS, len(y)))
     values = [np.vdot(v, J(v.real.copy()) + 1j * J(v.imag.copy())) / np.vdot(v, v) for v in vectors.T]
-    first = int(np.argmax(np.real(values)))
+    first = int(solvers.slowest(np.array(values)))
     return values[first], vectors[:, first].real
 
 

@@ -12,6 +12,7 @@ Both kinds of equations, of sites and of clusters, have the same methods:
 
 import numpy as np
 
+from hpcsim import solvers
 from hpcsim.methods import Context
 from hpcsim.methods.mean_field import cluster as clusters
 from hpcsim.methods.mean_field import krylov, measure, order
@@ -61,7 +62,7 @@ class Sites:
 
     def slowest(self, s):
         values, vectors = np.linalg.eig(jacobian(s, self.tables))
-        first = values.real.argmax()
+        first = int(solvers.slowest(values))
         return values[first], self.spins.max() * vectors[:, first].real
 
 
