@@ -199,7 +199,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     sector = Strings(system.sites, record, moves)
     if options.task == "evolve":
         return _evolve(system, sector, options, comm)
-    return _steady_state(system, sector, options, comm)
+    return _steady_state(system, sector, options, context)
 
 
 def _spectrum(sector: Balanced, options: Options, comm) -> dict:
@@ -234,8 +234,9 @@ def _mumps(comm, options: Options) -> dict:
     return MUMPS | {"st_mat_mumps_icntl_14": 100 if comm.size > 1 else 10} | options.petsc_options
 
 
-def _steady_state(system: System, sector: Strings, options: Options, comm) -> dict:
-    iterated = None
+def _steady_state(system: System, sector: Strings, options: Options, context: Context) -> dict:
+    comm, cache, iterated = context.comm, context.cache, None
+    direct = partial(_direct, cache=cache)
     if options.solver != "direct":
         try:
             iterated = _measured(system, sector, options, comm, _iterative)
@@ -245,16 +246,16 @@ def _steady_state(system: System, sector: Strings, options: Options, comm) -> di
             if options.solver == "iterative":
                 raise RuntimeError(f"{error}: take solver: direct") from None
             iterated = None
-    results, sector, e = iterated or _measured(system, sector, options, comm, _direct)
+    results, sector, e = iterated or _measured(system, sector, options, comm, direct)
     if options.susceptibility:
-        results["chi"] = _susceptibility(sector, e, options, comm)
+        results["chi"] = _susceptibility(sector, e, options, context)
         results["chi_av"] = angular_average(results["chi"])
     return results
 
 
 def _measured(system: System, sector: Strings, options: Options, comm, solver):
     """Observables, and the correlators in the numbering of the sector between them."""
-    sector = Strings(sector.N, sector.parity, sector.moves, solver is _direct)
+    sector = Strings(sector.N, sector.parity, sector.moves, solver is not _iterative)
     *parts, error, residual = solver(comm, sector, options)
     e, low = (np.concatenate(comm.allgather(part)) for part in parts)
     results = None
@@ -265,9 +266,9 @@ def _measured(system: System, sector: Strings, options: Options, comm, solver):
     return comm.bcast(results) | {"residual": residual}, sector, e
 
 
-def _direct(comm, sector: Strings, options: Options):
+def _direct(comm, sector: Strings, options: Options, cache):
     """Correlators, high and low, of this rank, their error and residual."""
-    parts, residual = solvers.steady_state(comm, sector, _mumps(comm, options), partial(refine, comm, sector))
+    parts, residual = solvers.steady_state(comm, sector, _mumps(comm, options), partial(refine, comm, sector), cache)
     return (*parts, residual)
 
 
@@ -281,14 +282,15 @@ def _iterative(comm, sector: Strings, options: Options):
         return (*parts, error, multiply(parts[0])[1])
 
 
-def _susceptibility(sector: Strings, e, options: Options, comm) -> np.ndarray:
+def _susceptibility(sector: Strings, e, options: Options, context: Context) -> np.ndarray:
     """χ[α, β] = ∂⟨σ_α⟩/∂h_β from L δe = -L_β e, with the field's L_β: (2, 2)."""
+    comm = context.comm
     answering = Strings(sector.N, -sector.parity, sector.moves)  # a field along x or y changes the parity
     start, stop = solvers.row_range(comm, answering.size)
     chi = np.empty((2, 2))
     for b, probe in enumerate(("Sx", "Sy")):
         source = -answering.rows_towards(sector, start, stop, field_moves(probe)) @ e
-        local = solvers.response(comm, answering, source, _mumps(comm, options))
+        local = solvers.response(comm, answering, source, _mumps(comm, options), context.cache)
         change = np.concatenate(comm.allgather(local))
         chi[:, b] = change[answering.index(1, 0, 0)], change[answering.index(0, 1, 0)]
     return chi
