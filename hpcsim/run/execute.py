@@ -187,7 +187,7 @@ class _Session:
             except Exception as error:
                 together = hasattr(error, "status")  # raised by all ranks of a group
                 if not self.keep_failures or not (together or self._alone() and isinstance(error, FAILURES)):
-                    error.agreed = self.groups.count == 1 and together
+                    error.agreed = self.groups.count == 1 and together  # type: ignore[attr-defined]
                     raise
                 arrays, reason = None, str(error) if together else f"{type(error).__name__}: {error}"
             seconds = time.monotonic() - began

@@ -154,8 +154,8 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     if options.cluster:
         return (*found, Output("cluster_purity", (), "1", "Tr ρ² of the cluster, at the end"))
     site = Dim("site", tuple(range(system.sites)))
-    found.append(Output("profile", (Dim("component", ("x", "y", "z")), site), "ħ", "⟨S⟩ of every site"))
-    return (*found, *order.outputs(system))
+    profile = Output("profile", (Dim("component", ("x", "y", "z")), site), "ħ", "⟨S⟩ of every site")
+    return (*found, profile, *order.outputs(system))
 
 
 def run(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:
