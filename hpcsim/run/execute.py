@@ -154,6 +154,7 @@ class _Session:
                 self._compute(ready[assign(self.planned.time[ready], groups.count)[groups.index]], tally)
                 tally.wait_for_all()
                 reason = stop.settle()
+        self.cache.clear()
         stop.reason = reason if len(todo) else None
         if self.records is not None:
             self._finish(time.monotonic() - began)
