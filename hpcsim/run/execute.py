@@ -154,6 +154,7 @@ class _Session:
                 self._compute(ready[assign(self.planned.time[ready], groups.count)[groups.index]], tally)
                 tally.wait_for_all()
                 reason = stop.settle()
+        self.cache.clear()
         stop.reason = reason if len(todo) else None
         if self.records is not None:
             self._finish(time.monotonic() - began)
@@ -187,7 +188,7 @@ class _Session:
             except Exception as error:
                 together = hasattr(error, "status")  # raised by all ranks of a group
                 if not self.keep_failures or not (together or self._alone() and isinstance(error, FAILURES)):
-                    error.agreed = self.groups.count == 1 and together
+                    error.agreed = self.groups.count == 1 and together  # type: ignore[attr-defined]
                     raise
                 arrays, reason = None, str(error) if together else f"{type(error).__name__}: {error}"
             seconds = time.monotonic() - began
