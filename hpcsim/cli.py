@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", _run, "compute what is not yet in the run file; the same line again resumes", True)
     run.add_argument("--out", help="run file (default: results/NAME.h5 for a config NAME.yaml)")
     run.add_argument("--max-walltime", metavar="T", help="stop in time: seconds, 90m, 12h or H:MM:SS")
+    run.add_argument("--retry-failed", action="store_true", help="also compute records again that have failed")
     check = add("check", _check, "validate and estimate points, records, memory and time; compute nothing", True)
     check.add_argument("--ranks", type=int, default=1, help="ranks to estimate for")
     add("status", _status, "progress of a running or stopped run").add_argument("run")
@@ -167,7 +168,7 @@ def _run(arguments, world) -> int:
     out = Path(arguments.out or Path("results") / (Path(arguments.config).stem + ".h5"))
     limit = _seconds(arguments.max_walltime)
     with config.in_file(arguments.config):
-        stopped = execute.run(lambda: _plan(arguments), out, limit, world)
+        stopped = execute.run(lambda: _plan(arguments), out, limit, world, arguments.retry_failed)
     return RESUMABLE if stopped else COMPLETE
 
 

@@ -149,6 +149,94 @@ BAD = {  # name: (file text, words that the one message must hold)
         ["method.name", "liouvillian", "10^", "fewer sites"],
     ),
     "figure key": (text(more="figures: [{fle: a}]"), ["figures", "fle"]),
+    "unknown observable": (
+        text(model=MODEL, method="{name: liouvillian, observables: [energy]}"),
+        ["method.observables", "energy", "squeezing", "product"],
+    ),
+    "observables not in a list": (
+        text(model=MODEL, method="{name: liouvillian, observables: squeezing}"),
+        ["method.observables", "list"],
+    ),
+    "observable twice": (
+        text(model=MODEL, method="{name: liouvillian, observables: [squeezing, squeezing]}"),
+        ["squeezing", "twice"],
+    ),
+    "observable without a name": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{product: [[Sz, 0]]}]}"),
+        ["method.observables", "name must be a word"],
+    ),
+    "observable of no kind": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: edge, produkt: [[Sz, 0]]}]}"),
+        ["edge", "product", "reduced"],
+    ),
+    "observable with a further key": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: edge, product: [[Sz, 0]], weight: 2}]}"),
+        ["edge", "unknown key weight"],
+    ),
+    "observable with the name of another": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: squeezing, product: [[Sz, 0]]}]}"),
+        ["squeezing", "not that of another"],
+    ),
+    "observable with the name of a result": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: residual, product: [[Sz, 0]]}]}"),
+        ["residual", "another name"],
+    ),
+    "product without sites": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: edge, product: [Sz, Sx]}]}"),
+        ["product", "[[Sz, 0], [Sz, 3]]"],
+    ),
+    "product of a site that is not there": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: edge, product: [[Sz, 0], [Sz, 7]]}]}"),
+        ["edge", "site 7", "0 to 1"],
+    ),
+    "product of unknown operators": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: edge, product: [[Sq, 0]]}]}"),
+        ["edge", "Sq", "S+"],
+    ),
+    "too few weights": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: sum, sum: Sz, weights: [1]}]}"),
+        ["1 weights", "2 sites"],
+    ),
+    "weights that do not alternate": (
+        text(model=ALL, method="{name: liouvillian, observables: [{name: sum, sum: Sz, weights: alternating}]}"),
+        ["sum", "odd"],
+    ),
+    "a negativity of one site": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: half, negativity: [0]}]}"),
+        ["negativity", "two sites"],
+    ),
+    "a large reduced density matrix": (
+        text(
+            model=MODEL.replace("S: 1,", "S: 10,"),
+            method="{name: liouvillian, observables: [{name: rho, reduced: [0, 1]}]}",
+        ),
+        ["rho", "441", "64"],
+    ),
+    "correlation without a translation": (
+        text(
+            model=XYZ.replace("decay", "periodic: false, decay"),
+            method="{name: liouvillian, observables: [correlation]}",
+        ),
+        ["correlation", "periodic: true"],
+    ),
+    "entropy of a mean field": (
+        text(model=MODEL, method="{name: mean_field, observables: [entropy]}"),
+        ["entropy", "mean_field", "[0, 1]"],
+    ),
+    "a product that mean field does not know": (
+        text(model=MODEL, method="{name: mean_field, observables: [{name: both, product: [[Sx, 0], [Sz, 0]]}]}"),
+        ["both", "cluster: 1"],
+    ),
+    "squeezing of an infinite chain": (
+        text(model=INFINITE, method="{name: matrix_product, observables: [squeezing]}"),
+        ["squeezing", "infinite"],
+    ),
+    "a product of three in Gaussian theory": (
+        text(
+            model=MODEL, method="{name: gaussian, observables: [{name: three, product: [[Sz, 0], [Sz, 1], [Sx, 0]]}]}"
+        ),
+        ["three", "two spin components"],
+    ),
 }
 
 

@@ -24,13 +24,31 @@ from hpcsim.run.watch import watching
 log = logging.getLogger("hpcsim")
 
 
-def run(make_plan, path, max_walltime: float | None = None, world: MPI.Comm = MPI.COMM_SELF) -> str | None:
+# What a method raises where a record cannot be computed; anything else is a mistake in the program, and ends the run
+FAILURES = (RuntimeError, ArithmeticError, np.linalg.LinAlgError)
+
+
+class RecordsFailed(Exception):
+    """Everything is computed but the records whose method raised an error."""
+
+    status = 1
+
+
+def run(
+    make_plan,
+    path,
+    max_walltime: float | None = None,
+    world: MPI.Comm = MPI.COMM_SELF,
+    retry_failed: bool = False,
+) -> str | None:
     """Compute what is not yet in the run file `path`. Collective over `world`.
 
     make_plan    : () -> Plan, called on rank 0
     max_walltime : seconds after which to stop at a record boundary, or None
+    retry_failed : also compute records again that have failed
     Returns None when complete, else why it stopped early (the file resumes).
-    Raises ConfigError or StoreError, the same on every rank, before anything is computed.
+    Raises ConfigError or StoreError, the same on every rank, before anything is computed; RecordsFailed, the same on
+    every rank, at the end.
     """
     with all_fall_together(world, (store.StoreError,)), watching(world):
         stop = Stop(max_walltime)
@@ -38,12 +56,17 @@ def run(make_plan, path, max_walltime: float | None = None, world: MPI.Comm = MP
         file = error = None
         if groups.leaders is not None:
             try:
-                file = store.open_run(path, planned.layout, groups.leaders, frozenset().union(*planned.needs.values()))
+                needed = frozenset().union(*planned.needs.values())
+                file = store.open_run(path, planned.layout, groups.leaders, needed, retry_failed)
             except store.StoreError as caught:
                 error = caught
         agree(world, error)
-        _Session(planned, file, groups, stop).work(Progress(len(planned.point), _done(file)))
+        session = _Session(planned, file, groups, stop, keep_failures=True)
+        session.work(Progress(len(planned.point), _settled(file)))
+        failed = world.bcast(session.failed)
         groups.free()
+        if failed and not stop.reason:
+            agree(world, RecordsFailed(_story(planned, failed)))
         return stop.reason
 
 
@@ -82,18 +105,37 @@ def _begin(make_plan, world: MPI.Comm, stop: Stop) -> tuple[Plan, Groups]:
     return planned, groups
 
 
-def _done(records: store.Records | None) -> int:
-    return 0 if records is None else int(records.done.sum())
+def _settled(records: store.Records | None) -> int:
+    """Records that need no work when the session begins."""
+    return 0 if records is None else int((records.done | records.failed).sum())
+
+
+def _story(planned: Plan, failed: dict[int, str]) -> str:
+    """Which records have failed, where and why, in one message."""
+    every = list(points(planned.config))
+    shown = []
+    for record, reason in sorted(failed.items())[:3]:
+        where = swept(planned.config, *every[planned.point[record]])
+        values = ", ".join(f"{key} = {value}" for key, value in where.items())
+        shown.append(f"record {record}{f' at {values}' * bool(values)}: {reason}")
+    more = f"; and {len(failed) - 3} more, see hpcsim status" if len(failed) > 3 else ""
+    return (
+        f"{len(failed)} of {len(planned.point)} records failed; the others are done. {'; '.join(shown)}{more}. "
+        f"Change what the reason names, or compute them again with --retry-failed"
+    )
 
 
 class _Session:
     """The work of one session on the records of a plan.
 
-    records : where they are kept, on the first rank of every group; None on the other ranks
+    records       : where they are kept, on the first rank of every group; None on the other ranks
+    keep_failures : a record that fails is kept as such, and the others go on; else its error is raised
+    failed        : {record: reason}, on the first rank of every group at the end
     """
 
-    def __init__(self, planned: Plan, records: store.Records | None, groups: Groups, stop: Stop):
+    def __init__(self, planned: Plan, records: store.Records | None, groups: Groups, stop: Stop, keep_failures=False):
         self.planned, self.records, self.groups, self.stop = planned, records, groups, stop
+        self.keep_failures, self.failed = keep_failures, {}
         self.busy, self.cache, self.every = _Busy(), Cache(), list(points(planned.config))
         self.shares = Shares(groups, log)
 
@@ -125,7 +167,12 @@ class _Session:
         """Numbers of all records that are to be computed, and of those that can be now."""
         if self.records is None:
             return None
-        todo, earlier, needs = self.records.todo(), self.records.earlier.keys(), self.planned.needs
+        todo, needs = self.records.todo(), self.planned.needs
+        while blocked := [record for record in todo if self.records.failed[list(needs.get(record, ()))].any()]:
+            for record in blocked if self.groups.world.rank == 0 else ():
+                self.records.fail(record, "a record whose result it starts from has failed", 0.0)
+            todo = self.records.todo()
+        earlier = self.records.earlier.keys()
         return todo, np.array([record for record in todo if earlier >= {*needs.get(record, ())}], int)
 
     def _source(self, ready):
@@ -147,15 +194,22 @@ class _Session:
                 arrays = self._run(problem, record)
             except Stopped:
                 break
-            except Exception as error:  # those with a status are raised by all ranks of a group
-                error.agreed = self.groups.count == 1 and hasattr(error, "status")
-                raise
+            except Exception as error:
+                together = hasattr(error, "status")  # raised by all ranks of a group
+                if not self.keep_failures or not (together or self._alone() and isinstance(error, FAILURES)):
+                    error.agreed = self.groups.count == 1 and together  # type: ignore[attr-defined]
+                    raise
+                arrays, reason = None, str(error) if together else f"{type(error).__name__}: {error}"
             seconds = time.monotonic() - began
             self.stop.longest = max(self.stop.longest, seconds)
             self.busy.seconds += seconds
             finished.append((record, max(seconds - (self.busy.compiling - compiling), 0.0)))
             if self.records is not None:
-                self.records.write(record, arrays, seconds)
+                if arrays is None:
+                    self.records.fail(record, reason, seconds)
+                    log.error("record %d failed, the others go on: %s", record, reason)
+                else:
+                    self.records.write(record, arrays, seconds)
                 if time.monotonic() - flushed > self.planned.config["run"]["flush_seconds"]:
                     self.records.sync()
                     flushed = time.monotonic()
@@ -181,6 +235,10 @@ class _Session:
             if not mine:
                 return
 
+    def _alone(self) -> bool:
+        """Whether a group is one rank, so that no other waits for it in the middle of a record."""
+        return self.groups.comm.size == 1
+
     def _run(self, problem: Problem, record: int) -> dict:
         """What the method returns for one record. Collective over the group."""
         system, options, index = problem.system, problem.options, self.planned.index
@@ -204,7 +262,7 @@ class _Session:
             self.planned.point.max() + 1,
             "at most " * bool(self.records.targets.watched),
             len(self.planned.point),
-            _done(self.records),
+            int(self.records.done.sum()),
             self.groups.count,
             self.groups.comm.size,
         )
@@ -226,13 +284,16 @@ class _Session:
             "version": __version__,
             "ended": reason or "complete",
         }
+        self.failed = records.failures()
+        if self.failed and not reason:
+            summary["ended"] = f"complete, but for {len(self.failed)} records that failed"
         records.finish(summary)
         records.close()
         if groups.world.rank == 0:
             _warn_of_misses(self.planned, records.targets.missed)
             log.info(
                 "%s after %.1f s; groups busy %s; %.1f s compiling, %.2f s in I/O",
-                f"stopped by {reason}, the same command resumes" if reason else "complete",
+                f"stopped by {reason}, the same command resumes" if reason else summary["ended"],
                 summary["wall_seconds"],
                 " ".join(f"{100 * f:.0f}%" for f in fractions),
                 max(compiling),

@@ -173,7 +173,10 @@ def _check_targets(targets: dict, outputs):
 
 
 def _widen(known: dict, outputs):
-    """Keep for every output the longest dimensions any point needs."""
+    """Keep for every output the longest dimensions any point needs. ConfigError where two have one name."""
+    names = [output.name for output in outputs] + sorted({dim.name for output in outputs for dim in output.dims})
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"method.observables: {twice} is the name of a result of this method; take another name")
     for output in outputs:
         old = known.setdefault(output.name, output)
         dims = []

@@ -13,16 +13,18 @@ collective over the communicator it is given and returns the same on all its ran
 """
 
 from hpcsim.solvers.eigenvalues import DENSE, SUBSPACE, TOLERANCE, leading_eigenvalues
-from hpcsim.solvers.evolution import KRYLOV, end_of_spectrum, propagate
+from hpcsim.solvers.ends import Assembled, End, both_ends
+from hpcsim.solvers.evolution import end_of_spectrum, propagate
 from hpcsim.solvers.options import PetscOptions
 from hpcsim.solvers.order import TIE, first_largest, slowest
 from hpcsim.solvers.petsc import NotUnique, SolverError, row_range
 from hpcsim.solvers.steady import GMRES, NotConverged, pinned_inverse, response, steady_state
 
 __all__ = [
+    "Assembled",
     "DENSE",
+    "End",
     "GMRES",
-    "KRYLOV",
     "SUBSPACE",
     "TIE",
     "TOLERANCE",
@@ -30,6 +32,7 @@ __all__ = [
     "NotUnique",
     "PetscOptions",
     "SolverError",
+    "both_ends",
     "end_of_spectrum",
     "first_largest",
     "leading_eigenvalues",

@@ -32,6 +32,10 @@ class Terms:
     sites: np.ndarray
     coefficients: np.ndarray
 
+    def strengths(self, lengths: np.ndarray) -> np.ndarray:
+        """|c_r| Π_j length[site[r, j]]: (terms,), bounds of their norms where lengths (sites,) bound the factors'."""
+        return np.abs(self.coefficients) * np.prod(lengths[self.sites], axis=1)
+
 
 @dataclass(frozen=True)
 class Jumps:

@@ -7,8 +7,8 @@ from scipy import sparse
 
 from hpcsim.methods.gaussian.lattice import Lattice
 from hpcsim.system import System
+from hpcsim.system.operators import VECTORS
 
-VECTORS = {"Sx": (1, 0, 0), "Sy": (0, 1, 0), "Sz": (0, 0, 1), "S-": (1, -1j, 0), "S+": (1, 1j, 0)}
 OMEGA = np.array([[0.0, 1.0], [-1.0, 0.0]])
 NEWTON_STEPS = 50
 

@@ -98,7 +98,10 @@ class ParityBlocks:
 
     centre, radius : L has real parts centre +- centre; radius is the range of H, which imaginary parts hardly
                      exceed, or -1.5 centre
+    products       : with less the wrong end of a wide spectrum comes through
     """
+
+    products, vectors = 13, 20
 
     def __init__(self, system: System, odd: bool):
         self.odd = int(odd)

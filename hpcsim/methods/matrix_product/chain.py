@@ -185,6 +185,8 @@ def _in_basis(pair: System, first: np.ndarray, second: np.ndarray) -> sparse.csr
     order = np.arange((a * b) ** 2).reshape(a, b, a, b).transpose(2, 0, 3, 1).ravel()
     change = sparse.kron(first, second, "csr")
     found = change.getH() @ liouvillian[order][:, order] @ change
-    found.data[abs(found.data) <= matrices.ROUNDING * abs(found).max()] = 0
+    found.sum_duplicates()  # a product may have its entries in parts; abs(found) would move them under our hands
+    largest = np.abs(found.data).max(initial=0)
+    found.data[np.abs(found.data) <= matrices.ROUNDING * largest] = 0
     found.eliminate_zeros()
-    return found if np.any(abs(found.data.imag) > matrices.ROUNDING * abs(found).max()) else found.real
+    return found if np.any(np.abs(found.data.imag) > matrices.ROUNDING * largest) else found.real

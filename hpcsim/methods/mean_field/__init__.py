@@ -115,8 +115,7 @@ def _rates(system: System) -> tuple[np.ndarray, float]:
     """How fast every spin turns and decays at most, (sites,), and the slowest decay of a spin."""
     spins, rates, decay = system.spins, np.zeros(system.sites), np.zeros(system.sites)
     for terms in system.hamiltonian:
-        strength = np.abs(terms.coefficients)[:, None] * np.prod(spins[terms.sites], axis=1, keepdims=True)
-        np.add.at(rates, terms.sites, strength / spins[terms.sites])
+        np.add.at(rates, terms.sites, terms.strengths(spins)[:, None] / spins[terms.sites])
     for jumps in system.jumps:
         np.add.at(decay, jumps.sites, jumps.rates)
         together = spins[jumps.sites].sum() if jumps.collective else spins[jumps.sites]
@@ -155,8 +154,8 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     if options.cluster:
         return (*found, Output("cluster_purity", (), "1", "Tr ρ² of the cluster, at the end"))
     site = Dim("site", tuple(range(system.sites)))
-    found.append(Output("profile", (Dim("component", ("x", "y", "z")), site), "ħ", "⟨S⟩ of every site"))
-    return (*found, *order.outputs(system))
+    profile = Output("profile", (Dim("component", ("x", "y", "z")), site), "ħ", "⟨S⟩ of every site")
+    return (*found, profile, *order.outputs(system))
 
 
 def run(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:
