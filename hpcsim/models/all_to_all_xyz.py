@@ -77,11 +77,11 @@ def _direction(params: Params) -> np.ndarray:
 
 
 def _symmetries(params: Params):
-    """Two permutations of the spins stand for all: the cyclic one and the reversal."""
+    """Of all permutations of the spins two are declared: the cyclic one and the reversal."""
     if params.field == 0:
         yield WeakU1() if params.Jx == params.Jy else Parity("z")
     if params.decay == params.pump and params.collective_decay == params.collective_pump:
-        # σ- and σ+ are exchanged by rotations about x and y, of which one keeps the field
+        # rotations about x and about y exchange σ- and σ+; one of them keeps the field
         along_x, along_y = _direction(params)
         if params.field == 0 or along_y == 0:
             yield Parity("x")

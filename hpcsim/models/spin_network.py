@@ -30,7 +30,7 @@ def _numbers(values, what):
 
 
 def _per_site(value):
-    """A number as it is, or a tuple of one for each site."""
+    """A number, or a tuple with one number for each site."""
     several = isinstance(value, (list, tuple))
     numbers = _numbers(value if several else [value], "a number, or a list of one for each site")
     return numbers if several else numbers[0]
@@ -172,7 +172,7 @@ def _couplings(params: Params):
 
 
 def _symmetries(params: Params):
-    """Those of parameters that do not depend on the site."""
+    """The symmetries that hold where the parameters do not depend on the site."""
     still = not np.any(params.field_x) and not np.any(params.field_y)
     if still:
         turns = params.Jx == params.Jy and not np.any(params.twist)

@@ -159,6 +159,7 @@ class _Session:
                 self._compute(source, tally, progress)
                 tally.wait_for_all()
                 reason = stop.settle()
+        self.cache.clear()
         stop.reason = reason if len(todo) else None
         if self.records is not None:
             self._finish(time.monotonic() - began if began else 0.0)

@@ -43,7 +43,7 @@ class Plan:
 
     @property
     def layout(self) -> Layout:
-        """Of the file that the records go to."""
+        """The layout of the file that the records go to."""
         return Layout(self.config, tuple(self.config["sweep"]), self.outputs, self.point, self.index)
 
 

@@ -18,13 +18,14 @@ from hpcsim.solvers.evolution import end_of_spectrum, propagate
 from hpcsim.solvers.options import PetscOptions
 from hpcsim.solvers.order import TIE, first_largest, slowest
 from hpcsim.solvers.petsc import NotUnique, SolverError, row_range
-from hpcsim.solvers.steady import GMRES, NotConverged, pinned_inverse, response, steady_state
+from hpcsim.solvers.steady import GMRES, KEPT, NotConverged, pinned_inverse, response, steady_state
 
 __all__ = [
     "Assembled",
     "DENSE",
     "End",
     "GMRES",
+    "KEPT",
     "SUBSPACE",
     "TIE",
     "TOLERANCE",

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 
 
 def _size(value):
-    """An integer, or a tuple of two, from what the config holds."""
+    """The integer, or the tuple of two, that a value of the config stands for."""
     word = re.fullmatch(r"(\d+)x(\d+)", value) if isinstance(value, str) else None
     if word:
         value = [int(n) for n in word.groups()]
@@ -41,7 +41,7 @@ def coordinates(shape) -> tuple[np.ndarray, np.ndarray]:
 def bonds(shape, periodic: bool) -> np.ndarray:
     """Nearest neighbours, each bond once: (bonds, 2), from a site to the next along x or along y.
 
-    A periodic direction of one site has no bond, one of two sites has its one bond once.
+    A periodic direction has no bond if it has one site, and a single bond if it has two.
     """
     x, y = coordinates(shape)
     along = []

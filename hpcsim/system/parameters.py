@@ -1,4 +1,4 @@
-"""What the YAML file may say: frozen parameters, and the types of their values."""
+"""Parameters that the YAML file may contain, frozen, and the types of their values."""
 
 from typing import Annotated
 
