@@ -15,7 +15,8 @@ SOURCES = {
 # `system` holds the base class of all parameters, `ensemble` the averages over records: any module may import them.
 ARROWS = {
     "__main__": {"cli"},
-    "cli": {"api", "run", "store", "figures", "doctor"},
+    "cli": {"api", "run", "store", "figures", "doctor", "guide"},
+    "guide": {"run", "models", "methods", "observables", "analysis"},
     "api": {"run", "store", "methods", "models"},
     "run": {"store", "models", "methods", "observables"},
     "figures": {"analysis", "store"},
