@@ -104,7 +104,6 @@ EMPTY = {"list", "dict", "set", "defaultdict", "OrderedDict", "deque", "Counter"
 # What may live as long as the process, with the reason
 KEPT = {
     ("hpcsim.run.plan", "find"): "one entry for each model and method, which are modules and stay loaded anyway",
-    ("hpcsim.solvers.steady", "_last"): "one factorisation, which the ranks of a group make and drop together",
 }
 
 
