@@ -24,9 +24,9 @@ class Estimate:
 def _weighted_fit(columns, y, error):
     """Least squares y ≈ columns @ c: (c, standard errors).
 
-    With errors they weigh the points, and the covariance is theirs, enlarged where the scatter
-    exceeds them; without, the scatter about the fit is the error. As many points as columns leave
-    no scatter: the errors are then those of the data alone.
+    Where the points have errors, these weigh the points and give the covariance, which is enlarged where the
+    scatter exceeds it. Otherwise the errors come from the scatter about the fit. With as many points as columns
+    there is no scatter, and only the errors of the data count.
     """
     weight = np.ones(len(y)) if error is None else 1 / error
     A, b = columns * weight[:, None], y * weight
