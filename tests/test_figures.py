@@ -224,7 +224,7 @@ def test_categories_of_a_map_name_its_colours(plot, monkeypatch):
     from matplotlib.figure import Figure
 
     seen = []
-    monkeypatch.setattr(Figure, "savefig", lambda self, file: seen.append(self))
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: seen.append(self))
     plot(
         [
             figure(
@@ -243,7 +243,7 @@ def test_curves_and_theory_are_where_they_should_be(plot, monkeypatch):
     from matplotlib.figure import Figure
 
     seen = []
-    monkeypatch.setattr(Figure, "savefig", lambda self, file: seen.append(self))
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: seen.append(self))
     plot(
         [
             figure(
@@ -382,3 +382,93 @@ def test_crossings_are_looked_for_where_both_curves_have_points():
     data.variables["records_total"] = store.Variable(("S", "loss"), asked, {})
     (reduced,) = curves(data, Data(y="gap", x="loss", by="S", reduce="crossing"))
     assert np.allclose(reduced.y, 0.27)
+
+
+LABELS = {
+    "attribute": "{S.__class__}",
+    "item": "{S[0]}",
+    "conversion": "{S!r}",
+    "width": "{S:>1000000000}",
+    "precision": "{S:.1000000000f}",
+    "nested": "{S:{S}}",
+    "position": "{}",
+}
+
+
+@pytest.mark.parametrize("label", LABELS.values(), ids=LABELS)
+def test_labels_take_numbers_and_nothing_else(label):
+    with pytest.raises(ValidationError, match="is no value here"):
+        figures.parse([figure(panels=[{"y": "gap", "x": "S", "label": label}])])
+
+
+@pytest.mark.parametrize("key", ["title", "xlabel", "ylabel", "label"])
+def test_long_texts_are_refused_before_anything_runs(key):
+    with pytest.raises(ValidationError, match="at most 300 characters"):
+        figures.parse([panel(**{key: "x" * 10**5})])
+
+
+@pytest.mark.parametrize("file", ["../x", "/tmp/x", "..", "a/b", "", "x" * 300, "a\n", "~"])
+def test_a_figure_stays_in_its_folder(file):
+    with pytest.raises(ValidationError):
+        figures.parse([figure(file=file)])
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        r"$\foo$",
+        "$x^^2$",
+        "$" + "{" * 100 + "x" + "}" * 100 + "$",
+        r"$a\hspace{99999999}b$",
+        r"$\hspace{-99999999}a\hspace{99999999}b$",
+    ],
+)
+def test_a_text_that_cannot_be_typeset_is_named(plot, tmp_path, title):
+    with pytest.raises(store.StoreError, match="figure figure: the text ") as caught:
+        plot([panel(title=title, by="loss")])
+    assert caught.value.status == 2 and repr(title)[:10] in str(caught.value)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_matplotlibrc_beside_the_run_has_no_say(plot, monkeypatch):
+    import matplotlib
+
+    monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)
+    monkeypatch.setitem(matplotlib.rcParams, "text.latex.preamble", r"\input{/etc/passwd}")
+    files, _ = plot([panel(title="$x$", by="loss")])
+    assert all(file.stat().st_size > 1000 for file in files)
+    assert matplotlib.rcParams["text.usetex"]
+
+
+def test_places_that_cannot_be_written_to_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "load", lambda path: collected([panel(by="loss")]))
+    (tmp_path / "file").write_text("kept")
+    for to in (tmp_path / "file", tmp_path / "file" / "below", "/proc/figures"):
+        with pytest.raises(store.StoreError, match=str(to)):
+            figures.plot(tmp_path / "data.h5", to)
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_full_disk_leaves_the_old_figure_and_no_half_of_a_new_one(plot, tmp_path, monkeypatch):
+    files, _ = plot([panel(by="loss")])
+    before = {file: file.read_bytes() for file in files}
+
+    def fail(fd, content, offset):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.whole, "write_at", fail)
+    with pytest.raises(store.StoreError, match=r"figure\.png: cannot be written .*No space left"):
+        plot([panel(title="new", by="loss")])
+    assert {file: file.read_bytes() for file in sorted((tmp_path / "out").iterdir(), reverse=True)} == before
+
+
+def test_a_link_is_replaced_and_not_followed(plot, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "elsewhere").write_text("kept")
+    (tmp_path / "out" / "figure.png").symlink_to(tmp_path / "elsewhere")
+    plot([panel(by="loss")])
+    assert (tmp_path / "elsewhere").read_text() == "kept" and not (tmp_path / "out" / "figure.png").is_symlink()
+
+
+def test_more_columns_than_panels_are_no_larger_figure(plot):
+    plot([panel(by="loss") | {"columns": 10**9}])

@@ -47,7 +47,8 @@ def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
     """
     data = store.load(path)
     folder = Path(to) if to else Path(path).parent
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists() and not folder.is_dir():
+        raise store.StoreError(f"--to {folder}: is a file; give the name of a folder for the figures", 2)
     files, results = [], []
     for figure in parse(data.config["figures"] if section is None else section):
         files += draw(data, figure, folder)

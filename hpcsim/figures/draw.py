@@ -1,5 +1,6 @@
 """Drawing of one figure."""
 
+import io
 import logging
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import numpy as np
 
 from hpcsim.analysis import ESTIMATES
 from hpcsim.figures.curves import curves, divisor, evaluate, located, name_of, parameter
-from hpcsim.figures.section import Data, Figure, Panel
+from hpcsim.figures.section import Data, Figure, Panel, fields
+from hpcsim.store import write_whole
+from hpcsim.system import shown
 
 # Okabe and Ito's palette: told apart with every kind of colour blindness
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -16,6 +19,8 @@ MARKERS = "osD^vP*X"
 DENSE = 80  # points
 DASHES = ("-", "--", ":", "-.")
 LINES = 15  # in a column of a legend beside the axes
+LONGEST, WIDEST = 1000, 5000  # text: characters, points
+SUFFIXES = (".png", ".pdf")
 STYLE = {
     "font.size": 9,
     "axes.labelsize": 10,
@@ -40,10 +45,11 @@ def draw(data, figure: Figure, folder: Path) -> list[Path]:
     from matplotlib.figure import Figure as Canvas
 
     logging.getLogger("fontTools").setLevel(logging.ERROR)  # it comments on every table of a font
-    columns = figure.columns or len(figure.panels)
+    columns = min(figure.columns or len(figure.panels), len(figure.panels))
     rows = -(-len(figure.panels) // columns)
-    files = [folder / (figure.file + suffix) for suffix in (".png", ".pdf")]
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a matplotlibrc in the present folder has no say: it could ask for LaTeX
+        matplotlib.rcParams.update(STYLE)
         canvas = Canvas(figsize=(3.6 * columns, 2.9 * rows), constrained_layout=True)
         for i, panel in enumerate(figure.panels):
             axes = canvas.add_subplot(rows, columns, i + 1)
@@ -53,9 +59,41 @@ def draw(data, figure: Figure, folder: Path) -> list[Path]:
             tag = f"({chr(97 + i)})  " if len(figure.panels) > 1 else ""
             axes.set_title(tag + panel.title, loc="left", fontsize=10)
         canvas.suptitle(figure.title, fontsize=10)
-        for file in files:
-            canvas.savefig(file)
+        with located(f"figure {figure.file}"):
+            _check_texts(canvas)
+            images = {suffix: _image(canvas, suffix) for suffix in SUFFIXES}
+    files = [folder / (figure.file + suffix) for suffix in images]
+    for file, image in zip(files, images.values()):
+        write_whole(file, image)
     return files
+
+
+def _image(canvas, suffix: str):
+    memory = io.BytesIO()
+    canvas.savefig(memory, format=suffix.removeprefix("."))
+    return memory.getbuffer()
+
+
+def _check_texts(canvas):
+    """Raise ValueError naming a text that cannot be typeset, or not on a figure."""
+    from matplotlib.cbook import is_math_text
+    from matplotlib.mathtext import MathTextParser
+    from matplotlib.text import Text
+
+    parser = MathTextParser("path")  # the others draw, and crash where a text is too wide
+    for text in {each.get_text() for each in canvas.findobj(Text)}:
+        if len(text) > LONGEST:
+            raise ValueError(f"the text {shown(text)} has {len(text)} characters; at most {LONGEST} fit on a figure")
+        if "$" not in text or not is_math_text(text):
+            continue
+        try:
+            size = parser.parse(text)
+        except (ValueError, RecursionError) as error:
+            reason = str(error).strip().rpartition("\n")[2]
+            raise ValueError(f"the text {text!r} cannot be typeset: {reason}; write \\$ for a dollar sign") from None
+        places = [glyph[3:5] for glyph in size.glyphs] + [size[:3]]
+        if max(abs(x) for place in places for x in place) > WIDEST:
+            raise ValueError(f"the text {text!r} is too wide for a figure")
 
 
 def _draw_lines(data, panel: Panel, axes):
@@ -202,11 +240,19 @@ def _label(data, curve, panel) -> str:
 
 
 def _fill(template: str, values: dict) -> str:
-    try:
-        return template.format(**values)
-    except (KeyError, IndexError, ValueError) as error:
-        known = ", ".join(sorted(values))
-        raise ValueError(f"label {template!r}: {error} does not fit; known: {known}") from None
+    """`template` with the values in place of its braces, see `section.fields`."""
+    parts = []
+    for text, name, style in fields(template):
+        parts.append(text)
+        if name is None:
+            continue
+        if name not in values:
+            raise ValueError(f"label {template!r}: {name} does not fit; known: {', '.join(sorted(values))}")
+        try:
+            parts.append(format(values[name], style))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"label {template!r}: {name} = {shown(values[name])}: {error}") from None
+    return "".join(parts)
 
 
 def _axis_label(data, name) -> str:

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 import string
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_
 
 from hpcsim.analysis import ESTIMATES, THEORY
 from hpcsim.system import Count, Number, Parameters
+
+NAME = re.compile(r"[A-Za-z_]\w*")
+STYLE = re.compile(r"[-+ ]?0?\d{0,2}(\.\d{1,2})?[eEfFgGd%]?")  # of a number
 
 
 def _known(functions: dict, what: str):
@@ -20,8 +24,23 @@ def _known(functions: dict, what: str):
     return check
 
 
+def fields(template: str):
+    """(text, name, style) of every part of a label: the text before a value in braces, its name, and how it is written.
+
+    {S}, {S:g} and {gain:.3f} are allowed: names and numbers' formats alone, so that nothing but a value gets onto a
+    figure. Raises ValueError.
+    """
+    for text, name, style, conversion in string.Formatter().parse(template):
+        if name is not None and not (NAME.fullmatch(name) and STYLE.fullmatch(style) and conversion is None):
+            raise ValueError(
+                f"{{{name}{'!' * bool(conversion)}{conversion or ''}{':' * bool(style)}{style}}} is no value here: "
+                f"write a name in braces with a number's format, as {{S}} or {{gain:.3g}}; double braces are printed"
+            )
+        yield text, name, style
+
+
 def _template(text: str) -> str:
-    list(string.Formatter().parse(text))  # raises ValueError on unbalanced braces
+    list(fields(text))
     return text
 
 
@@ -52,7 +71,8 @@ Selection = Annotated[Any, AfterValidator(_selection)]
 Names = Annotated[
     tuple[str, ...], Field(min_length=1), BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 ]
-Label = Annotated[str, AfterValidator(_template)]
+Text = Annotated[str, Field(max_length=300)]
+Label = Annotated[Text, AfterValidator(_template)]
 Power = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\^[1-9])?$")]
 Limits = Annotated[list[Number], Field(min_length=2, max_length=2)]
 
@@ -125,12 +145,12 @@ class Panel(Data):
     x: str
     kind: Literal["lines", "map"] = "lines"
     z: str | None = None
-    title: str = ""
+    title: Text = ""
     label: Label | None = None
-    barlabel: str | None = None
-    categories: Annotated[list[str], Field(max_length=7)] = []
-    xlabel: str | None = None
-    ylabel: str | None = None
+    barlabel: Text | None = None
+    categories: Annotated[list[Text], Field(max_length=7)] = []
+    xlabel: Text | None = None
+    ylabel: Text | None = None
     xscale: Literal["linear", "log"] = "linear"
     yscale: Literal["linear", "log"] = "linear"
     xlim: Limits | None = None
@@ -173,7 +193,7 @@ class Check(Data):
     below, above : or bounds
     """
 
-    name: str
+    name: Text
     analysis: Analysis
     arguments: dict[str, Quantity] = {}
     expect: Quantity | None = None
@@ -195,10 +215,10 @@ class Check(Data):
 class Figure(Parameters):
     """One figure: file.png and file.pdf, its panels in `columns` columns, and its checks."""
 
-    file: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
-    title: str = ""
+    file: Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=100)]
+    title: Text = ""
     columns: Count | None = None
-    panels: Annotated[list[Panel], Field(min_length=1)]
+    panels: Annotated[list[Panel], Field(min_length=1, max_length=26)]
     checks: list[Check] = []
 
 

@@ -3,19 +3,26 @@
 import numpy as np
 from scipy import special
 
-from hpcsim.solvers.petsc import PREFIX, destroy, krylov_schur, libraries, matrix_of, options_set, row_range
+from hpcsim.solvers.petsc import (
+    PREFIX,
+    SolverError,
+    destroy,
+    krylov_schur,
+    libraries,
+    matrix_of,
+    options_set,
+    row_range,
+)
 
-KRYLOV = 20  # vectors of a Krylov space without factorisation
 STEP = 6  # time step there, in units of 1/|Im λ|
 ATTEMPTS = 4  # to reach a residual
-PRODUCTS = 13  # degree of its series: with less the wrong end of a wide spectrum comes through
 
 
 def propagate(comm, sector, state, intervals, tolerance: float, options: dict):
     """Yield this rank's part of exp(tL) x after each of the consecutive time intervals.
 
     Krylov spaces with as many restarts as the estimated relative error per interval asks for (expokit, in
-    SLEPc). Raises RuntimeError if it is not reached.
+    SLEPc). Raises SolverError if it is not reached.
     """
     PETSc, SLEPc = libraries(comm)
     matrix = matrix_of(PETSc, comm, sector)
@@ -36,7 +43,7 @@ def propagate(comm, sector, state, intervals, tolerance: float, options: dict):
                     solver.solve(now, later)
                     later.copy(now)
                     if solver.getConvergedReason() < 0:
-                        raise RuntimeError(
+                        raise SolverError(
                             f"the time evolution of {sector} over {interval:g} did not converge: "
                             f"take shorter intervals, or raise petsc_options: {{mfn_ncv: 60}}"
                         )
@@ -55,7 +62,7 @@ class _TimeStep:
         self.comm, self.operator = comm, operator
         self.rows = comm.allgather(row_range(comm, operator.size // operator.width))
         self.local = [(stop - start) * operator.width for start, stop in self.rows]
-        self.coefficients = 2 * special.jv(np.arange(PRODUCTS + 1), STEP if forward else -STEP)
+        self.coefficients = 2 * special.jv(np.arange(operator.products + 1), STEP if forward else -STEP)
         self.coefficients[0] /= 2
         self.result = np.empty(operator.size)
 
@@ -95,8 +102,9 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
 
     operator : has `size`, `width`, multiply(x, start, stop, out): out <- what start..stop-1 of the rows, of width
                unknowns, contribute to Lx; the spectrum is within `radius` of its `centre` along the
-               imaginary axis, and within 2/3 of it along the real one
-    Returns eigenvalues and their residuals |Lx - λx| / |x| < tolerance. Raises RuntimeError if not all converge.
+               imaginary axis, and within 2/3 of it along the real one. The series for exp(tL) has the degree
+               `products`, and a Krylov space this many `vectors`
+    Returns eigenvalues and their residuals |Lx - λx| / |x| < tolerance. Raises SolverError if not all converge.
 
     Krylov-Schur on a short time evolution, exp(tL), whose eigenvalues of largest modulus are those of L of largest
     real part; with t < 0, smallest. For 9 all-to-all spins, Jy = 1.4, it takes twice the products that Krylov-Schur
@@ -114,7 +122,7 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
     error, start = tolerance / (2 * operator.radius), []
     try:
         for _ in range(ATTEMPTS):
-            start = _dominant(PETSc, SLEPc, comm, matrix, count, error, start, options)
+            start = _dominant(PETSc, SLEPc, comm, matrix, (count, operator.vectors), error, start, options)
             values, errors = _rayleigh_ritz(comm, step, start)
             order = np.argsort(-values.real if largest else values.real, kind="stable")[:count]
             if errors[order].max() < tolerance:
@@ -122,13 +130,17 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
             error *= 0.1  # the error of exp(tL) does not bound that of L
     finally:
         destroy(matrix)
-    raise RuntimeError(
+    raise SolverError(
         f"the residual |Lx - λx| / |x| = {errors[order].max():.1e} is not below {tolerance:.1e}: raise method.tolerance"
     )
 
 
-def _dominant(PETSc, SLEPc, comm, matrix, count: int, tolerance: float, start, options: dict):
-    """A basis of this rank's part of the eigenvectors of largest modulus, found from those in `start`."""
+def _dominant(PETSc, SLEPc, comm, matrix, sizes: tuple[int, int], tolerance: float, start, options: dict):
+    """A basis of this rank's part of the eigenvectors of largest modulus, found from those in `start`.
+
+    sizes : how many eigenvectors, and vectors of the Krylov space
+    """
+    count, krylov = sizes
     solver, given = krylov_schur(SLEPc, comm, matrix), [matrix.createVecRight() for _ in start]
     try:
         for each, vector in zip(given, start):
@@ -136,14 +148,14 @@ def _dominant(PETSc, SLEPc, comm, matrix, count: int, tolerance: float, start, o
         solver.setInitialSpace(given)
         with options_set(PETSc, options):
             solver.setWhichEigenpairs(SLEPc.EPS.Which.LARGEST_MAGNITUDE)
-            solver.setDimensions(count, min(matrix.getSize()[0], KRYLOV), PETSc.DECIDE)
+            solver.setDimensions(count, min(matrix.getSize()[0], krylov), PETSc.DECIDE)
             solver.setTolerances(tolerance, 1000)
             solver.setFromOptions()
             solver.solve()
         if solver.getConverged() < count:
-            raise RuntimeError(
+            raise SolverError(
                 f"only {solver.getConverged()} of {count} eigenvalues converged: raise "
-                f"method.tolerance, or petsc_options: {{eps_ncv: {2 * KRYLOV}}}"
+                f"method.tolerance, or petsc_options: {{eps_ncv: {2 * krylov}}}"
             )
         return _invariant(solver, count)
     finally:

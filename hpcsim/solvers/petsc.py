@@ -1,27 +1,63 @@
 """PETSc and SLEPc themselves: start, options, matrices, factorisations. Nothing else imports them."""
 
+import logging
+import os
 from contextlib import contextmanager
 
-PREFIX = "hpcsim_"  # of PETSc's options database
+from hpcsim.solvers.options import PREFIX, of_environment
+
+log = logging.getLogger("hpcsim")
+# The program handles signals itself; PETSc would catch several, in some versions SIGTERM too. Nor may options come
+# from a file in the folder where a run is started, or in the user's home.
+ARGUMENTS = ["hpcsim", "-no_signal_handler", "-skip_petscrc"]
+SINGULAR_MATRIX = -10  # INFOG(1) of MUMPS
+
+
+class SolverError(RuntimeError):
+    """A solve failed for a reason that its message explains. status: of the program, see cli."""
+
+    status = 1
+
+
+class NotUnique(SolverError):
+    """There is more than one steady state; the model has to be changed."""
+
+    status = 2
 
 
 def petsc(comm):
     """petsc4py.PETSc, initialised on the first communicator it is asked for."""
     import petsc4py
 
-    # signals belong to the program: PETSc would take several, in some versions SIGTERM too
-    petsc4py.init(["hpcsim", "-no_signal_handler"], comm=comm)
+    _clear_environment()
+    petsc4py.init(ARGUMENTS, comm=comm)
     from petsc4py import PETSc
 
     return PETSc
 
 
+def _clear_environment():
+    """Remove options that are not allowed from PETSC_OPTIONS, which PETSc reads when it starts, with a warning."""
+    kept, refused = of_environment(os.environ.pop("PETSC_OPTIONS", ""))
+    if os.environ.pop("PETSC_OPTIONS_YAML", ""):
+        refused.append("PETSC_OPTIONS_YAML")
+    if kept:
+        os.environ["PETSC_OPTIONS"] = " ".join(f"-{name} {value}" for name, value in kept.items())
+    if refused:
+        log.warning(
+            "the environment's PETSC_OPTIONS: %s ignored; allowed are the options that "
+            "method.petsc_options allows, as -%seps_ncv 40",
+            ", ".join(refused),
+            PREFIX,
+        )
+
+
 def libraries(comm):
-    """PETSc, and slepc4py.SLEPc, which is large, for those who need eigenvalues or exponentials."""
+    """PETSc and slepc4py.SLEPc, which is large: only for eigenvalues and exponentials."""
     PETSc = petsc(comm)
     import slepc4py
 
-    slepc4py.init(["hpcsim", "-no_signal_handler"])
+    slepc4py.init(ARGUMENTS)
     from slepc4py import SLEPc
 
     return PETSc, SLEPc
@@ -29,7 +65,7 @@ def libraries(comm):
 
 @contextmanager
 def options_set(PETSc, given):
-    """Defaults of the direct solver and the user's options, in the database while a solve is set up."""
+    """Put the direct solver's defaults and the user's options into the database while a solve is set up."""
     # the default 20 % of spare work space is sometimes too little after pivoting
     wanted = {"st_mat_mumps_icntl_14": 50, **given}
     database = PETSc.Options(PREFIX)
@@ -64,21 +100,25 @@ def direct(ksp):
 
 
 def set_up(PETSc, solver, ksp, size: int):
-    """Set up, hence factorise; RuntimeError with the solver's reason, and MUMPS's fix, where it fails."""
+    """Set up, and so factorise. Raises SolverError with the solver's reason and, for MUMPS, what to change."""
     pc, failure = ksp.getPC(), 0
     try:
         solver.setUp()
         if pc.getType() == "lu" and pc.getFactorSolverType() == "mumps":
             failure, detail = (pc.getFactorMatrix().getMumpsInfog(i) for i in (1, 2))
     except PETSc.Error as error:
-        raise RuntimeError(f"PETSc could not factorise {size} unknowns: {error}") from error
+        raise SolverError(f"PETSc could not factorise {size} unknowns: {error}") from error
+    if failure == SINGULAR_MATRIX:
+        raise NotUnique(
+            f"the steady state is not unique: the matrix of {size} unknowns is singular; add dissipation that connects "
+            "all states, or take task: evolve, from a given initial state"
+        )
     if failure < 0:
         fix = {
-            -10: "the matrix is singular: the steady state is not unique",
             -9: "raise petsc_options: {st_mat_mumps_icntl_14: 100}",
             -13: "use more ranks_per_point or nodes with more memory",
         }.get(failure, "see MUMPS's manual")
-        raise RuntimeError(f"MUMPS failed on {size} unknowns, INFOG(1) = {failure}, INFOG(2) = {detail}: " + fix)
+        raise SolverError(f"MUMPS failed on {size} unknowns, INFOG(1) = {failure}, INFOG(2) = {detail}: " + fix)
 
 
 def destroy(*objects):
@@ -88,7 +128,7 @@ def destroy(*objects):
 
 
 def krylov_schur(SLEPc, comm, matrix):
-    """An eigensolver that orthogonalises twice: else it sometimes finds eigenvalues outside of the spectrum."""
+    """An eigensolver that orthogonalises twice; otherwise it sometimes finds eigenvalues outside the spectrum."""
     solver = SLEPc.EPS().create(comm)
     solver.setOptionsPrefix(PREFIX)
     solver.setOperators(matrix)

@@ -4,41 +4,36 @@ Sectors are those of all the symmetries that the model declares: weak U(1), tran
 transposition (see `symmetry`). Linear systems and eigenvalues are those of `hpcsim.solvers`.
 """
 
-import hashlib
-import pickle
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Dim, Output
-from hpcsim.methods.liouvillian import antigap, exclusion, measurement
+from hpcsim.methods.liouvillian import ends, exclusion, measurement, saved, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
-from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.evolve import evolve
+from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
-from hpcsim.system import Count, Initial, Number, Parameters, System, Times, WeakU1, angles
+from hpcsim.observables import Plan
+from hpcsim.observables.outputs import time_dim
+from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, charge_weights, require_unique
 
-__all__ = ["LEAN", "Options", "cost", "outputs", "records", "run", "supports"]
+__all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "supports"]
 
 LEAN = {"petsc_options": {ON_DISK: 1}}
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
-KEPT = 2**26  # bytes of one kind of weights that are kept, see _gap
 SMALL = 10000  # unknowns up to which approximate minimum degree is faster than the ordering MUMPS chooses
 LOW = 2  # task gap: the sectors k < LOW are solved in any case, of others those not excluded
-
-
-def _different(names):
-    if len(set(names)) < len(names):
-        raise ValueError("each observable once")
-    return names
 
 
 class Options(Parameters):
     """
     task          : steady_state; spectrum (of largest real part); gap (the slowest decay of all sectors; those
                     with k >= 2 are solved where they could hold it, see `exclusion`);
-                    antigap (both ends of the spectrum of spins 1/2, see `antigap`, without a factorisation);
+                    antigap (both ends of the spectrum of all sectors, see `ends`; of spins 1/2 with the mirror
+                    symmetry without a factorisation);
                     or evolve (in time, from a spin coherent state)
     eigenvalues   : spectrum: how many are computed in every sector and kept in all, 6 by default
     sectors       : "all", or the list of k >= 0 that spectrum and gap look into. The gap can be in any: for a
@@ -47,8 +42,10 @@ class Options(Parameters):
                     for each sublattice by name; along x by default. Boson modes are empty
     times         : evolve: the times of the results, a list or linspace: [first, last, count]
     tolerance     : evolve: estimated relative error of ρ in each interval between times;
-                    antigap: |Lx - λx|/η|x|
-    observables   : more to measure: squeezing; of the steady state also P_ab (two spins), P_n (one boson mode)
+                    antigap: |Lx - λx|/|x| without a factorisation, relative to the norm of L, or to η
+    observables   : more to measure than spins and their variances: see hpcsim.observables. purity is always measured
+                    in the steady state
+    save_state    : keep the steady state, or the eigenmatrices of the spectrum, in the file, see `saved`
     petsc_options : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
                     (eps_ncv: 200, st_mat_mumps_icntl_14: 100). With st_mat_mumps_icntl_22: 1 the factors are on
                     disk, in $MUMPS_OOC_TMPDIR: a third of the memory. st_pc_factor_mat_solver_type: superlu_dist
@@ -61,14 +58,15 @@ class Options(Parameters):
     initial: Initial = (0.5, 0.0)
     times: Times | None = None
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
-    observables: Annotated[tuple[Literal[measurement.OBSERVABLES], ...], AfterValidator(_different)] = ()
-    petsc_options: dict[str, str | int | float] = {}
+    observables: measurement.Items = ()
+    save_state: bool = False
+    petsc_options: solvers.PetscOptions = {}
 
     @model_validator(mode="before")
     @classmethod
     def _default_eigenvalues(cls, values):
-        if isinstance(values, dict) and values.get("task") == "spectrum":
-            return {"eigenvalues": 6} | values
+        if isinstance(values, dict) and values.get("task") == "spectrum" and values.get("eigenvalues") is None:
+            return values | {"eigenvalues": 6}
         return values
 
     @model_validator(mode="after")
@@ -79,6 +77,12 @@ class Options(Parameters):
             raise ValueError(f"times belongs to task: evolve, not to {self.task}; delete it")
         if self.task != "spectrum" and self.eigenvalues is not None:
             raise ValueError(f"eigenvalues belongs to task: spectrum, not to {self.task}; delete it")
+        if self.save_state and self.task not in saved.LARGEST:
+            raise ValueError(
+                f"save_state belongs to the tasks {' and '.join(saved.LARGEST)}, not to {self.task}; delete it"
+            )
+        if self.task == "antigap" and self.sectors != "all":
+            raise ValueError("sectors belongs to the tasks spectrum and gap, not to antigap, of all; delete it")
         if self.task in ("spectrum", "gap", "antigap") and self.observables:
             raise ValueError(
                 f"observables belong to the tasks steady_state and evolve, not to {self.task}; delete them"
@@ -88,7 +92,7 @@ class Options(Parameters):
 
 def supports(system: System):
     """None, or why not: a direct solver cannot number the unknowns of the steady state's sector."""
-    charges = np.sum(system.levels - 1) + 1 if system.symmetry(WeakU1) else 1
+    charges = np.sum(system.levels - 1) + 1 if charge_weights(system) is not None else 1
     # at least D² / (100 charges) unknowns, where D may be astronomical
     magnitude = 2 * np.sum(np.log10(system.levels)) - np.log10(100 * charges)
     if magnitude < np.log10(LARGEST):
@@ -103,22 +107,30 @@ def supports(system: System):
 
 def records(system: System, options: Options) -> tuple:
     """The sectors to solve; one for all where one is enough. Raises ValueError where an option does not fit."""
-    measurement.check(system, options.observables, options.task == "evolve")
+    if options.task in ("steady_state", "evolve"):
+        _plan(system, options)
     if options.task == "evolve":
         angles(system, options.initial)
+    if options.save_state:
+        saved.check(system, options.task)
+    if options.task in ("steady_state", "gap", "antigap"):
+        require_unique(system, options.task)
     if options.task in ("steady_state", "evolve"):
         return (HOME,)
     if options.task == "antigap":
-        if reason := antigap.mirror(system):
-            raise ValueError(
-                f"method.task = antigap: needs the mirror symmetry of the spectrum, and {reason}; use task: gap"
-            )
-        return Name(0, 0), Name(0, 1)
+        return ends.names(system, len(multiplicities(system)))
     names = _names(system, options)
     if options.task == "gap":  # of an excluded k nothing is solved: its sectors are one record
         first = {name.k: name for name in reversed(names)}
         return tuple(name for name in names if name.k < LOW or name == first[name.k])
     return names
+
+
+def needs(system: System, options: Options, record: Name) -> tuple[int, ...]:
+    """task gap: the sectors k < LOW, whose gap those of a higher k are compared with."""
+    if options.task != "gap" or record.k < LOW:
+        return ()
+    return tuple(range(sum(name.k < LOW for name in _names(system, options))))
 
 
 def _names(system: System, options: Options) -> tuple[Name, ...]:
@@ -130,42 +142,31 @@ def _names(system: System, options: Options) -> tuple[Name, ...]:
         if k >= shifts:
             raise ValueError(
                 f"method.sectors: k = {k}, but this model has the sectors 0..{shifts - 1}"
-                + ("" if system.symmetry(WeakU1) else " (it has no weak U(1) symmetry)")
+                + ("" if charge_weights(system) is not None else " (it has no weak U(1) symmetry)")
             )
     return tuple(name for name in Symmetries(system).names(shifts) if name.k in options.sectors)
+
+
+def _plan(system: System, options: Options) -> Plan:
+    """What the tasks steady_state and evolve measure."""
+    if options.task == "steady_state":
+        return measurement.plan(system, ("purity", *options.observables), ())
+    return measurement.plan(system, options.observables, (time_dim(options.times, system.units),))
 
 
 def outputs(system: System, options: Options) -> tuple:
     """Spins in units of ħ; eigenvalues, rates and the gap in the unit of the model's rates."""
     if options.task == "steady_state":
         return (
-            *measurement.outputs(system, options.observables, ()),
-            Output("purity", (), "1", "Tr ρ²"),
+            *_plan(system, options).outputs,
             Output("impurity", (), "1", "1/(D Tr ρ²), of D states"),
             Output("residual", (), "1", "|Lρ| / |L||ρ|"),
+            *(saved.outputs(system, options) if options.save_state else ()),
         )
     if options.task == "evolve":
-        time = Dim("time", options.times, "1" if system.units == "1" else f"1/{system.units}")
-        return measurement.outputs(system, options.observables, (time,))
+        return _plan(system, options).outputs
     if options.task == "antigap":
-        return (
-            Output("gap", units=system.units, reduce="min", long_name="smallest -Re λ but for the zero"),
-            Output(
-                "antigap",
-                units=system.units,
-                reduce="min",
-                long_name="distance of the second-smallest Re λ from the smallest",
-            ),
-            Output("gap_parity", reduce="at_min", sources=("gap",), long_name="1 if the gap is odd about z"),
-            Output(
-                "mirror_defect",
-                units=system.units,
-                reduce="at_min",
-                sources=("gap",),
-                long_name="|gap - antigap| in the sector with the gap",
-            ),
-            Output("residual", units=system.units, reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |x|"),
-        )
+        return ends.outputs(system)
     labels = {"k": "k", "parity": "parity (bits of the involutions it is odd under)", "momentum": "momentum"}
     found = [
         Output("gap", units=system.units, reduce="min", long_name="smallest -Re λ, the steady state's zero left out")
@@ -201,53 +202,44 @@ def outputs(system: System, options: Options) -> tuple:
             for label, what in labels.items()
         ),
         *found,
+        *(saved.outputs(system, options) if options.save_state else ()),
     )
 
 
 def run(system: System, options: Options, record: Name, context: Context) -> dict:
     """Solve one sector, or evolve all, collectively over context.comm."""
     if options.task == "evolve":
-        return _evolve(system, options, context.comm)
+        return evolve(system, options, _plan(system, options), context)
     if options.task == "antigap":
-        return _antigap(system, options, record.parity, context.comm)
+        return ends.run(system, options, record, context)
     if options.task == "gap":
-        return _gap(system, options, record, context.comm)
-    sector = Sector(operators(system), record)
+        return _gap(system, options, record, context)
+    sector = Sector(kept_operators(system, context), record)
     if options.task == "steady_state":
-        return _steady_state(system, sector, options, context.comm)
-    return _spectrum(sector, options, context.comm)
+        return _steady_state(system, sector, options, context)
+    found = _spectrum(sector, options, context.comm)
+    if options.save_state:
+        found["eigenmatrices"] = saved.eigenmatrices(context.comm, sector, found["eigenvalues"])
+    return found
 
 
-_found = {}  # task gap: the sectors of each system, and the results of those solved so far
-_weights = {}  # likewise, up to KEPT bytes. Records of several points of a sweep come in turns
-
-
-def _gap(system: System, options: Options, record: Name, comm) -> dict:
+def _gap(system: System, options: Options, record: Name, context: Context) -> dict:
     """Gap of one sector k < LOW, or of all sectors of a higher k that is not shown to decay faster."""
-    key = hashlib.blake2b(pickle.dumps((system, options))).digest()
-    if key not in _found:
-        _found[key] = _names(system, options), {}
-    names, known = _found[key]
-
-    def of_sector(name):
-        if name not in known:
-            known[name] = _spectrum(Sector(operators(system), name), options, comm)
-        return known[name]
-
+    comm, built = context.comm, kept_operators(system, context)
     if record.k < LOW:
-        return of_sector(record) | {"excluded_decay": np.nan}
-    gap = min((of_sector(name)["gap"] for name in names if name.k < LOW), key=_nan_last, default=0.0)
+        return _spectrum(Sector(built, record), options, comm) | {"excluded_decay": np.nan}
+    gap = min((float(found["gap"]) for found in context.earlier.values()), key=_nan_last, default=0.0)
     fastest = np.nan
     if gap > 0:
-        if key not in _weights:
-            if sum(weights.root.nbytes for weights in _weights.values()) > KEPT:
-                _weights.clear()
-            _weights[key] = exclusion.weights(comm, operators(system), options.petsc_options)
-        fastest = comm.bcast(exclusion.decay(_weights[key], record.k, gap) if comm.rank == 0 else None)
+        key = ("liouvillian", "weights", system.key, *sorted(options.petsc_options.items()))
+        weights = context.cache.get(key, lambda: exclusion.weights(comm, built, options.petsc_options))
+        fastest = comm.bcast(exclusion.decay(weights, record.k, gap) if comm.rank == 0 else None)
     if np.isnan(fastest):
-        results = [of_sector(name) for name in names if name.k == record.k]
+        names = [name for name in _names(system, options) if name.k == record.k]
+        results = [_spectrum(Sector(built, name), options, comm) for name in names]
         return min(results, key=lambda result: _nan_last(result["gap"])) | {"excluded_decay": np.nan}
-    return dict.fromkeys(known[names[0]], np.nan) | {"excluded_decay": fastest}
+    missing = dict.fromkeys((o.name for o in outputs(system, options)), np.nan)
+    return missing | {"excluded_decay": fastest}
 
 
 def _nan_last(rate: float) -> float:
@@ -293,76 +285,11 @@ def _zero(values, sector: Sector) -> int:
     return zero
 
 
-def _steady_state(system: System, sector: Sector, options: Options, comm) -> dict:
-    state, residual = solvers.steady_state(comm, sector, options.petsc_options)
-    rows = solvers.row_range(comm, sector.size)
-    values = {
-        key: np.array([comm.allreduce(sector.functional(operator, *rows).real @ state)])
-        for key, operator in measurement.operators(system, options.observables).items()
-    }
-    found = {name: value[..., 0] for name, value in measurement.results(system, options.observables, values).items()}
-    probability = comm.allreduce(sector.diagonal(state, *rows))
-    if "P_ab" in options.observables:
-        found["P_ab"] = probability.reshape(system.levels)
-        found["participation"] = 1 / (system.dimension * np.sum(probability**2))
-    if "P_n" in options.observables:
-        mode = int(np.argmax(system.cutoffs))
-        others = tuple(site for site in range(system.sites) if site != mode)
-        found["P_n"] = probability.reshape(system.levels).sum(axis=others)[::-1]
-    purity = comm.allreduce(sector.weight[slice(*rows)] @ state**2)
-    return found | {"purity": purity, "impurity": 1 / (system.dimension * purity), "residual": residual}
-
-
-def _evolve(system: System, options: Options, comm) -> dict:
-    """Every sector in which both the initial state and an observable have a part.
-
-    Sectors that the adjoint takes to others are evolved once and count twice, as their real parts.
-    """
-    built, times = operators(system), np.array(options.times)
-    initial = measurement.coherent_state(system, angles(system, options.initial))
-    measured = measurement.operators(system, options.observables)
-    values = np.zeros((len(times), len(measured)))
-    for name in built.symmetries.names(len(built.first) - 1, every=True):
-        sector = Sector(built, name)
-        if not sector.size:
-            continue
-        rows = solvers.row_range(comm, sector.size)
-        seen = np.array([sector.functional(operator, *rows) for operator in measured.values()])
-        if comm.allreduce(np.linalg.norm(seen)) < 1e-14:
-            continue
-        start = sector.components(initial, *rows)
-        copies = 1 if built.symmetries.is_self_adjoint(name) else 2
-        for part, unit in (start.real.copy(), 1), (start.imag.copy(), 1j):
-            if comm.allreduce(np.linalg.norm(part)) < 1e-14:
-                continue
-            steps = solvers.propagate(
-                comm, sector, part, np.diff(times, prepend=0), options.tolerance, options.petsc_options
-            )
-            for t, state in enumerate(steps):
-                values[t] += copies * (unit * (seen @ state)).real
-    values = comm.allreduce(values)
-    return measurement.results(system, options.observables, dict(zip(measured, values.T)))
-
-
-def _antigap(system: System, options: Options, odd: int, comm) -> dict:
-    """Both ends of one sector of the parity about z; its zero, and what mirrors that, are left out."""
-    operator, eta = antigap.ParityBlocks(system, odd), antigap.mirror_point(system)
-    crossed = antigap.exchanges_sectors(system)
-    ends, residuals = [], []
-    for largest, extreme in (True, 0.0), (False, -2 * eta):
-        known = int(odd == (crossed and not largest))
-        values, errors = solvers.end_of_spectrum(
-            comm, operator, largest, 1 + known, options.tolerance * eta, options.petsc_options
-        )
-        if known and abs(values[0] - extreme) > 1e-6 * eta:
-            raise RuntimeError(f"the end of the spectrum is {values[0]:.6g}, not {extreme:.6g}: lower method.tolerance")
-        ends.append(abs(values[known].real - extreme))
-        residuals.append(errors[known])
-    defect = np.nan if crossed else abs(ends[0] - ends[1])
-    return {
-        "gap": ends[0],
-        "antigap": ends[1],
-        "gap_parity": float(odd),
-        "mirror_defect": defect,
-        "residual": max(residuals),
-    }
+def _steady_state(system: System, sector: Sector, options: Options, context: Context) -> dict:
+    comm = context.comm
+    state, residual = solvers.steady_state(comm, sector, options.petsc_options, cache=context.cache)
+    uniqueness.check(comm, sector, state)
+    found = measurement.steady(system, _plan(system, options), sector, state, comm)
+    if options.save_state:
+        found["rho"] = saved.density_matrix(comm, sector, state)
+    return found | {"impurity": 1 / (system.dimension * found["purity"]), "residual": residual}

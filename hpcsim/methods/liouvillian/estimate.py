@@ -6,19 +6,18 @@ from hpcsim import solvers
 from hpcsim.methods import Cost
 from hpcsim.methods.liouvillian import antigap
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
-from hpcsim.system import System, WeakU1, angles
+from hpcsim.system import System, angles, charge_weights
 
 ON_DISK = "st_mat_mumps_icntl_22"  # MUMPS's option to keep the factors out of core
 
 
 def multiplicities(system: System) -> np.ndarray:
     """How many basis states each charge has, from the lowest: the coefficients of Π_i Σ_j x^(w_i j)."""
-    u1 = system.symmetry(WeakU1)
-    if u1 is None:
+    weights = charge_weights(system)
+    if weights is None:
         return np.array([system.dimension])
-    weights = np.ones(system.sites, int) if u1.weights is None else np.abs(u1.weights)
     counts = np.ones(1)
-    for levels, weight in zip(system.levels, weights):
+    for levels, weight in zip(system.levels, np.abs(weights)):
         site = np.zeros(weight * (levels - 1) + 1)
         site[:: weight or 1] = levels if weight == 0 else 1
         counts = np.convolve(counts, site)
@@ -33,7 +32,7 @@ def unknowns_of(system: System, symmetries: Symmetries, name: Name) -> float:
 
 def _entries_per_row(system: System) -> float:
     """Entries in a row of a sector's matrix, about: the diagonal, H on either side, and every jump."""
-    conserved = system.symmetry(WeakU1) is not None
+    conserved = charge_weights(system) is not None
     flips = {
         tuple(sorted(set(sites)))
         for terms in system.hamiltonian
@@ -54,7 +53,7 @@ def _factor_entries(system: System, unknowns: float) -> float:
     nested dissection's law for the three quantum numbers of a sector. One spin, S = 40, 100: 4.6-16 n log2 n.
     Chains of 4 to 8 sites, S = 1/2, 1, 3/2 (n = 494...6563): 0.28-0.31 n², nothing gained by sparsity.
     """
-    quantum_numbers = 2 * system.sites - (system.symmetry(WeakU1) is not None)
+    quantum_numbers = 2 * system.sites - (charge_weights(system) is not None)
     if quantum_numbers <= 2:
         return 16 * unknowns * np.log2(unknowns + 1)
     return min(11 * unknowns ** (4 / 3), unknowns**2) if quantum_numbers == 3 else 0.3 * unknowns**2
@@ -74,8 +73,8 @@ def cost(system: System, options, record: Name) -> Cost:
     building = 0.02 + 1.5e-3 * sum(rows)
     if options.task == "evolve":
         return _cost_of_evolution(system, options, symmetries, entries, building)
-    if options.task == "antigap":
-        return _cost_of_antigap(system, record, building)
+    if options.task == "antigap" and antigap.mirror(system) is None:
+        return _cost_without_a_matrix(system, record, building)
     unknowns = unknowns_of(system, symmetries, record)
     factor = _factor_entries(system, unknowns)
     vectors, solves = 10, 6
@@ -83,23 +82,23 @@ def cost(system: System, options, record: Name) -> Cost:
         vectors = min(2 * (options.eigenvalues or 2) + solvers.SUBSPACE, unknowns)
         solves = 1.5 * vectors
         building += 2e-8 * vectors**3
+    kept = (
+        48 * system.dimension**2 * (options.eigenvalues or 1) if options.save_state else 0
+    )  # and what it is made from
     on_disk = str(options.petsc_options.get(ON_DISK)) == "1"
-    memory = (2.5 if on_disk else 10) * factor + (100 * entries + 8 * vectors) * unknowns
-    return Cost(bytes=memory, time=building + 6e-7 * entries * unknowns + 7e-12 * factor**1.5 + 5e-10 * solves * factor)
+    memory = kept + (2.5 if on_disk else 10) * factor + (100 * entries + 8 * vectors) * unknowns
+    assembling, solving = 6e-7 * entries * unknowns, 7e-12 * factor**1.5 + 5e-10 * solves * factor
+    if options.task == "antigap":  # two factorisations, one after the other, and exp(tL) with a copy of the matrix
+        memory += (24 * entries + 8 * (solvers.Assembled.vectors + 20)) * unknowns
+        assembling, solving = 3 * assembling, 2 * solving + 3000 * (5e-5 + 1e-8 * entries * unknowns)
+    return Cost(bytes=memory, time=building + assembling + solving)
 
 
 def _norms(system) -> tuple[float, float]:
     """Roughly, of the coherent and of the dissipative part of L."""
-    coherent = sum(
-        2 * abs(c) * np.prod(system.levels[sites] / 2)
-        for terms in system.hamiltonian
-        for c, sites in zip(terms.coefficients, terms.sites)
-    )
-    dissipative = sum(
-        rate * (system.levels[site] / 2) ** 2
-        for jump in system.jumps
-        for rate, site in zip(np.broadcast_to(jump.rates, len(jump.sites)), jump.sites)
-    )
+    lengths = system.levels / 2
+    coherent = 2 * sum(terms.strengths(lengths).sum() for terms in system.hamiltonian)
+    dissipative = sum(np.sum(jump.rates * lengths[jump.sites] ** 2) for jump in system.jumps)
     return coherent, dissipative
 
 
@@ -129,7 +128,7 @@ def _cost_of_evolution(system, options, symmetries, entries, building) -> Cost:
     )
 
 
-def _cost_of_antigap(system, record, building) -> Cost:
+def _cost_without_a_matrix(system, record, building) -> Cost:
     """Vectors of half of the 4^N unknowns: the Krylov space, 7 to work in, and 3 more for several ranks.
 
     Products for each end: from r, the range of H (about 1.2 times that of its largest part) or η, over the mean rate
@@ -145,6 +144,6 @@ def _cost_of_antigap(system, record, building) -> Cost:
     if max((len(terms.sites) for terms in system.hamiltonian), default=0) < system.sites * (system.sites - 1) / 2:
         products *= 3
     return Cost(
-        bytes=8 * size * (solvers.KRYLOV + 10) + 3e3 * system.dimension,
+        bytes=8 * size * (antigap.ParityBlocks.vectors + 10) + 3e3 * system.dimension,
         time=building + products * (size * 16e-9 + 2e-5),
     )

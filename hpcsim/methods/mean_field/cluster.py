@@ -1,7 +1,7 @@
 """Clusters of sites treated exactly in the mean field of their surroundings (huber2020, Appendix B).
 
-The lattice is cut into clusters of n consecutive sites, which are all alike. One density matrix ρ stands for
-each of them; couplings between clusters act as fields of the averages in ρ itself,
+The lattice is cut into clusters of n consecutive sites, which are all alike and have the same density matrix ρ.
+Couplings between clusters act as fields that are given by averages in ρ itself,
 
     dρ/dt = L ρ - i [ Σ_{i a} b_ia S_ia, ρ ],   b = outer s,  s_ia = Tr(S_ia ρ).
 """
@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 from scipy.integrate import RK45
-from scipy.special import comb
 
 from hpcsim.methods.mean_field import contraction
 from hpcsim.methods.mean_field.equations import couplings, crossing, local_parts
-from hpcsim.system import System, matrices
+from hpcsim.system import System, coherent_state, matrices
 
 LARGEST = 1500  # dimension of a cluster
 
@@ -29,7 +28,7 @@ class Cluster:
 
 
 def cut(system: System, n: int) -> Cluster:
-    """The cluster of n sites. Raises ValueError where clusters are not alike, or too large."""
+    """The cluster of n sites. Raises ValueError where the clusters are not alike, or are too large."""
     if n > system.sites or system.sites % n:
         raise ValueError(f"cluster = {n}: the {system.sites} sites do not make clusters of {n}")
     first = replace(
@@ -88,7 +87,6 @@ class Dynamics:
         self.fields = np.array(fields).reshape(-1, *self.inner.shape)
         self.jumps = [contraction.jump(rate, operator) for rate, operator in jumps]
         self.first = self._functionals(operators)
-        self.second = self._functionals([S @ S for S in operators])
 
     def _functionals(self, operators):
         """(operators, 2 D²) matrix: Tr(Oρ) = Σ Re O_mn Re ρ_nm - Im O_mn Im ρ_nm of Hermitian O."""
@@ -108,16 +106,12 @@ class Dynamics:
         """(3n,) Tr(S_ia ρ)."""
         return self.first @ y
 
-    def squares(self, y) -> np.ndarray:
-        """(3n,) Tr(S_ia² ρ)."""
-        return self.second @ y
-
     def purity(self, y) -> float:
         """Tr ρ²."""
         return y @ y
 
     def _fields(self, averages):
-        """-i Σ b_ia S_ia on the diagonals, of the mean field b of these averages."""
+        """-i Σ b_ia S_ia on the diagonals, for the mean field b of these averages."""
         return np.tensordot((self.outer @ averages)[self.fed], self.fields, 1)
 
     def _apply(self, y, generator, jumps=()):
@@ -138,12 +132,9 @@ class Dynamics:
 
     def product(self, directions) -> np.ndarray:
         """y of spin coherent states along the directions (n, 3)."""
-        psi = np.ones(1)
-        for S, n in zip(self.spins, directions / np.linalg.norm(directions, axis=1, keepdims=True)):
-            k, size = np.arange(round(2 * S) + 1), round(2 * S)
-            polar, azimuth = np.arctan2(np.hypot(n[0], n[1]), n[2]), np.arctan2(n[1], n[0])
-            amplitude = np.sqrt(comb(size, k)) * np.cos(polar / 2) ** (size - k) * np.sin(polar / 2) ** k
-            psi = np.kron(psi, amplitude * np.exp(1j * k * azimuth))
+        x, y, z = directions.T
+        angles = np.column_stack([np.arctan2(np.hypot(x, y), z), np.arctan2(y, x)])
+        psi = coherent_state(np.rint(2 * self.spins + 1).astype(int), angles)
         rho = np.outer(psi, psi.conj())
         return np.concatenate([rho.real.ravel(), rho.imag.ravel()])
 

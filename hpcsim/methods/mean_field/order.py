@@ -3,17 +3,17 @@
 import numpy as np
 
 from hpcsim.methods import Dim, Output
-from hpcsim.system import System, Translation
+from hpcsim.system import System, lines_along, translations
 
-ORDERED = 1e-3  # smallest ⟨S_⊥⟩/S that counts
-WAVED = 1 / 3  # sin²k from which a wave is one: below are domains
-ANGLE = 0.3  # sine of the angle of neighbours from which they are not collinear
+ORDERED = 1e-3  # smallest ⟨S_⊥⟩/S of an ordered state
+WAVED = 1 / 3  # smallest sin²k of a wave: domains have less
+ANGLE = 0.3  # smallest sine of the angle between neighbours that are not collinear
 KINDS = ("none", "uniform", "density wave", "alternating", "two sublattices at an angle")
 
 
 def outputs(system: System) -> tuple[Output, ...]:
-    """None where the system declares no translation."""
-    if _places(system) is None:
+    """Empty where the system declares no translation."""
+    if lines_along(system) is None:
         return ()
     kinds = ", ".join(f"{number} {kind}" for number, kind in enumerate(KINDS))
     return (
@@ -25,7 +25,7 @@ def outputs(system: System) -> tuple[Output, ...]:
 
 def waves(system: System, s) -> dict[str, np.ndarray]:
     """The outputs of averages s (sites, 3)."""
-    places = _places(system)
+    places = lines_along(system)
     if places is None:
         return {}
     wave = np.fft.fft(s[places][..., :2], axis=0) / len(places)  # place, orbit, x or y
@@ -38,21 +38,21 @@ def waves(system: System, s) -> dict[str, np.ndarray]:
 
 
 def _order(system: System, across) -> int:
-    """Index into KINDS, of vectors u (sites, 2) in the plane, whatever domains a random start has left.
+    """The kind of order, an index into KINDS, of vectors u (sites, 2), even if a random start has left domains.
 
     With sums over the sites and neighbours n+1 along a translation, a wave k has Σ|u_{n+2} - u_n|² / 4Σ|u_n|² =
-    sin²k and Σ|u_{n+1} - u_n|² / 4Σ|u_n|² = sin²(k/2). At an angle are most neighbours, by the median.
+    sin²k and Σ|u_{n+1} - u_n|² / 4Σ|u_n|² = sin²(k/2). The median tells at which angle most neighbours are.
     """
     length = np.hypot(*across.T)
     if length.max() < ORDERED * system.spins.max():
         return 0
     waved, alternating, angle = [], [], []
-    for move in (symmetry for symmetry in system.symmetries if isinstance(symmetry, Translation)):
-        near, far = across[move.permutation], across[move.permutation[move.permutation]]
+    for move in translations(system):
+        near, far = across[move], across[move[move]]
         waved.append(np.sum((far - across) ** 2) / np.sum(4 * length**2))
         alternating.append(np.sum((near - across) ** 2) / np.sum(4 * length**2))
         product = across[:, 0] * near[:, 1] - across[:, 1] * near[:, 0]
-        angle.append(np.median(abs(product) / np.maximum(length * length[move.permutation], 1e-300)))
+        angle.append(np.median(abs(product) / np.maximum(length * length[move], 1e-300)))
     if max(waved) > WAVED:
         return 2
     if max(angle) > ANGLE:
@@ -60,11 +60,6 @@ def _order(system: System, across) -> int:
     return 3 if max(alternating) > 0.5 else 1
 
 
-def _places(system: System):
-    move = system.symmetry(Translation)
-    return None if move is None else move.places
-
-
 def _wavenumbers(system: System) -> Dim:
-    length = len(_places(system))
+    length = len(lines_along(system))
     return Dim("wavenumber", tuple(2 * m / length for m in range(length // 2 + 1)), "π/cell")

@@ -1,9 +1,10 @@
-"""What the mean-field equations do in the long run: fixed points, limit cycles, and the attractor of every start.
+"""The long-time behaviour of the mean-field equations: fixed points, limit cycles, the attractor of every start.
 
-Both kinds of equations, of sites and of clusters, have the same methods:
+The equations of sites and those of clusters have the same methods:
 
     start(directions)                     the state with spins along (sites, 3)
-    averages(state), squares(state)       ⟨S_ia⟩ and ⟨S_ia²⟩, (3 sites,)
+    averages(state)                       ⟨S_ia⟩, (3 sites,)
+    of_terms(state)                       averages of products, for observables.terms.averages
     advance(state, duration, settled, close)  state, max |change|, average, lowest and highest of s, period or NaN
     root(state, settled)                  the fixed point of Newton's method, and max |change| there
     slowest(state)                        eigenvalue of the Jacobian of largest real part, and its vector
@@ -11,10 +12,13 @@ Both kinds of equations, of sites and of clusters, have the same methods:
 
 import numpy as np
 
+from hpcsim import solvers
 from hpcsim.methods import Context
 from hpcsim.methods.mean_field import cluster as clusters
-from hpcsim.methods.mean_field import krylov, order
+from hpcsim.methods.mean_field import krylov, measure, order
 from hpcsim.methods.mean_field.equations import advance, compile_system, derivative, jacobian
+from hpcsim.observables.outputs import Dim, time_dim
+from hpcsim.observables.terms import averages
 from hpcsim.system import System, angles
 
 NEWTON_STEPS = 60
@@ -29,7 +33,7 @@ class Sites:
 
     def __init__(self, system: System, options):
         self.options, self.tables, self.spins = options, compile_system(system), system.spins
-        self.sublattice = system.sublattice
+        self.sublattice, self.system = system.sublattice, system
 
     def start(self, directions):
         return (self.spins[:, None] * directions).ravel()
@@ -37,16 +41,15 @@ class Sites:
     def averages(self, s):
         return s
 
-    def squares(self, s):
-        """A quarter for spins 1/2."""
-        return np.full(len(s), 0.25)
+    def of_terms(self, s):
+        return measure.Spins(self.system, s.reshape(-1, 3))
 
     def advance(self, s, duration, settled, close):
         s = s.copy()
         return s, *advance(s, duration, settled, close, self.options.tolerance, self.tables)
 
     def root(self, s, settled):
-        """Shortest steps where the fixed point is not isolated."""
+        """The least-squares step is the shortest one where the fixed point is not isolated."""
         tables, change, largest = self.tables, np.empty_like(s), self.spins.max()
         for _ in range(NEWTON_STEPS):
             derivative(s, change, tables)
@@ -59,7 +62,7 @@ class Sites:
 
     def slowest(self, s):
         values, vectors = np.linalg.eig(jacobian(s, self.tables))
-        first = values.real.argmax()
+        first = int(solvers.slowest(values))
         return values[first], self.spins.max() * vectors[:, first].real
 
 
@@ -70,8 +73,12 @@ class Clustered:
         cut = clusters.cut(system, options.cluster)
         self.options, self.dynamics, self.spins = options, clusters.Dynamics(cut), cut.system.spins
         self.sublattice = cut.system.sublattice
-        self.start, self.averages, self.squares = (self.dynamics.product, self.dynamics.averages, self.dynamics.squares)
-        self.span = 0.01 * options.duration  # in which fast fluctuations are gone
+        self.start, self.averages, self.first = self.dynamics.product, self.dynamics.averages, cut.system
+        self.span = 0.01 * options.duration  # a time after which fast fluctuations are gone
+
+    def of_terms(self, y):
+        real, imag = y.reshape(2, self.dynamics.dimension, -1)
+        return measure.Clusters(self.first, real + 1j * imag)
 
     def advance(self, y, duration, settled, close):
         return self.dynamics.advance(y, duration, settled, close, self.options.tolerance)
@@ -117,21 +124,33 @@ def steady_state(system: System, options, model, context: Context) -> dict:
             "growth_rate_of_start": np.array([run["slowest"].real for run in runs]),
         }
     if options.cluster:
-        results["purity"] = model.dynamics.purity(chosen["state"])
+        results["cluster_purity"] = model.dynamics.purity(chosen["state"])
     else:
         s = chosen["mean"].reshape(-1, 3)
         results |= {"profile": s.T} | order.waves(system, s)
-    return results | _averages(system, options, model, chosen["mean"], chosen["state"])
+    found = measure.plan(system, options.observables, (), options.cluster)
+    if chosen["at_rest"]:
+        of_terms = model.of_terms(chosen["state"])
+    else:  # averages over time
+        whole = np.tile(chosen["mean"].reshape(-1, 3), (system.sites // len(model.spins), 1))
+        of_terms = measure.Spins(system, whole, over_time=True)
+    return results | found.finish({name: averages(mean, of_terms) for name, mean in found.means.items()})
 
 
 def evolve(system: System, options, model, context: Context) -> dict:
     state = model.start(_directions(system, options, context, 0, len(model.spins)))
-    found = []
+    found, values = measure.plan(system, options.observables, time_of(system, options), options.cluster), []
     for gap in np.diff(options.times, prepend=0):
         if gap > 0:
             state = model.advance(state, gap, -1.0, 0.0)[0]
-        found.append(_averages(system, options, model, model.averages(state), state))
-    return {name: np.stack([each[name] for each in found], axis=-1) for name in found[0]}
+        of_terms = model.of_terms(state)
+        values.append({name: averages(mean, of_terms) for name, mean in found.means.items()})
+    return found.finish({name: np.stack([each[name] for each in values], axis=-1) for name in values[0]})
+
+
+def time_of(system: System, options) -> tuple[Dim, ...]:
+    """The dimension of times when evolving, or none."""
+    return (time_dim(options.times, system.units),) if options.times else ()
 
 
 def _directions(system: System, options, context: Context, start: int, sites: int):
@@ -147,7 +166,7 @@ def _directions(system: System, options, context: Context, start: int, sites: in
 
 
 def _attractor(model, options, state) -> dict:
-    """Where one start ends: as `_settle`, and the eigenvalue of the Jacobian there (NaN if not at rest)."""
+    """Where one start ends, as `_settle` returns it, and the Jacobian's eigenvalue there (NaN if not at rest)."""
     settled = options.settled * model.spins.max()
     if options.search == "roots":
         state, fastest = model.root(state, settled)
@@ -160,7 +179,7 @@ def _attractor(model, options, state) -> dict:
         if not options.stability or not run["at_rest"]:
             break
         run["slowest"], along = model.slowest(run["state"])
-        # growth that is not seen within `duration` is not growth
+        # an instability too slow to show within `duration` is ignored
         if run["slowest"].real * options.duration < 1:
             break
         state = run["state"] + PUSH * along
@@ -168,9 +187,9 @@ def _attractor(model, options, state) -> dict:
 
 
 def _settle(model, options, state, settled) -> dict:
-    """Integrate to rest; else see what swings in the last quarter of the time, and whether it comes back.
+    """Integrate until rest, or else find the swing in the last quarter of the time, and whether the state returns.
 
-    At rest is also what does not move by more than the error of the time steps allows, which may keep ds/dt up.
+    A state that moves no further than the error of the time steps is also at rest: the error may keep ds/dt large.
     """
     error = ERRORS * options.tolerance * model.spins.max()
     for part in (1 / 8, 1 / 8, 1 / 8, 1 / 8, 1 / 8, 1 / 8, 1 / 4):
@@ -180,7 +199,7 @@ def _settle(model, options, state, settled) -> dict:
     close = SAME * (high - low).max()
     later, _, over_period, *_, period = model.advance(state, options.duration / 4, settled, close)
     if np.isfinite(period):
-        # chaos too comes close to where it was, but not again after the same time
+        # chaos also returns to a neighbourhood, but not a second time after the same time
         again = model.advance(later, 1.1 * period, settled, 2 * close)[-1]
         state, mean, period = (
             (later, over_period, period) if abs(again - period) < 0.01 * period else (state, mean, np.nan)
@@ -196,7 +215,7 @@ def _settle(model, options, state, settled) -> dict:
 
 
 def _polished(model, options, state, fastest, settled):
-    """The fixed point of the sites, to rounding: Newton's method from where it is almost at rest."""
+    """The fixed point of the sites up to rounding, by Newton's method from a state that is almost at rest."""
     if options.cluster or not options.stability:
         return state, fastest
     root, residual = model.root(state, settled)
@@ -223,7 +242,7 @@ def _swing(model, span) -> np.ndarray:
 
 
 def _alike(summaries, close) -> np.ndarray:
-    """Labels 0, 1, ... of the rows that are alike, the most frequent 0 (the earliest, of as many)."""
+    """Labels of the rows; equal rows share one. The most frequent has 0; among equally frequent ones, the earliest."""
     near = np.abs(summaries[:, None] - summaries).max(axis=2) < close
     first = near.argmax(axis=1)
     counts = np.bincount(first, minlength=len(first))
@@ -239,11 +258,3 @@ def _per_sublattice(system: System, model, s) -> np.ndarray:
     s = s.reshape(-1, 3)
     each = np.column_stack([s, np.hypot(s[:, 0], s[:, 1])])
     return np.array([each[model.sublattice == k].mean(axis=0) for k in range(len(system.sublattices))]).T
-
-
-def _averages(system: System, options, model, s, state) -> dict:
-    results = dict(zip(("Sx", "Sy", "Sz", "S_perp"), _per_sublattice(system, model, s)))
-    if options.cluster or np.all(system.spins == 0.5):
-        variance = _per_sublattice(system, model, model.squares(state) - s**2)
-        results |= dict(zip(("var_Sx", "var_Sy", "var_Sz"), variance))
-    return results

@@ -1,11 +1,11 @@
 """Equivalent spins 1/2, exactly: steady state, spectrum and time evolution of permutation-symmetric states.
 
-For any system of spins 1/2 in which all sites and all pairs of sites enter alike (fields, couplings of
-all pairs, local jumps at one rate, collective jumps), ρ is kept as its C(N+3, 3) correlators of symmetrised
-Pauli strings, on which the Liouvillian is a real sparse matrix (see `basis`). Rotations by π about z, where
-they are a symmetry, split it in two sectors: n_x + n_y even, with the steady state, and odd.
+For any system of spins 1/2 in which all sites and all pairs of sites are equivalent (fields, couplings of all pairs,
+local jumps at one rate, collective jumps), ρ is given by its C(N+3, 3) correlators of symmetrised Pauli strings. The
+Liouvillian is a real sparse matrix that acts on them (see `basis`). Where rotations by π about z are a symmetry, it
+splits into two sectors: n_x + n_y even, with the steady state, and odd.
 
-The spectrum is the part of the full one that belongs to symmetric operators.
+The spectrum is that part of the full spectrum that belongs to symmetric operators.
 
 With N = 300, local decay 1, Jx = 0.6, Jy = 1.2, Jz = 1, solver: iterative took 51 s of CPU and 3.1 GB; a factorisation
 has 4.0e9 entries and takes 3.2e13 operations and 38 GB, says the analysis of MUMPS.
@@ -23,22 +23,24 @@ from hpcsim.methods.permutation.basis import Balanced, Strings, sector_size
 from hpcsim.methods.permutation.compile import NotSymmetric, compile_system, field_moves
 from hpcsim.methods.permutation.dicke import EXTENDED
 from hpcsim.methods.permutation.extended import refine
-from hpcsim.methods.permutation.observables import STRINGS, angular_average, measure
-from hpcsim.system import Count, Number, Parameters, System, Times
+from hpcsim.methods.permutation.observables import Items, angular_average, measure, own_outputs, plan
+from hpcsim.observables import Plan
+from hpcsim.observables.outputs import inverse, time_dim
+from hpcsim.system import Count, Number, Parameters, System, Times, require_unique
 
 LEAN = {"solver": "iterative"}
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
-NOISE = 1e-13  # eigenvalues of Dicke blocks from time evolution below this are errors, see `dicke`
-# MUMPS keeps the diagonal as pivots: a quarter faster, and high correlators, next to nothing beside the low
-# ones, come out right relative to themselves to seven digits more (measured at N = 130)
+NOISE = 1e-13  # smaller eigenvalues of Dicke blocks, after a time evolution, are errors: see `dicke`
+# MUMPS keeps the diagonal as pivots: this is a quarter faster, and high correlators, which are tiny beside the low
+# ones, have seven more correct digits (measured at N = 130)
 MUMPS = {
     "st_mat_mumps_cntl_1": 0.0,
     "st_mat_mumps_icntl_6": 0,
     "st_pc_factor_mat_ordering_type": "natural",
-}  # the strings are numbered in a good order
+}  # the strings already have a good order
 TRACE = 1e-9  # accepted deviation of the trace of the Dicke blocks from 1
-GROWTH = 1e-4  # real part above zero, relative to the eigenvalues found, that shows rounding errors
-PROBE = 1e-3  # relative residual that shows that a system has a solution
+GROWTH = 1e-4  # a larger real part, relative to the eigenvalues found, is a rounding error
+PROBE = 1e-3  # a system with a larger relative residual has no solution
 SECTORS = {1: "even", -1: "odd", 0: "all"}
 
 
@@ -50,9 +52,12 @@ class Options(Parameters):
     initial        : evolve: [polar, azimuth] in units of π of the product state of equal spins; [0, 0] is up
     times          : evolve: the times of the results, a list or linspace: [first, last, count]
     tolerance      : evolve: relative error of the correlators between two times
-    solver         : steady_state: direct, a factorisation; iterative, GMRES, a few times faster for 100 spins and
-                     ever more, with a tenth of the memory, where spins are damped about as strongly as coupled; or
-                     auto, the second if it converges, else the first. The susceptibility is always direct
+    solver         : steady_state: direct, a factorisation; iterative, GMRES, which needs a tenth of the memory and
+                     is a few times faster for 100 spins, and more for larger N, where spins are damped about as
+                     strongly as they are coupled; or auto, iterative if it converges and otherwise direct. The
+                     susceptibility always takes the direct solver
+    observables    : what to measure in the steady state and in time, besides spins, their variances, squeezing, purity
+                     and entropy: see hpcsim.observables
     petsc_options  : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
     """
 
@@ -63,7 +68,8 @@ class Options(Parameters):
     initial: tuple[Annotated[Number, Field(ge=0, le=1)], Number] = (0.0, 0.0)
     times: Times | None = None
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
-    petsc_options: dict[str, str | int | float] = {}
+    observables: Items = ()
+    petsc_options: solvers.PetscOptions = {}
 
     @model_validator(mode="after")
     def _of_the_task(self):
@@ -73,6 +79,8 @@ class Options(Parameters):
                 if self.times is None
                 else f"times belongs to task: evolve, not to {self.task}; delete it"
             )
+        if self.observables and self.task == "spectrum":
+            raise ValueError("observables belong to the tasks steady_state and evolve, not to spectrum; delete them")
         if self.susceptibility and self.task != "steady_state":
             raise ValueError(f"susceptibility belongs to task: steady_state, not to {self.task}; delete it")
         return self
@@ -91,8 +99,13 @@ def supports(system: System) -> str | None:
 
 
 def records(system: System, options: Options) -> tuple[int, ...]:
-    """The sectors to solve: parity of n_x + n_y, or 0 for all strings together."""
+    """The sectors to solve: parity of n_x + n_y, or 0 for all strings together. ValueError where an observable does
+    not fit."""
+    if options.task != "spectrum":
+        _plan(system, options)
     conserved = compile_system(system).conserves_parity
+    if options.task == "steady_state":
+        require_unique(system, options.task)
     if options.task == "spectrum":
         return (1, -1) if conserved else (0,)
     if options.task == "evolve":
@@ -103,9 +116,8 @@ def records(system: System, options: Options) -> tuple[int, ...]:
 def cost(system: System, options: Options, record: int) -> Cost:
     """From MUMPS 5.5 and GMRES on one core, local and collective decay, N = 60...200.
 
-    A factor has 0.5 to 0.7 n^1.40 entries for n unknowns and each entry of a row of the matrix, at most 10 bytes for
-    each with all that belongs to it. With solver: auto the bytes and the time are those of the factorisation, which
-    may be needed.
+    For n unknowns a factor has 0.5 to 0.7 n^1.40 entries times the entries in a row of the matrix. Each takes at most
+    10 bytes, work space included. With solver: auto the cost is that of the factorisation, which may be needed.
     """
     size, entries = sector_size(system.sites, record), len(compile_system(system).shifts[1])
     if options.task == "evolve":
@@ -120,39 +132,26 @@ def cost(system: System, options: Options, record: int) -> Cost:
     return Cost(bytes=memory, time=0.1 + times * (3e-12 * factor**1.5 + 1.7e-9 * vectors * factor))
 
 
+def _plan(system: System, options: Options) -> Plan:
+    """What the tasks steady_state and evolve measure."""
+    time = (time_dim(options.times, system.units),) if options.task == "evolve" else ()
+    return plan(system, options.observables, time)
+
+
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
     """Correlators of Pauli matrices have no unit; spin components are in units of ħ."""
     if options.task == "spectrum":
         return _of_the_spectrum(system, options)
-    time = ()
-    if options.task == "evolve":
-        time = (Dim("time", options.times, "1" if system.units == "1" else f"1/{system.units}"),)
-    lattice = (Dim("sublattice", system.sublattices), *time)
-    found = (
-        *(Output(f"S{a}", lattice, "ħ", f"⟨S{a}⟩ of a site") for a in "xyz"),
-        *(Output(f"var_S{a}", lattice, "ħ²", f"⟨S{a}²⟩ - ⟨S{a}⟩² of a site") for a in "xyz"),
-        Output("S_perp", lattice, "ħ", "sqrt(⟨Sx⟩² + ⟨Sy⟩²) of a site"),
-        Output("Mz", time, "1", "⟨σz⟩ of a site"),
-        *(
-            Output(f"S{a}{b}", time, "1", f"structure factor S{a}{b} at k = 0: ⟨σ{a} σ{b}⟩ of two sites")
-            for a, b in ("xx", "yy", "zz", "xy")
-        ),
-        Output("correlator", (Dim("string", STRINGS), *time), "1", "⟨σ σ ...⟩ on different sites"),
-        *(Output(f"bimodality_{a}", time, "1", f"⟨M²⟩²/⟨M⁴⟩ of M = Σ σ{a}") for a in "xy"),
-        Output("squeezing", time, "1", "ξ² = N min Var(J⊥)/|⟨J⟩|²"),
-        Output("purity", time, "1", "Tr ρ²"),
-        Output("entropy", time, "1", "-Tr(ρ ln ρ)/N, entropy per spin in nats"),
-        Output("trace_error", time, "1", "Tr ρ - 1 over the resolved eigenvalues of the Dicke blocks"),
-        Output("negativity", time, "1", "most negative eigenvalue of √d_j p_j over √(Tr ρ²)"),
-    )
+    plan = _plan(system, options)
+    found = (*plan.outputs, *own_outputs(plan.time))
     if options.task == "steady_state":
         found += (Output("residual", (), "1", "|Lρ| / |L||ρ|"),)
     if options.susceptibility:
-        inverse = "1" if system.units == "1" else f"1/{system.units}"
+        per_field = inverse(system.units)
         axes = (Dim("response", ("x", "y")), Dim("probe", ("x", "y")))
         found += (
-            Output("chi", axes, inverse, "∂⟨σ⟩/∂h in a field h Σ σ"),
-            Output("chi_av", (), inverse, "angular average of the susceptibility"),
+            Output("chi", axes, per_field, "∂⟨σ⟩/∂h in a field h Σ σ"),
+            Output("chi_av", (), per_field, "angular average of the susceptibility"),
         )
     return found
 
@@ -200,7 +199,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     sector = Strings(system.sites, record, moves)
     if options.task == "evolve":
         return _evolve(system, sector, options, comm)
-    return _steady_state(system, sector, options, comm)
+    return _steady_state(system, sector, options, context)
 
 
 def _spectrum(sector: Balanced, options: Options, comm) -> dict:
@@ -231,12 +230,13 @@ def _spectrum(sector: Balanced, options: Options, comm) -> dict:
 
 
 def _mumps(comm, options: Options) -> dict:
-    """Ranks that share a factorisation schedule as they go, and need more spare work space, sometimes 10 % and more."""
+    """Ranks that share a factorisation schedule it dynamically, and sometimes need 10 % more work space, or more."""
     return MUMPS | {"st_mat_mumps_icntl_14": 100 if comm.size > 1 else 10} | options.petsc_options
 
 
-def _steady_state(system: System, sector: Strings, options: Options, comm) -> dict:
-    iterated = None
+def _steady_state(system: System, sector: Strings, options: Options, context: Context) -> dict:
+    comm, cache, iterated = context.comm, context.cache, None
+    direct = partial(_direct, cache=cache)
     if options.solver != "direct":
         try:
             iterated = _measured(system, sector, options, comm, _iterative)
@@ -246,31 +246,34 @@ def _steady_state(system: System, sector: Strings, options: Options, comm) -> di
             if options.solver == "iterative":
                 raise RuntimeError(f"{error}: take solver: direct") from None
             iterated = None
-    results, sector, e = iterated or _measured(system, sector, options, comm, _direct)
+    results, sector, e = iterated or _measured(system, sector, options, comm, direct)
     if options.susceptibility:
-        results["chi"] = _susceptibility(sector, e, options, comm)
+        results["chi"] = _susceptibility(sector, e, options, context)
         results["chi_av"] = angular_average(results["chi"])
     return results
 
 
 def _measured(system: System, sector: Strings, options: Options, comm, solver):
     """Observables, and the correlators in the numbering of the sector between them."""
-    sector = Strings(sector.N, sector.parity, sector.moves, solver is _direct)
+    sector = Strings(sector.N, sector.parity, sector.moves, solver is not _iterative)
     *parts, error, residual = solver(comm, sector, options)
     e, low = (np.concatenate(comm.allgather(part)) for part in parts)
-    found = _on_lattice(system, [measure(sector, e, low, max(EXTENDED, error))]) if comm.rank == 0 else None
-    results = {name: value[..., 0] for name, value in comm.bcast(found).items()} | {"residual": residual}
-    return results, sector, e
+    results = None
+    if comm.rank == 0:
+        found = _plan(system, options)
+        values, own = measure(found, system, sector, e, low, max(EXTENDED, error))
+        results = found.finish(values) | own
+    return comm.bcast(results) | {"residual": residual}, sector, e
 
 
-def _direct(comm, sector: Strings, options: Options):
+def _direct(comm, sector: Strings, options: Options, cache):
     """Correlators, high and low, of this rank, their error and residual."""
-    parts, residual = solvers.steady_state(comm, sector, _mumps(comm, options), partial(refine, comm, sector))
+    parts, residual = solvers.steady_state(comm, sector, _mumps(comm, options), partial(refine, comm, sector), cache)
     return (*parts, residual)
 
 
 def _iterative(comm, sector: Strings, options: Options):
-    """The same. A second steady state shows in that most right-hand sides, of few sites, have no solution."""
+    """As `_direct`. Where there is a second steady state, most right-hand sides of few sites have no solution."""
     here = np.arange(*solvers.row_range(comm, sector.size))
     with solvers.pinned_inverse(comm, sector, sector.index(0, 0, 0)) as (solve, multiply):
         solve(np.cos(here) * (here < 200), PROBE)
@@ -279,14 +282,15 @@ def _iterative(comm, sector: Strings, options: Options):
         return (*parts, error, multiply(parts[0])[1])
 
 
-def _susceptibility(sector: Strings, e, options: Options, comm) -> np.ndarray:
+def _susceptibility(sector: Strings, e, options: Options, context: Context) -> np.ndarray:
     """χ[α, β] = ∂⟨σ_α⟩/∂h_β from L δe = -L_β e, with the field's L_β: (2, 2)."""
+    comm = context.comm
     answering = Strings(sector.N, -sector.parity, sector.moves)  # a field along x or y changes the parity
     start, stop = solvers.row_range(comm, answering.size)
     chi = np.empty((2, 2))
     for b, probe in enumerate(("Sx", "Sy")):
         source = -answering.rows_towards(sector, start, stop, field_moves(probe)) @ e
-        local = solvers.response(comm, answering, source, _mumps(comm, options))
+        local = solvers.response(comm, answering, source, _mumps(comm, options), context.cache)
         change = np.concatenate(comm.allgather(local))
         chi[:, b] = change[answering.index(1, 0, 0)], change[answering.index(0, 1, 0)]
     return chi
@@ -298,23 +302,17 @@ def _evolve(system: System, sector: Strings, options: Options, comm) -> dict:
     across = np.sin(polar) * np.array([np.cos(azimuth), np.sin(azimuth)])
     direction = np.round([*across, np.cos(polar)], 15)
     state = np.prod(direction ** sector.strings()[start:stop, 1:], axis=1)
-    found = []
+    found, measured = _plan(system, options), []
     for local in solvers.propagate(
         comm, sector, state, np.diff(options.times, prepend=0), options.tolerance, options.petsc_options
     ):
         parts = comm.gather(local)
         if comm.rank == 0:
             e = np.concatenate(parts)
-            found.append(measure(sector, e, np.zeros_like(e), NOISE))
-    return comm.bcast(_on_lattice(system, found) if comm.rank == 0 else None)
-
-
-def _on_lattice(system: System, found: list[dict]) -> dict:
-    """The observables of all times, [..., time]; all sublattices are alike."""
-    results = {name: np.stack([each[name] for each in found], axis=-1) for name in found[0]}
-    mean = results.pop("mean") / 2
-    for a, component in zip("xyz", mean):
-        site = np.tile(component, (len(system.sublattices), 1))
-        results |= {f"S{a}": site, f"var_S{a}": 0.25 - site**2}
-    results["S_perp"] = np.hypot(results["Sx"], results["Sy"])
-    return results
+            measured.append(measure(found, system, sector, e, np.zeros_like(e), NOISE))
+    if comm.rank != 0:
+        return comm.bcast(None)
+    values, own = (
+        {name: np.stack([each[name] for each in kind], axis=-1) for name in kind[0]} for kind in zip(*measured)
+    )
+    return comm.bcast(found.finish(values) | own)
