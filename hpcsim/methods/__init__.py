@@ -15,6 +15,7 @@ and, where they apply,
                                             from, () for none; each comes before this one in `records`. A record is
                                             run once they are done, by whatever ranks and in whatever session, and
                                             finds their results in context.earlier
+    DEVICES                                 what it can compute on, ("cpu", "gpu"); else ("cpu",)
 
 Options() without arguments is a steady-state task. `records`, `cost` and `outputs` raise ValueError, with a
 message that names the key, where the options do not fit the system.
@@ -87,6 +88,7 @@ class Context:
                   Stopped: the record is lost and begins again when the run is resumed
     cache       : values shared by the records of one run, by keys that begin with the name of the method
     earlier     : {index: {output: array}} of the records of this point that `needs` names
+    device      : cpu, or one of the method's DEVICES
     """
 
     comm: Any
@@ -94,3 +96,4 @@ class Context:
     should_stop: Callable[[], bool]
     cache: Cache = field(default_factory=Cache)
     earlier: dict[int, dict[str, Any]] = field(default_factory=dict)
+    device: str = "cpu"

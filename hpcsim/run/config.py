@@ -10,7 +10,7 @@ import math
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -31,11 +31,14 @@ class Run(Parameters):
     seed            : of every random stream
     ranks_per_point : MPI ranks that share one record (a distributed solve)
     flush_seconds   : at most this much work is lost to a power cut
+    device          : cpu, or gpu for methods that can: every rank takes a GPU of its node. Numbers are those of the CPU
+                      up to rounding; a run may go on on the other
     """
 
     seed: Annotated[Whole, Field(ge=0)] = 0
     ranks_per_point: Count = 1
     flush_seconds: Annotated[Number, Field(gt=0)] = 60.0
+    device: Literal["cpu", "gpu"] = "cpu"
 
 
 class Sections(Parameters):

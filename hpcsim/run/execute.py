@@ -250,7 +250,8 @@ class _Session:
                 found and {int(index[needed]): found[needed] for needed in self.planned.needs[record]}
             )
         ask = functools.partial(self.stop, record_ahead=False)
-        context = Context(self.groups.comm, key, ask, self.cache, earlier)
+        device = self.planned.config["run"]["device"]
+        context = Context(self.groups.comm, key, ask, self.cache, earlier, device)
         arrays = problem.method.run(system, options, problem.method.records(system, options)[index[record]], context)
         declared = {output.name for output in problem.method.outputs(system, options) if output.stored}
         if arrays.keys() != declared:
@@ -283,6 +284,7 @@ class _Session:
             "ranks": groups.world.size,
             "ranks_per_point": groups.comm.size,
             "version": __version__,
+            "device": self.planned.config["run"]["device"],
             "ended": reason or "complete",
         }
         self.failed = records.failures()

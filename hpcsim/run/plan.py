@@ -88,6 +88,7 @@ def plan(config: dict) -> Plan:
             resolved.add(problem)
             system, options = problem.system, problem.options
             _check_dissipation(system, options)
+            _check_device(config["run"]["device"], method["name"], problem.method)
             records = problem.method.records(system, options)
             costs = [problem.method.cost(system, options, record) for record in records]
             needs |= _needs(problem, records, len(point))
@@ -117,6 +118,11 @@ def plan(config: dict) -> Plan:
         sites,
         dimension,
     )
+
+
+def _check_device(device: str, name: str, method):
+    if device not in (known := getattr(method, "DEVICES", ("cpu",))):
+        raise ConfigError(f"run.device = {device}: method {name} computes on {' and '.join(known)} alone; change one")
 
 
 class _Resolved:

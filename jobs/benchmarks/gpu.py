@@ -65,20 +65,13 @@ def check() -> bool:
             s = start(system, 40)
             state = device.Spins(s, whole, half, integrator, 0, KEY)
             state.advance(0, 40)
-            sums = device.Sums(state, system.spins, system.sublattice)
-            sums.add()
             on_cpu(s, whole, half, integrator, 40)
-            total = np.zeros((kernels.QUANTITIES, len(system.sublattices), 40))
-            scratch = np.empty((3, len(system.sublattices), 40))
-            kernels.measure(total, s, system.spins, True, 0.0, system.sublattice, scratch)
-            spins, moments = abs(state.spins() - s).max(), abs(sums.take() / total - 1).max()
+            spins = abs(state.spins() - s).max()
             single = device.Spins(start(system, 40), whole, half, integrator, 0, KEY, np.float32)
             single.advance(0, 40)
             rough = abs(single.spins() - s).max()
-            good &= bool(spins < 1e-10 and moments < 1e-9 and rough < 1e-2)
-            print(
-                f"{kernels.INTEGRATORS[integrator]:4} {where:7} f64 {spins:.1e}  moments {moments:.1e}  f32 {rough:.1e}"
-            )
+            good &= bool(spins < 1e-10 and rough < 1e-2)
+            print(f"{kernels.INTEGRATORS[integrator]:4} {where:7} f64 {spins:.1e}  f32 {rough:.1e}")
     return good
 
 
@@ -119,7 +112,8 @@ def row(cells: int, trajectories: int, least: float, copy: float):
 def main():
     least = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
     name = cuda.get_current_device().name
-    print(f"{name.decode() if isinstance(name, bytes) else name}, free {device.memory() / 1e9:.0f} GB")
+    free = cuda.current_context().get_memory_info()[0] / 1e9
+    print(f"{name.decode() if isinstance(name, bytes) else name}, {free:.0f} GB free")
     good = check()
     copy = bandwidth(least)
     print(f"copy {copy / 1e12:.2f} TB/s")

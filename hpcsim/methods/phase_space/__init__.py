@@ -22,7 +22,7 @@ import numpy as np
 from hpcsim.ensemble.burn_in import WINDOWS, relaxed
 from hpcsim.ensemble.options import gather, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.phase_space import initial, kernels, step
+from hpcsim.methods.phase_space import device, initial, kernels, step
 from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupported
 from hpcsim.methods.phase_space.options import Options
 from hpcsim.methods.phase_space.results import Measured, measured, numbers
@@ -31,6 +31,7 @@ from hpcsim.system import System, angles
 
 log = logging.getLogger("hpcsim")
 ORDERING = {"P": 1, "wigner": 0, "Q": -1}
+DEVICES = ("cpu", "gpu")
 # seconds per site and step: for each block of trajectories begun, and for each trajectory (measured)
 SECONDS = {
     ("spin_conserving", "eo"): (90e-9, 2e-9),
@@ -160,6 +161,10 @@ def _sampled(system, options: Options, parts, begin: int, trajectories: int, con
     sums = [np.zeros((slots[-1] + 1, *part.shape, len(mine))) for part in parts]
     tables = compile_system(system, options.scheme)
     lanes = _lanes(system, len(mine))
+    if context.device == "gpu":
+        _check_device(options, tables)
+        device.choose()
+        lanes = len(mine)
     for start in range(0, len(mine), lanes):
         here = slice(start, min(start + lanes, len(mine)))
         _trajectories(
@@ -170,6 +175,7 @@ def _sampled(system, options: Options, parts, begin: int, trajectories: int, con
             [x[..., here] for x in sums],
             np.uint64(begin + mine[start]),
             np.array(context.key, np.uint64),
+            context.device == "gpu",
         )
     # every rank averages the same numbers in the same order
     sums, counts, burn_in = [gather(x, context.comm) for x in sums], np.bincount(slots), options.burn_in
@@ -214,6 +220,14 @@ def _pilot(system, options: Options, context: Context) -> tuple[float, float]:
     return step.refined(unit, first, bias)
 
 
+def _check_device(options: Options, tables: Tables):
+    if options.scheme != "spin_conserving" or _integrator(options, tables) not in device.INTEGRATORS:
+        raise device.NoDevice(
+            f"run.device = gpu: scheme = {options.scheme}, integrator = {options.integrator}: a GPU takes "
+            "scheme: spin_conserving with the integrators auto, eo and sib; change them, or take run.device: cpu"
+        )
+
+
 def _coarse(system, options: Options) -> tuple[float, float]:
     """What the steps of `dt: auto` divide, and the longest of them."""
     drift, noise = compile_system(system, options.scheme).fastest(system.spins)
@@ -221,7 +235,7 @@ def _coarse(system, options: Options) -> tuple[float, float]:
     return unit, step.coarse(unit, max(drift / 2, noise))
 
 
-def _trajectories(system, options, tables: Tables, parts, sums, first, key):
+def _trajectories(system, options, tables: Tables, parts, sums, first, key, gpu: bool):
     """Integrate the trajectories from number `first` on, one for each along the last axis of `sums`."""
     lanes, sites = sums[0].shape[-1], system.sites
     conserving, ordering = options.scheme == "spin_conserving", ORDERING[options.representation]
@@ -233,25 +247,16 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key):
     kernels.spins_of(spins, spinors)
     if conserving:
         spinors = np.empty((0, 4, lanes))
-    scratch = np.empty((0 if conserving and integrator == kernels.EO else sites, 3, lanes))
+    if gpu:
+        state = device.Spins(spins, whole, half, integrator, first, key)
+    else:
+        state = kernels.Spins(spins, spinors, whole, half, integrator, ordering, options.dt, first, key)
     begin = 0
     totals = [np.empty(x.shape[1:]) for x in sums]
     for gap, slot in zip(*_schedule(options)):
-        kernels.advance(
-            spins,
-            spinors,
-            scratch,
-            np.uint64(begin),
-            gap,
-            integrator,
-            float(ordering),
-            whole,
-            half,
-            options.dt,
-            first,
-            key,
-        )
+        state.advance(begin, gap)
         begin += gap
+        spins = state.spins()
         for part, total, x in zip(parts, totals, sums):
             total[:] = x[slot]
             part.add(total, spins)

@@ -9,7 +9,7 @@ Numbers are those of `kernels.advance` up to rounding: the counters of the rando
 """
 
 import functools
-import math
+import os
 import types
 
 import numba
@@ -19,13 +19,15 @@ from numba import cuda
 from hpcsim.ensemble import streams
 from hpcsim.ensemble.streams import DRAWS_PER_BLOCK, THREE_POINT_AMPLITUDE
 from hpcsim.methods.phase_space.compile import Tables
-from hpcsim.methods.phase_space.kernels import EO, FIELD, FIELD_END, FIELD_START, QUANTITIES, SIB
+from hpcsim.methods.phase_space.kernels import EO, FIELD, FIELD_END, FIELD_START, SIB
 
 WIDTH = 32  # threads of a warp
 # trajectories of a thread, which reads its tables once for all; warps of a thread block: fastest of what was tried
 LANES = {np.float32: (2, 1), np.float64: (1,)}
 WARPS = 4
 INTEGRATORS = (SIB, EO)
+# the number of a rank on its node, as MPI libraries and Slurm tell it
+LOCAL_RANK = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "PMI_LOCAL_RANK", "SLURM_LOCALID")
 
 # as 32-bit words, which the device multiplies fastest
 M0, M1, SHIFT = streams._M0, streams._M1, np.uint64(32)
@@ -34,16 +36,21 @@ TAIL, UPPER = np.uint32(streams._TAIL), np.uint32(streams._UPPER)
 START, WHOLE, END = int(FIELD_START), int(FIELD), int(FIELD_END)
 
 
-def available() -> str | None:
-    """None, or why no GPU can be used here."""
+class NoDevice(Exception):
+    """No GPU can be used here: the message says why, and what to do."""
+
+    status = 2
+
+
+def choose():
+    """Take the GPU of this rank: the ranks of a node share its GPUs in turn. Raises NoDevice."""
     if not cuda.is_available():
-        return "numba finds no CUDA device or driver here"
-    return None
-
-
-def memory() -> int:
-    """Free bytes of the current device."""
-    return int(cuda.current_context().get_memory_info()[0])
+        raise NoDevice(
+            "run.device = gpu: numba finds no CUDA device here; pip install numba-cuda[cu12] (or [cu13], as the driver "
+            "has it) where there is a GPU, or take run.device: cpu"
+        )
+    local = next((int(os.environ[name]) for name in LOCAL_RANK if os.environ.get(name, "").isdigit()), 0)
+    cuda.select_device(local % len(cuda.gpus))
 
 
 @cuda.jit(device=True)
@@ -194,28 +201,7 @@ def _kernels(real, lanes: int):
         else:
             turn_block(flat, middle, flat, width, t, block, 1, 1, tables, counter)
 
-    @cuda.jit
-    def measure(total, s, sites, first_site, weight):
-        """Add the moments of `kernels.measure`, spin-conserving, of one trajectory: (QUANTITIES, sublattices, t)."""
-        t = cuda.grid(1)
-        if t >= total.shape[2]:
-            return
-        for k in range(len(first_site) - 1):
-            x1, y1, z1, xx, yy, zz, xy, yz, zx, length, square = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-            for place in range(first_site[k], first_site[k + 1]):
-                i = sites[place]
-                w = weight[i]
-                x, y, z = np.float64(s[3 * i, t]), np.float64(s[3 * i + 1, t]), np.float64(s[3 * i + 2, t])
-                x1, y1, z1 = x1 + x, y1 + y, z1 + z
-                xx, yy, zz = xx + w * (x * x), yy + w * (y * y), zz + w * (z * z)
-                xy, yz, zx = xy + w * (x * y), yz + w * (y * z), zx + w * (z * x)
-                all_three = x * x + y * y + z * z
-                length, square = length + math.sqrt(all_three), square + all_three
-            found = (x1, y1, z1, xx, yy, zz, xy, yz, zx, length, square, x1 * x1, y1 * y1, z1 * z1)
-            for q in range(QUANTITIES):
-                total[q, k, t] += found[q]
-
-    return types.SimpleNamespace(together=together, stage=stage, measure=measure)
+    return types.SimpleNamespace(together=together, stage=stage)
 
 
 class Spins:
@@ -249,7 +235,8 @@ class Spins:
 
     def advance(self, begin: int, steps: int):
         """`kernels.advance` without spinors, for the integrators eo and sib."""
-        begin = int(begin)
+        if not steps:
+            return
         if self.shared:
             self._advance_shared(begin, steps)
         elif self._integrator == EO:
@@ -297,33 +284,6 @@ def _tables(whole: Tables, half: Tables, real) -> tuple:
         *(cuda.to_device(np.ascontiguousarray(x, np.int32)) for x in indices),
         *(cuda.to_device(x.astype(real)) for x in (*numbers, strength)),
     )
-
-
-class Sums:
-    """Sums of the moments of `Spins`, kept on the device between samples.
-
-    spins : (sites,) S;  sublattice : (sites,)
-    """
-
-    def __init__(self, state: Spins, spins: np.ndarray, sublattice: np.ndarray):
-        order = np.argsort(sublattice, kind="stable")
-        counts = np.bincount(sublattice)
-        self._state = state
-        self._sites = cuda.to_device(order.astype(np.int32))
-        self._first = cuda.to_device(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
-        self._weight = cuda.to_device(spins * (spins + 1) / (spins + 0.5) ** 2)
-        self._total = cuda.to_device(np.zeros((QUANTITIES, len(counts), state.trajectories)))
-
-    def add(self):
-        """Add the moments of the spins as they are now."""
-        grid = -(-self._state.trajectories // 64)
-        self._state.kernels.measure[grid, 64](self._total, self._state.array, self._sites, self._first, self._weight)
-
-    def take(self) -> np.ndarray:
-        """(QUANTITIES, sublattices, trajectories) since the last time, on the CPU; begins again at 0."""
-        found = self._total.copy_to_host()
-        self._total = cuda.to_device(np.zeros_like(found))
-        return found
 
 
 SHARED = 48 * 1024  # bytes that every device gives a thread block without being asked

@@ -342,3 +342,25 @@ def measure(total, s, spins, conserving, ordering, sublattice, sums):
             for t in range(total.shape[2]):
                 total[j, k, t] += sums[j, k, t]
                 total[11 + j, k, t] += sums[j, k, t] ** 2
+
+
+class Spins:
+    """The spins of some trajectories and how they go on: advance(begin, steps), spins() -> (sites, 3, trajectories).
+
+    spins, spinors : where they start; spinors are (0, 4, trajectories) where the spins move by themselves
+    whole, half    : tables of a step dt and of half of it
+    """
+
+    def __init__(self, spins, spinors, whole, half, integrator, ordering, dt, first, key):
+        self._spins, self._spinors, self._tables = spins, spinors, (whole, half)
+        self._how, self._dt, self._which = (integrator, float(ordering)), dt, (first, key)
+        alone = len(spinors) == 0 and integrator == EO
+        self._scratch = np.empty((0 if alone else len(spins), 3, spins.shape[2]))
+
+    def advance(self, begin: int, steps: int):
+        """Take `steps` steps, of which `begin` were taken before."""
+        state = self._spins, self._spinors, self._scratch
+        advance(*state, np.uint64(begin), steps, *self._how, *self._tables, self._dt, *self._which)
+
+    def spins(self) -> np.ndarray:
+        return self._spins
