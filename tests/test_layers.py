@@ -12,7 +12,8 @@ SOURCES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 
-# `system` holds the base class of all parameters, `ensemble` the averages over records: any module may import them.
+# `system` holds the base class of all parameters, `ensemble` the averages over records, `compiled` numba's decorator:
+# any module may import them.
 ARROWS = {
     "__main__": {"cli"},
     "cli": {"api", "run", "store", "figures", "doctor"},
@@ -55,7 +56,7 @@ def test_arrows(name):
         if here and parts[0] == here[0]:
             assert_own_folder(name, here, parts)
         else:
-            allowed = ARROWS.get(here[0] if here else "", set()) | {"system", "ensemble"}
+            allowed = ARROWS.get(here[0] if here else "", set()) | {"system", "ensemble", "compiled"}
             assert parts[0] in allowed, f"{name} imports {target}; it may import {sorted(allowed)}"
 
 
@@ -103,7 +104,6 @@ EMPTY = {"list", "dict", "set", "defaultdict", "OrderedDict", "deque", "Counter"
 # What may live as long as the process, with the reason
 KEPT = {
     ("hpcsim.run.plan", "find"): "one entry for each model and method, which are modules and stay loaded anyway",
-    ("hpcsim.solvers.steady", "_last"): "one factorisation, which the ranks of a group make and drop together",
 }
 
 

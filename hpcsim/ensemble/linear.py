@@ -19,7 +19,7 @@ class Linear:
     def __init__(self, means: Iterable, expand: Callable):
         """means : as of hpcsim.observables; expand : ((operator, site), ...) -> [(key, coefficient)], None for the 1"""
         self._means = {mean.name: mean for mean in means}
-        self._terms = {name: list(_terms(mean, expand)) for name, mean in self._means.items()}
+        self._terms = {name: _terms(mean, expand) for name, mean in self._means.items()}
         needed = (key for terms in self._terms.values() for _, key, _ in terms if key is not None)
         self.keys = tuple(dict.fromkeys(needed))
 
@@ -46,13 +46,28 @@ class Linear:
         return found
 
 
-def _terms(mean, expand):
-    """(element, key, coefficient) of all terms."""
-    for number, element in enumerate(mean.elements.flat):
-        for products in element or ():
-            for weight, factors in products:
-                for key, coefficient in expand(factors):
-                    yield number, key, weight * coefficient
+def _terms(mean, expand) -> list:
+    """(element, key, coefficient) of all terms. Raises ValueError, naming the observable, where one is not known."""
+    try:
+        return [
+            (number, key, weight * coefficient)
+            for number, element in enumerate(mean.elements.flat)
+            for products in element or ()
+            for weight, factors in products
+            for key, coefficient in expand(factors)
+        ]
+    except ValueError as reason:
+        raise ValueError(f"method.observables: {mean.name}: {reason}") from None
+
+
+def refuse_whole(plan):
+    """ValueError where the plan has a number of the whole state, which no average over trajectories gives."""
+    for mean in plan.means.values():
+        if mean.build is None:
+            raise ValueError(
+                f"method.observables: {mean.name}: is no average over trajectories: it needs the whole density matrix; "
+                f"delete it, or use the method liouvillian"
+            )
 
 
 def by_site(factors) -> dict[int, tuple[str, ...]]:

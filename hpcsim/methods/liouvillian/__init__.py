@@ -63,8 +63,8 @@ class Options(Parameters):
     @model_validator(mode="before")
     @classmethod
     def _default_eigenvalues(cls, values):
-        if isinstance(values, dict) and values.get("task") == "spectrum":
-            return {"eigenvalues": 6} | values
+        if isinstance(values, dict) and values.get("task") == "spectrum" and values.get("eigenvalues") is None:
+            return values | {"eigenvalues": 6}
         return values
 
     @model_validator(mode="after")

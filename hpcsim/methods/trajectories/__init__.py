@@ -18,7 +18,7 @@ from hpcsim.methods.trajectories import clock, distributed
 from hpcsim.methods.trajectories.compile import PAD, channels, flips, generator, local_matrices
 from hpcsim.methods.trajectories.kernels import ORDER
 from hpcsim.methods.trajectories.options import Options
-from hpcsim.methods.trajectories.results import Measured, measured
+from hpcsim.methods.trajectories.results import Measured, measured, numbers
 from hpcsim.methods.trajectories.simd import CHUNK
 from hpcsim.observables.outputs import inverse, time_dim
 from hpcsim.system import System, angles, coherent_state
@@ -62,7 +62,7 @@ def cost(system: System, options: Options, record: int) -> Cost:
     entries = sum(np.count_nonzero(matrix) / len(matrix) for matrix in matrices.values())
     norm = sum(np.abs(matrix).sum(axis=1).max() for matrix in matrices.values())
     products = ORDER * (norm / 7 + 1) * samples[-1] + ORDER
-    results = _measured(system, options).tables.size
+    results = numbers(system, options.observables)
     per_state = 1.3e-10 * (entries + 8) * products + 5e-9 * (1 + system.sites) * len(samples)
     return Cost(
         bytes=16.0 * ((ORDER + 6) * states + 6 * system.dimension) + 8.0 * options.batch * (slots[-1] + 1) * results,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcsim import observables
-from hpcsim.ensemble.linear import Linear, by_site
+from hpcsim.ensemble.linear import Linear, by_site, refuse_whole
 from hpcsim.methods.trajectories.compile import operator, strides
 from hpcsim.methods.trajectories.measurement import Plan
 from hpcsim.observables import Dim, Output
@@ -46,12 +46,7 @@ def measured(system: System, items, time: tuple[Dim, ...] = ()) -> Measured:
     if entropy and system.sites < 2:
         raise ValueError(f"method.observables: {OWN}: needs at least two sites")
     plan = observables.plan(system, (*observables.DEFAULT, *items), time, ensemble=True, own=(OWN,))
-    if whole := [mean.name for mean in plan.means.values() if mean.build is None]:
-        raise ValueError(
-            f"method.observables: {whole[0]}: is no average over trajectories: it needs the whole density matrix; "
-            f"delete it, ask for it of some sites, as {{name: of_some, {whole[0]}: [0, 1]}}, or use the method "
-            f"liouvillian"
-        )
+    refuse_whole(plan)
     linear = Linear((mean for mean in plan.means.values() if mean.name != "J_J"), _expand)
     tables = _tables(system, linear, total="J_J" in plan.means, entropy=entropy)
     return Measured(tables, plan, linear, entropy)
@@ -129,3 +124,10 @@ def _factors(system: System, products, most: int):
         matrix[k, :d, :d] = one_site_product(system, names, site)
     first = np.cumsum([0, *(len(product) for product in products)])
     return matrix, np.array([site for site, _ in factors], np.int64), first.astype(np.int64)
+
+
+def numbers(system: System, items) -> int:
+    """Roughly how many numbers are added up, for the cost of a record."""
+    names, n = [observables.name_of(item) for item in items], system.sites
+    pairs = n * (n - 1) // 2 if any(name in ("correlation", "structure_factor") for name in names) else 0
+    return 6 * n + 3 * pairs + 12 * len(names)
