@@ -3,8 +3,10 @@
 from conftest import mpirun, require
 """
 
+import dataclasses
 import importlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -41,6 +43,22 @@ def require_program(name):
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     require(path, f"program {name} is missing")
     return path
+
+
+def run_records(method, system, options, context):
+    """[(record, what it returned)] of all records of a point, each with the results it needs."""
+    needs, found = getattr(method, "needs", lambda *_: ()), []
+    for record in method.records(system, options):
+        earlier = {index: found[index][1] for index in needs(system, options, record)}
+        found.append((record, method.run(system, options, record, dataclasses.replace(context, earlier=earlier))))
+    return found
+
+
+def random_seed() -> int:
+    """A new seed, printed so that a failure can be repeated with HPCSIM_SEED."""
+    seed = int(os.environ.get("HPCSIM_SEED") or secrets.randbelow(2**31))
+    print(f"HPCSIM_SEED={seed}")
+    return seed
 
 
 def mpi_environment(**extra):

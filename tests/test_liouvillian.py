@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import mpirun
+from conftest import mpirun, run_records
 from mpi4py import MPI
 from pydantic import ValidationError
 from scipy import linalg, sparse
@@ -16,7 +16,8 @@ from hpcsim.methods.liouvillian import Options, exclusion
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, kerr_oscillator, xyz_lattice
-from hpcsim.system import Parity, Transposition, WeakU1, matrices
+from hpcsim.system import Parity, Transposition, WeakU1, charges, matrices
+from hpcsim.system.operators import local_operator
 
 CONTEXT = Context(MPI.COMM_SELF, (0, 0), lambda: False)
 
@@ -85,7 +86,7 @@ def full(system):
 
 def dense_sectors(system):
     """k -> the eigenvalues of the block of |m><n| with Q(m) - Q(n) = k of the full Liouvillian, k >= 0."""
-    charge = matrices.charges(system) if system.symmetry(WeakU1) else np.zeros(round(system.dimension), int)
+    charge = charges(system)
     shift, L = np.subtract.outer(charge, charge).flatten("F"), full(system)
     return {k: np.linalg.eigvals(L[np.ix_(shift == k, shift == k)]) for k in range(shift.max() + 1)}
 
@@ -107,10 +108,7 @@ def dense_steady_state(system):
 
 
 def solve_all(system, **options):
-    options = Options(**options)
-    return [
-        (record, liouvillian.run(system, options, record, CONTEXT)) for record in liouvillian.records(system, options)
-    ]
+    return run_records(liouvillian, system, Options(**options), CONTEXT)
 
 
 def gap(system, **options):
@@ -237,7 +235,7 @@ def logarithmic_norm(system, k):
     values, vectors = np.linalg.eigh((rho + rho.conj().T) / 2)
     values = (1 - exclusion.MIXED) * values + exclusion.MIXED / D
     root = vectors * np.sqrt(values) @ vectors.conj().T
-    charge = matrices.charges(system)
+    charge = charges(system)
     inside = np.flatnonzero(np.subtract.outer(charge, charge).flatten("F") == k)
     metric, L = (matrix[np.ix_(inside, inside)] for matrix in (np.kron(root.T, root), full(system)))
     return linalg.eigvalsh((L @ metric + metric @ L.conj().T) / 2, metric)[-1]
@@ -266,6 +264,19 @@ def test_the_decay_of_excluded_sectors_is_their_logarithmic_norm(system):
             assert np.isnan(exclusion.decay(weights, k, 1.05 * expected))
 
 
+def test_sectors_of_higher_k_start_from_the_gap_of_the_lower():
+    system, options = dimer(4, 1, 1), Options(task="gap")
+    records = liouvillian.records(system, options)
+    needed = [liouvillian.needs(system, options, record) for record in records]
+    assert needed == 6 * [()] + 15 * [(0, 1, 2, 3, 4, 5)] and all(records[i].k < 2 for i in needed[-1])
+    assert liouvillian.needs(system, Options(task="spectrum"), records[-1]) == ()
+    # a slower decay elsewhere excludes more
+    lower = replace(CONTEXT, earlier={0: {"gap": np.array(1e-3)}, 1: {"gap": np.array(np.nan)}})
+    assert liouvillian.run(system, options, Name(2), lower)["excluded_decay"] > 1e-3
+    upper = replace(CONTEXT, earlier={0: {"gap": np.array(0.5)}})
+    assert np.isnan(liouvillian.run(system, options, Name(2), upper)["excluded_decay"])
+
+
 def test_few_sectors_of_the_dimer_are_solved(monkeypatch):
     solved = []
     monkeypatch.setattr(
@@ -273,12 +284,8 @@ def test_few_sectors_of_the_dimer_are_solved(monkeypatch):
         "_spectrum",
         lambda sector, *rest, solve=liouvillian._spectrum: (solved.append(sector.name.k), solve(sector, *rest))[1],
     )
-    options = Options(task="gap")
-    records = liouvillian.records(dimer(4, 1, 1), options)
-    for record in records:  # records of the points of a sweep come in turns
-        for rate in (1, 1.01):
-            liouvillian.run(dimer(4, rate, rate), options, record, CONTEXT)
-    assert len(records) == 4 + 2 + 15 and solved == 2 * 4 * [0] + 2 * 2 * [1]
+    records = [record for record, _ in solve_all(dimer(4, 1, 1), task="gap")]
+    assert len(records) == 4 + 2 + 15 and solved == 4 * [0] + 2 * [1]
     solved.clear()
     ((_, result),) = solve_all(dimer(4, 1, 1), task="gap", sectors=[5])  # nothing to compare with
     assert result["gap_k"] == 5 and solved == [5, 5]
@@ -367,7 +374,7 @@ def test_one_eigenvalue_still_gives_the_gap():
 def test_driven_collective_spin_against_its_closed_form(S, drive):
     """Puri and Lawande (1979): H = w Sx, standard rate G of S-: ρ = A⁻¹ (A⁻¹)† / Tr, A = S- + i w/G."""
     decay = 0.8
-    down, Sx, Sy, Sz = (matrices.one_site_operator(name, S).toarray() for name in ("S-", "Sx", "Sy", "Sz"))
+    down, Sx, Sy, Sz = (local_operator(name, round(2 * S) + 1).toarray() for name in ("S-", "Sx", "Sy", "Sz"))
     # (decay/2S) D[S-], D twice the standard form: G = decay/S
     inverse = np.linalg.inv(down + 1j * drive * S / decay * np.eye(len(down)))
     rho = inverse @ inverse.conj().T
@@ -405,8 +412,8 @@ def test_loss_alone_ends_in_the_state_all_down(system):
     ids=["driven", "dephased", "uncoupled"],
 )
 def test_a_steady_state_that_is_not_unique_is_refused(system):
-    with pytest.raises(RuntimeError, match="not unique"):
-        solve_all(system, task="steady_state")
+    with pytest.raises(solvers.NotUnique, match="not unique"):
+        liouvillian.run(system, Options(), HOME, CONTEXT)
 
 
 def test_a_false_symmetry_is_refused_before_solving():

@@ -5,9 +5,16 @@
     records(system, options)                tuple of restartable pieces of the work of one point
     cost(system, options, record)           Cost of one record
     outputs(system, options)                tuple of Output: what a record returns and collect derives
-    run(system, options, record, context)   dict name -> array, for every Output with no sources
+    run(system, options, record, context)   dict name -> array, for every Output that is stored
 
-and, where an option trades time for memory, LEAN, {key of Options: its value, or what to add to a dict}.
+and, where they apply,
+
+    LEAN                                    an option that trades time for memory: {key of Options: its value, or
+                                            what to add to a dict}
+    needs(system, options, record)          indices, within the point, of records whose results this one starts
+                                            from, () for none; each comes before this one in `records`. A record is
+                                            run once they are done, by whatever ranks and in whatever session, and
+                                            finds their results in context.earlier
 
 Options() without arguments is a steady-state task. `records`, `cost` and `outputs` raise ValueError, with a
 message that names the key, where the options do not fit the system.
@@ -23,49 +30,9 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpcsim.observables import Dim, Output
 
-@dataclass(frozen=True)
-class Dim:
-    """A named dimension with its coordinate: numbers or strings, and their unit."""
-
-    name: str
-    values: tuple
-    units: str = "1"
-
-
-@dataclass(frozen=True)
-class Output:
-    """One named result.
-
-    A record returns an array of shape [len(d.values) for d in dims] for each output without
-    sources. `collect` reduces the records of a point by `reduce`:
-
-    single       the only record's value
-    mean         average over the records, which are independent batches of equal weight,
-                 with its standard error X_stderr
-    variance     sources (second moment, mean): second - mean², both averaged over the records first,
-                 with a jackknife standard error; nothing is stored for it
-    norm         sources (x, y): sqrt(x² + y²), likewise
-    decay_length sources (correlation,): ξ of C(s) = A (μ^s + μ^(L-s)), μ = exp(-1/ξ), over the periodic
-                 dimension `distance`, s = 0 ... L/2, likewise; NaN where C does not decay
-    min          smallest over the records
-    at_min       sources (other,): the value in the record that holds the minimum of `other`
-    merge        concatenate the records along the last dimension, sort by falling real part of
-                 sources[0] (or of itself), keep as many as the dimension has
-    """
-
-    name: str
-    dims: tuple[Dim, ...] = ()
-    units: str = "1"
-    long_name: str = ""
-    dtype: str = "f8"
-    reduce: str = "single"
-    sources: tuple[str, ...] = ()
-
-    @property
-    def stored(self) -> bool:
-        """Whether a record returns it (else it is derived from its sources)."""
-        return self.reduce not in ("variance", "norm", "decay_length")
+__all__ = ["Cache", "Context", "Cost", "Dim", "Output", "Stopped"]
 
 
 @dataclass(frozen=True)
@@ -112,9 +79,11 @@ class Context:
     should_stop : collective over comm; True once the run has been asked to end. `run` may ask, and then raises
                   Stopped: the record is lost and begins again when the run is resumed
     cache       : values shared by the records of one run, by keys that begin with the name of the method
+    earlier     : {index: {output: array}} of the records of this point that `needs` names
     """
 
     comm: Any
     key: tuple[int, int]
     should_stop: Callable[[], bool]
     cache: Cache = field(default_factory=Cache)
+    earlier: dict[int, dict[str, Any]] = field(default_factory=dict)

@@ -74,7 +74,7 @@ class Params(Parameters):
     sites: Annotated[Any, BeforeValidator(_shape)]
     S: Spin = 0.5
     power: Annotated[Number, Field(ge=0)] | None = None
-    edges: Annotated[Any, BeforeValidator(_edges)] = None
+    edges: Annotated[tuple, BeforeValidator(_edges)] | None = None
     Jx: Number = 0.0
     Jy: Number = 0.0
     Jz: Number = 0.0
@@ -97,7 +97,7 @@ class Params(Parameters):
                 raise ValueError(f"{name}: {len(value)} values for {n} sites; give one number, or one for each site")
         known = set(range(n))
         for edge in self.edges or ():
-            if not known.issuperset(edge[:2]) or edge[0] == edge[1]:
+            if not (all(type(i) is int for i in edge[:2]) and known.issuperset(edge[:2]) and edge[0] != edge[1]):
                 raise ValueError(f"edges: {list(edge)} does not join two of the sites 0 ... {n - 1}")
         if self.power is not None and self.edges is not None:
             raise ValueError("power and edges exclude each other; delete one")

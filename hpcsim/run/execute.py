@@ -5,6 +5,7 @@ import logging
 import time
 from dataclasses import dataclass
 
+import numpy as np
 from mpi4py import MPI
 from numba.core.event import install_timer
 
@@ -29,14 +30,42 @@ def run(make_plan, path, max_walltime: float | None = None, world: MPI.Comm = MP
     Raises ConfigError or StoreError, the same on every rank, before anything is computed.
     """
     with all_fall_together(world, (store.StoreError,)):
-        return _run(make_plan, path, max_walltime, world)
+        stop = Stop(max_walltime, time.time())
+        planned, groups = _begin(make_plan, world, stop)
+        file = error = None
+        if groups.leaders is not None:
+            try:
+                file = store.open_run(path, planned.layout, groups.leaders, frozenset().union(*planned.needs.values()))
+            except store.StoreError as caught:
+                error = caught
+        agree(world, error)
+        _Session(planned, file, groups, stop).work(Progress(len(planned.point), _done(file)))
+        groups.free()
+        return stop.reason
 
 
-def _run(make_plan, path, max_walltime, world):
-    started = time.time()
-    stop = Stop(max_walltime, started)
+def compute(make_plan, world: MPI.Comm = MPI.COMM_SELF) -> store.RunData | None:
+    """Compute everything in memory; the result on rank 0, None on the others. Collective over `world`.
+
+    No signals are handled and nothing is shown. Raises ConfigError, the same on every rank.
+    """
+    with all_fall_together(world, ()):
+        stop = Stop(None, time.time(), signals=())
+        planned, groups = _begin(make_plan, world, stop)
+        kept = data = None
+        if groups.leaders is not None:
+            kept = store.Memory(planned.layout, groups.leaders, frozenset().union(*planned.needs.values()))
+        _Session(planned, kept, groups, stop).work()
+        if kept is not None:
+            data = kept.gathered()
+        groups.free()
+        return data
+
+
+def _begin(make_plan, world: MPI.Comm, stop: Stop) -> tuple[Plan, Groups]:
+    """The plan, checked against ranks and memory, on every rank, and the groups of ranks."""
     planned = on_root(world, make_plan, (ConfigError,))
-    config, per_group = planned.config, planned.config["run"]["ranks_per_point"]
+    per_group = planned.config["run"]["ranks_per_point"]
     if world.size % per_group:
         agree(
             world,
@@ -47,75 +76,138 @@ def _run(make_plan, path, max_walltime, world):
         )
     groups = stop.groups = Groups(world, per_group)
     on_root(world, lambda: check_memory(planned, world.size, groups.nodes), (ConfigError,))
-    layout = store.Layout(config, tuple(config["sweep"]), planned.outputs, planned.point, planned.index)
-    file, error = None, None
-    if groups.leaders is not None:
-        try:
-            file = store.open_run(path, layout, groups.leaders)
-        except store.StoreError as caught:
-            error = caught
-    agree(world, error)
-    _work(planned, file, groups, stop, started)
-    return stop.reason
+    return planned, groups
 
 
-def _work(planned: Plan, file, groups: Groups, stop: Stop, started: float):
-    """Rounds of records until no more are needed: one round, or with a target_error one for each look."""
-    world, records = groups.world, len(planned.point)
-    done = 0 if file is None else int(file.done.sum())
-    if world.rank == 0:
+def _done(records: store.Records | None) -> int:
+    return 0 if records is None else int(records.done.sum())
+
+
+class _Session:
+    """The work of one session on the records of a plan.
+
+    records : where they are kept, on the first rank of every group; None on the other ranks
+    """
+
+    def __init__(self, planned: Plan, records: store.Records | None, groups: Groups, stop: Stop):
+        self.planned, self.records, self.groups, self.stop = planned, records, groups, stop
+        self.busy, self.cache, self.every = _Busy(), Cache(), list(points(planned.config))
+
+    def work(self, progress: Progress | None = None):
+        """Rounds of records until no more are needed: one round, or one for each look of a target_error, or for
+        each stage of records that need the results of others. progress: None shows nothing."""
+        groups, stop, total = self.groups, self.stop, len(self.planned.point)
+        if groups.world.rank == 0:
+            self._announce()
+        tally = Tally(groups, progress or (lambda finished: None))
+        began, reason = time.time(), None
+        with install_timer("numba:compile", self.busy.compiled):
+            while True:
+                todo, ready = groups.comm.bcast(self._ready())
+                if progress and groups.world.rank == 0:
+                    progress.needs(total - int(self.records.targets.skipped.sum()))
+                if reason or not len(todo):
+                    break
+                self._compute(ready[assign(self.planned.time[ready], groups.count)[groups.index]], tally)
+                tally.wait_for_all()
+                reason = stop.settle()
+        stop.reason = reason if len(todo) else None
+        if self.records is not None:
+            self._finish(time.time() - began)
+
+    def _ready(self):
+        """Numbers of all records that are to be computed, and of those that can be now."""
+        if self.records is None:
+            return None
+        todo, earlier, needs = self.records.todo(), self.records.earlier.keys(), self.planned.needs
+        return todo, np.array([record for record in todo if earlier >= {*needs.get(record, ())}], int)
+
+    def _compute(self, mine, tally: Tally):
+        """This group's loop over its records; ends early when asked to."""
+        flushed, at = time.time(), None
+        for record in mine:
+            if self.stop():
+                break
+            began = time.time()
+            if self.planned.point[record] != at:
+                at = self.planned.point[record]
+                problem = Problem(*self.every[at])
+            try:
+                arrays = self._run(problem, record)
+            except Stopped:
+                break
+            except Exception as error:  # those with a status are raised by all ranks of a group
+                error.agreed = self.groups.count == 1 and hasattr(error, "status")
+                raise
+            seconds = time.time() - began
+            self.stop.longest = max(self.stop.longest, seconds)
+            self.busy.seconds += seconds
+            if self.records is not None:
+                self.records.write(record, arrays, seconds)
+                if time.time() - flushed > self.planned.config["run"]["flush_seconds"]:
+                    self.records.sync()
+                    flushed = time.time()
+                tally.add()
+        if self.records is not None:
+            self.records.sync()
+
+    def _run(self, problem: Problem, record: int) -> dict:
+        """What the method returns for one record. Collective over the group."""
+        system, options, index = problem.system, problem.options, self.planned.index
+        key, earlier = problem.key(self.planned.config["run"]["seed"]), {}
+        if record in self.planned.needs:
+            found = None if self.records is None else self.records.earlier
+            earlier = self.groups.comm.bcast(
+                found and {int(index[needed]): found[needed] for needed in self.planned.needs[record]}
+            )
+        ask = functools.partial(self.stop, record_ahead=False)
+        context = Context(self.groups.comm, key, ask, self.cache, earlier)
+        arrays = problem.method.run(system, options, problem.method.records(system, options)[index[record]], context)
+        declared = {output.name for output in problem.method.outputs(system, options) if output.stored}
+        if arrays.keys() != declared:
+            raise ValueError(f"a record returned {sorted(arrays)}, the outputs are {sorted(declared)}")
+        return arrays
+
+    def _announce(self):
         log.info(
             "%d points, %s%d records (%d done), %d groups of %d ranks",
-            planned.point.max() + 1,
-            "at most " * bool(file.targets.watched),
-            records,
-            done,
-            groups.count,
-            groups.comm.size,
+            self.planned.point.max() + 1,
+            "at most " * bool(self.records.targets.watched),
+            len(self.planned.point),
+            _done(self.records),
+            self.groups.count,
+            self.groups.comm.size,
         )
-    progress = Progress(records, done)
-    tally, busy, cache, began, reason = Tally(groups, progress), _Busy(), Cache(), time.time(), None
-    with install_timer("numba:compile", busy.compiled):
-        while True:
-            todo = groups.comm.bcast(None if file is None else file.todo())
-            if world.rank == 0:
-                progress.needs(records - int(file.targets.skipped.sum()))
-            if reason or not len(todo):
-                break
-            mine = todo[assign(planned.time[todo], groups.count)[groups.index]]
-            _compute(planned, mine, file, groups, stop, tally, busy, cache)
-            tally.wait_for_all()
-            reason = stop.settle()
-    loop = time.time() - began
-    stop.reason = reason if len(todo) else None
-    if file is None:
-        return
-    fractions = groups.leaders.allgather(busy.seconds / max(loop, 1e-9))
-    io, compiling = (groups.leaders.allgather(x) for x in (file.io_seconds, busy.compiling))
-    summary = {
-        "started": started,
-        "wall_seconds": time.time() - started,
-        "loop_seconds": loop,
-        "busy_fraction": fractions,
-        "io_seconds": sum(io),
-        "compile_seconds": max(compiling),
-        "ranks": world.size,
-        "ranks_per_point": groups.comm.size,
-        "version": __version__,
-        "ended": stop.reason or "complete",
-    }
-    file.finish(summary)
-    file.close()
-    if world.rank == 0:
-        _warn_of_misses(planned, file.targets.missed)
-        log.info(
-            "%s after %.1f s; groups busy %s; %.1f s compiling, %.2f s in I/O",
-            f"stopped by {stop.reason}, the same command resumes" if stop.reason else "complete",
-            summary["wall_seconds"],
-            " ".join(f"{100 * f:.0f}%" for f in fractions),
-            max(compiling),
-            sum(io),
-        )
+
+    def _finish(self, loop: float):
+        """The summary of this session, into the history and the log. Collective over the leaders."""
+        groups, records, reason = self.groups, self.records, self.stop.reason
+        fractions = groups.leaders.allgather(self.busy.seconds / max(loop, 1e-9))
+        io, compiling = (groups.leaders.allgather(x) for x in (records.io_seconds, self.busy.compiling))
+        summary = {
+            "started": self.stop.started,
+            "wall_seconds": time.time() - self.stop.started,
+            "loop_seconds": loop,
+            "busy_fraction": fractions,
+            "io_seconds": sum(io),
+            "compile_seconds": max(compiling),
+            "ranks": groups.world.size,
+            "ranks_per_point": groups.comm.size,
+            "version": __version__,
+            "ended": reason or "complete",
+        }
+        records.finish(summary)
+        records.close()
+        if groups.world.rank == 0:
+            _warn_of_misses(self.planned, records.targets.missed)
+            log.info(
+                "%s after %.1f s; groups busy %s; %.1f s compiling, %.2f s in I/O",
+                f"stopped by {reason}, the same command resumes" if reason else "complete",
+                summary["wall_seconds"],
+                " ".join(f"{100 * f:.0f}%" for f in fractions),
+                max(compiling),
+                sum(io),
+            )
 
 
 def _warn_of_misses(planned: Plan, missed: dict):
@@ -135,33 +227,3 @@ class _Busy:
 
     def compiled(self, seconds: float):
         self.compiling += seconds
-
-
-def _compute(planned: Plan, mine, file, groups: Groups, stop: Stop, tally: Tally, busy: _Busy, cache: Cache):
-    """This group's loop over its records; ends early when asked to."""
-    flushed, every, at = time.time(), list(points(planned.config)), None
-    for record in mine:
-        if stop():
-            break
-        began = time.time()
-        if planned.point[record] != at:
-            at = planned.point[record]
-            problem = Problem(*every[at])
-        key = problem.key(planned.config["run"]["seed"])
-        context = Context(groups.comm, key, functools.partial(stop, record_ahead=False), cache)
-        what = problem.method.records(problem.system, problem.options)[planned.index[record]]
-        try:
-            arrays = problem.method.run(problem.system, problem.options, what, context)
-        except Stopped:
-            break
-        seconds = time.time() - began
-        stop.longest = max(stop.longest, seconds)
-        busy.seconds += seconds
-        if file is not None:
-            file.write(record, arrays, seconds)
-            if time.time() - flushed > planned.config["run"]["flush_seconds"]:
-                file.sync()
-                flushed = time.time()
-            tally.add()
-    if file is not None:
-        file.sync()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from mpi4py import MPI
 
 TAG_STOP, TAG_DONE = 1, 2
+SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
 
 
 class Groups:
@@ -23,7 +24,7 @@ class Groups:
         self.world = world.Dup()
         self.count = world.size // size
         self.index = world.rank // size
-        self.comm = world.Split(self.index, world.rank)
+        self.comm = world.Split(self.index, world.rank) if size > 1 else MPI.COMM_SELF
         leader = self.comm.rank == 0
         leaders = world.Split(0 if leader else MPI.UNDEFINED, world.rank)
         self.leaders = leaders if leader else None
@@ -32,6 +33,12 @@ class Groups:
         self.nodes = world.allreduce(1 if node.rank == 0 else 0)
         node.Free()
 
+    def free(self):
+        """Give the communicators back, but for that of the group: PETSc may live on it. Collective."""
+        if self.leaders is not None:
+            self.leaders.Free()
+        self.world.Free()
+
 
 class Stop:
     """Whether the run should end early: SIGUSR1, SIGTERM or SIGINT on any rank, or the wall time.
@@ -39,16 +46,18 @@ class Stop:
     A call is collective over the group. The first group to know tells the other leaders with an
     empty message, so no group waits for another before the end. With a limit, a group also stops
     when the longest record it has seen would no longer fit, if another is ahead.
+
+    signals : those that end the run
     """
 
-    def __init__(self, max_walltime: float | None, started: float):
-        self.groups = None  # set once known; signals count from now on
+    def __init__(self, max_walltime: float | None, started: float, signals=SIGNALS):
+        self.groups, self.started = None, started  # groups are set once known; signals count from now on
         self.deadline = None if max_walltime is None else started + max_walltime
         self.longest = 0.0
         self.reason = None
         self._told = False
         self._sends = []
-        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+        for number in signals:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number, frame):
@@ -126,8 +135,8 @@ class Tally:
 def all_fall_together(world: MPI.Comm, expected: tuple[type[Exception], ...]):
     """An exception on one rank ends every rank within seconds with exit status 1.
 
-    Errors of the `expected` kinds explain themselves and are printed as one line, any other with
-    its traceback. A rank that has already been told to end (SIGTERM from the launcher, which
+    Errors of the `expected` kinds, and those with a `status`, explain themselves and are printed as one line,
+    any other with its traceback. A rank that has already been told to end (SIGTERM from the launcher, which
     follows another rank's error) stays silent, so that the first error is the only one shown.
     Errors that all ranks agree on (`on_root`, `agree`) simply pass.
     """
@@ -140,7 +149,11 @@ def all_fall_together(world: MPI.Comm, expected: tuple[type[Exception], ...]):
         time.sleep(0.2 * min(world.rank, 10))
         told = signal.getsignal(signal.SIGTERM)
         if getattr(getattr(told, "__self__", None), "reason", None) != "SIGTERM":
-            text = f"hpcsim: error: {error}\n" if isinstance(error, expected) else traceback.format_exc()
+            text = (
+                f"hpcsim: error: {error}\n"
+                if isinstance(error, expected) or hasattr(error, "status")
+                else traceback.format_exc()
+            )
             sys.stderr.write(f"[rank {world.rank}] {text}")
             sys.stderr.flush()
         world.Abort(1)

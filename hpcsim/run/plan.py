@@ -15,6 +15,8 @@ from hpcsim.ensemble.reduce import AVERAGED
 from hpcsim.methods import Output
 from hpcsim.run.config import ConfigError, points, validate
 from hpcsim.run.schedule import assign
+from hpcsim.store import Layout
+from hpcsim.system import dissipates, require_unique
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Plan:
     outputs : of the method, with dimensions as long as the longest point needs
     point, index : (records,) point of each record, and its number within the point
     bytes, time  : (records,) cost of each record
+    needs   : {record: the records whose results it starts from}, of those that have any
     sites, dimension : of the largest system and Hilbert space
     """
 
@@ -34,8 +37,14 @@ class Plan:
     index: np.ndarray
     bytes: np.ndarray
     time: np.ndarray
+    needs: dict[int, tuple[int, ...]]
     sites: int
     dimension: float
+
+    @property
+    def layout(self) -> Layout:
+        """Of the file that the records go to."""
+        return Layout(self.config, tuple(self.config["sweep"]), self.outputs, self.point, self.index)
 
 
 @functools.cache
@@ -69,15 +78,17 @@ class Problem:
 
 def plan(config: dict) -> Plan:
     """Check every point of the sweep and lay out its records. Raises ConfigError."""
-    point, index, bytes_, times, outputs = [], [], [], [], {}
-    sites, dimension, first = 0, 0.0, None
+    point, index, bytes_, times, needs, outputs = [], [], [], [], {}, {}
+    sites, dimension, resolved = 0, 0.0, _Resolved(config)
     for p, (model, method) in enumerate(points(config)):
         try:
             problem = Problem(model, method)
-            first = first or problem
+            resolved.add(problem)
             system, options = problem.system, problem.options
+            _check_dissipation(system, options)
             records = problem.method.records(system, options)
             costs = [problem.method.cost(system, options, record) for record in records]
+            needs |= _needs(problem, records, len(point))
             found = problem.method.outputs(system, options)
             _widen(outputs, found)
             _check_targets(method.get("target_error") or {}, found)
@@ -89,21 +100,55 @@ def plan(config: dict) -> Plan:
         bytes_ += [cost.bytes for cost in costs]
         times += [cost.time for cost in costs]
         sites, dimension = max(sites, system.sites), max(dimension, system.dimension)
-    resolved = dict(
-        config,
-        model={"name": config["model"]["name"], **first.params.model_dump()},
-        method={"name": config["method"]["name"], **first.options.model_dump()},
-    )
     return Plan(
-        json.loads(json.dumps(resolved)),
+        resolved.config(),
         tuple(outputs.values()),
         np.array(point),
         np.array(index),
         np.array(bytes_, float),
         np.array(times, float),
+        needs,
         sites,
         dimension,
     )
+
+
+class _Resolved:
+    """A config with every default written out that is the same at all points of the sweep.
+
+    A default that depends on what is swept is left out: every point finds its own again.
+    """
+
+    def __init__(self, config: dict):
+        self._config, self._found = config, {}
+        self._swept = {tuple(key.split(".")) for axis in config["sweep"] for key in axis}
+
+    def add(self, problem: Problem):
+        for section, values in ("model", problem.params), ("method", problem.options):
+            values = values.model_dump()
+            first = self._found.setdefault(section, values)
+            for key in [key for key, value in first.items() if value != values[key]]:
+                if (section, key) not in self._swept:
+                    del first[key]
+
+    def config(self) -> dict:
+        """As plain data."""
+        sections = {}
+        for section, values in self._found.items():
+            given = self._config[section]
+            sections[section] = {"name": given["name"], **values} | {k: v for k, v in given.items() if k not in values}
+        return json.loads(json.dumps(self._config | sections))
+
+
+def _needs(problem: Problem, records, first: int) -> dict[int, tuple[int, ...]]:
+    """Numbers of the records that each record of a point needs; `first` is the number of its first record."""
+    needs, found = getattr(problem.method, "needs", None), {}
+    for i, record in enumerate(records if needs else ()):
+        if indices := needs(problem.system, problem.options, record):
+            if not all(0 <= index < i for index in indices):
+                raise RuntimeError(f"{problem.method.__name__}.needs: {indices} do not come before record {i}")
+            found[first + i] = tuple(first + index for index in indices)
+    return found
 
 
 def swept(config: dict, model: dict, method: dict) -> dict:
@@ -112,8 +157,13 @@ def swept(config: dict, model: dict, method: dict) -> dict:
     return {key: sections[key.split(".")[0]][key.split(".")[1]] for axis in config["sweep"] for key in axis}
 
 
+def _check_dissipation(system, options):
+    if getattr(options, "task", None) == "steady_state" and not dissipates(system):
+        require_unique(system, options.task)
+
+
 def _check_targets(targets: dict, outputs):
-    allowed = [output.name for output in outputs if output.reduce in AVERAGED]
+    allowed = [output.name for output in outputs if output.reduce in AVERAGED and not output.internal]
     for name, value in targets.items():
         if name not in allowed:
             raise ConfigError(

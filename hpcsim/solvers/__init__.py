@@ -12,10 +12,10 @@ The matrices are real, so this runs on real and complex builds of PETSc alike. E
 collective over the communicator it is given and returns the same on all its ranks (up to rounding).
 """
 
-from hpcsim.solvers.eigenvalues import DENSE, SUBSPACE, TOLERANCE, Leading, all_eigenvalues, leading, leading_eigenvalues
+from hpcsim.solvers.eigenvalues import DENSE, SUBSPACE, TOLERANCE, Leading, all_eigenvalues, leading_eigenvalues, search
 from hpcsim.solvers.evolution import KRYLOV, end_of_spectrum, propagate
 from hpcsim.solvers.options import PetscOptions
-from hpcsim.solvers.petsc import row_range
+from hpcsim.solvers.petsc import NotUnique, SolverError, row_range
 from hpcsim.solvers.rest import decay_of_the_rest
 from hpcsim.solvers.steady import GMRES, NotConverged, pinned_inverse, response, steady_state
 
@@ -27,15 +27,17 @@ __all__ = [
     "TOLERANCE",
     "Leading",
     "NotConverged",
+    "NotUnique",
     "PetscOptions",
+    "SolverError",
     "all_eigenvalues",
     "decay_of_the_rest",
     "end_of_spectrum",
-    "leading",
     "leading_eigenvalues",
     "pinned_inverse",
     "propagate",
     "response",
     "row_range",
+    "search",
     "steady_state",
 ]

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -48,6 +49,29 @@ class Layout:
         return tuple(len(next(iter(axis.values()))) for axis in self.axes)
 
 
+@dataclass(frozen=True)
+class RunData:
+    """One run read whole, or kept in memory.
+
+    done    : (records,) bool
+    skipped : (records,) bool, not needed for the target_error
+    failures : {record: reason} of the records whose method raised an error
+    arrays  : {output: (records, *dims)}, of the stored outputs
+    seconds : (records,) time each record took
+    history : finished sessions, plain data
+    """
+
+    path: Path
+    layout: Layout
+    done: np.ndarray
+    skipped: np.ndarray
+    failures: dict
+    arrays: dict
+    seconds: np.ndarray
+    history: list
+    versions: dict
+
+
 def science(config: dict) -> dict:
     """The part of a config that results depend on; a swept parameter stands in its axis alone."""
     kept = {key: value for key, value in config.items() if key not in FREE_SECTIONS}
@@ -82,7 +106,7 @@ def plain_layout(layout: Layout) -> dict:
 
 def plain_output(output) -> dict:
     """An Output, and whether it is stored, as JSON gives it back."""
-    names = ("name", "units", "long_name", "dtype", "reduce", "sources", "stored")
+    names = ("name", "units", "long_name", "dtype", "reduce", "function", "sources", "stored", "internal")
     dims = [{"name": dim.name, "values": dim.values, "units": dim.units} for dim in output.dims]
     all_plain = {name: getattr(output, name) for name in names} | {"dims": dims}
     return json.loads(json.dumps(all_plain, default=plain))

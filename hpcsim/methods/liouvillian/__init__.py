@@ -4,34 +4,26 @@ Sectors are those of all the symmetries that the model declares: weak U(1), tran
 transposition (see `symmetry`). Linear systems and eigenvalues are those of `hpcsim.solvers`.
 """
 
-import hashlib
-import pickle
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from hpcsim import solvers
-from hpcsim.methods import Context, Dim, Output
-from hpcsim.methods.liouvillian import antigap, exclusion, measurement
+from hpcsim.methods import Context, Output
+from hpcsim.methods.liouvillian import antigap, measurement, spectrum, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
-from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
+from hpcsim.methods.liouvillian.spectrum import LOW
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
-from hpcsim.system import Count, Initial, Number, Parameters, System, Times, WeakU1, angles
+from hpcsim.observables import Plan
+from hpcsim.observables.outputs import time_dim
+from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, charge_weights, require_unique
 
-__all__ = ["LEAN", "Options", "cost", "outputs", "records", "run", "supports"]
+__all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "supports"]
 
 LEAN = {"petsc_options": {ON_DISK: 1}}
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
-KEPT = 2**26  # bytes of one kind of weights that are kept, see _gap
-SMALL = 10000  # unknowns up to which approximate minimum degree is faster than the ordering MUMPS chooses
-LOW = 2  # task gap: the sectors k < LOW are solved in any case, of others those not excluded
-
-
-def _different(names):
-    if len(set(names)) < len(names):
-        raise ValueError("each observable once")
-    return names
 
 
 class Options(Parameters):
@@ -48,7 +40,8 @@ class Options(Parameters):
     times         : evolve: the times of the results, a list or linspace: [first, last, count]
     tolerance     : evolve: estimated relative error of ρ in each interval between times;
                     antigap: |Lx - λx|/η|x|
-    observables   : more to measure: squeezing; of the steady state also P_ab (two spins), P_n (one boson mode)
+    observables   : more to measure than spins and their variances: see hpcsim.observables. purity is always measured
+                    in the steady state; purity, entropy and renyi2 of all sites belong to it alone
     petsc_options : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
                     (eps_ncv: 200, st_mat_mumps_icntl_14: 100). With st_mat_mumps_icntl_22: 1 the factors are on
                     disk, in $MUMPS_OOC_TMPDIR: a third of the memory. st_pc_factor_mat_solver_type: superlu_dist
@@ -61,7 +54,7 @@ class Options(Parameters):
     initial: Initial = (0.5, 0.0)
     times: Times | None = None
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
-    observables: Annotated[tuple[Literal[measurement.OBSERVABLES], ...], AfterValidator(_different)] = ()
+    observables: measurement.Items = ()
     petsc_options: solvers.PetscOptions = {}
 
     @model_validator(mode="before")
@@ -88,7 +81,7 @@ class Options(Parameters):
 
 def supports(system: System):
     """None, or why not: a direct solver cannot number the unknowns of the steady state's sector."""
-    charges = np.sum(system.levels - 1) + 1 if system.symmetry(WeakU1) else 1
+    charges = np.sum(system.levels - 1) + 1 if charge_weights(system) is not None else 1
     # at least D² / (100 charges) unknowns, where D may be astronomical
     magnitude = 2 * np.sum(np.log10(system.levels)) - np.log10(100 * charges)
     if magnitude < np.log10(LARGEST):
@@ -103,9 +96,12 @@ def supports(system: System):
 
 def records(system: System, options: Options) -> tuple:
     """The sectors to solve; one for all where one is enough. Raises ValueError where an option does not fit."""
-    measurement.check(system, options.observables, options.task == "evolve")
+    if options.task in ("steady_state", "evolve"):
+        _plan(system, options)
     if options.task == "evolve":
         angles(system, options.initial)
+    if options.task in ("steady_state", "gap", "antigap"):
+        require_unique(system, options.task)
     if options.task in ("steady_state", "evolve"):
         return (HOME,)
     if options.task == "antigap":
@@ -121,6 +117,13 @@ def records(system: System, options: Options) -> tuple:
     return names
 
 
+def needs(system: System, options: Options, record: Name) -> tuple[int, ...]:
+    """task gap: the sectors k < LOW, whose gap those of a higher k are compared with."""
+    if options.task != "gap" or record.k < LOW:
+        return ()
+    return tuple(range(sum(name.k < LOW for name in _names(system, options))))
+
+
 def _names(system: System, options: Options) -> tuple[Name, ...]:
     """The sectors that spectrum and gap look into; those of a k follow each other."""
     shifts = len(multiplicities(system))
@@ -130,23 +133,28 @@ def _names(system: System, options: Options) -> tuple[Name, ...]:
         if k >= shifts:
             raise ValueError(
                 f"method.sectors: k = {k}, but this model has the sectors 0..{shifts - 1}"
-                + ("" if system.symmetry(WeakU1) else " (it has no weak U(1) symmetry)")
+                + ("" if charge_weights(system) is not None else " (it has no weak U(1) symmetry)")
             )
     return tuple(name for name in Symmetries(system).names(shifts) if name.k in options.sectors)
+
+
+def _plan(system: System, options: Options) -> Plan:
+    """What the tasks steady_state and evolve measure."""
+    if options.task == "steady_state":
+        return measurement.plan(system, ("purity", *options.observables), ())
+    return measurement.plan(system, options.observables, (time_dim(options.times, system.units),))
 
 
 def outputs(system: System, options: Options) -> tuple:
     """Spins in units of ħ; eigenvalues, rates and the gap in the unit of the model's rates."""
     if options.task == "steady_state":
         return (
-            *measurement.outputs(system, options.observables, ()),
-            Output("purity", (), "1", "Tr ρ²"),
+            *_plan(system, options).outputs,
             Output("impurity", (), "1", "1/(D Tr ρ²), of D states"),
             Output("residual", (), "1", "|Lρ| / |L||ρ|"),
         )
     if options.task == "evolve":
-        time = Dim("time", options.times, "1" if system.units == "1" else f"1/{system.units}")
-        return measurement.outputs(system, options.observables, (time,))
+        return _plan(system, options).outputs
     if options.task == "antigap":
         return (
             Output("gap", units=system.units, reduce="min", long_name="smallest -Re λ but for the zero"),
@@ -166,168 +174,45 @@ def outputs(system: System, options: Options) -> tuple:
             ),
             Output("residual", units=system.units, reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |x|"),
         )
-    labels = {"k": "k", "parity": "parity (bits of the involutions it is odd under)", "momentum": "momentum"}
-    found = [
-        Output("gap", units=system.units, reduce="min", long_name="smallest -Re λ, the steady state's zero left out")
-    ]
-    found += [
-        Output(f"gap_{label}", reduce="at_min", sources=("gap",), long_name=f"{what} of the sector with the gap")
-        for label, what in labels.items()
-    ]
-    if options.task == "gap":
-        return (
-            *found,
-            Output("residual", reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |L||x|"),
-            Output(
-                "excluded_decay",
-                units=system.units,
-                reduce="min",
-                long_name="rate that all eigenvalues of the excluded sectors exceed",
-            ),
-        )
-    merged = dict(dims=(Dim("eigenvalue", tuple(range(options.eigenvalues))),), reduce="merge")
-    along = dict(merged, sources=("eigenvalues",))
-    return (
-        Output(
-            "eigenvalues",
-            units=system.units,
-            dtype="c16",
-            long_name="eigenvalues of the Liouvillian, largest real part first",
-            **merged,
-        ),
-        Output("residual", long_name="|Lx - λx| / |L||x|", **along),
-        *(
-            Output(f"sector_{label}", long_name=f"{what} of the eigenvalue's sector", **along)
-            for label, what in labels.items()
-        ),
-        *found,
-    )
+    return spectrum.outputs(system, options)
 
 
 def run(system: System, options: Options, record: Name, context: Context) -> dict:
     """Solve one sector, or evolve all, collectively over context.comm."""
     if options.task == "evolve":
-        return _evolve(system, options, context.comm)
+        return _evolve(system, options, context)
     if options.task == "antigap":
         return _antigap(system, options, record.parity, context.comm)
     if options.task == "gap":
-        return _gap(system, options, record, context.comm)
-    sector = Sector(operators(system), record)
-    if options.task == "steady_state":
-        return _steady_state(system, sector, options, context.comm)
-    return _spectrum(sector, options, context.comm)
-
-
-_found = {}  # task gap: the sectors of each system, and the results of those solved so far
-_weights = {}  # likewise, up to KEPT bytes. Records of several points of a sweep come in turns
-
-
-def _gap(system: System, options: Options, record: Name, comm) -> dict:
-    """Gap of one sector k < LOW, or of all sectors of a higher k that is not shown to decay faster."""
-    key = hashlib.blake2b(pickle.dumps((system, options))).digest()
-    if key not in _found:
-        _found[key] = _names(system, options), {}
-    names, known = _found[key]
-
-    def of_sector(name):
-        if name not in known:
-            known[name] = _spectrum(Sector(operators(system), name), options, comm)
-        return known[name]
-
-    if record.k < LOW:
-        return of_sector(record) | {"excluded_decay": np.nan}
-    gap = min((of_sector(name)["gap"] for name in names if name.k < LOW), key=_nan_last, default=0.0)
-    fastest = np.nan
-    if gap > 0:
-        if key not in _weights:
-            if sum(weights.root.nbytes for weights in _weights.values()) > KEPT:
-                _weights.clear()
-            _weights[key] = exclusion.weights(comm, operators(system), options.petsc_options)
-        fastest = comm.bcast(exclusion.decay(_weights[key], record.k, gap) if comm.rank == 0 else None)
-    if np.isnan(fastest):
-        results = [of_sector(name) for name in names if name.k == record.k]
-        return min(results, key=lambda result: _nan_last(result["gap"])) | {"excluded_decay": np.nan}
-    return dict.fromkeys(known[names[0]], np.nan) | {"excluded_decay": fastest}
-
-
-def _nan_last(rate: float) -> float:
-    return np.inf if np.isnan(rate) else rate
-
-
-def _spectrum(sector: Sector, options: Options, comm) -> dict:
-    wanted, steady = options.eigenvalues or 1, sector.name == HOME
-    values, errors = np.zeros(0, complex), np.zeros(0)
-    if sector.size:
-        count = min(max(wanted, 1 + steady), sector.size)  # the gap is beside the zero
-        ordering = {"st_mat_mumps_icntl_7": 0} if sector.size < SMALL else {}
-        values, errors = solvers.leading_eigenvalues(comm, sector, count, ordering | options.petsc_options)
-    zero = _zero(values, sector) if steady else []
-    decaying, residuals = np.delete(values, zero), np.delete(errors, zero)
-    found = {"gap": -decaying[0].real if len(decaying) else np.nan}
-    found |= {f"gap_{label}": float(value) for label, value in sector.name._asdict().items()}
-    if options.task == "gap":
-        return found | {"residual": residuals[0] if len(residuals) else np.nan}
-    padding = max(wanted - len(values), 0)
-
-    def kept(array):
-        return np.pad(array, (0, padding), constant_values=np.nan)[:wanted]
-
-    return (
-        found
-        | {"eigenvalues": kept(values), "residual": kept(errors)}
-        | {
-            f"sector_{label}": kept(np.full(len(values), float(value)))
-            for label, value in sector.name._asdict().items()
-        }
-    )
-
-
-def _zero(values, sector: Sector) -> int:
-    """Where the steady state's eigenvalue is; RuntimeError if it is not among them."""
-    zero, scale = np.argmin(abs(values)), abs(sector.operators.effective).sum(1).max()
-    if abs(values[zero]) > 1e-9 * scale:
-        raise RuntimeError(
-            "the eigenvalue 0 of the steady state was not found; nearest is "
-            f"{values[zero]:.3e}: raise method.eigenvalues"
-        )
-    return zero
+        return spectrum.gap(system, options, record, _names(system, options), context)
+    if options.task == "spectrum":
+        return spectrum.spectrum(system, options, record, context)
+    return _steady_state(system, Sector(kept_operators(system, context), record), options, context.comm)
 
 
 def _steady_state(system: System, sector: Sector, options: Options, comm) -> dict:
     state, residual = solvers.steady_state(comm, sector, options.petsc_options)
-    rows = solvers.row_range(comm, sector.size)
-    values = {
-        key: np.array([comm.allreduce(sector.functional(operator, *rows).real @ state)])
-        for key, operator in measurement.operators(system, options.observables).items()
-    }
-    found = {name: value[..., 0] for name, value in measurement.results(system, options.observables, values).items()}
-    probability = comm.allreduce(sector.diagonal(state, *rows))
-    if "P_ab" in options.observables:
-        found["P_ab"] = probability.reshape(system.levels)
-        found["participation"] = 1 / (system.dimension * np.sum(probability**2))
-    if "P_n" in options.observables:
-        mode = int(np.argmax(system.cutoffs))
-        others = tuple(site for site in range(system.sites) if site != mode)
-        found["P_n"] = probability.reshape(system.levels).sum(axis=others)[::-1]
-    purity = comm.allreduce(sector.weight[slice(*rows)] @ state**2)
-    return found | {"purity": purity, "impurity": 1 / (system.dimension * purity), "residual": residual}
+    uniqueness.check(comm, sector, state)
+    found = measurement.steady(system, _plan(system, options), sector, state, comm)
+    return found | {"impurity": 1 / (system.dimension * found["purity"]), "residual": residual}
 
 
-def _evolve(system: System, options: Options, comm) -> dict:
+def _evolve(system: System, options: Options, context: Context) -> dict:
     """Every sector in which both the initial state and an observable have a part.
 
     Sectors that the adjoint takes to others are evolved once and count twice, as their real parts.
     """
-    built, times = operators(system), np.array(options.times)
-    initial = measurement.coherent_state(system, angles(system, options.initial))
-    measured = measurement.operators(system, options.observables)
-    values = np.zeros((len(times), len(measured)))
+    comm, built, times = context.comm, kept_operators(system, context), np.array(options.times)
+    initial = measurement.coherent_density(system, angles(system, options.initial))
+    plan = _plan(system, options)
+    measured = measurement.Compiled(system, plan, probabilities=False)
+    values = np.zeros((len(times), len(measured.operators)))
     for name in built.symmetries.names(len(built.first) - 1, every=True):
         sector = Sector(built, name)
         if not sector.size:
             continue
         rows = solvers.row_range(comm, sector.size)
-        seen = np.array([sector.functional(operator, *rows) for operator in measured.values()])
+        seen = np.array([sector.functional(operator, *rows) for *_, operator in measured.operators])
         if comm.allreduce(np.linalg.norm(seen)) < 1e-14:
             continue
         start = sector.components(initial, *rows)
@@ -341,7 +226,7 @@ def _evolve(system: System, options: Options, comm) -> dict:
             for t, state in enumerate(steps):
                 values[t] += copies * (unit * (seen @ state)).real
     values = comm.allreduce(values)
-    return measurement.results(system, options.observables, dict(zip(measured, values.T)))
+    return plan.finish(measured.values(values.T))
 
 
 def _antigap(system: System, options: Options, odd: int, comm) -> dict:

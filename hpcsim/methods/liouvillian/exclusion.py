@@ -23,9 +23,10 @@ from scipy import linalg, sparse
 from hpcsim import solvers
 from hpcsim.methods.liouvillian.sectors import Operators, Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
-from hpcsim.system import Transposition, WeakU1, matrices
+from hpcsim.system import gauge_symmetries, transposition
 
-FLOOR = 1e-10  # of the eigenvalues of σ, relative to the largest: a higher one loosens the bound, a lower one loses digits
+# of the eigenvalues of σ, relative to the largest: a higher one loosens the bound, a lower one loses digits
+FLOOR = 1e-10
 ROUNDING = 1e-15  # of a product with L, relative to its norm, before the condition of σ has its effect
 ACCURATE = 0.01  # rounding accepted, relative to the rate to be shown
 
@@ -52,16 +53,14 @@ def weights(comm, operators: Operators, petsc_options: dict) -> Weights:
     system, home = operators.symmetries.system, Sector(operators, HOME)
     local, _ = solvers.steady_state(comm, home, petsc_options)
     elements = home.elements(np.concatenate(comm.allgather(local)))
-    kept = tuple(s for s in system.symmetries if isinstance(s, (WeakU1, Transposition)))
-    gauge, transposition = np.ones(len(operators.order)), system.symmetry(Transposition)
-    if transposition:
-        signs = matrices.transposition_signs(system, transposition.sites)[operators.order]
-        gauge = np.where(signs < 0, 1j, 1)
+    gauge, real = np.ones(len(operators.order)), transposition(system)
+    if real:
+        gauge = np.where(real.on_basis(system.levels)[1][operators.order] < 0, 1j, 1)
     places, found = home.layout.pairs, []
     for first, last, start, stop in zip(operators.first, operators.first[1:], places, places[1:]):
         block = elements[start:stop].reshape(last - first, last - first)
         block = gauge[first:last, None].conj() * block * gauge[first:last]
-        found.append(linalg.eigh(block.real if transposition else block))
+        found.append(linalg.eigh(block.real if real else block))
     largest = max(values.max() for values, _ in found)
     found = [(np.maximum(values, 0) / largest + FLOOR, vectors) for values, vectors in found]
 
@@ -69,7 +68,7 @@ def weights(comm, operators: Operators, petsc_options: dict) -> Weights:
         return np.concatenate([(vectors * values**exponent @ vectors.conj().T).ravel() for values, vectors in found])
 
     return Weights(
-        replace(operators, symmetries=Symmetries(replace(system, symmetries=kept))),
+        replace(operators, symmetries=Symmetries(replace(system, symmetries=gauge_symmetries(system)))),
         gauge,
         places,
         {exponent: power(exponent) for exponent in (0.25, -0.25, 0.5, -0.5)},
@@ -214,6 +213,13 @@ class Precise:
 
     def adjoint(self, z):
         return self.of.power(0.25, self.of.transposed @ self.of.power(-0.25, z))
+
+
+def work(sector: Sector) -> float:
+    """Floating-point operations of a recursion of a few hundred steps, about: its matrix products."""
+    width = np.diff(sector.layout.first).astype(float)
+    rows, columns = width[sector.layout.k :], width[: len(width) - sector.layout.k]
+    return 5000 * float(np.sum(rows * columns * (rows + columns)))
 
 
 def decay_beside(weights: Weights, sector: Sector, found: np.ndarray, enough: float) -> float:

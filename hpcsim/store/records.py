@@ -1,0 +1,187 @@
+"""The records of a run, written by many ranks: what a run file and an in-memory store have in common."""
+
+import time
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from hpcsim.ensemble.reduce import missing
+from hpcsim.store import disk
+from hpcsim.store.layout import Layout, RunData, slab_shape
+from hpcsim.store.states import record_slab
+from hpcsim.store.target import Targets
+
+
+class Records(ABC):
+    """The records of a run, open for writing by every rank of `comm`.
+
+    done, failed : (records,) bool, what was so when this was opened
+    targets    : decides how many records are needed; on rank 0
+    earlier    : {record: {output: slab}} of the records in `needed` that are done, as of the last todo()
+    io_seconds : spent in write and sync by this rank
+
+    values : on rank 0, {record: {output: slab}} of the records that are done already: the outputs that
+             `targets` watches, and all outputs of the records in `needed`
+    shapes : {output: array whose shape[1:] and dtype are those of a slab}
+    needed : numbers of the records whose results others start from
+    """
+
+    def __init__(self, comm, done, failed, targets: Targets, values: dict, shapes: dict, needed=frozenset()):
+        self.done, self.failed, self.targets, self.earlier, self.io_seconds = done, failed, targets, {}, 0.0
+        self._comm, self._shapes, self._needed, self._written = comm, shapes, needed, 0
+        self._now, self._values, self._news, self._reasons = done | failed, values, {}, {}
+        self._fresh = {record: found for record, found in values.items() if record in needed}
+
+    @abstractmethod
+    def _store(self, record: int, slabs: dict, seconds: float):
+        """Keep one record. Not collective."""
+
+    @abstractmethod
+    def _fail(self, record: int, reason: str, seconds: float):
+        """Keep that a record has failed. Not collective."""
+
+    @abstractmethod
+    def _skip(self, records):
+        """Keep that these are not needed. On rank 0 alone."""
+
+    @abstractmethod
+    def sync(self):
+        """Bring what was written to where it is safe. Not collective."""
+
+    @abstractmethod
+    def _append(self, entry: dict):
+        """Add a session to the history. On rank 0 alone."""
+
+    @abstractmethod
+    def close(self):
+        """Collective."""
+
+    def write(self, record: int, arrays: dict, seconds: float):
+        """Store what record `record` returned: {output: array no larger than its slab}. Not collective.
+
+        Outputs that other points have and this one has not are NaN. Raises StoreError where the disk fails,
+        ValueError for arrays that are no outputs.
+        """
+        if not arrays.keys() <= self._shapes.keys():
+            raise ValueError(f"a record returned {sorted(arrays)}, the outputs are {sorted(self._shapes)}")
+        slabs = {name: record_slab(name, arrays.get(name), kind) for name, kind in sorted(self._shapes.items())}
+        with self._timed():
+            self._store(record, slabs, seconds)
+        self._written += 1
+        self._news[record] = {name: slabs[name] for name in self.targets.watched}
+        if record in self._needed:
+            self._fresh[record] = slabs
+
+    def fail(self, record: int, reason: str, seconds: float):
+        """Store that the method raised an error, and why; the other records go on. Not collective."""
+        with self._timed():
+            self._fail(record, reason, seconds)
+        self._news[record], self._reasons[int(record)] = None, reason
+
+    def failures(self) -> dict[int, str]:
+        """{record: reason} of what has failed since this was opened. Collective."""
+        return {record: why for reasons in self._comm.allgather(self._reasons) for record, why in reasons.items()}
+
+    @contextmanager
+    def _timed(self):
+        began = time.perf_counter()
+        yield
+        self.io_seconds += time.perf_counter() - began
+
+    def todo(self) -> np.ndarray:
+        """Numbers of the records to compute next, from what all ranks have written; empty at the end. Collective."""
+        if self._needed:
+            for found in self._comm.allgather(self._fresh):
+                self.earlier |= found
+            self._fresh = {}
+        for news in self._comm.gather(self._news) or ():
+            self._values |= {record: values for record, values in news.items() if values is not None}
+            self._now[list(news)] = True
+        self._news = {}
+        return on_rank0(self._comm, self._look)
+
+    def _look(self):
+        before = self.targets.skipped.copy()
+        todo = self.targets.todo(self._now, self._values)
+        self._skip(np.flatnonzero(self.targets.skipped & ~before & ~self._now))
+        return todo
+
+    def finish(self, summary: dict):
+        """Add this session to the history. Collective.
+
+        summary : plain data; `started` (seconds since 1970), `wall_seconds`, `busy_fraction` (of each
+                  group), `io_seconds`, `ranks` and `ended` (why) are shown by the status. The number
+                  of records and the versions are added.
+        """
+        before = int(self.done.sum())
+        after = before + self._comm.allreduce(self._written)
+        entry = {**summary, "records_before": before, "records_done": after, "versions": disk.versions()}
+        on_rank0(self._comm, self._append, entry)
+
+
+class Memory(Records):
+    """Records that stay in the memory of the ranks that computed them, until `gathered`."""
+
+    def __init__(self, layout: Layout, comm, needed=frozenset()):
+        shapes = {o.name: np.empty((0, *slab_shape(o)), o.dtype) for o in layout.outputs if o.stored}
+        nothing = np.zeros((2, len(layout.point)), bool)
+        super().__init__(comm, *nothing, Targets(layout), {}, shapes, needed)
+        self._layout, self._kept, self._history = layout, {}, []
+
+    def _store(self, record, slabs, seconds):
+        self._kept[int(record)] = slabs, seconds
+
+    def _fail(self, record, reason, seconds):
+        pass
+
+    def _skip(self, records):
+        pass
+
+    def sync(self):
+        pass
+
+    def _append(self, entry):
+        self._history.append({"session": 1, **entry})
+
+    def close(self):
+        pass
+
+    def gathered(self) -> RunData | None:
+        """All records, on rank 0; None on the others. Collective."""
+        parts, failures = self._comm.gather(self._kept), self.failures()
+        if parts is None:
+            return None
+        kept = {record: found for part in parts for record, found in part.items()}
+        data = empty(self._layout)
+        data.skipped[:] = self.targets.skipped
+        for record, (slabs, seconds) in kept.items():
+            data.done[record], data.seconds[record] = True, seconds
+            for name, slab in slabs.items():
+                data.arrays[name][record] = slab
+        data.failures.update(failures)
+        data.history.extend(self._history)
+        return data
+
+
+def empty(layout: Layout, path="memory") -> RunData:
+    """What a run of this layout holds before anything is computed."""
+    records = len(layout.point)
+    arrays = {o.name: np.full((records, *slab_shape(o)), missing(o.dtype), o.dtype) for o in layout.outputs if o.stored}
+    done, skipped = np.zeros(records, bool), np.zeros(records, bool)
+    return RunData(Path(path), layout, done, skipped, {}, arrays, np.full(records, np.nan), [], disk.versions())
+
+
+def on_rank0(comm, work, *arguments):
+    """The result of `work` on rank 0, on every rank; its exception likewise."""
+    result = error = None
+    if comm.rank == 0:
+        try:
+            result = work(*arguments)
+        except Exception as caught:
+            error = caught
+    result, error = comm.bcast((result, error))
+    if error is not None:
+        raise error
+    return result
