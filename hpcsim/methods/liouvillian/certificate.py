@@ -40,7 +40,7 @@ class Slowest(NamedTuple):
 
 def slowest(system: System, sector: Sector, count: int, petsc_options: dict, context: Context) -> Slowest:
     """At least min(count, size) eigenvalues. Collective."""
-    if sector.size <= solvers.DENSE:
+    if sector.size <= solvers.eigenvalues.DENSE:
         return _whole(context.comm, sector)
     ordering = {"st_mat_mumps_icntl_7": 0} if sector.size < SMALL else {}
     count = min(count, sector.size)
