@@ -7,8 +7,11 @@ runs where the rest is broken.
 
 import argparse
 import logging
+import os
 import re
 import sys
+import traceback
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hpcsim import __version__
@@ -27,6 +30,18 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
 
 
+def _ranks(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,6}", text):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r}: a number of ranks from 1 to 9999999 is needed")
+    return int(text)
+
+
+def _path(text: str) -> str:
+    if not text or "\0" in text or max(map(len, text.encode(errors="replace").split(b"/"))) > 255:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r}: the name of a file is needed")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="hpcsim", description="Driven-dissipative spin systems on clusters and workstations.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -36,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(action=action)
         if configured:
-            command.add_argument("config", help="YAML config")
+            command.add_argument("config", type=_path, help="YAML config")
             command.add_argument("--quick", action="store_true", help="apply the config's quick section")
             command.add_argument(
                 "--set",
@@ -48,18 +63,19 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     run = add("run", _run, "compute what is not yet in the run file; the same line again resumes", True)
-    run.add_argument("--out", help="run file (default: results/NAME.h5 for a config NAME.yaml)")
+    run.add_argument("--out", type=_path, help="run file (default: results/NAME.h5 for a config NAME.yaml)")
     run.add_argument("--max-walltime", metavar="T", help="stop in time: seconds, 90m, 12h or H:MM:SS")
+    run.add_argument("--retry-failed", action="store_true", help="also compute records again that have failed")
     check = add("check", _check, "validate and estimate points, records, memory and time; compute nothing", True)
-    check.add_argument("--ranks", type=int, default=1, help="ranks to estimate for")
-    add("status", _status, "progress of a running or stopped run").add_argument("run")
+    check.add_argument("--ranks", type=_ranks, default=1, help="ranks to estimate for")
+    add("status", _status, "progress of a running or stopped run").add_argument("run", type=_path)
     merge = add("collect", _collect, "merge run files into one self-describing file")
-    merge.add_argument("out")
-    merge.add_argument("runs", nargs="+")
+    merge.add_argument("out", type=_path)
+    merge.add_argument("runs", type=_path, nargs="+")
     plot = add("plot", _plot, "draw the config's figures and print its checks")
-    plot.add_argument("collected")
-    plot.add_argument("--to", help="folder for the figures (default: beside the file)")
-    plot.add_argument("--config", help="take the figures from this YAML, not from the one that was run")
+    plot.add_argument("collected", type=_path)
+    plot.add_argument("--to", type=_path, help="folder for the figures (default: beside the file)")
+    plot.add_argument("--config", type=_path, help="take the figures from this YAML, not from the one that was run")
     add("doctor", _doctor, "what this installation has, and the fix for what is missing")
     return parser
 
@@ -67,17 +83,52 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv=None) -> int:
     world = _world(sys.argv[1:] if argv is None else argv)
     rank = world.rank if world else 0
+    logging.raiseExceptions = False  # a message that cannot be written, as to a closed pipe, is dropped
     logging.basicConfig(format="hpcsim: %(message)s", stream=sys.stderr)
     logging.getLogger("hpcsim").setLevel(logging.ERROR if rank else logging.INFO)
     try:
         arguments = _parser().parse_args(argv)
-        return arguments.action(arguments, world)
+        with _all_or_none(world):
+            return arguments.action(arguments, world)
+    except BrokenPipeError:  # nobody reads on, as in hpcsim status | head
+        return COMPLETE
     except Exception as error:
-        if not hasattr(error, "status"):
+        if not hasattr(error, "status") and not isinstance(error, (OSError, MemoryError)):
             raise
         if rank == 0:
-            print(f"hpcsim: error: {error}", file=sys.stderr)
-        return error.status
+            with suppress(OSError, ValueError):
+                print(f"hpcsim: error: {str(error) or 'not enough memory'}", file=sys.stderr)
+        return getattr(error, "status", FAILED)
+    finally:
+        _flush()
+
+
+@contextmanager
+def _all_or_none(world):
+    """What ends one rank, a failed import or too little memory among it, ends them all at once, with the reason.
+
+    The others would wait for it for ever. Errors with a status come to all ranks.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if world is None or world.size == 1 or hasattr(error, "status"):
+            raise
+        try:
+            sys.stderr.write(f"[rank {world.rank}] {traceback.format_exc()}")
+            sys.stderr.flush()
+        finally:
+            world.Abort(1)
+
+
+def _flush():
+    """Python itself would end with status 120 where its last words find no reader."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _world(argv):
@@ -129,7 +180,7 @@ def _run(arguments, world) -> int:
     out = Path(arguments.out or Path("results") / (Path(arguments.config).stem + ".h5"))
     limit = _seconds(arguments.max_walltime)
     with config.in_file(arguments.config):
-        stopped = execute.run(lambda: _plan(arguments), out, limit, world)
+        stopped = execute.run(lambda: _plan(arguments), out, limit, world, arguments.retry_failed)
     return RESUMABLE if stopped else COMPLETE
 
 

@@ -4,6 +4,7 @@ Every run here is a real one: `mpirun python -m hpcsim run`.
 """
 
 import contextlib
+import errno
 import os
 import random
 import re
@@ -11,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 
@@ -18,7 +20,10 @@ import h5py
 import numpy as np
 import pytest
 import scipy.stats
-from conftest import mpi_command, mpi_environment, mpirun, require, require_program
+from conftest import mpi_command, mpi_environment, mpirun, random_seed, require, require_program
+
+from hpcsim import store
+from hpcsim.run import watch
 
 CONFIG = """
 title: survival
@@ -272,7 +277,7 @@ from hpcsim.methods import phase_space
 whole = phase_space.run
 def run(system, options, record, context):
     if MPI.COMM_WORLD.rank == 1:
-        raise ArithmeticError("broken on purpose")
+        raise TypeError("broken on purpose")
     return whole(system, options, record, context)
 phase_space.run = run
 sys.exit(cli.main(sys.argv[1:]))
@@ -286,7 +291,7 @@ def test_one_rank_raising_ends_all_with_one_traceback(config, tmp_path):
     ended = mpirun(3, ["broken.py", "run", path, "--out", out], cwd=tmp_path, timeout=60)
     assert ended.returncode == 1
     assert time.time() - began < 30
-    assert ended.stderr.count("Traceback") == 1 and "ArithmeticError: broken on purpose" in ended.stderr
+    assert ended.stderr.count("Traceback") == 1 and "TypeError: broken on purpose" in ended.stderr
     assert mpirun(2, hpcsim_run(path, out, "--max-walltime", "0"), cwd=tmp_path).returncode == 75
 
 
@@ -431,3 +436,200 @@ def test_wrong_group_size_is_refused_on_all_ranks(config, tmp_path):
     assert ended.returncode == 2
     assert ended.stderr.count("hpcsim: error:") == 1 and "run.ranks_per_point = 2" in ended.stderr
     assert not (tmp_path / "r.h5").exists()
+
+
+ALONE_ON_RANK_1 = {
+    "a library is missing": 'sys.modules["hpcsim.run.execute"] = None',
+    "no memory at the start": "from hpcsim.run import parallel; parallel.Groups.__init__ = fail(MemoryError('none'))",
+    "a library gives up": "from hpcsim.methods import phase_space; phase_space.run = fail(SystemExit(0))",
+}
+ONE_RANK = """
+import sys
+from mpi4py import MPI
+from hpcsim import cli
+def fail(error):
+    def raising(*arguments, **keys):
+        raise error
+    return raising
+if MPI.COMM_WORLD.rank == 1:
+    {what}
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("what", ALONE_ON_RANK_1)
+def test_one_rank_that_cannot_go_on_ends_all_with_its_reason(config, tmp_path, what):
+    """Whatever the error is and wherever it comes from, after MPI has started."""
+    (tmp_path / "broken.py").write_text(ONE_RANK.format(what=ALONE_ON_RANK_1[what]))
+    ended = mpirun(2, ["broken.py", "run", config(SLOW), "--out", "r.h5"], cwd=tmp_path, timeout=60)
+    assert ended.returncode == 1, ended.stderr
+    assert "[rank 1]" in ended.stderr and ended.stderr.count("Traceback") == 1
+    assert re.search("ModuleNotFoundError|MemoryError|SystemExit", ended.stderr)
+
+
+def test_a_stopped_rank_is_named(caplog):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        assert watch.trouble(process.pid) is None
+        process.send_signal(signal.SIGSTOP)
+        ended = threading.Event()
+        looking = threading.Thread(target=watch._look, args=(3, process.pid, "node7", 0.01, ended))
+        looking.start()
+        for _ in range(1000):
+            if caplog.text:
+                break
+            time.sleep(0.01)
+        ended.set()
+        looking.join()
+        assert f"rank 3 (process {process.pid} on node7) is stopped" in caplog.text
+        assert len(caplog.messages) == 1
+    finally:
+        process.kill()
+        process.communicate()
+    assert watch.trouble(process.pid) is None
+
+
+JUMPING = """
+import sys, time
+from hpcsim import cli
+now, calls = time.time, []
+def jumping():
+    calls.append(None)
+    return now() - 1e6 * len(calls)
+time.time = jumping
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_clock_that_is_set_back_changes_no_limit_and_no_fraction(config, tmp_path):
+    (tmp_path / "jumping.py").write_text(JUMPING)
+    command = [sys.executable, "jumping.py", "run", config(SLOW), "--out", "r.h5", "--max-walltime", "1s"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 75, ended.stderr
+    [entry] = store.read_status(tmp_path / "r.h5")["history"]
+    assert 0 <= entry["busy_fraction"][0] <= 1 and 0 < entry["wall_seconds"] < 100
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["head", "full disk"])
+def test_progress_that_cannot_be_written_is_dropped(config, tmp_path, full):
+    command = [sys.executable, *map(str, hpcsim_run(config(), "r.h5"))]
+    if full:
+        with open("/dev/full", "w") as nowhere:
+            ended = subprocess.run(command, cwd=tmp_path, stdout=nowhere, stderr=nowhere, timeout=100)
+    else:
+        read, write = os.pipe()
+        os.close(read)
+        ended = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=write, timeout=100)
+        os.close(write)
+    assert ended.returncode == 0
+    assert contents(tmp_path / "r.h5")[1].all()
+
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+#include <stdio.h>
+/* Writes to *.h5 fail from the FAULT_AFTER-th on, with errno FAULT_ERROR; of those before, every second is short. */
+static long calls;
+static int ours(int fd) {
+    char link[64], name[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, name, sizeof name - 1);
+    return n > 3 && !memcmp(name + n - 3, ".h5", 3);
+}
+static int fails(int fd, size_t *count) {
+    if (!ours(fd)) return 0;
+    calls++;
+    if (calls >= atol(getenv("FAULT_AFTER"))) { errno = atoi(getenv("FAULT_ERROR")); return 1; }
+    if (*count > 1 && calls % 2) *count /= 2;
+    return 0;
+}
+ssize_t pwrite64(int fd, const void *content, size_t count, off_t offset) {
+    static ssize_t (*real)(int, const void *, size_t, off_t);
+    if (!real) real = dlsym(RTLD_NEXT, "pwrite64");
+    return fails(fd, &count) ? -1 : real(fd, content, count, offset);
+}
+ssize_t pwrite(int fd, const void *content, size_t count, off_t offset) { return pwrite64(fd, content, count, offset); }
+ssize_t write(int fd, const void *content, size_t count) {
+    static ssize_t (*real)(int, const void *, size_t);
+    if (!real) real = dlsym(RTLD_NEXT, "write");
+    return fails(fd, &count) ? -1 : real(fd, content, count);
+}
+int fsync(int fd) {
+    static int (*real)(int);
+    size_t none = 0;
+    if (!real) real = dlsym(RTLD_NEXT, "fsync");
+    return fails(fd, &none) ? -1 : real(fd);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory):
+    """A library that makes writes fail."""
+    folder = tmp_path_factory.mktemp("shim")
+    (folder / "shim.c").write_text(SHIM)
+    command = [require_program("cc"), "-shared", "-fPIC", "-o", "shim.so", "shim.c", "-ldl"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / "shim.so"
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_write_error_in_mid_run_is_one_message_and_the_run_resumes(config, tmp_path, whole, shim, error):
+    path, out = config(), tmp_path / "r.h5"
+    command = [sys.executable, *map(str, hpcsim_run(path, out))]
+    seed = random_seed()
+    after = random.Random(seed).randrange(2, 200)
+    faults = mpi_environment(LD_PRELOAD=shim, FAULT_AFTER=after, FAULT_ERROR=int(error))
+    ended = subprocess.run(command, cwd=tmp_path, env=faults, capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr.count("hpcsim: error: ") == 1 and os.strerror(error) in ended.stderr
+    assert "Traceback" not in ended.stderr and "Segmentation" not in ended.stderr
+    before = contents(out)[1] if out.exists() else np.zeros(RECORDS, bool)
+    if before.any():
+        assert same_bits(out, whole, before)
+    assert subprocess.run(command, cwd=tmp_path, env=mpi_environment()).returncode == 0
+    assert contents(out)[1].all() and same_bits(out, whole)
+
+
+FAILING = """
+import sys
+from hpcsim import cli
+from hpcsim.methods import phase_space
+whole = phase_space.run
+def run(system, options, record, context):
+    if record in (3, 7) and {fails}:
+        raise RuntimeError("cannot be computed")
+    return whole(system, options, record, context)
+phase_space.run = run
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_records_that_fail_are_named_and_the_others_go_on(config, tmp_path, whole, n):
+    path, out = config(), tmp_path / "r.h5"
+    for name, fails in (("failing.py", True), ("working.py", False)):
+        (tmp_path / name).write_text(FAILING.format(fails=fails))
+    for _ in range(2):  # the second time nothing is left to do
+        ended = mpirun(n, ["failing.py", "run", path, "--out", out], cwd=tmp_path)
+        assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
+        assert ended.stderr.count("hpcsim: error: ") == 1
+        assert "4 of 40 records failed; the others are done. record 3 at model.loss = 0.4: RuntimeError: cannot" in (
+            ended.stderr
+        )
+        _, flags = contents(out)
+        with h5py.File(out, "r") as file:
+            assert np.flatnonzero(file["records/done"][:] == 3).tolist() == [3, 7, 23, 27] and flags.all()
+    text = store.format_status(store.read_status(out))
+    assert "36/40 records, 4 failed" in text and "record 23 of point 1 failed: RuntimeError: cannot be" in text
+    [run] = store.read_runs(out)
+    assert run.done.sum() == 36 and same_bits(out, whole, run.done)
+    ended = mpirun(n, ["working.py", "run", path, "--out", out, "--retry-failed"], cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert same_bits(out, whole)

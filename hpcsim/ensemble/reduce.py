@@ -136,6 +136,17 @@ def _reaches(output, rows):
     return np.where(bound >= rate - TIE * abs(rate), 1.0, 0.0), np.nan
 
 
+def _spacing(output, rows):
+    """The largest of all elements of the last source minus the second-largest; NaN where there is one only."""
+    largest = -np.sort(-rows(output.sources[-1]).ravel())  # NaN last
+    return largest[0] - largest[1], np.nan
+
+
+def _imbalance(output, rows):
+    """Between the smallest of the first source and the spacing of the second."""
+    return abs(np.fmin.reduce(rows(output.sources[0])) - _spacing(output, rows)[0]), np.nan
+
+
 TIE = 1e-7  # rates this close, relative to themselves, are equal
 REDUCTIONS = {
     "single": _single,
@@ -147,5 +158,7 @@ REDUCTIONS = {
     "at_min": _at_min,
     "merge": _merged_eigenvalues,
     "reaches": _reaches,
+    "spacing": _spacing,
+    "imbalance": _imbalance,
 }
 AVERAGED = ("mean", "function", "variance", "norm", "decay_length")  # with standard errors

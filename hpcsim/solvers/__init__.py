@@ -13,17 +13,22 @@ collective over the communicator it is given and returns the same on all its ran
 """
 
 from hpcsim.solvers.eigenvalues import DENSE, SUBSPACE, TOLERANCE, Leading, all_eigenvalues, leading_eigenvalues, search
-from hpcsim.solvers.evolution import KRYLOV, end_of_spectrum, propagate
+from hpcsim.solvers.ends import Assembled, End, both_ends
+from hpcsim.solvers.evolution import end_of_spectrum, propagate
 from hpcsim.solvers.options import PetscOptions
+from hpcsim.solvers.order import TIE, first_largest, slowest
 from hpcsim.solvers.petsc import NotUnique, SolverError, row_range
 from hpcsim.solvers.rest import decay_of_the_rest
-from hpcsim.solvers.steady import GMRES, NotConverged, pinned_inverse, response, steady_state
+from hpcsim.solvers.steady import GMRES, KEPT, NotConverged, pinned_inverse, response, steady_state
 
 __all__ = [
+    "Assembled",
     "DENSE",
+    "End",
     "GMRES",
-    "KRYLOV",
+    "KEPT",
     "SUBSPACE",
+    "TIE",
     "TOLERANCE",
     "Leading",
     "NotConverged",
@@ -32,12 +37,15 @@ __all__ = [
     "SolverError",
     "all_eigenvalues",
     "decay_of_the_rest",
+    "both_ends",
     "end_of_spectrum",
+    "first_largest",
     "leading_eigenvalues",
     "pinned_inverse",
     "propagate",
     "response",
     "row_range",
     "search",
+    "slowest",
     "steady_state",
 ]

@@ -14,7 +14,7 @@ from hpcsim.store.layout import StoreError
 
 log = logging.getLogger("hpcsim")
 
-DAMAGE = (OSError, KeyError, ValueError, RuntimeError, yaml.YAMLError)  # what h5py makes of damaged bytes
+DAMAGE = (OSError, LookupError, TypeError, ValueError, RuntimeError, yaml.YAMLError)  # what h5py makes of damaged bytes
 HDF5_OWN_ATTRIBUTES = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST")
 
 

@@ -32,6 +32,10 @@ class Terms:
     sites: np.ndarray
     coefficients: np.ndarray
 
+    def strengths(self, lengths: np.ndarray) -> np.ndarray:
+        """|c_r| Π_j length[site[r, j]]: (terms,); with lengths (sites,) that bound |O|, bounds of the terms."""
+        return np.abs(self.coefficients) * np.prod(lengths[self.sites], axis=1)
+
 
 @dataclass(frozen=True)
 class Jumps:
@@ -90,7 +94,7 @@ class System:
 
     @functools.cached_property
     def key(self) -> bytes:
-        """Equal for equal systems: a hash of all tables, for what is computed once and kept."""
+        """A hash of all tables, equal for equal systems: the key under which results are cached."""
         return hashlib.blake2b(pickle.dumps(self), digest_size=16).digest()
 
     @property

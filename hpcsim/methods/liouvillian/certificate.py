@@ -22,6 +22,7 @@ VAST = 20000  # unknowns from which the last of these would take too long
 SMALL = 10000  # unknowns up to which approximate minimum degree is faster than the ordering MUMPS chooses
 LOWER = (0.7, 0.4, 0.15, 0.05)  # parts of the rate that are tried where the rate itself is not shown
 MULTIPLICATIONS = 1e13  # floating-point operations of one recursion, at most
+EXACT, SAME = 1e-10, 1e-8  # residuals asked of exp(tL), and distances of equal eigenvalues, relative to |L|
 TIE = 1e-8  # rates this close, relative to themselves, are equal
 
 
@@ -60,11 +61,27 @@ def slowest(system: System, sector: Sector, count: int, petsc_options: dict, con
             raise
     if sector.size <= LAPACK:
         return _whole(context.comm, sector)
+    if sector.size <= VAST:
+        found = _with_those_of_the_exponential(context.comm, sector, found, count, petsc_options)
+        rate = -found.values[count - 1].real
     for part in LOWER:
         decay = shown_decay(system, sector, found.space, part * rate, petsc_options, context)
         if decay:
             return Slowest(found.values, found.errors, min(decay, rate), BOUND)
     return Slowest(found.values, found.errors, 0.0, NOTHING)
+
+
+def _with_those_of_the_exponential(comm, sector: Sector, found, count: int, petsc_options: dict):
+    """`found`, and the eigenvalues that exp(tL) has beside them: it orders them whatever their frequency."""
+    operator = solvers.Assembled(comm, sector)
+    try:
+        values, errors = solvers.end_of_spectrum(comm, operator, True, count, EXACT * operator.norm, petsc_options)
+    except solvers.SolverError:
+        return found
+    new = np.abs(values[:, None] - found.values).min(1) > SAME * operator.norm
+    values, errors = np.append(found.values, values[new]), np.append(found.errors, errors[new] / operator.norm)
+    order = np.lexsort((-values.imag, -values.real))
+    return found._replace(values=values[order], errors=errors[order])
 
 
 def _whole(comm, sector: Sector) -> Slowest:
