@@ -123,6 +123,7 @@ def _merged(key, values):
     kept = values.shape[-1]
     key, values = (np.concatenate(list(x), axis=-1) for x in (key, values))
     order = np.argsort(-key, axis=-1, kind="stable")[..., :kept]
+    order = order.reshape((1,) * (values.ndim - order.ndim) + order.shape)
     return np.take_along_axis(values, order, -1)
 
 
