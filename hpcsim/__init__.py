@@ -19,7 +19,7 @@ def _compiled() -> Path:
     """
     package, state = Path(__file__).parent, hashlib.blake2b(digest_size=8)
     for file in sorted(package.rglob("*.py")):
-        if b"numba" in (source := file.read_bytes()):
+        if b"njit" in (source := file.read_bytes()):
             state.update(source)
     return package / "__pycache__" / f"numba-{state.hexdigest()}"
 

@@ -120,6 +120,7 @@ def _merged_eigenvalues(output, rows):
     kept = values.shape[-1]
     key, values = (np.concatenate(list(x), axis=-1) for x in (key, values))
     order = np.argsort(-key, axis=-1, kind="stable")[..., :kept]
+    order = order.reshape((1,) * (values.ndim - order.ndim) + order.shape)
     return np.take_along_axis(values, order, -1), np.nan
 
 

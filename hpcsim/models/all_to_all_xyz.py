@@ -7,6 +7,8 @@ from pydantic import Field
 
 from hpcsim.system import Jumps, Number, Parameters, Parity, Rate, System, Terms, Translation, WeakU1, Whole
 
+MOST_SPINS = 5000  # every pair is a term
+
 
 class Params(Parameters):
     """Pauli matrices σ, σ∓ = (σx ∓ iσy)/2, and the standard Lindblad form D[c]ρ = cρc† - ½{c†c, ρ}:
@@ -27,7 +29,7 @@ class Params(Parameters):
     field_angle          : θ in units of π, from x to y
     """
 
-    N: Annotated[Whole, Field(ge=2)]
+    N: Annotated[Whole, Field(ge=2, le=MOST_SPINS)]
     Jx: Number
     Jy: Number
     Jz: Number

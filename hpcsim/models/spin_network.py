@@ -1,11 +1,12 @@
 """Spins on any graph of couplings, with parameters that may differ from site to site."""
 
+import math
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from hpcsim.system import Jumps, Number, Parameters, Parity, Spin, System, Terms, Translation, WeakU1
+from hpcsim.system import MOST_SITES, Jumps, Number, Parameters, Parity, Spin, System, Terms, Translation, WeakU1
 
 MOST_PAIRS = 20_000_000  # of a power law: 2 GB of tables
 
@@ -14,6 +15,8 @@ def _shape(value):
     numbers = value if isinstance(value, (list, tuple)) else [value]
     if not 1 <= len(numbers) <= 3 or not all(type(n) is int and n > 0 for n in numbers):
         raise ValueError("must be an integer greater than 0, or [nx, ny], or [nx, ny, nz]")
+    if math.prod(numbers) > MOST_SITES:
+        raise ValueError(f"more than {MOST_SITES} sites")
     return tuple(numbers)
 
 

@@ -3,6 +3,7 @@
 import functools
 import logging
 import time
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,12 @@ from numba.core.event import install_timer
 from hpcsim import __version__, store
 from hpcsim.methods import Cache, Context, Stopped
 from hpcsim.run.config import ConfigError, points
+from hpcsim.run.dispatch import Shares
 from hpcsim.run.memory import check_memory
 from hpcsim.run.parallel import Groups, Stop, Tally, agree, all_fall_together, on_root
 from hpcsim.run.plan import Plan, Problem, swept
 from hpcsim.run.progress import Progress
-from hpcsim.run.schedule import assign
+from hpcsim.run.schedule import kinds_of
 from hpcsim.run.watch import watching
 
 log = logging.getLogger("hpcsim")
@@ -135,6 +137,7 @@ class _Session:
         self.planned, self.records, self.groups, self.stop = planned, records, groups, stop
         self.keep_failures, self.failed = keep_failures, {}
         self.busy, self.cache, self.every = _Busy(), Cache(), list(points(planned.config))
+        self.shares = Shares(groups, log)
 
     def work(self, progress: Progress | None = None):
         """Rounds of records until no more are needed: one round, or one for each look of a target_error, or for
@@ -143,21 +146,23 @@ class _Session:
         if groups.world.rank == 0:
             self._announce()
         tally = Tally(groups, progress or (lambda finished: None))
-        began, reason = time.monotonic(), None
-        with install_timer("numba:compile", self.busy.compiled):
+        began = reason = None
+        with install_timer("numba:compile", self.busy.compiled), closing(self.shares):
             while True:
                 todo, ready = groups.comm.bcast(self._ready())
                 if progress and groups.world.rank == 0:
                     progress.needs(total - int(self.records.targets.skipped.sum()))
                 if reason or not len(todo):
                     break
-                self._compute(ready[assign(self.planned.time[ready], groups.count)[groups.index]], tally)
+                source = self._source(ready)
+                began = began or time.monotonic()
+                self._compute(source, tally, progress)
                 tally.wait_for_all()
                 reason = stop.settle()
         self.cache.clear()
         stop.reason = reason if len(todo) else None
         if self.records is not None:
-            self._finish(time.monotonic() - began)
+            self._finish(time.monotonic() - began if began else 0.0)
 
     def _ready(self):
         """Numbers of all records that are to be computed, and of those that can be now."""
@@ -171,13 +176,18 @@ class _Session:
         earlier = self.records.earlier.keys()
         return todo, np.array([record for record in todo if earlier >= {*needs.get(record, ())}], int)
 
-    def _compute(self, mine, tally: Tally):
-        """This group's loop over its records; ends early when asked to."""
-        flushed, at = time.monotonic(), None
-        for record in mine:
-            if self.stop():
-                break
-            began = time.monotonic()
+    def _source(self, ready):
+        """Where this group gets its records from, out of those in `ready`; None but on its first rank."""
+        if self.groups.leaders is None:
+            return None
+        memory, seconds = self.planned.bytes[ready], self.planned.time[ready]
+        return self.shares.begin(ready, seconds, kinds_of(memory, seconds))
+
+    def _compute(self, source, tally: Tally, progress: Progress | None):
+        """This group's loop over the records that it is given; ends early when asked to."""
+        flushed, at, finished = time.monotonic(), None, []
+        for record in self._given(source, finished):
+            began, compiling = time.monotonic(), self.busy.compiling
             if self.planned.point[record] != at:
                 at = self.planned.point[record]
                 problem = Problem(*self.every[at])
@@ -194,6 +204,7 @@ class _Session:
             seconds = time.monotonic() - began
             self.stop.longest = max(self.stop.longest, seconds)
             self.busy.seconds += seconds
+            finished.append((record, max(seconds - (self.busy.compiling - compiling), 0.0)))
             if self.records is not None:
                 if arrays is None:
                     self.records.fail(record, reason, seconds)
@@ -203,9 +214,27 @@ class _Session:
                 if time.monotonic() - flushed > self.planned.config["run"]["flush_seconds"]:
                     self.records.sync()
                     flushed = time.monotonic()
+                if progress and self.groups.world.rank == 0:
+                    progress.seconds_left = source.time_left()
                 tally.add()
         if self.records is not None:
             self.records.sync()
+
+    def _given(self, source, finished: list):
+        """Yield the records that this group is to compute, until there are none or the run is to stop.
+
+        source   : where they come from, on the group's first rank
+        finished : (record, seconds) of those computed since the last question; emptied when told
+        """
+        while not self.stop():
+            mine = self.groups.comm.bcast(source and source.next(finished))
+            finished.clear()
+            for i, record in enumerate(mine):
+                if i and self.stop():
+                    return
+                yield record
+            if not mine:
+                return
 
     def _alone(self) -> bool:
         """Whether a group is one rank, so that no other waits for it in the middle of a record."""

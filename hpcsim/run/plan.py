@@ -18,6 +18,8 @@ from hpcsim.run.schedule import assign
 from hpcsim.store import Layout
 from hpcsim.system import dissipates, require_unique
 
+MOST_RECORDS = 4 * 10**6  # of a run
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -92,7 +94,11 @@ def plan(config: dict) -> Plan:
             found = problem.method.outputs(system, options)
             _widen(outputs, found)
             _check_targets(method.get("target_error") or {}, found)
-        except (ConfigError, ValueError) as error:
+            if len(point) + len(records) > MOST_RECORDS:
+                raise ValueError(f"more than {MOST_RECORDS} records: split the sweep, or raise method.batch")
+        except (ConfigError, ValueError, ArithmeticError, MemoryError) as error:
+            if isinstance(error, (ArithmeticError, MemoryError)):
+                error = f"too large or too small numbers to be planned ({type(error).__name__}: {error})"
             where = swept(config, model, method)
             raise ConfigError(f"{error} (point {p} of the sweep: {where})" if where else str(error)) from None
         point += [p] * len(records)

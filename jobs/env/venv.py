@@ -27,6 +27,7 @@ def load(name):
         package.rc.initialize = False
         importlib.import_module("mpi4py.MPI")
     elif name == "petsc4py":
+        load("mpi4py")  # finds an MPI library that pip has installed, and loads it for all
         importlib.import_module("petsc4py.lib").ImportPETSc()
     elif name == "slepc4py":
         load("petsc4py")

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Dim, Output
-from hpcsim.methods.liouvillian import ends, exclusion, measurement, uniqueness
+from hpcsim.methods.liouvillian import ends, exclusion, measurement, saved, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.evolve import evolve
 from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
@@ -45,6 +45,7 @@ class Options(Parameters):
                     antigap: |Lx - λx|/|x| without a factorisation, relative to the norm of L, or to η
     observables   : more to measure than spins and their variances: see hpcsim.observables. purity is always measured
                     in the steady state
+    save_state    : keep the steady state, or the eigenmatrices of the spectrum, in the file, see `saved`
     petsc_options : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
                     (eps_ncv: 200, st_mat_mumps_icntl_14: 100). With st_mat_mumps_icntl_22: 1 the factors are on
                     disk, in $MUMPS_OOC_TMPDIR: a third of the memory. st_pc_factor_mat_solver_type: superlu_dist
@@ -58,13 +59,14 @@ class Options(Parameters):
     times: Times | None = None
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
     observables: measurement.Items = ()
+    save_state: bool = False
     petsc_options: solvers.PetscOptions = {}
 
     @model_validator(mode="before")
     @classmethod
     def _default_eigenvalues(cls, values):
-        if isinstance(values, dict) and values.get("task") == "spectrum":
-            return {"eigenvalues": 6} | values
+        if isinstance(values, dict) and values.get("task") == "spectrum" and values.get("eigenvalues") is None:
+            return values | {"eigenvalues": 6}
         return values
 
     @model_validator(mode="after")
@@ -75,6 +77,10 @@ class Options(Parameters):
             raise ValueError(f"times belongs to task: evolve, not to {self.task}; delete it")
         if self.task != "spectrum" and self.eigenvalues is not None:
             raise ValueError(f"eigenvalues belongs to task: spectrum, not to {self.task}; delete it")
+        if self.save_state and self.task not in saved.LARGEST:
+            raise ValueError(
+                f"save_state belongs to the tasks {' and '.join(saved.LARGEST)}, not to {self.task}; delete it"
+            )
         if self.task == "antigap" and self.sectors != "all":
             raise ValueError("sectors belongs to the tasks spectrum and gap, not to antigap, of all; delete it")
         if self.task in ("spectrum", "gap", "antigap") and self.observables:
@@ -105,6 +111,8 @@ def records(system: System, options: Options) -> tuple:
         _plan(system, options)
     if options.task == "evolve":
         angles(system, options.initial)
+    if options.save_state:
+        saved.check(system, options.task)
     if options.task in ("steady_state", "gap", "antigap"):
         require_unique(system, options.task)
     if options.task in ("steady_state", "evolve"):
@@ -153,6 +161,7 @@ def outputs(system: System, options: Options) -> tuple:
             *_plan(system, options).outputs,
             Output("impurity", (), "1", "1/(D Tr ρ²), of D states"),
             Output("residual", (), "1", "|Lρ| / |L||ρ|"),
+            *(saved.outputs(system, options) if options.save_state else ()),
         )
     if options.task == "evolve":
         return _plan(system, options).outputs
@@ -193,6 +202,7 @@ def outputs(system: System, options: Options) -> tuple:
             for label, what in labels.items()
         ),
         *found,
+        *(saved.outputs(system, options) if options.save_state else ()),
     )
 
 
@@ -206,8 +216,11 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
         return _gap(system, options, record, context)
     sector = Sector(kept_operators(system, context), record)
     if options.task == "steady_state":
-        return _steady_state(system, sector, options, context.comm)
-    return _spectrum(sector, options, context.comm)
+        return _steady_state(system, sector, options, context)
+    found = _spectrum(sector, options, context.comm)
+    if options.save_state:
+        found["eigenmatrices"] = saved.eigenmatrices(context.comm, sector, found["eigenvalues"])
+    return found
 
 
 def _gap(system: System, options: Options, record: Name, context: Context) -> dict:
@@ -272,8 +285,11 @@ def _zero(values, sector: Sector) -> int:
     return zero
 
 
-def _steady_state(system: System, sector: Sector, options: Options, comm) -> dict:
-    state, residual = solvers.steady_state(comm, sector, options.petsc_options)
+def _steady_state(system: System, sector: Sector, options: Options, context: Context) -> dict:
+    comm = context.comm
+    state, residual = solvers.steady_state(comm, sector, options.petsc_options, cache=context.cache)
     uniqueness.check(comm, sector, state)
     found = measurement.steady(system, _plan(system, options), sector, state, comm)
+    if options.save_state:
+        found["rho"] = saved.density_matrix(comm, sector, state)
     return found | {"impurity": 1 / (system.dimension * found["purity"]), "residual": residual}

@@ -13,9 +13,9 @@ about x of both sides, R (L + η) R^-1 = -(L + η)^T.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy.sparse import linalg
 
+from hpcsim.compiled import njit
 from hpcsim.system import System, matrices
 
 TILE = 32  # vectors that H multiplies at once

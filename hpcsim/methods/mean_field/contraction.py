@@ -11,8 +11,9 @@ A Hermitian ρ is kept as the real array (2, D, D) of its real and imaginary par
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy import sparse
+
+from hpcsim.compiled import njit
 
 
 class Jump(NamedTuple):

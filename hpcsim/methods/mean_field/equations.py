@@ -18,9 +18,9 @@ Positions in vectors of all sites are 3 site + axis.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy import sparse
 
+from hpcsim.compiled import njit
 from hpcsim.system import System
 from hpcsim.system.operators import VECTORS
 

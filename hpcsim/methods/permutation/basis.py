@@ -17,10 +17,10 @@ the left and right eigenvectors of the steady state would be exp(-(N ln 2 - S_2)
 from collections import namedtuple
 
 import numpy as np
-from numba import njit
 from scipy import sparse
 from scipy.special import gammaln
 
+from hpcsim.compiled import njit
 from hpcsim.methods.permutation.compile import Moves
 from hpcsim.methods.permutation.ordering import nested_dissection
 

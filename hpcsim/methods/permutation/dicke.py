@@ -18,9 +18,9 @@ doubles, so everything up to the blocks is done in pairs of doubles (see `extend
 """
 
 import numpy as np
-from numba import njit
 from scipy.special import gammaln
 
+from hpcsim.compiled import njit
 from hpcsim.methods.permutation.basis import Strings
 from hpcsim.methods.permutation.extended import add, div, mul, roots
 

@@ -6,9 +6,9 @@ and Knuth; a factorisation in doubles and residuals in pairs give a solution in 
 """
 
 import numpy as np
-from numba import njit
 
 from hpcsim import solvers
+from hpcsim.compiled import njit
 from hpcsim.methods.permutation.basis import Strings
 
 STEPS = 12  # of refinement, at most

@@ -7,7 +7,8 @@ factorisation.
 """
 
 import numpy as np
-from numba import njit
+
+from hpcsim.compiled import njit
 
 DIRECTIONS = np.array(
     [

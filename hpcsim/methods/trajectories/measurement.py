@@ -9,8 +9,8 @@ Re ⟨J_a ψ|J_b ψ⟩.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from hpcsim.compiled import njit
 from hpcsim.methods.trajectories.compile import PAD
 
 
