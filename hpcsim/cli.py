@@ -214,6 +214,8 @@ def _check(arguments, world) -> int:
         }
         for name, value in rows.items():
             print(f"{name:16} {value}")
+        for text in planning.warnings(plan):
+            print(f"{'warning':16} {text}")
         memory.check_memory(plan, ranks)
     return COMPLETE
 

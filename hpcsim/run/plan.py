@@ -197,6 +197,17 @@ def _widen(known: dict, outputs):
         known[output.name] = replace(old, dims=tuple(dims))
 
 
+def warnings(plan: Plan) -> tuple[str, ...]:
+    """What an approximate method leaves out, with its size, at the first and at the last point of the sweep."""
+    every, found = list(points(plan.config)), {}
+    for p in sorted({0, len(every) - 1}):
+        problem = Problem(*every[p])
+        where = swept(plan.config, *every[p])
+        for text in getattr(problem.method, "warnings", lambda system, options: ())(problem.system, problem.options):
+            found[f"{text} (point {p} of the sweep: {where})" if where else text] = None
+    return tuple(found)
+
+
 def seconds(plan: Plan, ranks: int) -> float:
     """Rough wall time on `ranks` ranks: the load of the busiest group."""
     per_group = plan.config["run"]["ranks_per_point"]

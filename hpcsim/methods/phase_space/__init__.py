@@ -146,7 +146,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     results["truncation"] = np.float64(size := _truncation(system, options, context))
     if record == 0 and context.comm.rank == 0:
         _warn_of_drift(system, options, results, context)
-        if told := truncation.text(system, size):
+        if told := truncation.text(system, options, size):
             context.cache.get(("phase_space", told), lambda: log.warning(told))  # once in a run
     if options.task == "steady_state":
         time = options.duration - (burn_in if options.burn_in == "auto" else 0)
@@ -225,7 +225,7 @@ def warnings(system: System, options: Options) -> tuple[str, ...]:
     """What the method leaves out, with its size, where it is not small."""
     context = Context(MPI.COMM_SELF, (0, 0), lambda: False)
     options, _ = _with_step(system, options, context)
-    return tuple(filter(None, [truncation.text(system, _truncation(system, options, context))]))
+    return tuple(filter(None, [truncation.text(system, options, _truncation(system, options, context))]))
 
 
 def _truncation(system, options: Options, context: Context) -> float:

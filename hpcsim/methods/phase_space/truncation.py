@@ -3,9 +3,9 @@
 The site with the smallest spin, and its most strongly coupled neighbour, are taken out of the system. Spins larger
 than LEVELS allow are made smaller, with couplings that leave the classical equations as they are: a field stays, a
 coupling and the rate of S∓ grow as the spins become smaller. A neighbour stands for all of them: its coupling is
-multiplied by their number. The relative error of ⟨S_j⟩ falls as 1/S or faster (tests/test_phase_space.py), which takes
-it back to the spins of the system. It is an estimate: right in order of magnitude where one or two sites know the
-physics, not near a phase transition.
+multiplied by the root of their number, as fluctuations add. The relative error of ⟨S_j⟩ falls as 1/S or faster
+(tests/test_phase_space.py), which takes it back to the spins of the system. It is an estimate: right in order of
+magnitude where one or two sites know the physics, not near a phase transition.
 """
 
 import numpy as np
@@ -64,7 +64,7 @@ def representative(system: System) -> tuple[System, np.ndarray]:
         where = np.array([[place[site] for site in terms.sites[r]] for r in rows])
         factor = np.prod(scale[where], axis=1) ** (0.5 if where.shape[1] == 2 else 0.0)
         if where.shape[1] == 2:
-            factor = factor * np.where(where[:, 0] == where[:, 1], 1.0, number)
+            factor = factor * np.where(where[:, 0] == where[:, 1], 1.0, np.sqrt(number))
         hamiltonian.append(Terms(terms.operators, where, terms.coefficients[rows] * factor))
     jumps = []
     for jump in system.jumps:
@@ -100,12 +100,14 @@ def _exact(system: System, options: Options) -> dict[str, np.ndarray]:
     return dict(zip(("Sx", "Sy", "Sz"), found))
 
 
-def text(system: System, size: float) -> str:
-    """The warning, or nothing where the estimate is small."""
-    if size <= LARGE:
+def text(system: System, options: Options, size: float) -> str:
+    """The warning, or nothing where the estimate is below LARGE and below the target errors of Sx, Sy and Sz."""
+    S = system.spins.min()
+    targets = [options.target_error[name] / S for name in ("Sx", "Sy", "Sz") if name in options.target_error]
+    if size <= min([LARGE, *targets]):
         return ""
     return (
         f"method: phase_space: the truncation leaves an error of about {size:.2g} S in ⟨Sj⟩ (an estimate, from one or "
-        f"two sites); spins S = {system.spins.min():g} are too small for less: use liouvillian, permutation or "
-        f"trajectories, or a larger S"
+        f"two sites); spins S = {S:g} are too small for less: use liouvillian, permutation or trajectories, or a "
+        f"larger S"
     )
