@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from hpcsim import __version__
+from hpcsim import __version__, environment
 
 COMPLETE, FAILED, BAD_INPUT, RESUMABLE = 0, 1, 2, 75
 
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv=None) -> int:
+    environment.prepare()
     world = _world(sys.argv[1:] if argv is None else argv)
     rank = world.rank if world else 0
     logging.basicConfig(format="hpcsim: %(message)s", stream=sys.stderr)

@@ -30,6 +30,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpcsim import environment
+
+environment.prepare()  # before kernels are compiled
+
 
 @dataclass(frozen=True)
 class Dim:

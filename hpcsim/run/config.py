@@ -20,7 +20,7 @@ from hpcsim.system import Count, Number, Parameters, Whole
 from hpcsim.system import shown as _show
 
 
-class ConfigError(Exception):
+class ConfigError(ValueError):
     """The user's input is wrong: one message with the key's path, the value and what is allowed."""
 
     status = 2  # of the program, see cli

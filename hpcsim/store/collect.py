@@ -25,7 +25,17 @@ import numpy as np
 import yaml
 
 from hpcsim.ensemble.reduce import AVERAGED, REDUCTIONS, largest_error, missing
-from hpcsim.store import RunData, StoreError, Variable, difference, is_collected, read_runs, science, write_whole
+from hpcsim.store import (
+    Collected,
+    RunData,
+    StoreError,
+    Variable,
+    difference,
+    is_collected,
+    read_runs,
+    science,
+    write_whole,
+)
 
 COUNTS = {
     "records_done": "records that are computed",
@@ -48,13 +58,19 @@ def collect(out_path, run_paths):
             2,
         )
     runs = {run.path.resolve(): run for path in run_paths for run in read_runs(path)}
-    merged = _merge(list(runs.values()))
+    combined = combine(list(runs.values()))
+    _write(out, combined.variables, combined.attrs)
+
+
+def combine(runs: list[RunData]) -> Collected:
+    """What the collected file of these runs holds. Raises StoreError, as `collect` does."""
+    merged = _merge(runs)
     coordinates = _coordinates(merged)
     further = [name for name, variable in coordinates.items() if variable.dims != (name,)]
     attributes = _attributes(merged)
     if further:
         attributes["coordinates"] = " ".join(further)  # CF: these variables are no data
-    _write(out, {**coordinates, **_reduced(merged)}, attributes)
+    return Collected({**coordinates, **_reduced(merged)}, attributes, yaml.safe_load(attributes["config"]))
 
 
 @dataclass(frozen=True)

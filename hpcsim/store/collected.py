@@ -1,5 +1,6 @@
 """Reading what collect wrote, for figures."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,10 +32,17 @@ class Collected:
     config: dict
 
 
+@contextmanager
+def _reading(path):
+    """The open file, by Python's own: HDF5 refuses one that this process, for instance xarray, has open otherwise."""
+    with open(path, "rb") as raw, h5py.File(raw, "r") as file:
+        yield file
+
+
 def is_collected(path) -> bool:
     """Whether hpcsim collect wrote the file."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with _reading(path) as file:
             return file.attrs.get("hpcsim") == "collected"
     except OSError:
         return False
@@ -45,7 +53,7 @@ def load(path) -> Collected:
     if not Path(path).is_file():
         raise StoreError(f"{path}: no such file; hpcsim collect writes it", 2)
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with _reading(path) as file:
             if file.attrs.get("hpcsim") != "collected":
                 raise StoreError(f"{path}: is not collected yet: hpcsim collect OUT.h5 {path}", 2)
             variables = {name: _variable(name, data) for name, data in file.items()}

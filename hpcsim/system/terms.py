@@ -11,8 +11,7 @@ once, in `build`.
 
 import functools
 import hashlib
-import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 
 import numpy as np
 
@@ -89,7 +88,7 @@ class System:
     @functools.cached_property
     def key(self) -> bytes:
         """Equal for equal systems: a hash of all tables, for what is computed once and kept."""
-        return hashlib.blake2b(pickle.dumps(self), digest_size=16).digest()
+        return hashlib.blake2b(repr(_content(self)).encode(), digest_size=16).digest()
 
     @property
     def sites(self) -> int:
@@ -109,3 +108,12 @@ class System:
     def symmetry(self, kind):
         """The declared symmetry of this class (the first, of Parity and Translation), or None."""
         return next((s for s in self.symmetries if isinstance(s, kind)), None)
+
+
+def _content(value):
+    """All that a system consists of, in a form whose repr is the same for equal tables, whatever their memory."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if is_dataclass(value):
+        return type(value).__name__, *(_content(getattr(value, each.name)) for each in fields(value))
+    return tuple(map(_content, value)) if isinstance(value, (tuple, list)) else value
