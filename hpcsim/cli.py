@@ -7,8 +7,11 @@ runs where the rest is broken.
 
 import argparse
 import logging
+import os
 import re
 import sys
+import traceback
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hpcsim import __version__, environment
@@ -68,17 +71,52 @@ def main(argv=None) -> int:
     environment.prepare()
     world = _world(sys.argv[1:] if argv is None else argv)
     rank = world.rank if world else 0
+    logging.raiseExceptions = False  # a message that cannot be written, as to a closed pipe, is dropped
     logging.basicConfig(format="hpcsim: %(message)s", stream=sys.stderr)
     logging.getLogger("hpcsim").setLevel(logging.ERROR if rank else logging.INFO)
     try:
         arguments = _parser().parse_args(argv)
-        return arguments.action(arguments, world)
+        with _all_or_none(world):
+            return arguments.action(arguments, world)
+    except BrokenPipeError:  # nobody reads on, as in hpcsim status | head
+        return COMPLETE
     except Exception as error:
         if not hasattr(error, "status"):
             raise
         if rank == 0:
-            print(f"hpcsim: error: {error}", file=sys.stderr)
+            with suppress(OSError, ValueError):
+                print(f"hpcsim: error: {error}", file=sys.stderr)
         return error.status
+    finally:
+        _flush()
+
+
+@contextmanager
+def _all_or_none(world):
+    """What ends one rank, a failed import or too little memory among it, ends them all at once, with the reason.
+
+    The others would wait for it for ever. Errors with a status come to all ranks.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if world is None or world.size == 1 or hasattr(error, "status"):
+            raise
+        try:
+            sys.stderr.write(f"[rank {world.rank}] {traceback.format_exc()}")
+            sys.stderr.flush()
+        finally:
+            world.Abort(1)
+
+
+def _flush():
+    """Python itself would end with status 120 where its last words find no reader."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _world(argv):
@@ -105,14 +143,21 @@ def _seconds(text: str | None) -> float | None:
     raise UsageError(f"--max-walltime {text}: write seconds, 90m, 12h, H:MM:SS or D-HH:MM:SS")
 
 
-def _plan(arguments):
+def _plan(arguments, quick=None):
     """The plan of a config, its figures checked too: a typo there must not wait for the end of a run."""
+    from hpcsim import figures, store
     from hpcsim.run import config
     from hpcsim.run import plan as planning
+    from hpcsim.store.collect import outline
 
-    loaded = config.load(arguments.config, arguments.set, arguments.quick)
-    _figures(loaded)
-    return planning.plan(loaded)
+    loaded = config.load(arguments.config, arguments.set, arguments.quick if quick is None else quick)
+    parsed = _figures(loaded)
+    planned = planning.plan(loaded)
+    try:
+        figures.verify(parsed, outline(planned.layout))
+    except store.StoreError as error:
+        raise config.ConfigError(f"figures: {error}") from None
+    return planned
 
 
 def _figures(loaded):
@@ -120,8 +165,7 @@ def _figures(loaded):
     from hpcsim.run import config
 
     with config.explained("figures"):
-        figures.parse(loaded["figures"])
-    return loaded["figures"]
+        return figures.parse(loaded["figures"])
 
 
 def _run(arguments, world) -> int:
@@ -157,6 +201,9 @@ def _check(arguments, world) -> int:
         for name, value in rows.items():
             print(f"{name:16} {value}")
         memory.check_memory(plan, ranks)
+    if not arguments.quick and config.read(arguments.config).get("quick"):
+        with config.in_file(arguments.config), config.in_file("with --quick"):
+            _plan(arguments, quick=True)
     return COMPLETE
 
 
@@ -181,7 +228,8 @@ def _plot(arguments, world) -> int:
     section = None
     if arguments.config:
         with config.in_file(arguments.config):
-            section = _figures(config.load(arguments.config))
+            section = config.load(arguments.config)["figures"]
+            _figures({"figures": section})
     files, results = figures.plot(arguments.collected, arguments.to, section)
     for file in files:
         print(file)

@@ -207,8 +207,6 @@ def _h5py():
         "version": h5py.__version__,
         "hdf5": h5py.version.hdf5_version,
         "mpi": bool(h5py.get_config().mpi),
-        # Debian installs both builds and takes the one with MPI under mpirun only
-        "mpi_under_mpirun": importlib.util.find_spec("h5py._debian_h5py_mpi") is not None,
     }
 
 
@@ -356,13 +354,7 @@ def _judge_h5py(facts):
     if isinstance(h5py, str):
         return Finding("h5py", h5py, "missing", _fix(facts, "h5py"))
     value = f"{h5py['version']}, HDF5 {h5py['hdf5']}"
-    if h5py["mpi"]:
-        return Finding("h5py", f"{value}, with MPI")
-    if h5py["mpi_under_mpirun"] and facts["started"] == 1:
-        return Finding("h5py", f"{value}, with MPI under mpirun, without it in this single process")
-    return Finding(
-        "h5py", f"{value}, without MPI: every group of ranks writes a file of its own", "warn", _fix(facts, "h5py")
-    )
+    return Finding("h5py", f"{value}, {'with' if h5py['mpi'] else 'without'} MPI (either will do)")
 
 
 def _judge_one_libmpi(facts):

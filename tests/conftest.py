@@ -6,6 +6,7 @@ from conftest import mpirun, require
 import dataclasses
 import importlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -51,6 +52,13 @@ def run_records(method, system, options, context):
         earlier = {index: found[index][1] for index in needs(system, options, record)}
         found.append((record, method.run(system, options, record, dataclasses.replace(context, earlier=earlier))))
     return found
+
+
+def random_seed() -> int:
+    """A new seed, printed so that a failure can be repeated with HPCSIM_SEED."""
+    seed = int(os.environ.get("HPCSIM_SEED") or secrets.randbelow(2**31))
+    print(f"HPCSIM_SEED={seed}")
+    return seed
 
 
 def mpi_environment(**extra):

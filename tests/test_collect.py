@@ -1,21 +1,26 @@
 """Merging run files: reductions against numpy by hand, extended sweeps, a file that xarray understands."""
 
+import functools
 import itertools
 import json
 import os
+import random as random_module
 import resource
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import yaml
-from conftest import mpi_environment, require_module
+from conftest import mpi_environment, random_seed, require_module
 from mpi4py import MPI
 
 from hpcsim import store
 from hpcsim.methods import Dim, Output
-from hpcsim.store import StoreError
+from hpcsim.store import StoreError, is_collected, seal
 from hpcsim.store.collect import collect
 
 SUBLATTICE = Dim("sublattice", ("a", "b"))
@@ -105,14 +110,12 @@ def test_averages_have_standard_errors(tmp_path):
 
 def test_the_jackknife_error_is_the_spread_of_repeated_ensembles():
     """Independent of the formula: 2000 ensembles of 50 batches, S_perp and the variance of each."""
-    from hpcsim.store.collect import REDUCTIONS
+    from hpcsim.observables import reduced
 
     rng = np.random.default_rng(3)
     x, y = 1.0 + rng.normal(size=(2000, 50)), 2.0 + rng.normal(size=(2000, 50))
     for output, samples in ((ENSEMBLE[4], {"Sx": x, "Sy": y}), (ENSEMBLE[3], {"Sx": x, "Sx2": x**2})):
-        found = np.array(
-            [REDUCTIONS[output.reduce](output, {k: v[i] for k, v in samples.items()}.get) for i in range(2000)]
-        )
+        found = np.array([reduced(output, {k: v[i] for k, v in samples.items()}.get) for i in range(2000)])
         assert abs(found[:, 1].mean() / found[:, 0].std() - 1) < 0.06
 
 
@@ -161,6 +164,24 @@ def test_incomplete_points(tmp_path):
 
 
 SINGLE = (Output("purity", (), "1", "Tr ρ²"), Output("P_n", (Dim("n", (0, 1, 2)),)))
+
+
+def test_failed_records_are_counted_and_named(tmp_path):
+    """A minimum over the other records would be wrong; an average over them is not."""
+    for outputs, records in ((SPECTRUM, spectrum), (ENSEMBLE, ensemble)):
+        path = write(tmp_path / f"{records.__name__}.h5", outputs, records, skip={(1, 2), (2, 0)})
+        layout = store.read_runs(path)[0].layout
+        with store.open_run(path, layout, MPI.COMM_SELF) as run:
+            run.fail(6, "RuntimeError: singular", 0.5)
+        got = collected(tmp_path, path)
+        assert got.variables["records_failed"].values.tolist() == [0, 1, 0]
+        assert got.variables["records_done"].values.tolist() == [4, 3, 3]
+        assert got.variables["records_total"].values.tolist() == [4, 4, 4]
+        assert json.loads(got.attrs["failures"]) == [
+            {"model.gain": 1.0, "record": 2, "reason": "RuntimeError: singular"}
+        ]
+        values = got.variables["gap" if outputs is SPECTRUM else "Sx"].values
+        assert np.isnan(values[1:]).all() if outputs is SPECTRUM else np.isfinite(values).all()
 
 
 def value(where, index):
@@ -429,3 +450,85 @@ def test_it_is_compressed_and_opens_without_hpcsim(tmp_path):
         cwd=os.path.dirname(sys.executable),
     )
     assert shown.stdout.split() == ["gain", "m", "False"], shown.stderr
+
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def sealed_file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sealed")
+    collect(folder / "c.h5", [write(folder / "r.h5", ENSEMBLE, ensemble)])
+    return folder / "c.h5"
+
+
+def test_a_collected_file_of_the_version_without_seals_opens(caplog):
+    data = store.load(DATA / "collected_format_1.h5")
+    assert data.variables["records_done"].values.tolist() == [4, 1, 0] and "no seal" in caplog.text
+
+
+@pytest.mark.parametrize("zeros", [1, 64])
+def test_damage_of_a_collected_file_is_named_before_hdf5_sees_it(sealed_file, tmp_path, monkeypatch, zeros):
+    """It is damage wherever it is; only where it hits the seal's own mark does another process look into the file."""
+    whole, path, seed = sealed_file.read_bytes(), tmp_path / "c.h5", random_seed()
+    positions = random_module.Random(seed).sample(range(len(whole) - seal.SEAL - 64), 200)
+    monkeypatch.setattr(h5py, "File", None)
+    for position in positions:
+        damaged = bytearray(whole)
+        damaged[position : position + zeros] = bytes(zeros) if zeros > 1 else [whole[position] ^ 1]
+        if damaged != whole:
+            path.write_bytes(damaged)
+            with pytest.raises(StoreError, match=r"c\.h5: is damaged"):
+                store.load(path)
+
+
+def test_damage_of_the_seal_itself_is_named(sealed_file, tmp_path):
+    whole, path = sealed_file.read_bytes(), tmp_path / "c.h5"
+    for cut in (
+        whole[: -seal.SEAL],
+        whole[:-1],
+        whole[:-30] + b"0" * 29 + b"\n",
+        whole + b"\0",
+        whole[:-80] + bytes(80),
+    ):
+        path.write_bytes(cut)
+        with pytest.raises(StoreError, match=r"c\.h5: is damaged, or was changed"):
+            store.load(path)
+    with h5py.File(shutil.copy(sealed_file, path), "r+") as file:
+        file.attrs["title"] = "changed"
+    with pytest.raises(StoreError, match=r"c\.h5: is damaged, or was changed"):
+        store.load(path)
+    assert is_collected(path)
+
+
+def test_truncated_files_and_those_of_other_programs_are_named(sealed_file, tmp_path):
+    path = tmp_path / "c.h5"
+    for content in (sealed_file.read_bytes()[:4000], b"", b"text\n" * 100):
+        path.write_bytes(content)
+        with pytest.raises(StoreError, match=r"c\.h5: is not an HDF5 file, or is truncated or damaged") as caught:
+            store.load(path)
+        assert caught.value.status == 1
+    with h5py.File(path, "w") as file:
+        file["x"] = 1.0
+    with pytest.raises(StoreError, match="is not collected yet") as caught:
+        store.load(path)
+    assert caught.value.status == 2
+    with pytest.raises(StoreError, match="is not collected yet"):
+        store.load(sealed_file.with_name("r.h5"))
+
+
+def test_what_hdf5_hangs_or_crashes_on_ends_in_a_message(tmp_path, monkeypatch):
+    path = tmp_path / "c.h5"
+    path.write_bytes(b"x")
+    monkeypatch.setattr(seal, "PROBE", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    with pytest.raises(StoreError, match="signal 11"):
+        store.load(path)
+    monkeypatch.setattr(seal, "PROBE", "import time; time.sleep(1000)")
+    monkeypatch.setattr(seal.subprocess, "run", functools.partial(limited, seal.subprocess.run))
+    with pytest.raises(StoreError, match="does not come to an end"):
+        store.load(path)
+
+
+def limited(run, *arguments, timeout, **keys):
+    assert timeout >= 60
+    return run(*arguments, timeout=1, **keys)

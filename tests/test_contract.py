@@ -17,7 +17,6 @@ from scipy.sparse.linalg import spsolve
 import hpcsim.methods
 from hpcsim.methods import Context, Cost
 from hpcsim.models import all_to_all_xyz, collective_spin, gain_loss_lattice
-from hpcsim.store.collect import REDUCTIONS
 from hpcsim.system import Jumps, Parameters, System, Terms
 
 METHODS = {
@@ -97,7 +96,7 @@ def computed(method, system, order=1):
     arrays = [method.run(system, options, record, CONTEXT) for record in records[::order]][::order]
     reduced = {}
     for output in method.outputs(system, options):
-        value, error = REDUCTIONS[output.reduce](output, lambda name: np.stack([a[name] for a in arrays]))
+        value, error = reduced(output, lambda name: np.stack([a[name] for a in arrays]))
         reduced[output.name] = value
         if output.reduce in ("mean", "variance", "norm"):
             reduced[output.name + "_stderr"] = error

@@ -25,7 +25,7 @@ HEALTHY = {
     "mpi4py": {"version": "3.1.4", "library": "Open MPI v4.1.4", "standard": "3.1"},
     "petsc4py": {"version": "3.18.5", "scalar": "real", "integer": 32, "solvers": ["mumps", "superlu_dist"]},
     "slepc4py": {"version": "3.18.2"},
-    "h5py": {"version": "3.7.0", "hdf5": "1.10.8", "mpi": True, "mpi_under_mpirun": False},
+    "h5py": {"version": "3.7.0", "hdf5": "1.10.8", "mpi": True},
     "numpy": {"version": "1.26.4"},
     "scipy": {"version": "1.10.1"},
     "numba": {"version": "0.60.0"},
@@ -61,7 +61,6 @@ MISMATCHES = {
     "no SLEPc": (["slepc4py"], ABSENT, "SLEPc", "missing", ["python3-slepc4py-real"]),
     "SLEPc of another PETSc": (["slepc4py", "version"], "3.20.1", "SLEPc", "wrong", ["3.20.1", "3.18.5"]),
     "no h5py": (["h5py"], ABSENT, "h5py", "missing", ["python3-h5py-mpi"]),
-    "serial h5py": (["h5py", "mpi"], False, "h5py", "warn", ["without MPI", "python3-h5py-mpi"]),
     "two libmpi loaded": (
         ["libmpi"],
         ["/usr/lib/libmpi.so.40", OTHER_MPI],
@@ -142,16 +141,6 @@ def test_the_mend_suits_the_kind_of_installation(kind, command):
     assert command in mend_of_h5py("")  # not known: all of them
 
 
-def test_debian_takes_the_mpi_build_of_h5py_under_mpirun_only():
-    h5py = {"version": "3.7.0", "hdf5": "1.10.8", "mpi": False, "mpi_under_mpirun": True}
-
-    def statuses(started):
-        return {f.name: f.status for f in doctor.judge(HEALTHY | {"h5py": h5py, "started": started})}
-
-    assert statuses(1)["h5py"] == "ok"
-    assert statuses(2)["h5py"] == "warn"
-
-
 def test_missing_things_make_the_report_fail(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)  # importing it raises ImportError
     lines, ok = doctor.report(None)
@@ -176,7 +165,6 @@ def test_this_installation_is_whole_under_mpirun(ranks):
     said = {line.split()[1]: line for line in done.stdout.splitlines()[1:] if line[0] != " "}
     assert f"{ranks} on 1 host" in said["ranks"]
     assert "scalars" in said["PETSc"] and "MUMPS" in said["solvers"]
-    assert "under mpirun" not in said["h5py"]  # it is under mpirun
     assert "libmpi" in said["one"] or "libmpich" in said["one"]
 
 
@@ -186,3 +174,9 @@ def test_the_command_runs_where_a_package_is_missing(name):
     done = subprocess.run([sys.executable, "-c", program], env=mpi_environment(), capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert re.search(rf"missing +{doctor.PLAIN.get(name, name)}", done.stdout, re.I), done.stdout
+
+
+def test_h5py_needs_no_mpi():
+    """Ranks write plain bytes into the run file."""
+    facts = HEALTHY | {"h5py": {"version": "3.7.0", "hdf5": "1.10.8", "mpi": False}}
+    assert {f.name: f.status for f in doctor.judge(facts)}["h5py"] == "ok"

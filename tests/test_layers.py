@@ -20,6 +20,7 @@ ARROWS = {
     "run": {"store", "models", "methods", "observables"},
     "figures": {"analysis", "store"},
     "methods": {"observables", "solvers"},
+    "store": {"observables"},
 }
 
 

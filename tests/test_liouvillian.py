@@ -16,7 +16,8 @@ from hpcsim.methods.liouvillian import Options, exclusion
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, kerr_oscillator, xyz_lattice
-from hpcsim.system import Parity, Transposition, WeakU1, matrices
+from hpcsim.system import Parity, Transposition, WeakU1, charges, matrices
+from hpcsim.system.operators import local_operator
 
 CONTEXT = Context(MPI.COMM_SELF, (0, 0), lambda: False)
 
@@ -85,7 +86,7 @@ def full(system):
 
 def dense_sectors(system):
     """k -> the eigenvalues of the block of |m><n| with Q(m) - Q(n) = k of the full Liouvillian, k >= 0."""
-    charge = matrices.charges(system) if system.symmetry(WeakU1) else np.zeros(round(system.dimension), int)
+    charge = charges(system)
     shift, L = np.subtract.outer(charge, charge).flatten("F"), full(system)
     return {k: np.linalg.eigvals(L[np.ix_(shift == k, shift == k)]) for k in range(shift.max() + 1)}
 
@@ -234,7 +235,7 @@ def logarithmic_norm(system, k):
     values, vectors = np.linalg.eigh((rho + rho.conj().T) / 2)
     values = (1 - exclusion.MIXED) * values + exclusion.MIXED / D
     root = vectors * np.sqrt(values) @ vectors.conj().T
-    charge = matrices.charges(system)
+    charge = charges(system)
     inside = np.flatnonzero(np.subtract.outer(charge, charge).flatten("F") == k)
     metric, L = (matrix[np.ix_(inside, inside)] for matrix in (np.kron(root.T, root), full(system)))
     return linalg.eigvalsh((L @ metric + metric @ L.conj().T) / 2, metric)[-1]
@@ -373,7 +374,7 @@ def test_one_eigenvalue_still_gives_the_gap():
 def test_driven_collective_spin_against_its_closed_form(S, drive):
     """Puri and Lawande (1979): H = w Sx, standard rate G of S-: ρ = A⁻¹ (A⁻¹)† / Tr, A = S- + i w/G."""
     decay = 0.8
-    down, Sx, Sy, Sz = (matrices.one_site_operator(name, S).toarray() for name in ("S-", "Sx", "Sy", "Sz"))
+    down, Sx, Sy, Sz = (local_operator(name, round(2 * S) + 1).toarray() for name in ("S-", "Sx", "Sy", "Sz"))
     # (decay/2S) D[S-], D twice the standard form: G = decay/S
     inverse = np.linalg.inv(down + 1j * drive * S / decay * np.eye(len(down)))
     rho = inverse @ inverse.conj().T
@@ -411,8 +412,8 @@ def test_loss_alone_ends_in_the_state_all_down(system):
     ids=["driven", "dephased", "uncoupled"],
 )
 def test_a_steady_state_that_is_not_unique_is_refused(system):
-    with pytest.raises(RuntimeError, match="not unique"):
-        solve_all(system, task="steady_state")
+    with pytest.raises(solvers.NotUnique, match="not unique"):
+        liouvillian.run(system, Options(), HOME, CONTEXT)
 
 
 def test_a_false_symmetry_is_refused_before_solving():

@@ -12,7 +12,8 @@ from scipy.linalg import expm
 from scipy.special import loggamma
 
 from hpcsim.methods import phase_space
-from hpcsim.system import Translation, Transposition, WeakU1, lattice, matrices
+from hpcsim.system import Translation, Transposition, WeakU1, lattice, matrices, order_of, translations
+from hpcsim.system.operators import local_operator
 
 
 def build(name, **params):
@@ -314,7 +315,7 @@ def test_sx_of_one_spin_decays_at_half_of_every_rate(rates, expected):
 
 
 def test_boson_operators_obey_the_algebra_below_the_cutoff():
-    n, x, p, a, up = (matrices.boson_operator(name, 6).toarray() for name in ("n", "x", "p", "a", "a+"))
+    n, x, p, a, up = (local_operator(name, 6).toarray() for name in ("n", "x", "p", "a", "a+"))
     assert np.array_equal(a, annihilator(6)) and np.array_equal(up, a.T)
     assert np.allclose(n, up @ a) and np.diag(n).tolist() == [5, 4, 3, 2, 1, 0]
     assert np.allclose(x, a + up) and np.allclose(p, 1j * (up - a))
@@ -486,8 +487,8 @@ def test_declared_symmetries_are_these_and_commute_with_the_liouvillian(name):
 
 
 def test_translations_have_the_order_of_their_lattice():
-    assert [s.order for s in xyz(sites=[3, 2]).symmetries if isinstance(s, Translation)] == [3, 2]
-    assert gain_loss(cells=5, h=0.3).symmetry(Translation).order == 5
+    assert [order_of(move) for move in translations(xyz(sites=[3, 2]))] == [3, 2]
+    assert [order_of(move) for move in translations(gain_loss(cells=5, h=0.3))] == [5]
 
 
 @pytest.mark.parametrize("size", [12, 100])

@@ -23,7 +23,7 @@ from test_phase_space import (
 from hpcsim.methods import phase_space
 from hpcsim.methods.phase_space.observables import Correlation, StructureFactor, _falls_to
 from hpcsim.models import gain_loss_lattice, xyz_lattice
-from hpcsim.store.collect import REDUCTIONS
+from hpcsim.observables import Output, reduced
 
 REPRESENTATIONS = ("P", "wigner", "Q")
 
@@ -366,9 +366,8 @@ def test_correlations_of_the_chain_against_gaussian_theory():
     ends = result["structure_factor_xx"][0][0, [0, -1]].sum()
     assert np.isclose((38 * mean + ends) / 40, result["Sx2"][0][0], rtol=1e-10)
     records = [phase_space.run(system, phase_space.Options(**options), r, CONTEXT)["correlation"] for r in range(16)]
-    length, error = REDUCTIONS["decay_length"](
-        dataclasses.make_dataclass("O", ["sources"])(("correlation",)), lambda name: np.stack(records)
-    )
+    output = Output("correlation_length", reduce="function", function="correlation_length", sources=("correlation",))
+    length, error = reduced(output, lambda name: np.stack(records))
     assert_close(length, error, -2 / np.log(mu), limit=0.2, bias=0.02)
 
 

@@ -1,14 +1,18 @@
 """The run file: what is written comes back, and nothing damaged, foreign or half made is ever used."""
 
+import errno
 import logging
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -19,6 +23,7 @@ from mpi4py import MPI
 from hpcsim import store
 from hpcsim.methods import Dim, Output
 from hpcsim.store import StoreError, lock
+from hpcsim.store.states import HISTORY, places
 
 RECORDS = 12
 NOTE = 8192 + 20  # where HDF5 notes that the file is open
@@ -62,15 +67,8 @@ def written(path, records=range(RECORDS), **config):
 
 def extents(path):
     """{dataset: (offset, bytes)} of all that is written after the creation."""
-    with h5py.File(path, "r") as file:
-        names = [
-            "records/done",
-            "records/crc",
-            "records/seconds",
-            "history",
-            *(f"data/{name}" for name in file["data"]),
-        ]
-        return {name: (file[name].id.get_offset(), file[name].id.get_storage_size()) for name in names}
+    with h5py.File(path, "r", locking=False) as file:
+        return {name: (place.offset, place.row(place.shape[0]) - place.offset) for name, place in places(file).items()}
 
 
 def flip(path, offset):
@@ -419,7 +417,7 @@ def test_a_full_disk_is_named_and_leaves_no_debris(tmp_path):
     require(os.geteuid() == 0, "mounting a small tmpfs needs root")
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run([require_program("mount"), "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=True)
+    subprocess.run([require_program("mount"), "-t", "tmpfs", "-o", "size=320k", "tmpfs", disk], check=True)
     try:
         written(disk / "first.h5", range(6))
         before = (disk / "first.h5").read_bytes()
@@ -443,7 +441,7 @@ def test_a_limit_that_the_free_space_does_not_show_is_named(tmp_path):
 
 
 def test_the_history_keeps_the_last_sessions_and_shortens_long_lists(tmp_path):
-    path, sessions = tmp_path / "r.h5", store.disk.HISTORY[0]
+    path, sessions = tmp_path / "r.h5", HISTORY[0]
     for i in range(sessions + 2):
         with store.open_run(path, layout(), MPI.COMM_SELF) as run:
             run.write(i % RECORDS, arrays(i % RECORDS), 0.5)
@@ -483,7 +481,7 @@ def test_the_status_counts_points_and_rate(tmp_path):
 
 
 def test_a_long_config_has_room(tmp_path):
-    assert written(tmp_path / "s.h5").stat().st_size <= store.disk.file_bytes(layout()) < 200_000
+    assert written(tmp_path / "s.h5").stat().st_size <= store.disk.file_bytes(layout()) < 250_000
     long = layout(model={"name": "m", "note": "ψ" * 200_000})
     store.open_run(tmp_path / "r.h5", long, MPI.COMM_SELF).close()
     assert store.read_runs(tmp_path / "r.h5")[0].layout.config == long.config
@@ -491,3 +489,212 @@ def test_a_long_config_has_room(tmp_path):
     many = tuple(Output(f"x{i}", reduce="mean") for i in range(1000))
     with pytest.raises(ValueError, match="too many"):
         store.open_run(tmp_path / "m.h5", layout(many), MPI.COMM_SELF)
+
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_file_of_format_1_opens(tmp_path, reader):
+    """Written by the version before format 2."""
+    path = shutil.copy(DATA / "run_format_1.h5", tmp_path / "r.h5")
+    check_records(path, {0, 1, 2, 3, 7})
+    READERS[reader](path)
+    assert [entry["ended"] for entry in store.read_status(path)["history"]] == ["SIGTERM"]
+
+
+def test_a_file_of_format_1_resumes(tmp_path):
+    path = shutil.copy(DATA / "run_format_1.h5", tmp_path / "r.h5")
+    with store.open_run(path, layout(), MPI.COMM_SELF) as run:
+        assert np.flatnonzero(run.done).tolist() == [0, 1, 2, 3, 7]
+        run.write(4, arrays(4), 0.5)
+        run.finish({"started": 2e9, "ended": "complete"})
+    check_records(path, {0, 1, 2, 3, 4, 7})
+    assert [entry["ended"] for entry in store.read_status(path)["history"]] == ["SIGTERM", "complete"]
+
+
+@pytest.mark.parametrize("flag", [3, 4, 255])
+def test_an_unknown_flag_of_format_1_is_damage(tmp_path, flag):
+    path = shutil.copy(DATA / "run_format_1.h5", tmp_path / "r.h5")
+    put(path, "records/done", 2, bytes([flag]))
+    with pytest.raises(StoreError, match="record 2;"):
+        store.read_runs(path)
+
+
+def test_another_format_says_which_version_made_it(tmp_path):
+    path = written(tmp_path / "r.h5")
+    raw = bytearray(path.read_bytes())
+    body = raw[len(store.disk.MAGIC) + 8 : 8192].replace(b'"format": 2', b'"format": 3')
+    body = body.replace(b'"version": "', b'"version": "9').rstrip().ljust(8192 - len(store.disk.MAGIC) - 9) + b"\n"
+    raw[len(store.disk.MAGIC) : 8192] = b"%08x" % zlib.crc32(body) + body
+    path.write_bytes(raw)
+    with pytest.raises(StoreError, match=r"format 3, written by hpcsim 9") as caught:
+        store.read_status(path)
+    assert caught.value.status == 2
+
+
+def put(path, name, record, content):
+    """Overwrite the first bytes of one record in a dataset."""
+    offset, size = extents(path)[name]
+    with open(path, "r+b") as file:
+        file.seek(offset + record * size // RECORDS)
+        file.write(content)
+
+
+@pytest.mark.parametrize("flag", [2, 3, 4, 255])
+def test_a_flag_that_has_changed_is_named(tmp_path, flag):
+    """A record must not be left out of a minimum in silence."""
+    path = written(tmp_path / "r.h5")
+    put(path, "records/done", 5, bytes([flag]))
+    with pytest.raises(StoreError, match="record 5;"):
+        store.read_runs(path)
+    with store.open_run(path, layout(), MPI.COMM_SELF) as run:
+        assert np.flatnonzero(~run.done).tolist() == [5] and not run.failed.any()
+    [data] = store.read_runs(path)  # its flag has been taken back
+    assert not data.done[5] and not data.skipped.any()
+
+
+def test_a_lost_flag_is_found_again(tmp_path):
+    """The record's CRC says what the flag would."""
+    path = written(tmp_path / "r.h5", range(7))
+    put(path, "records/done", 5, b"\0")
+    check_records(path, set(range(7)))
+    put(path, "data/gap", 5, bytes(8))
+    check_records_done(path, set(range(7)) - {5})
+
+
+def check_records_done(path, done):
+    [run] = store.read_runs(path)
+    assert set(np.flatnonzero(run.done).tolist()) == done
+
+
+def test_a_damaged_history_says_so(tmp_path):
+    path = written(tmp_path / "r.h5")
+    with store.open_run(path, layout(), MPI.COMM_SELF) as run:
+        run.finish({"started": 1e9, "wall_seconds": 12.0, "ended": "complete"})
+    offset, _ = extents(path)["history"]
+    flip(path, offset + 4096 + 30)
+    assert store.read_status(path)["history"] == [{"ended": "this entry of the history is damaged"}]
+
+
+def test_a_failed_record_is_stored_with_its_reason(tmp_path):
+    path = written(tmp_path / "r.h5", range(4))
+    with store.open_run(path, layout(), MPI.COMM_SELF) as run:
+        run.fail(4, "RuntimeError: the steady state is not unique", 1.5)
+        run.fail(5, "x\0" * 5000, 1.5)
+        assert run.failures() == {4: "RuntimeError: the steady state is not unique", 5: "x\0" * 5000}
+        assert run.todo().tolist() == list(range(6, RECORDS))
+    [data] = store.read_runs(path)
+    assert data.failures[4] == "RuntimeError: the steady state is not unique"
+    assert len(data.failures[5]) <= 512 and data.failures[5].startswith("x\0x")
+    assert np.flatnonzero(data.done).tolist() == [0, 1, 2, 3]
+    text = store.format_status(store.read_status(path))
+    assert "4/12 records, 2 failed" in text and "record 4 of point 1 failed: RuntimeError: the steady" in text
+    with store.open_run(path, layout(), MPI.COMM_SELF) as run:
+        assert np.flatnonzero(run.failed).tolist() == [4, 5] and 4 not in run.todo()
+    with store.open_run(path, layout(), MPI.COMM_SELF, retry_failed=True) as run:
+        assert not run.failed.any() and run.todo().tolist() == list(range(4, RECORDS))
+        run.write(4, arrays(4), 0.5)
+    check_records(path, {0, 1, 2, 3, 4})
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_second_name_of_the_file_is_no_second_lock(tmp_path, link):
+    path, other = written(tmp_path / "r.h5", [0]), tmp_path / "below" / "other.h5"
+    other.parent.mkdir()
+    link(path, other)
+    with store.open_run(path, layout(), MPI.COMM_SELF):
+        with pytest.raises(StoreError, match="another run is writing it"):
+            store.open_run(other, layout(), MPI.COMM_SELF)
+        with h5py.File(path, "r") as file:  # a reader who locks is not kept out
+            assert file["records/done"][0] == 1
+    with store.open_run(other, layout(), MPI.COMM_SELF) as run:
+        run.write(1, arrays(1), 0.5)
+    check_records(path, {0, 1})
+
+
+def test_a_dangling_link_is_written_through(tmp_path):
+    (tmp_path / "link.h5").symlink_to(tmp_path / "below" / "r.h5")
+    written(tmp_path / "link.h5", [3])
+    assert (tmp_path / "link.h5").is_symlink()
+    check_records(tmp_path / "below" / "r.h5", {3})
+
+
+def test_a_write_error_is_one_message_and_loses_nothing(tmp_path, monkeypatch):
+    path, whole = tmp_path / "r.h5", store.run.write_at
+    for error in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+        path.unlink(missing_ok=True)
+        run, calls = store.open_run(path, layout(), MPI.COMM_SELF), []
+        for record in range(5):
+            run.write(record, arrays(record), 0.5)
+
+        def fail(fd, content, offset, error=error, calls=calls):
+            calls.append(offset)
+            if len(calls) > 2:
+                raise OSError(error, os.strerror(error))
+            whole(fd, content, offset)
+
+        monkeypatch.setattr(store.run, "write_at", fail)
+        with pytest.raises(StoreError, match="record 5 cannot be written") as caught, run:
+            run.write(5, arrays(5), 0.5)
+        monkeypatch.setattr(store.run, "write_at", whole)
+        assert caught.value.status == 1 and os.strerror(error) in str(caught.value)
+        check_records(written(path, [5, 6]), set(range(7)))
+
+
+def test_short_writes_are_completed(tmp_path, monkeypatch):
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, content, offset: whole(fd, content[:3], offset))
+    check_records(written(tmp_path / "r.h5"), set(range(RECORDS)))
+
+
+def test_a_disk_with_no_room_for_the_lock_resumes(tmp_path, monkeypatch, caplog):
+    path, whole = written(tmp_path / "r.h5", [0]), os.open
+
+    def full(name, *arguments, **keys):
+        if str(name).endswith(".lock"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(name, *arguments, **keys)
+
+    monkeypatch.setattr(os, "open", full)
+    with store.open_run(path, layout(), MPI.COMM_SELF) as run:
+        run.write(1, arrays(1), 0.5)
+        with pytest.raises(StoreError, match="another run is writing it"):
+            store.open_run(path, layout(), MPI.COMM_SELF)
+    assert "the disk is full" in caplog.text
+    check_records(path, {0, 1})
+
+
+def test_what_is_read_beside_a_writer_is_what_was_done(tmp_path):
+    """Flags first, arrays last: nothing that is being written counts, and nothing looks damaged."""
+    path = tmp_path / "r.h5"
+    writer, reads, last = Writer(path, large=True), 0, 0
+    try:
+        while last < RECORDS and writer.process.poll() is None:
+            if not path.exists():
+                time.sleep(0.01)
+                continue
+            [run] = store.read_runs(path)
+            for record in np.flatnonzero(run.done):
+                assert (run.arrays["large"][record] == record + 0.5).all()
+            last, reads = run.done.sum(), reads + 1
+    finally:
+        writer.kill()
+    assert last == RECORDS and reads
+
+
+def test_arrays_are_read_after_the_flags(tmp_path, monkeypatch):
+    """A record that is written in between, whole or in part, does not count."""
+    path, whole = written(tmp_path / "r.h5", [0]), h5py.Dataset.__getitem__
+
+    def write_before(dataset, what):
+        if dataset.name == "/data/gap" and not written_since:
+            written_since.append(1)
+            written(path, [1])
+            put(path, "data/gap", 2, b"\1\2\3")
+        return whole(dataset, what)
+
+    written_since = []
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", write_before)
+    [run] = store.read_runs(path)
+    assert np.flatnonzero(run.done).tolist() == [0] and written_since

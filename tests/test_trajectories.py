@@ -10,13 +10,13 @@ from pydantic import ValidationError
 from scipy.linalg import expm
 from scipy.sparse.linalg import expm_multiply
 
+from hpcsim import observables
 from hpcsim.ensemble.streams import fill_words, uniform
 from hpcsim.methods import Context, liouvillian, trajectories
 from hpcsim.methods.liouvillian.symmetry import HOME
 from hpcsim.methods.trajectories import clock, compile, kernels, measurement
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, xyz_lattice
-from hpcsim.store.collect import REDUCTIONS
-from hpcsim.system import Jumps, System, Terms, angles, matrices
+from hpcsim.system import Jumps, System, Terms, angles, coherent_state, matrices
 
 CONTEXT = Context(MPI.COMM_SELF, (2013, 110), lambda: False)
 KEY = np.array(CONTEXT.key, np.uint64)
@@ -64,7 +64,7 @@ def reduced(system, options):
     arrays = [trajectories.run(system, options, r, CONTEXT) for r in trajectories.records(system, options)]
     found = {}
     for output in trajectories.outputs(system, options):
-        found[output.name] = REDUCTIONS[output.reduce](output, lambda name: np.stack([a[name] for a in arrays]))
+        found[output.name] = observables.reduced(output, lambda name: np.stack([a[name] for a in arrays]))
     return found
 
 
@@ -76,7 +76,7 @@ def density_matrices(system, initial, times):
         L = L.toarray()
         L[0] = np.eye(D).flatten("F")
         return [np.linalg.solve(L, np.eye(D * D)[0]).reshape(D, D, order="F")]
-    psi = compile.coherent_state(system.levels, angles(system, initial))
+    psi = coherent_state(system.levels, angles(system, initial))
     rho = np.outer(psi, psi.conj()).flatten("F")
     return [expm_multiply(L * t, rho).reshape(D, D, order="F") for t in times]
 
@@ -233,7 +233,7 @@ def test_without_jumps_the_evolution_is_unitary(tolerance, error):
         task="evolve", times=(0.0, 7.0, 30.0), trajectories=2, batch=1, initial=(0.3, 0.1), tolerance=tolerance
     )
     found = trajectories.run(system, options, 0, CONTEXT)
-    psi = compile.coherent_state(system.levels, angles(system, (0.3, 0.1)))
+    psi = coherent_state(system.levels, angles(system, (0.3, 0.1)))
     assert found["jumps"] == 0
     H = matrices.hamiltonian(system).toarray()
     for k, t in enumerate(options.times):
@@ -246,7 +246,7 @@ def test_without_jumps_the_evolution_is_unitary(tolerance, error):
 def test_series_at_any_time_of_the_step():
     """Σ_k w_k x^k, its norm and the slope of that, against exp(-i H_eff t)."""
     generator = compile.generator(CHAIN.levels, compile.local_matrices(CHAIN))
-    psi = compile.coherent_state(CHAIN.levels, angles(CHAIN, (0.3, 0.1)))
+    psi = coherent_state(CHAIN.levels, angles(CHAIN, (0.3, 0.1)))
     series, p = kernels.empty_states(kernels.ORDER + 2, generator), np.empty(5)
     state, found = series[-1], np.empty_like(psi)
     kernels.load(series[0], psi)
@@ -349,7 +349,7 @@ def _sums(first, count, channels=None):
     _run(
         CHAIN,
         sums,
-        compile.coherent_state(CHAIN.levels, angles(CHAIN, (0.2, 0.3))),
+        coherent_state(CHAIN.levels, angles(CHAIN, (0.2, 0.3))),
         first,
         times,
         1e-6,

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from hpcsim.ensemble.burn_in import WINDOWS
-from hpcsim.ensemble.reduce import FIRST_LOOK
+from hpcsim.ensemble.stopping import FIRST_LOOK
 from hpcsim.system import Count, Number, Parameters
 
 
@@ -39,9 +39,10 @@ class EnsembleOptions(Parameters):
 
     trajectories : how many per point
     batch        : how many make one record; standard errors come from the spread of the records
-    target_error : {output: standard error, ...}: end a point where all elements of these outputs are known as well,
-                   after 8, 12, 16, 24, 32, 48, ... records; trajectories is then how many at most. The end
-                   depends on nothing but the records before it: not on the number of ranks, nor on kills
+    target_error : {output: standard error, ...}: end a point, after 48 records or more, where the first sixth of
+                   them tells with a confidence of 90 % that all elements of these outputs are known as well (see
+                   hpcsim.ensemble.stopping); trajectories is then how many at most. The end depends on nothing but
+                   the records before it: not on the number of ranks, nor on kills
     """
 
     trajectories: Count = 256

@@ -1,16 +1,15 @@
-"""From the records of a point to its results: one function for each `reduce` of `methods.Output`.
+"""From the records of a point to its results: one function for each `reduce` of an Output but `function`, and the
+jackknife for that (see hpcsim.observables.reduced).
 
 Each takes the output and rows(name) -> (records, *dims), what the records returned for a stored output, in the
 order of their index, and gives the value (*dims) and its standard error, NaN where it has none.
 """
 
 import math
-from itertools import count, cycle, takewhile
+from itertools import cycle
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-
-FIRST_LOOK = 8  # records; the standard error of so few is itself uncertain by a quarter
 
 
 def missing(dtype):
@@ -76,8 +75,25 @@ def _fit_decay(c, error) -> float:
     return math.exp(fine.x)
 
 
+def jackknife(function, samples):
+    """function of the averages over n records, and sqrt((n-1)/n Σ_i (f_i - f̄)²), f_i without record i.
+
+    function : call(*averages, errors=standard errors of the averages, a tuple), of arrays without the records' axis
+    samples  : of every argument (records, ...)
+    """
+    n = len(samples[0])
+    if n == 1:
+        return function(*(x[0] for x in samples)), np.nan
+    errors = tuple(x.std(0, ddof=1) / math.sqrt(n) for x in samples)
+    value, totals = function(*(x.mean(0) for x in samples), errors=errors), [x.sum(0) for x in samples]
+    left_out = np.array(
+        [function(*((total - x[i]) / (n - 1) for total, x in zip(totals, samples)), errors=errors) for i in range(n)]
+    )
+    return value, np.sqrt((n - 1) / n * ((left_out - left_out.mean(0)) ** 2).sum(0))
+
+
 def _jackknife(function, *samples):
-    """function of the averages over n records, and sqrt((n-1)/n Σ_i (f_i - f̄)²), f_i without record i."""
+    """As `jackknife`, of a function of arrays with the records' axis first."""
     n = len(samples[0])
     value = function(*(x.mean(0) for x in samples))
     if n == 1:
@@ -117,21 +133,4 @@ REDUCTIONS = {
     "at_min": _at_min,
     "merge": _merged_eigenvalues,
 }
-AVERAGED = ("mean", "variance", "norm", "decay_length")  # with standard errors
-
-
-def looks(batches: int) -> list[int]:
-    """Numbers of records of a point at which its standard errors are looked at: 8, 12, 16, 24, 32, ..., all."""
-    steps = (n * 2**k for k in count() for n in (FIRST_LOOK, 3 * FIRST_LOOK // 2))
-    return [*takewhile(lambda n: n < batches, steps), batches]
-
-
-def largest_error(output, value, error) -> float:
-    """Largest standard error among the elements of an average, for a target; inf where it is not known.
-
-    Elements that are NaN in every record are not there: a smaller system has fewer distances. But a decay
-    length that was not found may be found yet.
-    """
-    absent = np.isnan(value) & (output.reduce != "decay_length")
-    errors = np.where(np.isnan(error), np.inf, error)[~absent]
-    return float(errors.max()) if errors.size else math.inf
+AVERAGED = ("mean", "function", "variance", "norm", "decay_length")  # with standard errors

@@ -5,7 +5,7 @@
     records(system, options)                tuple of restartable pieces of the work of one point
     cost(system, options, record)           Cost of one record
     outputs(system, options)                tuple of Output: what a record returns and collect derives
-    run(system, options, record, context)   dict name -> array, for every Output with no sources
+    run(system, options, record, context)   dict name -> array, for every Output that is stored
 
 and, where they apply,
 
@@ -31,52 +31,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpcsim import environment
+from hpcsim.observables import Dim, Output
 
 environment.prepare()  # before kernels are compiled
 
 
-@dataclass(frozen=True)
-class Dim:
-    """A named dimension with its coordinate: numbers or strings, and their unit."""
-
-    name: str
-    values: tuple
-    units: str = "1"
-
-
-@dataclass(frozen=True)
-class Output:
-    """One named result.
-
-    A record returns an array of shape [len(d.values) for d in dims] for each output without
-    sources. `collect` reduces the records of a point by `reduce`:
-
-    single       the only record's value
-    mean         average over the records, which are independent batches of equal weight,
-                 with its standard error X_stderr
-    variance     sources (second moment, mean): second - mean², both averaged over the records first,
-                 with a jackknife standard error; nothing is stored for it
-    norm         sources (x, y): sqrt(x² + y²), likewise
-    decay_length sources (correlation,): ξ of C(s) = A (μ^s + μ^(L-s)), μ = exp(-1/ξ), over the periodic
-                 dimension `distance`, s = 0 ... L/2, likewise; NaN where C does not decay
-    min          smallest over the records
-    at_min       sources (other,): the value in the record that holds the minimum of `other`
-    merge        concatenate the records along the last dimension, sort by falling real part of
-                 sources[0] (or of itself), keep as many as the dimension has
-    """
-
-    name: str
-    dims: tuple[Dim, ...] = ()
-    units: str = "1"
-    long_name: str = ""
-    dtype: str = "f8"
-    reduce: str = "single"
-    sources: tuple[str, ...] = ()
-
-    @property
-    def stored(self) -> bool:
-        """Whether a record returns it (else it is derived from its sources)."""
-        return self.reduce not in ("variance", "norm", "decay_length")
+__all__ = ["Cache", "Context", "Cost", "Dim", "Output", "Stopped"]
 
 
 @dataclass(frozen=True)

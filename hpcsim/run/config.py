@@ -86,12 +86,12 @@ def _parse(text: str, where: str):
 
 
 @contextmanager
-def in_file(path):
-    """Name the file in front of every ConfigError."""
+def in_file(place):
+    """Name the file, or another place, in front of every ConfigError."""
     try:
         yield
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{place}: {error}") from None
 
 
 def load(path, overrides=(), quick=False) -> dict:
@@ -101,6 +101,11 @@ def load(path, overrides=(), quick=False) -> dict:
     quick     : merge the file's `quick` section over the rest
     Raises ConfigError.
     """
+    return resolve(read(path), overrides, quick)
+
+
+def read(path):
+    """What the YAML of a config file holds. Raises ConfigError."""
     path = Path(path)
     if not path.is_file():
         raise ConfigError("no such file; give the path of a YAML config")
@@ -108,7 +113,7 @@ def load(path, overrides=(), quick=False) -> dict:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read as UTF-8 text: {error}") from None
-    return resolve(_parse(text, "the file"), overrides, quick)
+    return _parse(text, "the file")
 
 
 def resolve(raw, overrides=(), quick=False) -> dict:

@@ -17,6 +17,7 @@ from hpcsim.run.parallel import Groups, Stop, Tally, agree, all_fall_together, o
 from hpcsim.run.plan import Plan, Problem, swept
 from hpcsim.run.progress import Progress
 from hpcsim.run.schedule import assign
+from hpcsim.run.watch import watching
 
 log = logging.getLogger("hpcsim")
 
@@ -29,8 +30,8 @@ def run(make_plan, path, max_walltime: float | None = None, world: MPI.Comm = MP
     Returns None when complete, else why it stopped early (the file resumes).
     Raises ConfigError or StoreError, the same on every rank, before anything is computed.
     """
-    with all_fall_together(world, (store.StoreError,)):
-        stop = Stop(max_walltime, time.time())
+    with all_fall_together(world, (store.StoreError,)), watching(world):
+        stop = Stop(max_walltime)
         planned, groups = _begin(make_plan, world, stop)
         file = error = None
         if groups.leaders is not None:
@@ -50,7 +51,7 @@ def compute(make_plan, world: MPI.Comm = MPI.COMM_SELF) -> store.RunData | None:
     No signals are handled and nothing is shown. Raises ConfigError, the same on every rank.
     """
     with all_fall_together(world, ()):
-        stop = Stop(None, time.time(), signals=())
+        stop = Stop(None, signals=())
         planned, groups = _begin(make_plan, world, stop)
         kept = data = None
         if groups.leaders is not None:
@@ -100,7 +101,7 @@ class _Session:
         if groups.world.rank == 0:
             self._announce()
         tally = Tally(groups, progress or (lambda finished: None))
-        began, reason = time.time(), None
+        began, reason = time.monotonic(), None
         with install_timer("numba:compile", self.busy.compiled):
             while True:
                 todo, ready = groups.comm.bcast(self._ready())
@@ -108,12 +109,15 @@ class _Session:
                     progress.needs(total - int(self.records.targets.skipped.sum()))
                 if reason or not len(todo):
                     break
+                if not len(ready) and groups.world.rank == 0:
+                    for record in todo:
+                        self.records.fail(record, "records whose results it starts from have failed", 0.0)
                 self._compute(ready[assign(self.planned.time[ready], groups.count)[groups.index]], tally)
                 tally.wait_for_all()
                 reason = stop.settle()
         stop.reason = reason if len(todo) else None
         if self.records is not None:
-            self._finish(time.time() - began)
+            self._finish(time.monotonic() - began)
 
     def _ready(self):
         """Numbers of all records that are to be computed, and of those that can be now."""
@@ -124,11 +128,11 @@ class _Session:
 
     def _compute(self, mine, tally: Tally):
         """This group's loop over its records; ends early when asked to."""
-        flushed, at = time.time(), None
+        flushed, at = time.monotonic(), None
         for record in mine:
             if self.stop():
                 break
-            began = time.time()
+            began = time.monotonic()
             if self.planned.point[record] != at:
                 at = self.planned.point[record]
                 problem = Problem(*self.every[at], self.planned.given)
@@ -136,14 +140,17 @@ class _Session:
                 arrays = self._run(problem, record)
             except Stopped:
                 break
-            seconds = time.time() - began
+            except Exception as error:  # those with a status are raised by all ranks of a group
+                error.agreed = self.groups.count == 1 and hasattr(error, "status")
+                raise
+            seconds = time.monotonic() - began
             self.stop.longest = max(self.stop.longest, seconds)
             self.busy.seconds += seconds
             if self.records is not None:
                 self.records.write(record, arrays, seconds)
-                if time.time() - flushed > self.planned.config["run"]["flush_seconds"]:
+                if time.monotonic() - flushed > self.planned.config["run"]["flush_seconds"]:
                     self.records.sync()
-                    flushed = time.time()
+                    flushed = time.monotonic()
                 tally.add()
         if self.records is not None:
             self.records.sync()
@@ -183,7 +190,7 @@ class _Session:
         io, compiling = (groups.leaders.allgather(x) for x in (records.io_seconds, self.busy.compiling))
         summary = {
             "started": self.stop.started,
-            "wall_seconds": time.time() - self.stop.started,
+            "wall_seconds": self.stop.elapsed(),
             "loop_seconds": loop,
             "busy_fraction": fractions,
             "io_seconds": sum(io),

@@ -78,7 +78,11 @@ def _other_methods(problem: Problem, name: str, have: float) -> str:
         if other == name or method.supports(system):
             continue
         options = method.Options()
-        need = max(method.cost(system, options, record).bytes for record in method.records(system, options))
+        try:
+            records = method.records(system, options)
+        except ValueError:  # its default task is not for this system
+            continue
+        need = max(method.cost(system, options, record).bytes for record in records)
         if need <= have:
             fitting.append(f"{other} ({need / 1e9:.2g} GB)")
     return f"; methods that fit: {', '.join(fitting)}" if fitting else ""

@@ -50,9 +50,10 @@ class Stop:
     signals : those that end the run
     """
 
-    def __init__(self, max_walltime: float | None, started: float, signals=SIGNALS):
-        self.groups, self.started = None, started  # groups are set once known; signals count from now on
-        self.deadline = None if max_walltime is None else started + max_walltime
+    def __init__(self, max_walltime: float | None, signals=SIGNALS):
+        self.groups = None  # set once known; signals count from now on
+        # durations by a clock that nobody sets; `started` is for people
+        self.started, self._began, self._limit = time.time(), time.monotonic(), max_walltime
         self.longest = 0.0
         self.reason = None
         self._told = False
@@ -60,13 +61,17 @@ class Stop:
         for number in signals:
             signal.signal(number, self._on_signal)
 
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._began
+
     def _on_signal(self, number, frame):
         self.reason = self.reason or signal.Signals(number).name
 
     def __call__(self, record_ahead: bool = True) -> bool:
         world, group = self.groups.world, self.groups.comm
         needed = self.longest if record_ahead else 0.0
-        if self.reason is None and self.deadline is not None and time.time() + needed > self.deadline:
+        if self.reason is None and self._limit is not None and self.elapsed() + needed > self._limit:
             self.reason = "--max-walltime"
         if self.reason is None and world.Iprobe(tag=TAG_STOP):
             self.reason = world.recv(tag=TAG_STOP)
@@ -135,24 +140,26 @@ class Tally:
 def all_fall_together(world: MPI.Comm, expected: tuple[type[Exception], ...]):
     """An exception on one rank ends every rank within seconds with exit status 1.
 
-    Errors of the `expected` kinds explain themselves and are printed as one line, any other with
-    its traceback. A rank that has already been told to end (SIGTERM from the launcher, which
+    Errors of the `expected` kinds, and those with a `status`, explain themselves and are printed as one line,
+    any other with its traceback. A rank that has already been told to end (SIGTERM from the launcher, which
     follows another rank's error) stays silent, so that the first error is the only one shown.
     Errors that all ranks agree on (`on_root`, `agree`) simply pass.
     """
     try:
         yield
-    except Exception as error:
+    except BaseException as error:  # a library's SystemExit, too, would leave the others waiting
         if world.size == 1 or getattr(error, "agreed", False):
             raise
-        # ranks of a group often fail together: the lowest speaks first and ends the rest
-        time.sleep(0.2 * min(world.rank, 10))
-        told = signal.getsignal(signal.SIGTERM)
-        if getattr(getattr(told, "__self__", None), "reason", None) != "SIGTERM":
-            text = f"hpcsim: error: {error}\n" if isinstance(error, expected) else traceback.format_exc()
-            sys.stderr.write(f"[rank {world.rank}] {text}")
-            sys.stderr.flush()
-        world.Abort(1)
+        try:
+            # ranks of a group often fail together: the lowest speaks first and ends the rest
+            time.sleep(0.2 * min(world.rank, 10))
+            told = signal.getsignal(signal.SIGTERM)
+            if getattr(getattr(told, "__self__", None), "reason", None) != "SIGTERM":
+                text = f"hpcsim: error: {error}\n" if isinstance(error, expected) else traceback.format_exc()
+                sys.stderr.write(f"[rank {world.rank}] {text}")
+                sys.stderr.flush()
+        finally:
+            world.Abort(1)
 
 
 def agree(world: MPI.Comm, error: Exception | None):

@@ -17,7 +17,7 @@ from hpcsim.methods import Output
 from hpcsim.run.config import ConfigError, points, validate
 from hpcsim.run.schedule import assign
 from hpcsim.store import Layout
-from hpcsim.system import Parameters, System
+from hpcsim.system import Parameters, System, dissipates, require_unique
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ def plan(config: dict, given: System | None = None) -> Plan:
             problem = Problem(model, method, given)
             resolved.add(problem)
             system, options = problem.system, problem.options
+            _check_dissipation(system, options)
             records = problem.method.records(system, options)
             costs = [problem.method.cost(system, options, record) for record in records]
             needs |= _needs(problem, records, len(point))
@@ -178,8 +179,13 @@ def swept(config: dict, model: dict, method: dict) -> dict:
     return {key: sections[key.split(".")[0]][key.split(".")[1]] for axis in config["sweep"] for key in axis}
 
 
+def _check_dissipation(system, options):
+    if getattr(options, "task", None) == "steady_state" and not dissipates(system):
+        require_unique(system, options.task)
+
+
 def _check_targets(targets: dict, outputs):
-    allowed = [output.name for output in outputs if output.reduce in AVERAGED]
+    allowed = [output.name for output in outputs if output.reduce in AVERAGED and not output.internal]
     for name, value in targets.items():
         if name not in allowed:
             raise ConfigError(

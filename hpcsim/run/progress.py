@@ -9,8 +9,8 @@ class Progress:
 
     def __init__(self, total: int, done: int):
         self.total, self.done, self.first = total, done, done
-        self.started = self.last = time.time()
-        self.tty = sys.stderr.isatty()
+        self.started = self.last = time.monotonic()
+        self.tty, self.silent = sys.stderr.isatty(), False
 
     def needs(self, total: int):
         """Fewer records are needed than was thought."""
@@ -20,7 +20,7 @@ class Progress:
 
     def __call__(self, finished: int):
         self.done += finished
-        now = time.time()
+        now = time.monotonic()
         if self.done < self.total and now - self.last < (0.2 if self.tty else 5.0):
             return
         self.last = now
@@ -29,7 +29,12 @@ class Progress:
         line = f"{self.done}/{self.total} records, {rate:.3g}/s, {left:.0f} s left"
         if self.tty:
             filled = 30 * self.done // self.total
-            sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {line}   " + "\n" * (self.done == self.total))
+            line = f"\r[{'#' * filled}{'.' * (30 - filled)}] {line}   " + "\n" * (self.done == self.total)
         else:
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+            line += "\n"
+        if not self.silent:
+            try:
+                sys.stderr.write(line)
+                sys.stderr.flush()
+            except (OSError, ValueError):  # nobody reads it, as in hpcsim run | head, or there is no room for it
+                self.silent = True

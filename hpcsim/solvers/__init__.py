@@ -15,7 +15,7 @@ collective over the communicator it is given and returns the same on all its ran
 from hpcsim.solvers.eigenvalues import DENSE, SUBSPACE, TOLERANCE, leading_eigenvalues
 from hpcsim.solvers.evolution import KRYLOV, end_of_spectrum, propagate
 from hpcsim.solvers.options import PetscOptions
-from hpcsim.solvers.petsc import row_range
+from hpcsim.solvers.petsc import NotUnique, SolverError, row_range
 from hpcsim.solvers.steady import GMRES, NotConverged, pinned_inverse, response, steady_state
 
 __all__ = [
@@ -25,7 +25,9 @@ __all__ = [
     "SUBSPACE",
     "TOLERANCE",
     "NotConverged",
+    "NotUnique",
     "PetscOptions",
+    "SolverError",
     "end_of_spectrum",
     "leading_eigenvalues",
     "pinned_inverse",

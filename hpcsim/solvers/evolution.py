@@ -3,7 +3,16 @@
 import numpy as np
 from scipy import special
 
-from hpcsim.solvers.petsc import PREFIX, destroy, krylov_schur, libraries, matrix_of, options_set, row_range
+from hpcsim.solvers.petsc import (
+    PREFIX,
+    SolverError,
+    destroy,
+    krylov_schur,
+    libraries,
+    matrix_of,
+    options_set,
+    row_range,
+)
 
 KRYLOV = 20  # vectors of a Krylov space without factorisation
 STEP = 6  # time step there, in units of 1/|Im λ|
@@ -15,7 +24,7 @@ def propagate(comm, sector, state, intervals, tolerance: float, options: dict):
     """Yield this rank's part of exp(tL) x after each of the consecutive time intervals.
 
     Krylov spaces with as many restarts as the estimated relative error per interval asks for (expokit, in
-    SLEPc). Raises RuntimeError if it is not reached.
+    SLEPc). Raises SolverError if it is not reached.
     """
     PETSc, SLEPc = libraries(comm)
     matrix = matrix_of(PETSc, comm, sector)
@@ -36,7 +45,7 @@ def propagate(comm, sector, state, intervals, tolerance: float, options: dict):
                     solver.solve(now, later)
                     later.copy(now)
                     if solver.getConvergedReason() < 0:
-                        raise RuntimeError(
+                        raise SolverError(
                             f"the time evolution of {sector} over {interval:g} did not converge: "
                             f"take shorter intervals, or raise petsc_options: {{mfn_ncv: 60}}"
                         )
@@ -96,7 +105,7 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
     operator : has `size`, `width`, multiply(x, start, stop, out): out <- what start..stop-1 of the rows, of width
                unknowns, contribute to Lx; the spectrum is within `radius` of its `centre` along the
                imaginary axis, and within 2/3 of it along the real one
-    Returns eigenvalues and their residuals |Lx - λx| / |x| < tolerance. Raises RuntimeError if not all converge.
+    Returns eigenvalues and their residuals |Lx - λx| / |x| < tolerance. Raises SolverError if not all converge.
 
     Krylov-Schur on a short time evolution, exp(tL), whose eigenvalues of largest modulus are those of L of largest
     real part; with t < 0, smallest. For 9 all-to-all spins, Jy = 1.4, it takes twice the products that Krylov-Schur
@@ -122,7 +131,7 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
             error *= 0.1  # the error of exp(tL) does not bound that of L
     finally:
         destroy(matrix)
-    raise RuntimeError(
+    raise SolverError(
         f"the residual |Lx - λx| / |x| = {errors[order].max():.1e} is not below {tolerance:.1e}: raise method.tolerance"
     )
 
@@ -141,7 +150,7 @@ def _dominant(PETSc, SLEPc, comm, matrix, count: int, tolerance: float, start, o
             solver.setFromOptions()
             solver.solve()
         if solver.getConverged() < count:
-            raise RuntimeError(
+            raise SolverError(
                 f"only {solver.getConverged()} of {count} eigenvalues converged: raise "
                 f"method.tolerance, or petsc_options: {{eps_ncv: {2 * KRYLOV}}}"
             )

@@ -10,6 +10,19 @@ log = logging.getLogger("hpcsim")
 # signals belong to the program: PETSc would take several, in some versions SIGTERM too;
 # and no file of the folder in which a run happens to start, or of anybody's home, has a say
 ARGUMENTS = ["hpcsim", "-no_signal_handler", "-skip_petscrc"]
+SINGULAR_MATRIX = -10  # INFOG(1) of MUMPS
+
+
+class SolverError(RuntimeError):
+    """A solve failed for a reason that its message explains. status: of the program, see cli."""
+
+    status = 1
+
+
+class NotUnique(SolverError):
+    """There is more than one steady state: the model is to be changed."""
+
+    status = 2
 
 
 def petsc(comm):
@@ -87,21 +100,25 @@ def direct(ksp):
 
 
 def set_up(PETSc, solver, ksp, size: int):
-    """Set up, hence factorise; RuntimeError with the solver's reason, and MUMPS's fix, where it fails."""
+    """Set up, hence factorise; SolverError with the solver's reason, and MUMPS's fix, where it fails."""
     pc, failure = ksp.getPC(), 0
     try:
         solver.setUp()
         if pc.getType() == "lu" and pc.getFactorSolverType() == "mumps":
             failure, detail = (pc.getFactorMatrix().getMumpsInfog(i) for i in (1, 2))
     except PETSc.Error as error:
-        raise RuntimeError(f"PETSc could not factorise {size} unknowns: {error}") from error
+        raise SolverError(f"PETSc could not factorise {size} unknowns: {error}") from error
+    if failure == SINGULAR_MATRIX:
+        raise NotUnique(
+            f"the steady state is not unique: the matrix of {size} unknowns is singular; add dissipation that connects "
+            "all states, or take task: evolve, from a given initial state"
+        )
     if failure < 0:
         fix = {
-            -10: "the matrix is singular: the steady state is not unique",
             -9: "raise petsc_options: {st_mat_mumps_icntl_14: 100}",
             -13: "use more ranks_per_point or nodes with more memory",
         }.get(failure, "see MUMPS's manual")
-        raise RuntimeError(f"MUMPS failed on {size} unknowns, INFOG(1) = {failure}, INFOG(2) = {detail}: " + fix)
+        raise SolverError(f"MUMPS failed on {size} unknowns, INFOG(1) = {failure}, INFOG(2) = {detail}: " + fix)
 
 
 def destroy(*objects):

@@ -6,7 +6,18 @@ from functools import partial
 
 import numpy as np
 
-from hpcsim.solvers.petsc import PREFIX, destroy, direct, matrix_of, options_set, petsc, row_range, set_up
+from hpcsim.solvers.petsc import (
+    PREFIX,
+    NotUnique,
+    SolverError,
+    destroy,
+    direct,
+    matrix_of,
+    options_set,
+    petsc,
+    row_range,
+    set_up,
+)
 
 SINGULAR = 1e-14  # shift of the inverse iteration for the steady state, relative to the norm
 # A second eigenvalue this small, relative to the norm, is a second zero. Where it is r of the norm, the
@@ -18,7 +29,7 @@ BY_VALUES = "st_mat_mumps_icntl_6"  # unless it is 0, MUMPS permutes by the valu
 _last = []  # the sparsity and the KSP of the last factorisation that can be reused
 
 
-class NotConverged(RuntimeError):
+class NotConverged(SolverError):
     """An iterative solver has not reached its tolerance."""
 
 
@@ -80,7 +91,7 @@ def steady_state(comm, sector, options: dict, refine=None):
     makes small components as accurate, relative to themselves, as large ones. A second, traceless vector is
     iterated along; it grows by 1/|λ| of the next eigenvalue, which must not be zero too.
 
-    Raises RuntimeError if it is, or if the residual stays large.
+    Raises NotUnique if it is, and SolverError if the residual stays large.
     """
     PETSc = petsc(comm)
     matrix = matrix_of(PETSc, comm, sector)
@@ -117,12 +128,13 @@ def steady_state(comm, sector, options: dict, refine=None):
     finally:
         matrix.destroy()
     if second < UNIQUE:
-        raise RuntimeError(
-            "the steady state is not unique: a second eigenvalue of the Liouvillian is zero "
-            f"to {second:.1e} of its norm; the model needs dissipation that connects all states"
+        raise NotUnique(
+            f"the steady state is not unique: a second eigenvalue of {sector} is zero to "
+            f"{second:.1e} of its norm; add dissipation, or terms of the Hamiltonian, that connect all states, or take "
+            "task: evolve, from a given initial state"
         )
     if not residual < RESIDUAL:
-        raise RuntimeError(f"the steady state is not accurate: |Lρ| = {residual:.1e} |L||ρ|")
+        raise SolverError(f"the steady state is not accurate: |Lρ| = {residual:.1e} |L||ρ|")
     return local, residual
 
 
@@ -172,7 +184,7 @@ def pinned_inverse(comm, sector, first: int):
 def response(comm, sector, source, options: dict) -> np.ndarray:
     """This rank's part of the traceless x with Lx = source; `source` (its rows) is traceless too.
 
-    Raises RuntimeError if the residual |Lx - source| / (|L||x|) stays large.
+    Raises SolverError if the residual |Lx - source| / (|L||x|) stays large.
     """
     PETSc = petsc(comm)
     matrix = matrix_of(PETSc, comm, sector)
@@ -192,5 +204,5 @@ def response(comm, sector, source, options: dict) -> np.ndarray:
     finally:
         matrix.destroy()
     if not residual < RESIDUAL:
-        raise RuntimeError(f"the linear response of {sector} is not accurate: its residual is {residual:.1e}")
+        raise SolverError(f"the linear response of {sector} is not accurate: its residual is {residual:.1e}")
     return local

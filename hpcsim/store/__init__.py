@@ -1,17 +1,16 @@
 """The run file: laid out completely before anything is computed, so that no kill can break it.
 
-Every dataset is contiguous, allocated at the start and filled with NaN; afterwards only raw data
-are written, each record into its own slab, followed by its CRC and then its done flag:
+HDF5 makes the file and reads it. Every dataset is contiguous, allocated at the start and filled with NaN; afterwards
+all ranks write plain bytes at known places, each record into its own slab, followed by its CRC and then its flag:
 
     /data/<output>            (records, *dims) float64 or complex128
     /records/point, index     which point of the sweep a record belongs to, its number within the point
-    /records/done, crc, seconds   done: 1; 2 where the target_error of the point does not need it
+    /records/done             1: done; 2: the target_error of the point does not need it; 3: failed; 0: none of these
+    /records/crc, seconds     CRC-32 of the record's number, flag, seconds and data
     /config, /axes, /outputs  the resolved config (YAML), the axes of the sweep and the outputs (JSON)
-    /history                  one JSON entry per finished session
+    /history, /failures       a CRC and JSON for each finished session, and for each failed record
 
 A header before HDF5's own holds a CRC of every byte outside the datasets that are written later.
-
-Where h5py has no MPI, every writer has a file of this layout to itself: F.g000.h5, F.g001.h5, ...
 """
 
 from hpcsim.store.collected import Collected, Variable, is_collected, load

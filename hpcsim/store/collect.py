@@ -4,11 +4,11 @@ Any number of run files, of parts written without a parallel HDF5 and of extende
 compressed HDF5 file with dimension scales, which opens in xarray (engine "h5netcdf"). The records
 of each point are reduced as `methods.Output` says. Of a point that is not complete,
 
-    mean, variance, norm, decay_length are taken over the records that are done;
+    mean, function              are taken over the records that are done;
     single, min, at_min, merge  are NaN: a gap over some of the sectors would be wrong.
 
-`records_done` and `records_total` say for each point how far it is, `target_met` whether its standard errors
-are below a `target_error`. Points that no file has are NaN; figures leave them out.
+`records_done` and `records_total` say for each point how far it is, `target_met` whether a `target_error` ended it
+or its standard errors are below that. Points that no file has are NaN; figures leave them out.
 """
 
 import hashlib
@@ -24,22 +24,27 @@ import h5py
 import numpy as np
 import yaml
 
-from hpcsim.ensemble.reduce import AVERAGED, REDUCTIONS, largest_error, missing
+from hpcsim.ensemble.reduce import AVERAGED, missing
+from hpcsim.observables import largest_error, reduced
 from hpcsim.store import (
     Collected,
+    Layout,
     RunData,
     StoreError,
     Variable,
     difference,
+    empty,
     is_collected,
     read_runs,
     science,
+    seal,
     write_whole,
 )
 
 COUNTS = {
     "records_done": "records that are computed",
     "records_total": "records of the point, without those that its target_error did not need",
+    "records_failed": "records whose method raised an error, see the attribute failures",
 }
 TARGET_MET = "target_met"
 
@@ -73,6 +78,15 @@ def combine(runs: list[RunData]) -> Collected:
     return Collected({**coordinates, **_reduced(merged)}, attributes, yaml.safe_load(attributes["config"]))
 
 
+def outline(layout: Layout) -> Collected:
+    """What `combine` will give of a run: the same names, dimensions and labels, and NaN for every number."""
+
+    def full(shape, value, dtype):
+        return np.broadcast_to(np.array(value, dtype), shape)  # takes no memory
+
+    return combine([empty(layout, full)])
+
+
 @dataclass(frozen=True)
 class _Merged:
     """Several runs on common axes and dimensions.
@@ -80,7 +94,9 @@ class _Merged:
     axes    : {key: values} of the union of the sweeps
     outputs : {name: Output}, of the first run; dims : {name: union of labels}, units : {name: of the dim}
     points  : for each point, (index, run, record) of the records that are done, in order of index
-    total   : (points,) number of records
+    total   : (points,) number of records, without those that a target_error did not need
+    ended   : (points,) bool, whether these are all done and a target_error spared others
+    failed  : for each point, {index of the record: reason}
     arrays  : for each run, {output: (records, *dims)} with the common dims
     names   : {key of an axis: its name as a coordinate}
     """
@@ -92,6 +108,8 @@ class _Merged:
     units: dict
     points: list[list]
     total: np.ndarray
+    ended: np.ndarray
+    failed: list[dict]
     arrays: list[dict]
     names: dict
 
@@ -109,9 +127,9 @@ def _merge(runs: list[RunData]) -> _Merged:
     at = [_points(run, own, union) for run, own in zip(runs, labels)]
     outputs = {output.name: output for output in runs[0].layout.outputs}
     dims, units, arrays = _common_dims(runs)
-    points, total = _records(runs, at, arrays, math.prod(map(len, union)))
-    keys = [key for axis in axes for key in axis]
-    return _Merged(runs, axes, outputs, dims, units, points, total, arrays, _names(keys, {*outputs, *dims}))
+    points, total, ended, failed = _records(runs, at, arrays, math.prod(map(len, union)))
+    names = _names([key for axis in axes for key in axis], {*outputs, *dims})
+    return _Merged(runs, axes, outputs, dims, units, points, total, ended, failed, arrays, names)
 
 
 def _require_same(first: RunData, other: RunData):
@@ -119,7 +137,7 @@ def _require_same(first: RunData, other: RunData):
 
     def compared(run):
         outputs = {
-            o.name: [o.units, o.dtype, o.reduce, o.sources, [[d.name, d.units] for d in o.dims]]
+            o.name: [o.units, o.dtype, o.reduce, o.function, o.sources, [[d.name, d.units] for d in o.dims]]
             for o in run.layout.outputs
         }
         sweep = [list(axis) for axis in run.layout.axes]
@@ -185,13 +203,16 @@ def _placed(array, output, dims):
 
 
 def _records(runs, at, arrays, points: int):
-    """For each point the done records in order of their index, and the number of its records."""
-    known, done, skipped = [set() for _ in range(points)], [{} for _ in range(points)], [set() for _ in range(points)]
+    """For each point the done records in order of their index; and `total`, `ended` and `failed` of _Merged."""
+    known, skipped = ([set() for _ in range(points)] for _ in range(2))
+    done, failed = ([{} for _ in range(points)] for _ in range(2))
     for k, run in enumerate(runs):
         for r, (p, index, finished) in enumerate(zip(at[k], run.layout.index, run.done)):
             known[p].add(index)
             if run.skipped[r]:
                 skipped[p].add(index)
+            if r in run.failures:
+                failed[p][int(index)] = run.failures[r]
             if not finished:
                 continue
             other, s = done[p].setdefault(index, (k, r))
@@ -205,7 +226,11 @@ def _records(runs, at, arrays, points: int):
                         2,
                     )
     ordered = [sorted((index, *where) for index, where in own.items()) for own in done]
-    return ordered, np.array([len(own - (spared - there.keys())) for own, spared, there in zip(known, skipped, done)])
+    spared = [len(own - there.keys()) for own, there in zip(skipped, done)]
+    total = np.array([len(own) for own in known]) - spared
+    failed = [{i: why for i, why in own.items() if i not in there} for own, there in zip(failed, done)]
+    ended = [left > 0 and len(there) + len(lost) == n for left, there, lost, n in zip(spared, done, failed, total)]
+    return ordered, total, np.array(ended), failed
 
 
 def _names(keys, taken) -> dict:
@@ -235,9 +260,11 @@ def _reduced(merged: _Merged) -> dict[str, Variable]:
             def rows(name):
                 return np.stack([merged.arrays[k][name][r] for _, k, r in records])
 
-            values[p], errors[p] = REDUCTIONS[output.reduce](output, rows)
+            values[p], errors[p] = reduced(output, rows)
             if output.name in targets:
-                met[p] &= largest_error(output, values[p], errors[p]) <= targets[output.name]
+                met[p] &= merged.ended[p] or largest_error(output, values[p], errors[p]) <= targets[output.name]
+        if output.internal:
+            continue
         dims = axes + tuple(dim.name for dim in output.dims)
         about = {"units": output.units, "long_name": output.long_name or output.name}
         if output.reduce in AVERAGED:
@@ -248,15 +275,16 @@ def _reduced(merged: _Merged) -> dict[str, Variable]:
             )
             about["ancillary_variables"] = f"{output.name}_stderr"
         variables[output.name] = Variable(dims, values.reshape(merged.shape + shape), about)
-    for name, counts in zip(COUNTS, ([len(records) for records in merged.points], merged.total)):
+    counts = ([*map(len, merged.points)], merged.total, [*map(len, merged.failed)])
+    for name, count in zip(COUNTS, counts):
         variables[name] = Variable(
-            axes, np.array(counts, np.int64).reshape(merged.shape), {"units": "1", "long_name": COUNTS[name]}
+            axes, np.array(count, np.int64).reshape(merged.shape), {"units": "1", "long_name": COUNTS[name]}
         )
     if targets:
         variables[TARGET_MET] = Variable(
             axes,
             met.astype(np.int64).reshape(merged.shape),
-            {"units": "1", "long_name": "1 where the standard errors are below target_error"},
+            {"units": "1", "long_name": "1 where target_error ended the point, or its standard errors are below it"},
         )
     return variables
 
@@ -268,8 +296,10 @@ def _coordinates(merged: _Merged) -> dict[str, Variable]:
         dim = merged.names[next(iter(axis))]
         for key, values in axis.items():
             found[merged.names[key]] = Variable((dim,), _labels(values), {"long_name": key})
+    collected = {dim.name for output in merged.outputs.values() if not output.internal for dim in output.dims}
     for name, labels in merged.dims.items():
-        found[name] = Variable((name,), _labels(labels), {"units": merged.units[name], "long_name": name})
+        if name in collected:
+            found[name] = Variable((name,), _labels(labels), {"units": merged.units[name], "long_name": name})
     return found
 
 
@@ -291,6 +321,7 @@ def _attributes(merged: _Merged) -> dict:
     versions = {json.dumps(run.versions): run.versions for run in merged.runs}
     return {
         "hpcsim": "collected",
+        seal.ATTRIBUTE: "the last line of the file",
         "title": config.get("title", ""),
         "config": text,
         "config_hash": hashlib.sha256(text.encode()).hexdigest(),
@@ -299,13 +330,24 @@ def _attributes(merged: _Merged) -> dict:
         "commit": " ".join(commits) or "unknown",
         "sources": json.dumps([run.path.name for run in merged.runs]),
         "sessions": json.dumps(sessions),
+        "failures": json.dumps(_failures(merged)),
         "compute_seconds": float(sum(run.seconds[run.done].sum() for run in merged.runs)),
         "collected": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
 
+def _failures(merged: _Merged) -> list[dict]:
+    """Where records have failed, and why; as many as an attribute has room for."""
+    found = []
+    for p in (p for p, failed in enumerate(merged.failed) if failed):
+        where = np.unravel_index(p, merged.shape)
+        point = {key: values[i] for axis, i in zip(merged.axes, where) for key, values in axis.items()}
+        found += [{**point, "record": i, "reason": why} for i, why in sorted(merged.failed[p].items())]
+    return found[:64]
+
+
 def _write(out: Path, variables: dict[str, Variable], attributes: dict):
-    """All under another name first, then renamed. Raises StoreError."""
+    """With its seal, under another name first, then renamed. Raises StoreError."""
     memory = io.BytesIO()  # HDF5 crashes where a disk turns out to be full
     with h5py.File(memory, "w") as file:
         file.attrs.update(attributes)
@@ -315,7 +357,7 @@ def _write(out: Path, variables: dict[str, Variable], attributes: dict):
             for i, dim in enumerate(variable.dims):
                 if dim != name:
                     file[name].dims[i].attach_scale(file[dim])
-    write_whole(out, memory.getbuffer())
+    write_whole(out, seal.sealed(memory.getbuffer()))
 
 
 def _write_variable(file: h5py.File, name: str, variable: Variable):

@@ -1,5 +1,6 @@
 """Reading what collect wrote, for figures."""
 
+import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,9 +9,13 @@ import h5py
 import numpy as np
 import yaml
 
+from hpcsim.store import seal
+from hpcsim.store.disk import MAGIC as RUN_FILE
 from hpcsim.store.layout import StoreError
 
-DAMAGE = (OSError, KeyError, ValueError, RuntimeError)  # what h5py makes of damaged bytes
+log = logging.getLogger("hpcsim")
+
+DAMAGE = (OSError, LookupError, TypeError, ValueError, RuntimeError, yaml.YAMLError)  # what h5py makes of damaged bytes
 HDF5_OWN_ATTRIBUTES = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST")
 
 
@@ -42,27 +47,47 @@ def _reading(path):
 def is_collected(path) -> bool:
     """Whether hpcsim collect wrote the file."""
     try:
-        with _reading(path) as file:
-            return file.attrs.get("hpcsim") == "collected"
-    except OSError:
+        return not _is_run(path) and (seal.has_seal(path) or seal.probe(path)[0])
+    except (OSError, StoreError):
         return False
 
 
+def _is_run(path) -> bool:
+    """Whether it begins as a run file does. Raises OSError."""
+    with open(path, "rb") as file:
+        return file.read(len(RUN_FILE)) == RUN_FILE
+
+
 def load(path) -> Collected:
-    """Read a file that `hpcsim collect` wrote. Raises StoreError."""
-    if not Path(path).is_file():
+    """Read a file that `hpcsim collect` wrote, verified before it is read. Raises StoreError."""
+    path = Path(path)
+    if not path.is_file():
         raise StoreError(f"{path}: no such file; hpcsim collect writes it", 2)
     try:
+        _verify(path)
         with _reading(path) as file:
-            if file.attrs.get("hpcsim") != "collected":
-                raise StoreError(f"{path}: is not collected yet: hpcsim collect OUT.h5 {path}", 2)
             variables = {name: _variable(name, data) for name, data in file.items()}
             attrs = dict(file.attrs)
+        return Collected(variables, attrs, yaml.safe_load(attrs["config"]))
     except DAMAGE as error:
-        raise StoreError(
-            f"{path}: is not an HDF5 file, or is truncated or damaged ({error}); collect it again"
-        ) from None
-    return Collected(variables, attrs, yaml.safe_load(attrs["config"]))
+        raise StoreError(f"{path}: cannot be read ({error}); collect it again") from None
+
+
+def _verify(path: Path):
+    if seal.has_seal(path):
+        seal.verify(path)
+        return
+    not_yet = StoreError(f"{path}: is not collected yet: hpcsim collect OUT.h5 {path}", 2)
+    if _is_run(path):
+        raise not_yet
+    collected, marked = seal.probe(path)
+    if not collected:
+        raise not_yet
+    if marked:
+        raise seal.broken(path)
+    log.warning(
+        "%s: was collected by a version that wrote no seal: damage in it cannot be seen; collect it again", path
+    )
 
 
 def _variable(name: str, data: h5py.Dataset) -> Variable:

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import shutil
-import struct
 import subprocess
 import zlib
 from contextlib import contextmanager
@@ -21,14 +20,14 @@ import yaml
 from hpcsim import __version__
 from hpcsim.ensemble.reduce import missing
 from hpcsim.store.layout import Layout, StoreError, plain, plain_layout, plain_output, slab_shape
+from hpcsim.store.states import FAILURES, HISTORY
 from hpcsim.store.whole import sync_folder
 
-FORMAT = 1
+FORMAT = 2  # 1: no CRC covers the flags and the history; no failures
+READABLE = (1, 2)
 MAGIC = b"hpcsim run file\n"
 HEADER = 8192  # bytes before HDF5's own (its user block)
 CONSISTENCY_FLAGS = (HEADER + 20, 4)  # offset, bytes: HDF5 notes there that the file is open
-DONE, SKIPPED = 1, 2  # flags of records; skipped: its point has reached its target_error without it
-HISTORY = (32, 4096)  # sessions, bytes of each entry
 LIBRARIES = ("numpy", "scipy", "numba", "h5py", "mpi4py", "petsc4py", "slepc4py")
 
 
@@ -58,7 +57,14 @@ def file_bytes(layout: Layout) -> int:
     stored = [output for output in layout.outputs if output.stored]
     record = 32 + sum(np.dtype(o.dtype).itemsize * math.prod(slab_shape(o)) for o in stored)
     texts = len(_yaml(layout.config).encode()) + len(json.dumps(plain_layout(layout)))
-    return HEADER + len(layout.point) * record + math.prod(HISTORY) + texts + 2048 * (8 + len(stored))
+    return (
+        HEADER
+        + len(layout.point) * record
+        + math.prod(HISTORY)
+        + math.prod(FAILURES)
+        + texts
+        + 2048 * (9 + len(stored))
+    )
 
 
 def _yaml(config: dict) -> str:
@@ -81,6 +87,7 @@ def _lay_out(file: h5py.File, layout: Layout) -> list[h5py.Dataset]:
     file["records/index"] = np.asarray(layout.index, np.int64)
     return [
         _allocate(file, "history", HISTORY, "u1", 0),
+        _allocate(file, "failures", FAILURES, "u1", 0),
         _allocate(file, "records/done", (records,), "u1", 0),
         _allocate(file, "records/crc", (records,), "u4", 0),
         _allocate(file, "records/seconds", (records,), "f8", np.nan),
@@ -105,7 +112,13 @@ def _allocate(file: h5py.File, name: str, shape, dtype, fill) -> h5py.Dataset:
 def _seal(path: Path, extents: list):
     """Write the header, a CRC of itself and of every byte outside the extents that are written later."""
     body = json.dumps(
-        {"format": FORMAT, "bytes": os.path.getsize(path), "extents": extents, "crc": _crc_outside(path, extents)}
+        {
+            "format": FORMAT,
+            "version": __version__,
+            "bytes": os.path.getsize(path),
+            "extents": extents,
+            "crc": _crc_outside(path, extents),
+        }
     )
     body = body.encode().ljust(HEADER - len(MAGIC) - 9) + b"\n"
     if len(MAGIC) + 8 + len(body) > HEADER:
@@ -127,8 +140,8 @@ def _crc_outside(path: Path, extents: list) -> int:
     return crc
 
 
-def _check(path: Path):
-    """Raise StoreError unless this is a run file, whole and intact outside its records.
+def _check(path: Path) -> int:
+    """The format of a run file. Raises StoreError unless it is one, whole and intact outside its records.
 
     Done before HDF5 sees the file: it may crash on damaged tables.
     """
@@ -143,9 +156,11 @@ def _check(path: Path):
     if stated != b"%08x" % zlib.crc32(body):
         raise StoreError(f"{path}: is damaged (the CRC of its header fails); {lost}")
     seal = json.loads(body)
-    if seal["format"] != FORMAT:
+    if seal["format"] not in READABLE:
         raise StoreError(
-            f"{path}: has format {seal['format']}, this version reads {FORMAT}; use the version that wrote it", 2
+            f"{path}: has format {seal['format']}, written by hpcsim {seal.get('version', 'of another version')}; "
+            f"this is hpcsim {__version__}, which reads {' and '.join(map(str, READABLE))}: use that version",
+            2,
         )
     if os.path.getsize(path) != seal["bytes"]:
         raise StoreError(
@@ -153,19 +168,20 @@ def _check(path: Path):
         )
     if _crc_outside(path, seal["extents"]) != seal["crc"]:
         raise StoreError(f"{path}: is damaged (the CRC of its tables fails); {lost}")
+    return seal["format"]
 
 
 @contextmanager
 def reading(path):
-    """A run file open for reading, verified but for its records; others may be writing it at the time.
+    """(file, format) of a run file open for reading, verified but for its records; others may be writing it.
 
     Raises StoreError.
     """
     path = Path(path)
     try:
-        _check(path)
+        version = _check(path)
         with h5py.File(path, "r", locking=False) as file:
-            yield file
+            yield file, version
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error})") from None
 
@@ -177,55 +193,10 @@ def read_layout(file: h5py.File) -> Layout:
     return Layout(
         yaml.safe_load(file["config"][()]),
         tuple(json.loads(file["axes"][()])),
-        tuple(SimpleNamespace(**output) for output in outputs),
+        tuple(SimpleNamespace(**({"function": "", "internal": False} | output)) for output in outputs),  # older files
         file["records/point"][:],
         file["records/index"][:],
     )
-
-
-def record_slab(name: str, array, dataset: h5py.Dataset) -> np.ndarray:
-    """`array` in the leading corner of one record's slab, NaN elsewhere; None is NaN everywhere."""
-    shape = dataset.shape[1:]
-    if array is None:
-        return np.full(shape, missing(dataset.dtype), dataset.dtype)
-    array = np.asarray(array)
-    if array.ndim != len(shape) or any(n > m for n, m in zip(array.shape, shape)):
-        raise ValueError(f"output {name} has shape {array.shape}, its declared dims allow {shape}")
-    if not np.can_cast(array.dtype, dataset.dtype, "same_kind"):
-        raise ValueError(f"output {name} is {array.dtype}, it was declared {dataset.dtype}")
-    slab = np.full(shape, missing(dataset.dtype), dataset.dtype)
-    slab[tuple(slice(n) for n in array.shape)] = array
-    return slab
-
-
-def record_crc(record: int, seconds: float, slabs) -> int:
-    """CRC-32 of one record: its number, its seconds, its slabs in alphabetical order of the outputs."""
-    crc = zlib.crc32(struct.pack("<qd", record, seconds))
-    for slab in slabs:
-        crc = zlib.crc32(np.ascontiguousarray(slab), crc)
-    return crc
-
-
-def intact_records(file: h5py.File, arrays: dict) -> tuple[np.ndarray, list[int]]:
-    """(records,) which records are done and pass their CRC, and the numbers of those that fail it."""
-    flags, crcs, seconds = (file["records"][name][:] for name in ("done", "crc", "seconds"))
-    good = np.zeros(len(flags), bool)
-    for r in np.flatnonzero(flags == DONE):
-        slabs = (arrays[name][r] for name in sorted(arrays))
-        good[r] = crcs[r] == record_crc(r, seconds[r], slabs)
-    return good, np.flatnonzero((flags != 0) & (flags != SKIPPED) & ~good).tolist()
-
-
-def read_history(file: h5py.File) -> list[dict]:
-    """The finished sessions, oldest first."""
-    entries = []
-    for row in file["history"][:]:
-        if text := row.tobytes().rstrip(b"\0"):
-            try:
-                entries.append(json.loads(text))
-            except ValueError:  # killed in the middle of it
-                entries.append({"ended": "this entry of the history is damaged"})
-    return sorted(entries, key=lambda entry: entry.get("started", 0))
 
 
 @functools.cache

@@ -55,6 +55,7 @@ class RunData:
 
     done    : (records,) bool
     skipped : (records,) bool, not needed for the target_error
+    failures : {record: reason} of the records whose method raised an error
     arrays  : {output: (records, *dims)}, of the stored outputs
     seconds : (records,) time each record took
     history : finished sessions, plain data
@@ -64,6 +65,7 @@ class RunData:
     layout: Layout
     done: np.ndarray
     skipped: np.ndarray
+    failures: dict
     arrays: dict
     seconds: np.ndarray
     history: list
@@ -104,7 +106,7 @@ def plain_layout(layout: Layout) -> dict:
 
 def plain_output(output) -> dict:
     """An Output, and whether it is stored, as JSON gives it back."""
-    names = ("name", "units", "long_name", "dtype", "reduce", "sources", "stored")
+    names = ("name", "units", "long_name", "dtype", "reduce", "function", "sources", "stored", "internal")
     dims = [{"name": dim.name, "values": dim.values, "units": dim.units} for dim in output.dims]
     all_plain = {name: getattr(output, name) for name in names} | {"dims": dims}
     return json.loads(json.dumps(all_plain, default=plain))

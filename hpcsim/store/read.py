@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from hpcsim.store import lock
-from hpcsim.store.disk import DONE, SKIPPED, intact_records, read_history, read_layout, reading
+from hpcsim.store.disk import read_layout, reading
 from hpcsim.store.layout import RunData, StoreError
 from hpcsim.store.run import run_files
+from hpcsim.store.states import DONE, FAILED, SKIPPED, read_failures, read_history, read_records
 
 
 def read_runs(path) -> list[RunData]:
@@ -20,22 +21,22 @@ def read_runs(path) -> list[RunData]:
 
 
 def _read_run(path) -> RunData:
-    with reading(path) as file:
-        arrays = {name: data[...] for name, data in file["data"].items()}
-        done, damaged = intact_records(file, arrays)
-        if damaged:
+    with reading(path) as (file, version):
+        states, arrays = read_records(file, version)
+        if states.damaged:
             raise StoreError(
-                f"{path}: damaged (the CRC fails): record {', '.join(map(str, damaged))}; "
+                f"{path}: damaged (the CRC fails): record {', '.join(map(str, states.damaged))}; "
                 f"the same hpcsim run command computes again what is damaged"
             )
         return RunData(
             Path(path),
             read_layout(file),
-            done,
-            file["records/done"][:] == SKIPPED,
+            states.done,
+            states.skipped,
+            read_failures(file, version, states.failed),
             arrays,
-            file["records/seconds"][:],
-            read_history(file),
+            states.seconds,
+            read_history(file, version),
             json.loads(file.attrs["versions"]),
         )
 
@@ -43,25 +44,28 @@ def _read_run(path) -> RunData:
 def read_status(path) -> dict:
     """Progress of a running or stopped run. Takes no lock and disturbs no writer.
 
-    files, bytes, title; records, done, and skipped, which the target_error does not need; points, points_done;
+    files, bytes, title; records, done, failed, and skipped, which the target_error does not need; points, points_done;
+    failures [(record, point, reason)];
     progress (points, 2), done and all records of each but the skipped; history of the finished sessions; holder,
     and running: True, False, or None where only another host knows; elapsed_seconds and rate (records per second)
     of the present or last session.
     Raises StoreError.
     """
-    files, history, states = run_files(path) or [Path(path)], [], []
+    files, history, states, reasons = run_files(path) or [Path(path)], [], [], {}
     for each in files:
-        with reading(each) as file:
+        with reading(each) as (file, version):
             layout = read_layout(file)
-            states.append(file["records/done"][:])
-            history += read_history(file)
+            flags = file["records/done"][:]
+            states.append(flags)
+            history += read_history(file, version)
+            reasons |= read_failures(file, version, flags == FAILED)
         if len(states[-1]) != len(states[0]):
             raise StoreError(f"{each}: is no part of the same run as {files[0]}; move one of them away", 2)
     done = np.any([flags == DONE for flags in states], axis=0)
-    skipped = np.any([flags == SKIPPED for flags in states], axis=0) & ~done
+    skipped, failed = (np.any([flags == kind for flags in states], axis=0) & ~done for kind in (SKIPPED, FAILED))
     points = math.prod(layout.shape)
     progress = np.stack([np.bincount(layout.point[which], minlength=points) for which in (done, ~skipped)], 1)
-    held = lock.read(path)
+    held = lock.read(os.path.realpath(path))
     running = lock.alive(held)
     elapsed, computed = _session(held, running, files, history, int(done.sum()))
     return {
@@ -70,6 +74,8 @@ def read_status(path) -> dict:
         "title": layout.config.get("title", ""),
         "records": int((~skipped).sum()),
         "done": int(done.sum()),
+        "failed": int(failed.sum()),
+        "failures": [(int(r), int(layout.point[r]), reasons[int(r)]) for r in np.flatnonzero(failed)],
         "skipped": int(skipped.sum()),
         "points": points,
         "points_done": int((progress[:, 0] == progress[:, 1]).sum()),
@@ -93,23 +99,25 @@ def _session(held, running, files, history, done) -> tuple[float, int]:
 
 def format_status(status: dict) -> str:
     """`read_status` for people."""
-    left, rate, holder = status["records"] - status["done"], status["rate"], status["holder"]
+    rate, holder, failed = status["rate"], status["holder"], status["failed"]
+    left = status["records"] - status["done"] - failed
     if status["running"] is not False:
         state = f"running on {holder}" if status["running"] else f"running or killed on {holder}"
         state += f", {left / rate:.0f} s left" if left and rate else ""
     elif left:
         state = (f"killed on {holder}" if holder else "stopped") + "; the same command resumes"
     else:
-        state = "complete"
+        state = "ended; hpcsim run --retry-failed computes them again" if failed else "complete"
     spared = f" ({status['skipped']} more not needed)" if status["skipped"] else ""
     lines = [
         f"{', '.join(map(str, status['files']))}: {status['title']}",
-        f"{status['done']}/{status['records']} records{spared}, "
+        f"{status['done']}/{status['records']} records{spared}{f', {failed} failed' * bool(failed)}, "
         f"{status['points_done']}/{status['points']} points, "
         f"{status['elapsed_seconds']:.0f} s, {rate:.3g} records/s; {state}",
     ]
     begun = [(p, done, total) for p, (done, total) in enumerate(status["progress"]) if 0 < done < total]
     lines += [f"point {p}: {done}/{total} records" for p, done, total in begun[:10]]
+    lines += [f"record {r} of point {p} failed: {reason}" for r, p, reason in status["failures"][:10]]
     for entry in status["history"]:
         busy = entry.get("busy_fraction") or [math.nan]
         lines.append(

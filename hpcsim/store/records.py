@@ -10,13 +10,14 @@ import numpy as np
 from hpcsim.ensemble.reduce import missing
 from hpcsim.store import disk
 from hpcsim.store.layout import Layout, RunData, slab_shape
+from hpcsim.store.states import record_slab
 from hpcsim.store.target import Targets
 
 
 class Records(ABC):
     """The records of a run, open for writing by every rank of `comm`.
 
-    done       : (records,) bool, what was done when this was opened
+    done, failed : (records,) bool, what was so when this was opened
     targets    : decides how many records are needed; on rank 0
     earlier    : {record: {output: slab}} of the records in `needed` that are done, as of the last todo()
     io_seconds : spent in write and sync by this rank
@@ -27,15 +28,19 @@ class Records(ABC):
     needed : numbers of the records whose results others start from
     """
 
-    def __init__(self, comm, done: np.ndarray, targets: Targets, values: dict, shapes: dict, needed=frozenset()):
-        self.done, self.targets, self.earlier, self.io_seconds = done, targets, {}, 0.0
+    def __init__(self, comm, done, failed, targets: Targets, values: dict, shapes: dict, needed=frozenset()):
+        self.done, self.failed, self.targets, self.earlier, self.io_seconds = done, failed, targets, {}, 0.0
         self._comm, self._shapes, self._needed, self._written = comm, shapes, needed, 0
-        self._now, self._values, self._news = done.copy(), values, {}
+        self._now, self._values, self._news, self._reasons = done | failed, values, {}, {}
         self._fresh = {record: found for record, found in values.items() if record in needed}
 
     @abstractmethod
     def _store(self, record: int, slabs: dict, seconds: float):
         """Keep one record. Not collective."""
+
+    @abstractmethod
+    def _fail(self, record: int, reason: str, seconds: float):
+        """Keep that a record has failed. Not collective."""
 
     @abstractmethod
     def _skip(self, records):
@@ -61,13 +66,23 @@ class Records(ABC):
         """
         if not arrays.keys() <= self._shapes.keys():
             raise ValueError(f"a record returned {sorted(arrays)}, the outputs are {sorted(self._shapes)}")
-        slabs = {name: disk.record_slab(name, arrays.get(name), kind) for name, kind in sorted(self._shapes.items())}
+        slabs = {name: record_slab(name, arrays.get(name), kind) for name, kind in sorted(self._shapes.items())}
         with self._timed():
             self._store(record, slabs, seconds)
         self._written += 1
         self._news[record] = {name: slabs[name] for name in self.targets.watched}
         if record in self._needed:
             self._fresh[record] = slabs
+
+    def fail(self, record: int, reason: str, seconds: float):
+        """Store that the method raised an error, and why; the other records go on. Not collective."""
+        with self._timed():
+            self._fail(record, reason, seconds)
+        self._news[record], self._reasons[int(record)] = None, reason
+
+    def failures(self) -> dict[int, str]:
+        """{record: reason} of what has failed since this was opened. Collective."""
+        return {record: why for reasons in self._comm.allgather(self._reasons) for record, why in reasons.items()}
 
     @contextmanager
     def _timed(self):
@@ -82,7 +97,7 @@ class Records(ABC):
                 self.earlier |= found
             self._fresh = {}
         for news in self._comm.gather(self._news) or ():
-            self._values |= news
+            self._values |= {record: values for record, values in news.items() if values is not None}
             self._now[list(news)] = True
         self._news = {}
         return on_rank0(self._comm, self._look)
@@ -90,7 +105,7 @@ class Records(ABC):
     def _look(self):
         before = self.targets.skipped.copy()
         todo = self.targets.todo(self._now, self._values)
-        self._skip(np.flatnonzero(self.targets.skipped & ~before))
+        self._skip(np.flatnonzero(self.targets.skipped & ~before & ~self._now))
         return todo
 
     def finish(self, summary: dict):
@@ -111,11 +126,15 @@ class Memory(Records):
 
     def __init__(self, layout: Layout, comm, needed=frozenset()):
         shapes = {o.name: np.empty((0, *slab_shape(o)), o.dtype) for o in layout.outputs if o.stored}
-        super().__init__(comm, np.zeros(len(layout.point), bool), Targets(layout), {}, shapes, needed)
+        nothing = np.zeros((2, len(layout.point)), bool)
+        super().__init__(comm, *nothing, Targets(layout), {}, shapes, needed)
         self._layout, self._kept, self._history = layout, {}, []
 
     def _store(self, record, slabs, seconds):
         self._kept[int(record)] = slabs, seconds
+
+    def _fail(self, record, reason, seconds):
+        pass
 
     def _skip(self, records):
         pass
@@ -131,7 +150,7 @@ class Memory(Records):
 
     def gathered(self) -> RunData | None:
         """All records, on rank 0; None on the others. Collective."""
-        parts = self._comm.gather(self._kept)
+        parts, failures = self._comm.gather(self._kept), self.failures()
         if parts is None:
             return None
         kept = {record: found for part in parts for record, found in part.items()}
@@ -141,16 +160,17 @@ class Memory(Records):
             data.done[record], data.seconds[record] = True, seconds
             for name, slab in slabs.items():
                 data.arrays[name][record] = slab
+        data.failures.update(failures)
         data.history.extend(self._history)
         return data
 
 
-def empty(layout: Layout, path="memory") -> RunData:
-    """What a run of this layout holds before anything is computed."""
+def empty(layout: Layout, full=np.full) -> RunData:
+    """What a run of this layout holds before anything is computed. full : makes the arrays, as np.full does."""
     records = len(layout.point)
-    arrays = {o.name: np.full((records, *slab_shape(o)), missing(o.dtype), o.dtype) for o in layout.outputs if o.stored}
+    arrays = {o.name: full((records, *slab_shape(o)), missing(o.dtype), o.dtype) for o in layout.outputs if o.stored}
     done, skipped = np.zeros(records, bool), np.zeros(records, bool)
-    return RunData(Path(path), layout, done, skipped, arrays, np.full(records, np.nan), [], disk.versions())
+    return RunData(Path("memory"), layout, done, skipped, {}, arrays, np.full(records, np.nan), [], disk.versions())
 
 
 def on_rank0(comm, work, *arguments):

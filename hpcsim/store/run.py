@@ -1,63 +1,94 @@
 """Writing: open or create the run file on all ranks, and add records to it."""
 
-import json
 import logging
 import os
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from hpcsim.store import disk
-from hpcsim.store.layout import Layout, StoreError, difference, plain, plain_layout, science
+from hpcsim.store.layout import Layout, StoreError, difference, plain_layout, science
 from hpcsim.store.lock import Lock
 from hpcsim.store.records import Records, on_rank0
+from hpcsim.store.states import (
+    DONE,
+    FAILED,
+    FAILURES,
+    HISTORY,
+    SKIPPED,
+    States,
+    entry_bytes,
+    places,
+    read_history,
+    read_records,
+    record_crc,
+)
 from hpcsim.store.target import Targets
+from hpcsim.store.whole import file_system, write_at
 
 log = logging.getLogger("hpcsim")
 
 
 class RunFile(Records):
-    """A run file open for writing by every rank of `comm`.
+    """A run file open for writing by every rank of `comm`: plain writes at known places, HDF5 takes no part.
 
     cleanup : gives up the lock, on rank 0
     """
 
-    def __init__(self, path: Path, comm, shared: bool, done: np.ndarray, targets: Targets, values: dict, needed):
+    def __init__(self, path: Path, comm, opened: "_Opened", targets: Targets, values: dict, needed):
         self.cleanup = ExitStack()
-        self._path, self._shared = path, shared
-        self._file = h5py.File(path, "r+", driver="mpio", comm=comm) if shared else h5py.File(path, "r+", locking=False)
-        self._data, self._records = dict(self._file["data"]), dict(self._file["records"])
-        self._history = self._file["history"]
-        self._fd = os.open(path, os.O_RDWR)
-        super().__init__(comm, done, targets, values, self._data, needed)
+        self._path, self._places, self._version = path, opened.places, opened.version
+        # NFS may write back whole pages, with old bytes of other nodes' records; not where each write goes through
+        through = os.O_DSYNC if comm.size > 1 and file_system(path).startswith("nfs") else 0
+        self._fd = os.open(path, os.O_RDWR | through)
+        shapes = {name[len("data/") :]: place for name, place in opened.places.items() if name.startswith("data/")}
+        super().__init__(comm, opened.done, opened.failed, targets, values, shapes, needed)
 
     def _store(self, record: int, slabs: dict, seconds: float):
-        try:
+        with self._writing(f"record {record}"):
             for name, slab in slabs.items():
-                self._data[name][record] = slab
-            self._records["seconds"][record] = seconds
-            self._records["crc"][record] = disk.record_crc(record, seconds, slabs.values())
-            self._flush()
-            self._records["done"][record] = disk.DONE
-            self._flush()
-        except OSError as error:
-            raise StoreError(
-                f"{self._path}: record {record} cannot be written ({error}); those before "
-                f"are safe: make room on the disk, then give the same command again"
-            ) from None
+                self._put(f"data/{name}", record, slab)
+            self._settle(record, DONE, seconds, slabs.values())
+
+    def _fail(self, record: int, reason: str, seconds: float):
+        rows, length = FAILURES
+        entries = (entry_bytes({"record": int(record), "reason": reason[:cut]}, length) for cut in (length, 100, 20))
+        with self._writing(f"record {record}"):
+            self._put_row("failures", record % rows, next(filter(None, entries)))
+            self._settle(record, FAILED, seconds)
 
     def _skip(self, records):
-        for record in records:
-            self._records["done"][record] = disk.SKIPPED
-        self._flush()
+        with self._writing("which records are not needed"):
+            for record in records:
+                self._put("records/crc", record, record_crc(self._version, record, SKIPPED, np.nan))
+                self._put("records/done", record, SKIPPED)
 
-    def _flush(self):
-        """Let nothing sit in HDF5's buffers: the mpio driver has none, and its flush is collective."""
-        if not self._shared:
-            self._file.flush()
+    def _settle(self, record: int, flag: int, seconds: float, slabs=()):
+        """The last writes of a record: its seconds, its CRC, then its flag."""
+        self._put("records/seconds", record, seconds)
+        self._put("records/crc", record, record_crc(self._version, record, flag, seconds, slabs))
+        self._put("records/done", record, flag)
+
+    def _put(self, name: str, record: int, value):
+        place = self._places[name]
+        write_at(self._fd, np.ascontiguousarray(value, place.dtype), place.row(record))
+
+    def _put_row(self, name: str, i: int, row: bytes):
+        if name in self._places:  # format 1 has no failures
+            write_at(self._fd, row, self._places[name].row(i))
+
+    @contextmanager
+    def _writing(self, what: str):
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"{self._path}: {what} cannot be written ({error}); those before "
+                f"are safe: make room on the disk, then give the same command again"
+            ) from None
 
     def sync(self):
         """Bring what was written to the disk, against a power cut. Not collective."""
@@ -68,59 +99,68 @@ class RunFile(Records):
             raise StoreError(f"{self._path}: cannot be brought to the disk: {error}") from None
 
     def _append(self, entry: dict):
-        sessions, length = self._history.shape
-        number = 1 + max((old.get("session", 0) for old in disk.read_history(self._file)), default=0)
+        sessions, length = HISTORY
+        with disk.reading(self._path) as (file, version):
+            number = 1 + max((old.get("session", 0) for old in read_history(file, version)), default=0)
         entry = {"session": number, **entry}
-        text = json.dumps(entry, default=plain).encode()
-        if len(text) > length:  # many groups
+        if not (row := entry_bytes(entry, length)):  # many groups
             entry = {
                 key: [min(v), sum(v) / len(v), max(v)] if isinstance(v, list) else v for key, v in entry.items()
             } | {"lists": "min, mean, max"}
-            text = json.dumps(entry, default=plain).encode()
-        self._history[number % sessions] = np.frombuffer(text.ljust(length, b"\0"), np.uint8)
-        self._flush()
+            row = entry_bytes(entry, length)
+        with self._writing("the history"):
+            self._put_row("history", number % sessions, row if self._version > 1 else row[8:].ljust(length, b"\0"))
 
     def close(self):
-        """Collective. Gives up the lock: the run has come to a clean end."""
-        self._file.close()
+        """Collective. Gives up the lock when all ranks have ended their writes: the run has come to a clean end."""
         os.close(self._fd)
+        self._comm.Barrier()
         self.cleanup.close()
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, trace):
-        # Closing a shared file is collective: after an error on this rank alone it would wait for ever.
-        if kind is None or not self._shared:
+        # After an error on this rank alone a collective call would wait for ever.
+        if kind is None or self._comm.size == 1:
             self.close()
 
 
-def open_run(path, layout: Layout, comm, needed=frozenset()) -> RunFile:
+@dataclass(frozen=True)
+class _Opened:
+    """What rank 0 has found in a file, for all ranks."""
+
+    places: dict
+    version: int
+    done: np.ndarray
+    failed: np.ndarray
+
+
+def open_run(path, layout: Layout, comm, needed=frozenset(), retry_failed: bool = False) -> RunFile:
     """Create the run file, or check that it belongs to `layout` and is intact. Collective over `comm`.
 
-    comm   : communicator of all ranks that write
-    needed : numbers of the records whose results others start from, see `Records.earlier`
+    comm         : communicator of all ranks that write
+    needed       : numbers of the records whose results others start from, see `Records.earlier`
+    retry_failed : records that have failed count as not done
     Records whose CRC fails are named in the log and count as not done.
     Raises StoreError, the same on every rank: file in use, of another config, damaged, disk full.
     """
-    path = Path(path)
-    shared = comm.size > 1 and h5py_has_mpi()
-    files = [path] if shared or comm.size == 1 else [part(path, rank) for rank in range(comm.size)]
+    path = Path(os.path.realpath(path))  # of a link the file itself: its name is the lock's, too
     targets, values = Targets(layout), {}
     with ExitStack() as cleanup:
 
         def prepare():
             lock = Lock(path)
             cleanup.callback(lock.release)
-            done, found = _prepare(path, files, layout, targets.watched, needed)
-            lock.note(done=int(done.sum()))
+            opened, found = _prepare(path, layout, targets.watched, needed, lock, retry_failed)
+            lock.note(done=int(opened.done.sum()))
             values.update(found)
-            return done
+            return opened
 
-        done = on_rank0(comm, prepare)
+        opened = on_rank0(comm, prepare)
         run = error = None
         try:
-            run = RunFile(files[comm.rank % len(files)], comm, shared, done, targets, values, needed)
+            run = RunFile(path, comm, opened, targets, values, needed)
         except OSError as caught:
             error = StoreError(f"{path}: cannot be opened for writing: {caught}")
         for failed in filter(None, comm.allgather(error)):
@@ -129,53 +169,63 @@ def open_run(path, layout: Layout, comm, needed=frozenset()) -> RunFile:
         return run
 
 
-def h5py_has_mpi() -> bool:
-    """Whether the h5py in use can write one file from several ranks."""
-    return h5py.get_config().mpi
-
-
-def part(path: Path, rank: int) -> Path:
-    """The file of one writer where h5py has no MPI."""
-    return path.with_name(f"{path.stem}.g{rank:03d}{path.suffix}")
-
-
 def run_files(path) -> list[Path]:
-    """The existing files of the run `path`: itself, and its parts."""
+    """The existing files of the run `path`: itself, and parts that former versions wrote, F.g000.h5, F.g001.h5, ..."""
     path = Path(path)
     name = re.compile(re.escape(path.stem) + r"\.g\d{3,}" + re.escape(path.suffix))
     parts = sorted(p for p in path.parent.glob("*") if name.fullmatch(p.name))
     return [p for p in (path, *parts) if p.is_file()]
 
 
-def _prepare(path: Path, files: list[Path], layout: Layout, watched, needed):
-    """Check every file of the run and create the missing ones.
+def _prepare(path: Path, layout: Layout, watched, needed, lock: Lock, retry_failed: bool):
+    """Check every file of the run, create it where it is missing, and forget what is damaged.
 
-    Returns (records,) which records are done, and {record: {output: array}} of those: the outputs `watched`, or
-    all of the records in `needed`.
+    Returns an _Opened, and {record: {output: array}} of the records that are done: the outputs `watched`, or all
+    of the records in `needed`.
     """
-    done, values = np.zeros(len(layout.point), bool), {}
+    values, forget = {}, {}
+    done, failed = np.zeros((2, len(layout.point)), bool)
     for file in run_files(path):
-        intact, arrays = _resume(file, layout)
-        done |= intact
-        for r in map(int, np.flatnonzero(intact)):
+        states, arrays = _resume(file, layout)
+        retried = np.flatnonzero(states.failed & retry_failed)
+        forget[file] = [*states.damaged, *retried]
+        done |= states.done
+        failed |= states.failed
+        failed[retried] = False
+        for r in map(int, np.flatnonzero(states.done)):
             values[r] = {name: arrays[name][r] for name in (arrays if r in needed else watched)}
-    missing = [file for file in files if not file.exists()]
+    if not path.exists():
+        disk.create(path, layout)
+    lock.hold()
+    for file, records in forget.items():
+        _forget(file, records)
+    with disk.reading(path) as (file, version):
+        return _Opened(places(file), version, done, failed & ~done), values
+
+
+def _forget(path: Path, records):
+    """Take the flags of the records back, so that nobody reads them while they are computed again."""
+    if not records:
+        return
+    with disk.reading(path) as (file, _):
+        where = places(file)
     try:
-        for file in missing:
-            disk.create(file, layout)
-    except StoreError:
-        for file in missing:
-            file.unlink(missing_ok=True)
-        raise
-    return done, values
+        fd = os.open(path, os.O_RDWR)
+        try:
+            for record in records:
+                write_at(fd, b"\0", where["records/done"].row(record))
+                write_at(fd, bytes(4), where["records/crc"].row(record))
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened for writing: {error}") from None
 
 
-def _resume(path: Path, layout: Layout):
-    """(records,) which records of an existing file are done and intact, and its arrays. Raises StoreError."""
-    with disk.reading(path) as file:
+def _resume(path: Path, layout: Layout) -> tuple[States, dict]:
+    """The states of the records of an existing file, and its arrays. Raises StoreError."""
+    with disk.reading(path) as (file, version):
         old = disk.read_layout(file)
-        arrays = {name: data[...] for name, data in file["data"].items()}
-        done, damaged = disk.intact_records(file, arrays)
+        states, arrays = read_records(file, version)
     if found := difference(science(old.config), science(layout.config)):
         where, then, now = found
         raise StoreError(
@@ -189,6 +239,6 @@ def _resume(path: Path, layout: Layout):
             f"give this run another file with --out",
             2,
         )
-    for record in damaged:
+    for record in states.damaged:
         log.warning("%s: record %d is damaged (its CRC fails); it will be computed again", path, record)
-    return done, arrays
+    return states, arrays

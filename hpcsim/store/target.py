@@ -1,4 +1,4 @@
-"""Which records a `target_error` needs: of each point those up to the first look that finds its errors small enough.
+"""Which records a `target_error` needs: of each point those up to the first look that finds them enough.
 
 A look is taken when all records before it are done, whoever computed them and whenever: the records that are
 needed depend on nothing else, neither on the number of ranks nor on kills.
@@ -6,7 +6,8 @@ needed depend on nothing else, neither on the number of ranks nor on kills.
 
 import numpy as np
 
-from hpcsim.ensemble.reduce import REDUCTIONS, largest_error, looks
+from hpcsim.ensemble.stopping import FIRST_LOOK, deciding, needed, next_look
+from hpcsim.observables import largest_error, reduced
 from hpcsim.store.layout import Layout
 
 
@@ -25,39 +26,51 @@ class Targets:
         self.watched = sorted({name for output in self._outputs.values() for name in output.sources or (output.name,)})
         self.skipped, self.missed = np.zeros(len(layout.point), bool), {}
         self._wanted = np.full(len(layout.point), not self._targets)
-        # of each point that may need more: its records in order, and the looks that are to come
+        # of each point that may need more: its records in order, and how many of them the next look is at
         records = {int(p): np.flatnonzero(layout.point == p) for p in np.unique(layout.point) if self._targets}
-        self._open = {p: (own, looks(len(own))) for p, own in records.items()}
+        self._open = {p: (own, min(FIRST_LOOK, len(own))) for p, own in records.items()}
 
     def todo(self, done, values: dict) -> np.ndarray:
         """Numbers of the records to compute before the next look; empty when there is nothing left to do.
 
-        done   : (records,) bool
+        done   : (records,) bool, those that have failed among them
         values : {record: {output: array}} of the watched outputs of the records that are done; those of a point that
                  has come to its end are removed
         """
-        for p, (records, ahead) in list(self._open.items()):
-            while done[now := records[: ahead[0]]].all():
-                found = self._errors([values[r] for r in now])
-                above = {name: error for name, error in found.items() if error > self._targets[name]}
-                if above and len(ahead) > 1:
-                    del ahead[0]
+        for p, (records, look) in list(self._open.items()):
+            while done[records[:look]].all():
+                enough = self._needed([values[r] for r in records[: deciding(look)] if r in values])
+                if look < len(records) and look < enough:
+                    look = next_look(look, enough, len(records))
                     continue
-                if above:
+                if look == len(records) and (above := self._above([values[r] for r in records if r in values])):
                     self.missed[p] = above
-                self.skipped[records[len(now) :]] = True
+                self.skipped[records[look:]] = True
                 del self._open[p]
                 for record in records:
                     values.pop(record, None)
                 break
-            self._wanted[now] = True
+            else:
+                self._open[p] = records, look
+            self._wanted[records[:look]] = True
         return np.flatnonzero(self._wanted & ~done)
 
+    def _needed(self, records) -> float:
+        """How many records bring all errors below their targets, as far as these tell."""
+        if len(records) < 2:  # the others have failed
+            return np.inf
+        errors = self._errors(records)
+        return max(needed(errors[name] / target, len(records)) for name, target in self._targets.items())
+
+    def _above(self, records) -> dict[str, float]:
+        """The errors that are above their targets."""
+        return {name: error for name, error in self._errors(records).items() if error > self._targets[name]}
+
     def _errors(self, records) -> dict[str, float]:
+        if len(records) < 2:  # the others have failed
+            return dict.fromkeys(self._outputs, np.inf)
+
         def rows(name):
             return np.stack([record[name] for record in records])
 
-        return {
-            name: largest_error(output, *REDUCTIONS[output.reduce](output, rows))
-            for name, output in self._outputs.items()
-        }
+        return {name: largest_error(output, *reduced(output, rows)) for name, output in self._outputs.items()}

@@ -49,3 +49,15 @@ def sync_folder(folder: Path):
         with suppress(OSError):
             os.fsync(fd)
         os.close(fd)
+
+
+def file_system(path) -> str:
+    """The kind of file system that `path` is on, as ext4, tmpfs or nfs4; "" where the kernel does not say."""
+    path = os.path.realpath(path)
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
+            kinds = [line.split()[1:3] for line in mounts]
+    except OSError:
+        return ""
+    above = [(len(place), kind) for place, kind in kinds if os.path.commonpath([place, path]) == place]
+    return max(above, default=(0, ""))[1]

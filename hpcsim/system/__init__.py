@@ -1,13 +1,29 @@
 """The one description of an open quantum system that every method compiles: tables, symmetries, states, matrices."""
 
+from hpcsim.system.action import Action, order_of
+from hpcsim.system.conserved import dissipates, require_unique
 from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
 from hpcsim.system.orbits import lines, lines_along, orbits
 from hpcsim.system.parameters import Count, Direction, Initial, Number, Parameters, Rate, Spin, Times, Whole, shown
-from hpcsim.system.states import angles
-from hpcsim.system.symmetry import Parity, Translation, Transposition, WeakU1
+from hpcsim.system.states import angles, coherent_state, spin_coherent
+from hpcsim.system.symmetry import (
+    Parity,
+    Symmetry,
+    Translation,
+    Transposition,
+    WeakU1,
+    actions,
+    charge_weights,
+    charges,
+    conserves_parity,
+    gauge_symmetries,
+    translations,
+    transposition,
+)
 from hpcsim.system.terms import Jumps, System, Terms
 
 __all__ = [
+    "Action",
     "BOSON_OPERATORS",
     "HERMITIAN_BOSON_OPERATORS",
     "HERMITIAN_OPERATORS",
@@ -21,6 +37,7 @@ __all__ = [
     "Parity",
     "Rate",
     "Spin",
+    "Symmetry",
     "System",
     "Terms",
     "Times",
@@ -28,9 +45,21 @@ __all__ = [
     "Transposition",
     "WeakU1",
     "Whole",
+    "actions",
     "angles",
+    "charge_weights",
+    "charges",
+    "coherent_state",
+    "conserves_parity",
+    "dissipates",
+    "gauge_symmetries",
     "lines",
     "lines_along",
     "orbits",
+    "order_of",
+    "require_unique",
     "shown",
+    "spin_coherent",
+    "translations",
+    "transposition",
 ]

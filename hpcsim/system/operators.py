@@ -1,34 +1,75 @@
-"""The one-site operators: their names and their matrices, of one spin and of one boson mode."""
+"""The one-site operators: one table from names to matrices, for spins and for boson modes.
+
+A site has levels j = 0, 1, ...: of a spin Sz = S, S - 1, ..., -S, of a boson mode n = cutoff - 1, ..., 0.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from scipy import sparse
 
-HERMITIAN_OPERATORS = ("Sx", "Sy", "Sz")  # of a spin
-SPIN_OPERATORS = (*HERMITIAN_OPERATORS, "S+", "S-")
-HERMITIAN_BOSON_OPERATORS = ("n", "x", "p")  # n = a†a, x = a + a†, p = i(a† - a)
-BOSON_OPERATORS = (*HERMITIAN_BOSON_OPERATORS, "a", "a+")
+
+@dataclass(frozen=True)
+class LocalOperator:
+    """An operator of one site.
+
+    matrix    : levels -> (levels, levels) sparse
+    hermitian : whether it may be a factor of a Hamiltonian term
+    boson     : whether it acts on a boson mode, or else on a spin
+    """
+
+    matrix: Callable[[int], sparse.spmatrix]
+    hermitian: bool = False
+    boson: bool = False
 
 
-def one_site_operator(name: str, spin: float) -> sparse.csr_matrix:
-    """Sx, Sy, Sz, S+ or S- of one spin: (2S+1, 2S+1), real except Sy."""
-    m = spin - np.arange(round(2 * spin) + 1)
-    if name == "Sz":
-        return sparse.diags(m).tocsr()
-    raising = sparse.diags([np.sqrt(spin * (spin + 1) - m[1:] * (m[1:] + 1))], [1]).tocsr()
-    return {"S+": raising, "S-": raising.T, "Sx": (raising + raising.T) / 2, "Sy": (raising - raising.T) / 2j}[
-        name
-    ].tocsr()
+def _sz(levels):
+    return sparse.diags((levels - 1) / 2 - np.arange(levels))
 
 
-def boson_operator(name: str, cutoff: int) -> sparse.csr_matrix:
-    """n = a†a, x = a + a†, p = i(a† - a), a or a+ of one mode of `cutoff` Fock states: (cutoff, cutoff),
-    real except p. a|n⟩ = √n |n-1⟩, and a†|cutoff-1⟩ = 0."""
-    number = np.arange(cutoff - 1, -1, -1)
-    raising = sparse.diags([np.sqrt(number[:-1])], [1], shape=(cutoff, cutoff)).tocsr()
-    return {
-        "n": sparse.diags(number.astype(float)),
-        "a+": raising,
-        "a": raising.T,
-        "x": raising + raising.T,
-        "p": 1j * (raising - raising.T),
-    }[name].tocsr()
+def _raising(levels):
+    """S+|m⟩ = sqrt(S(S+1) - m(m+1)) |m+1⟩."""
+    S, m = (levels - 1) / 2, _sz(levels).diagonal()
+    return sparse.diags([np.sqrt(S * (S + 1) - m[1:] * (m[1:] + 1))], [1], shape=(levels, levels))
+
+
+def _number(levels):
+    return sparse.diags(np.arange(levels - 1, -1, -1.0))
+
+
+def _creation(levels):
+    """a†|n⟩ = √(n+1) |n+1⟩, and a†|cutoff-1⟩ = 0."""
+    return sparse.diags([np.sqrt(np.arange(levels - 1, 0, -1))], [1], shape=(levels, levels))
+
+
+OPERATORS = MappingProxyType(
+    {
+        "Sx": LocalOperator(lambda levels: (_raising(levels) + _raising(levels).T) / 2, hermitian=True),
+        "Sy": LocalOperator(lambda levels: (_raising(levels) - _raising(levels).T) / 2j, hermitian=True),
+        "Sz": LocalOperator(_sz, hermitian=True),
+        "S+": LocalOperator(_raising),
+        "S-": LocalOperator(lambda levels: _raising(levels).T),
+        # n = a†a, x = a + a†, p = i(a† - a)
+        "n": LocalOperator(_number, hermitian=True, boson=True),
+        "x": LocalOperator(lambda levels: _creation(levels) + _creation(levels).T, hermitian=True, boson=True),
+        "p": LocalOperator(lambda levels: 1j * (_creation(levels) - _creation(levels).T), hermitian=True, boson=True),
+        "a": LocalOperator(lambda levels: _creation(levels).T, boson=True),
+        "a+": LocalOperator(_creation, boson=True),
+    }
+)
+
+
+def operator_names(boson: bool, hermitian: bool = False) -> tuple[str, ...]:
+    """Names of the operators of a boson mode or of a spin; of the Hermitian ones alone where asked for."""
+    return tuple(name for name, o in OPERATORS.items() if o.boson == boson and (o.hermitian or not hermitian))
+
+
+HERMITIAN_OPERATORS, SPIN_OPERATORS = operator_names(False, hermitian=True), operator_names(False)
+HERMITIAN_BOSON_OPERATORS, BOSON_OPERATORS = operator_names(True, hermitian=True), operator_names(True)
+
+
+def local_operator(name: str, levels: int) -> sparse.csr_matrix:
+    """The matrix of an operator of one site: (levels, levels), real except for Sy and p."""
+    return sparse.csr_matrix(OPERATORS[name].matrix(int(levels)))

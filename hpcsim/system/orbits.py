@@ -4,7 +4,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from hpcsim.system.symmetry import Translation
+from hpcsim.system.action import cycles
+from hpcsim.system.symmetry import actions, translations
 from hpcsim.system.terms import System
 
 
@@ -16,7 +17,8 @@ def orbits(system: System) -> np.ndarray:
     any initial state that is the same within every sublattice.
     """
     sites = np.arange(system.sites)
-    moves = [s.site_permutation for s in system.symmetries if s.site_permutation is not None]
+    declared = actions(system, cyclic=True) + actions(system, cyclic=False)
+    moves = [action.permutation for action in declared if action.is_permutation]
     moves = [p for p in moves if np.array_equal(system.sublattice[p], system.sublattice)]
     if not moves:
         return sites
@@ -30,18 +32,11 @@ def lines(permutation: np.ndarray) -> np.ndarray | None:
 
     None where the cycles of the permutation differ in length.
     """
-    cycles, seen = [], np.zeros(len(permutation), bool)
-    for site in range(len(seen)):
-        if not seen[site]:
-            cycle = [site]
-            while (following := permutation[cycle[-1]]) != site:
-                cycle.append(following)
-            seen[cycle] = True
-            cycles.append(cycle)
-    return np.array(cycles).T if len({len(cycle) for cycle in cycles}) == 1 else None
+    found = cycles(permutation)
+    return np.array(found).T if len({len(cycle) for cycle in found}) == 1 else None
 
 
 def lines_along(system: System) -> np.ndarray | None:
     """`lines` of the first translation that the system declares; None where there is none."""
-    move = system.symmetry(Translation)
-    return None if move is None else lines(move.permutation)
+    moves = translations(system)
+    return lines(moves[0]) if moves else None

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 
 import numpy as np
 
-from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
+from hpcsim.system.operators import OPERATORS, operator_names
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,18 @@ class System:
             object.__setattr__(self, "cutoffs", np.zeros(len(self.spins), int))
         for terms in self.hamiltonian:
             for name, sites in zip(terms.operators, terms.sites.T):
-                self._check("Hamiltonian term", name, sites, HERMITIAN_OPERATORS, HERMITIAN_BOSON_OPERATORS)
+                self._check("Hamiltonian term", name, sites, hermitian=True)
         for jumps in self.jumps:
-            self._check("jump operator", jumps.operator, jumps.sites, SPIN_OPERATORS, BOSON_OPERATORS)
+            self._check("jump operator", jumps.operator, jumps.sites, hermitian=False)
 
-    def _check(self, what, name, sites, of_spins, of_bosons):
+    def _check(self, what: str, name: str, sites, hermitian: bool):
         """ValueError if the operator is not known, or not on these sites."""
-        if name not in of_spins + of_bosons:
+        operator = OPERATORS.get(name)
+        if operator is None or (hermitian and not operator.hermitian):
+            of_spins, of_bosons = operator_names(False, hermitian), operator_names(True, hermitian)
             raise ValueError(f"a {what} is made of {of_spins} and {of_bosons}, not {name}")
-        if np.any((self.cutoffs[sites] > 0) != (name in of_bosons)):
-            raise ValueError(f"a {what} {name} is on a {'spin' if name in of_bosons else 'boson mode'}")
+        if np.any((self.cutoffs[sites] > 0) != operator.boson):
+            raise ValueError(f"a {what} {name} is on a {'spin' if operator.boson else 'boson mode'}")
 
     @functools.cached_property
     def key(self) -> bytes:
@@ -104,10 +106,6 @@ class System:
         """Dimension Π_i levels_i of the Hilbert space, as a float: it may be astronomical, even inf."""
         with np.errstate(over="ignore"):
             return float(np.prod(self.levels.astype(float)))
-
-    def symmetry(self, kind):
-        """The declared symmetry of this class (the first, of Parity and Translation), or None."""
-        return next((s for s in self.symmetries if isinstance(s, kind)), None)
 
 
 def _content(value):

@@ -40,7 +40,7 @@ def test_an_error_on_root_is_raised_everywhere():
 
 
 def test_a_signal_on_the_last_rank_stops_all_groups(handlers):
-    stop = Stop(None, time.time())
+    stop = Stop(None)
     stop.groups = Groups(WORLD, 1)
     assert not stop()
     WORLD.Barrier()
@@ -55,7 +55,7 @@ def test_a_signal_on_the_last_rank_stops_all_groups(handlers):
 
 
 def test_a_record_that_would_not_fit_is_not_begun(handlers):
-    stop = Stop(100.0, time.time())
+    stop = Stop(100.0)
     stop.groups = Groups(WORLD, WORLD.size)
     assert not stop()
     stop.longest = 101.0

@@ -1,18 +1,17 @@
-"""The run file written by all ranks, into one file or, without parallel HDF5, into parts."""
+"""The run file written by all ranks; parts, F.g000.h5 and so on, come from former versions."""
 
 import errno
 import tempfile
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
+import scipy.stats
 from mpi4py import MPI
 from test_store import OUTPUTS, RECORDS, arrays, layout
 
 from hpcsim import store
 from hpcsim.store import StoreError, disk
-from hpcsim.store import run as store_run
 from hpcsim.store.collect import collect
 
 WORLD = MPI.COMM_WORLD
@@ -24,16 +23,6 @@ def folder():
     with tempfile.TemporaryDirectory() as own:
         yield Path(WORLD.bcast(own))
         WORLD.Barrier()
-
-
-@pytest.fixture(params=["shared", "parts"])
-def way(request, monkeypatch):
-    """With a parallel HDF5, and as if there were none."""
-    if request.param == "parts":
-        monkeypatch.setattr(store_run, "h5py_has_mpi", lambda: False)
-    elif WORLD.size > 1:
-        assert h5py.get_config().mpi
-    return request.param
 
 
 def write(path, records, comm=WORLD, **kw):
@@ -80,10 +69,10 @@ def same(found, records):
         assert got["eigenvalues"][:2].tobytes() == expected["eigenvalues"].tobytes()
 
 
-def test_all_ranks_write_and_resume(folder, way):
+def test_all_ranks_write_and_resume(folder):
     path = folder / "r.h5"
     assert not write(path, range(5)).any()
-    assert len(store.run_files(path)) == (WORLD.size if way == "parts" else 1)
+    assert store.run_files(path) == [path]
     same(union(path), range(5))
     seen = write(path, range(5, RECORDS))
     assert np.flatnonzero(seen).tolist() == [0, 1, 2, 3, 4]
@@ -96,7 +85,7 @@ def test_all_ranks_write_and_resume(folder, way):
     assert not list(folder.glob("*.lock"))
 
 
-def test_a_run_in_parts_resumes_on_any_number_of_ranks(folder, way):
+def test_a_run_resumes_on_any_number_of_ranks(folder):
     """First on all ranks, then on the first alone, then on all again."""
     path, alone = folder / "r.h5", WORLD.Split(WORLD.rank, 0)
     write(path, range(4))
@@ -105,23 +94,19 @@ def test_a_run_in_parts_resumes_on_any_number_of_ranks(folder, way):
     WORLD.Barrier()
     assert np.flatnonzero(write(path, range(6, RECORDS))).tolist() == [0, 1, 2, 3, 4, 5]
     same(union(path), range(RECORDS))
-    if WORLD.rank == 0:
-        collect(folder / "c.h5", [path])
-        assert store.load(folder / "c.h5").variables["records_done"].values.tolist() == [4, 4, 4]
     alone.Free()
 
 
 @pytest.mark.parametrize("failure", ["another config", "damaged", "full disk", "in use"])
-def test_an_error_on_rank_0_is_raised_on_all(folder, way, monkeypatch, failure):
+def test_an_error_on_rank_0_is_raised_on_all(folder, monkeypatch, failure):
     path, kw, status = folder / "r.h5", {}, 1
     held = None
     if failure == "full disk":
         calls = []
 
-        def allocate(fd, start, length):  # the disk has room for all files but the last
+        def allocate(fd, start, length):  # the disk has no room
             calls.append(fd)
-            if len(calls) == (WORLD.size if way == "parts" else 1):
-                raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(disk.os, "posix_fallocate", allocate)
     else:
@@ -162,28 +147,29 @@ def test_an_error_while_writing_on_one_rank_leaves_the_others_free(folder):
     assert not list(folder.glob("*.lock"))
 
 
-def test_the_collected_file_is_the_same_for_both_ways(folder, monkeypatch):
-    write(folder / "shared.h5", range(RECORDS))
-    monkeypatch.setattr(store_run, "h5py_has_mpi", lambda: False)
-    write(folder / "parts.h5", range(RECORDS))
+def test_parts_of_a_former_version_are_read_and_completed(folder):
+    """A part is a run file of the same layout, whose records no other file has."""
+    path = folder / "r.h5"
     if WORLD.rank == 0:
-        for name in ("shared", "parts"):
-            collect(folder / f"{name}_collected.h5", [folder / f"{name}.h5"])
-        a, b = (store.load(folder / f"{name}_collected.h5").variables for name in ("shared", "parts"))
-        assert a.keys() == b.keys() >= {output.name for output in OUTPUTS}
-        for name in a:
-            assert (
-                a[name].dims == b[name].dims
-                and a[name].values.tobytes() == b[name].values.tobytes()
-                or a[name].values.dtype == object
-                and (a[name].values == b[name].values).all()
-            )
+        for n, records in enumerate(([0, 1, 2], [3, 4])):
+            with store.open_run(folder / f"r.g{n:03d}.h5", layout(), MPI.COMM_SELF) as run:
+                for record in records:
+                    run.write(record, arrays(record), 0.5)
+    WORLD.Barrier()
+    assert np.flatnonzero(write(path, range(5, RECORDS))).tolist() == [0, 1, 2, 3, 4]
+    same(union(path), range(RECORDS))
+    if WORLD.rank == 0:
+        collect(folder / "c.h5", [path])
+        assert store.load(folder / "c.h5").variables["records_done"].values.tolist() == [4, 4, 4]
 
 
-def test_ranks_agree_on_the_records_that_a_target_needs(folder, way):
+MOST, TARGET = 120, 0.2  # records of a point, and the error of their average
+
+
+def test_ranks_agree_on_the_records_that_a_target_needs(folder):
     """Each rank writes its share of a round; opened anew after every round, the file tells the next one."""
-    sections = {"method": {"name": "x", "target_error": {"Sz": 0.291}}, "model": {}, "run": {"seed": 1}}
-    wide = store.Layout(sections, ({"model.gain": [1, 2]},), OUTPUTS, np.repeat([0, 1], 30), np.tile(range(30), 2))
+    sections = {"method": {"name": "x", "target_error": {"Sz": TARGET}}, "model": {}, "run": {"seed": 1}}
+    wide = store.Layout(sections, ({"model.gain": [1, 2]},), OUTPUTS, np.repeat([0, 1], MOST), np.tile(range(MOST), 2))
     rounds, todo = [], np.zeros(1)
     while len(todo):
         with store.open_run(folder / "r.h5", wide, WORLD) as run:
@@ -196,13 +182,18 @@ def test_ranks_agree_on_the_records_that_a_target_needs(folder, way):
         WORLD.Barrier()
     needed = []
     for p in range(2):
-        values = np.array([arrays(30 * p + r)["Sz"] for r in range(30)])
-        errors = {n: values[:n].std(0, ddof=1).max() / np.sqrt(n) for n in (8, 12, 16, 24)}
-        needed.append(next(n for n, error in errors.items() if error <= 0.291))
-    assert needed[0] != needed[1] and sum(rounds) == sum(needed)
-    done = [30 * p + r for p in range(2) for r in range(needed[p])]
+        values, n = np.array([arrays(MOST * p + r)["Sz"] for r in range(MOST)]), 48
+        while n < MOST:
+            d = n // 6
+            expected = values[:d].var(0, ddof=1).max() / TARGET**2 * (d - 1) / scipy.stats.chi2.ppf(0.1, d - 1)
+            if expected <= n:
+                break
+            n = min(MOST, max(n + n // 8, int(np.ceil(min(expected, 2 * n)))))
+        needed.append(n)
+    assert needed[0] != needed[1] and max(needed) < MOST and sum(rounds) == sum(needed)
+    done = [MOST * p + r for p in range(2) for r in range(needed[p])]
     if WORLD.rank == 0:
         assert sorted(union(folder / "r.h5")) == done
         status = store.read_status(folder / "r.h5")
-        assert (status["done"], status["records"], status["skipped"]) == (len(done), len(done), 60 - len(done))
+        assert (status["done"], status["records"], status["skipped"]) == (len(done), len(done), 2 * MOST - len(done))
     WORLD.Barrier()

@@ -27,7 +27,7 @@ from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.gaussian import configurations
 from hpcsim.methods.gaussian.lattice import lattice_of
 from hpcsim.methods.gaussian.linear import fixed_point
-from hpcsim.methods.gaussian.moments import averaging, covariance, moments
+from hpcsim.methods.gaussian.moments import Items, averaging, covariance, moments, plan
 from hpcsim.system import Count, Initial, Parameters, System, angles
 
 approximation = "leading order in 1/S about a product state"
@@ -41,17 +41,22 @@ class Options(Parameters):
     state : steady_state: where Newton's search for a fixed point of the classical equations starts: [polar,
             azimuth] in units of π for all sites, or one for each sublattice by name. By default from every
             choice of up and down for the sublattices; the most stable fixed point is taken
+    observables : steady_state: more to measure than spins, their variances, purity and, along a translation,
+            correlations: products of up to two spin components, see hpcsim.observables
     keep  : configurations: how many to keep, the most stable first
     """
 
     task: Literal["steady_state", "configurations"] = "steady_state"
     state: Initial | None = None
+    observables: Items = ()
     keep: Count = 4096
 
     @model_validator(mode="after")
     def _of_the_task(self):
         if self.task == "configurations" and self.state is not None:
             raise ValueError("state belongs to task: steady_state, not to configurations; delete it")
+        if self.task == "configurations" and self.observables:
+            raise ValueError("observables belong to task: steady_state, not to configurations; delete them")
         return self
 
 
@@ -75,6 +80,7 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     if options.state is not None:
         angles(system, options.state)
     if options.task == "steady_state":
+        plan(system, lattice_of(system), options.observables)
         return (0,)
     if system.sites > configurations.LARGEST:
         raise ValueError(
@@ -124,12 +130,12 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     lattice = (Dim("sublattice", tuple(system.sublattices)),)
     components = (Dim("component", ("x", "y", "z")), *lattice)
     found = [
-        *(Output(f"S{a}", lattice, "ħ", f"⟨S{a}⟩ of a site") for a in "xyz"),
-        *(Output(f"var_S{a}", lattice, "ħ²", f"variance of S{a} of a site") for a in "xyz"),
+        *plan(system, lattice_of(system), options.observables).outputs,
         Output("direction", components, "1", "direction of the product state"),
         Output("occupation", lattice, "1", "⟨c†c⟩, excitations of a site"),
-        Output("squeezing", lattice, "1", "smallest variance of a quadrature of a site over that of the vacuum"),
-        Output("purity", (), "1", "Tr ρ²"),
+        Output(
+            "quadrature_squeezing", lattice, "1", "smallest variance of a quadrature of a site over that of the vacuum"
+        ),
         Output("stable", (), "1", "1 where all fluctuations decay, 0 where not"),
         Output("relaxation_rate", (), unit, "-Re μ of the least stable fluctuation"),
         Output("frequency", (), unit, "|Im μ| of the least stable fluctuation"),
@@ -144,8 +150,6 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
         half = orders[0] // 2 + 1
         waves = Dim("wavenumber", tuple(2 * m / orders[0] for m in range(half)), "π/cell")
         found += [
-            Output("correlation", (*lattice, Dim("distance", tuple(range(half)), "cells")), "ħ²", "Re ⟨S⁺_n S⁻_{n+s}⟩"),
-            Output("correlation_length", lattice, "cells", "ξ of |⟨S⁺_n S⁻_{n+s}⟩| ∝ exp(-s/ξ)"),
             Output("slowest_wavenumber", (), "π/cell", "wavenumber of the least stable fluctuation"),
             Output(
                 "growth_rate",
@@ -166,7 +170,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
 
 
 def _steady_state(system: System, options: Options) -> dict:
-    results = {o.name: np.full([len(d.values) for d in o.dims], np.nan) for o in outputs(system, options)}
+    results = {o.name: np.full([len(d.values) for d in o.dims], np.nan, o.dtype) for o in outputs(system, options)}
     results["stable"] = np.float64(0)
     lattice, best = lattice_of(system), None
     for start in _starts(system, options):
@@ -193,7 +197,9 @@ def _steady_state(system: System, options: Options) -> dict:
         results |= {"growth_rate": growth, "slowest_wavenumber": 2 * growth.argmax() / length}
     if slowest.real < -1e-10 * (1 + np.abs(drift).max()):
         V = covariance(drift, lattice.transform(linear.diffusion))
-        results |= {"stable": np.float64(1)} | moments(system, lattice, frames, V)
+        results |= {"stable": np.float64(1)} | moments(
+            system, lattice, frames, V, plan(system, lattice, options.observables)
+        )
     return results
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from hpcsim.system import System, Translation
+from hpcsim.system import System, order_of, translations
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ class Lattice:
 
     def verify(self, system: System, blocks):
         """Raises ValueError where a declared translation does not leave the linearised equations alone."""
-        for symmetry in _translations(system):
-            moved = symmetry.permutation
+        for moved in _translations(system):
             before, after = (
                 _sparse(system, rows, cols, blocks.values)
                 for rows, cols in ((blocks.rows, blocks.cols), (moved[blocks.rows], moved[blocks.cols]))
@@ -68,7 +67,7 @@ class Lattice:
 def lattice_of(system: System) -> Lattice:
     """The lattice of the declared translations that keep the sublattices, or one cell."""
     moves = _translations(system)
-    orders = tuple(move.order for move in moves)
+    orders = tuple(order_of(move) for move in moves)
     position, orbit = np.zeros((system.sites, len(moves)), int), np.full(system.sites, -1)
     home = []
     for site in range(system.sites):
@@ -78,7 +77,7 @@ def lattice_of(system: System) -> Lattice:
         for move, order in zip(moves, orders):
             powers = [cell]
             for _ in range(order - 1):
-                powers.append(move.permutation[powers[-1]])
+                powers.append(move[powers[-1]])
             count = len(cell)
             cell = np.concatenate(powers)
             steps = np.column_stack([np.tile(steps, (order, 1)), np.repeat(np.arange(order), count)])
@@ -89,12 +88,8 @@ def lattice_of(system: System) -> Lattice:
     return Lattice(orders, position, orbit, np.array(home))
 
 
-def _translations(system: System) -> list[Translation]:
-    return [
-        s
-        for s in system.symmetries
-        if isinstance(s, Translation) and np.array_equal(system.sublattice[s.permutation], system.sublattice)
-    ]
+def _translations(system: System) -> list[np.ndarray]:
+    return [move for move in translations(system) if np.array_equal(system.sublattice[move], system.sublattice)]
 
 
 def _sparse(system: System, rows, cols, values):

@@ -2,9 +2,16 @@
 
 import numpy as np
 from scipy.linalg import solve_continuous_lyapunov
+from scipy.special import xlogy
 
+from hpcsim import observables
 from hpcsim.methods.gaussian.lattice import Lattice
-from hpcsim.system import System
+from hpcsim.observables import Plan
+from hpcsim.observables.terms import averages
+from hpcsim.system import System, lines_along
+
+VECTORS = {"Sx": (1, 0, 0), "Sy": (0, 1, 0), "Sz": (0, 0, 1), "S-": (1, -1j, 0), "S+": (1, 1j, 0)}
+Items = observables.items()
 
 
 def covariance(drift, diffusion) -> np.ndarray:
@@ -15,35 +22,103 @@ def covariance(drift, diffusion) -> np.ndarray:
     return (V + np.swapaxes(V, -1, -2).conj()) / 2
 
 
-def moments(system: System, lattice: Lattice, frames, V) -> dict:
+def plan(system: System, lattice: Lattice, items) -> Plan:
+    """Spins, variances, purity, correlations along a lattice, and what is asked for.
+
+    Raises ValueError where a product of more than two spin components is needed.
+    """
+    for name, mean in observables.plan(system, items).means.items():
+        for operators, count in {(p.operators, p.sites.shape[1]) for p in _all(mean)} if mean.build else ():
+            if count > 2 or not all(operator in VECTORS for operator in operators):
+                raise ValueError(
+                    f"method.observables: {name}: it needs the average of {' '.join(operators)}, and gaussian knows "
+                    "products of at most two spin components"
+                )
+    grid = lines_along(system)
+    # the lattice leaves out translations that do not keep the sublattices
+    keeps = grid is not None and np.all(system.sublattice[grid] == system.sublattice[grid[0]])
+    along = ("correlation",) if lattice.orders and keeps else ()
+    return observables.plan(system, (*observables.DEFAULT, "purity", *along, *items))
+
+
+def _all(mean):
+    return (products for element in mean.elements.flat if element is not None for products in element)
+
+
+class Gaussian:
+    """Averages of products of one or two spin components, to the order of the fluctuations.
+
+    mean      : (sites, 3) n_i (S_i - ⟨c†c⟩)
+    own       : (sites, 3, 3) covariances of the components of a site, ½⟨{S_a, S_b}⟩ - ⟨S_a⟩⟨S_b⟩
+    """
+
+    def __init__(self, system: System, lattice: Lattice, frames, V):
+        self.lattice, self.n, self.apart = lattice, frames[:, 0], lattice.back(V)
+        self.across = np.sqrt(system.spins / 2)[:, None, None] * frames[:, 1:]
+        orbits = np.arange(len(lattice.home))
+        self.block = self.apart[(0,) * len(lattice.orders)][orbits, :, orbits, :]  # (orbit, 2, 2)
+        self.occupation = (np.trace(self.block, axis1=1, axis2=2) - 2) / 4
+        pairs = (self.block[:, 0, 0] - self.block[:, 1, 1] + 2j * self.block[:, 0, 1]) / 4
+        variance = self.occupation**2 + self.occupation + abs(pairs) ** 2  # of c†c, by Wick's theorem
+        at = lattice.orbit
+        self.mean = self.n * (system.spins - self.occupation[at])[:, None]
+        self.own = np.einsum("ica,icd,idb->iab", self.across, self.block[at], self.across)
+        self.own += self.n[:, :, None] * self.n[:, None] * variance[at, None, None]
+
+    def between(self, i, j) -> np.ndarray:
+        """(pairs, 2, 2) ⟨ξ_i ξ_j⟩ of different sites."""
+        steps = (self.lattice.position[j] - self.lattice.position[i]) % np.array(self.lattice.orders, int)
+        return self.apart[(*steps.T, self.lattice.orbit[i], slice(None), self.lattice.orbit[j])]
+
+    def __call__(self, operators, sites) -> np.ndarray:
+        """(terms,) ⟨O_1 O_2⟩ of the operators named."""
+        c = np.array([VECTORS[name] for name in operators], complex).reshape(-1, 3)
+        if len(c) == 0:
+            return np.ones(len(sites))
+        if len(c) == 1:
+            return self.mean[sites[:, 0]] @ c[0]
+        i, j = sites.T
+        found = (self.mean[i] @ c[0]) * (self.mean[j] @ c[1])
+        same = i == j
+        # S_a S_b = ½{S_a, S_b} + ½ i ε_abc S_c
+        turned = self.mean[i] @ np.cross(c[0], c[1]) * 0.5j
+        found[same] += (np.einsum("a,iab,b->i", c[0], self.own[i], c[1]) + turned)[same]
+        i, j = i[~same], j[~same]
+        V = self.between(i, j)
+        found[~same] += np.einsum("a,ica,icd,idb,b->i", c[0], self.across[i], V, self.across[j], c[1])
+        hop = (V[:, 0, 0] + V[:, 1, 1] + 1j * (V[:, 0, 1] - V[:, 1, 0])) / 4  # ⟨c†_i c_j⟩
+        pair = (V[:, 0, 0] - V[:, 1, 1] + 1j * (V[:, 0, 1] + V[:, 1, 0])) / 4  # ⟨c_i c_j⟩
+        found[~same] += (self.n[i] @ c[0]) * (self.n[j] @ c[1]) * (abs(hop) ** 2 + abs(pair) ** 2)
+        return found
+
+
+def moments(system: System, lattice: Lattice, frames, V, found: Plan) -> dict:
     """Everything that the covariance says; frames (sites, 3, 3), V as `covariance` returns it."""
-    home = lattice.home
-    S, n = system.spins[home], frames[home, 0]
-    across = np.sqrt(S / 2)[:, None, None] * frames[home, 1:]
-    apart = lattice.back(V)
-    orbits = np.arange(len(home))
-    own = apart[(0,) * len(lattice.orders)][orbits, :, orbits, :]  # (orbit, 2, 2)
-    occupation = (np.trace(own, axis1=1, axis2=2) - 2) / 4
-    pairs = (own[:, 0, 0] - own[:, 1, 1] + 2j * own[:, 0, 1]) / 4
-    variance = occupation**2 + occupation + abs(pairs) ** 2  # of c†c, by Wick's theorem
-    transverse = np.einsum("ica,icd,ida->ia", across, own, across)
+    state = Gaussian(system, lattice, frames, V)
     mean = averaging(system, lattice)
-    results = {
-        "occupation": mean @ occupation,
-        "squeezing": mean @ np.linalg.eigvalsh(own)[:, 0],
-        "purity": np.exp(-np.linalg.slogdet(V)[1].sum() / 2),
+    values, results = _along_the_chain(system, lattice, state, V, mean) if lattice.orders else ({}, {})
+    values = {name: value for name, value in values.items() if name in found.means}
+    for name, wanted in found.means.items():
+        if wanted.build and name not in values:
+            values[name] = averages(wanted, state)
+    values |= {"purity": np.exp(-np.linalg.slogdet(V)[1].sum() / 2), "entropy": _entropy(V) / system.sites}
+    results |= found.finish(values) | {
+        "occupation": mean @ state.occupation,
+        "quadrature_squeezing": mean @ np.linalg.eigvalsh(state.block)[:, 0],
     }
-    for a, axis in enumerate("xyz"):
-        results[f"S{axis}"] = mean @ (n[:, a] * (S - occupation))
-        results[f"var_S{axis}"] = mean @ (transverse[:, a] + n[:, a] ** 2 * variance)
     if system.sites > 1:
         others = np.arange(1, system.sites)
-        with_first = apart[(*lattice.position[others].T, 0, slice(None), lattice.orbit[others])]
-        eta = _smallest_symplectic(own[0], own[lattice.orbit[others]], with_first)
+        with_first = state.between(np.zeros_like(others), others)
+        eta = _smallest_symplectic(state.block[lattice.orbit[0]], state.block[lattice.orbit[others]], with_first)
         results |= {"negativity": np.maximum(0, (1 / eta - 1) / 2), "log_negativity": np.maximum(0, -np.log(eta))}
-    if lattice.orders:
-        results |= _along_the_chain(lattice, S[:, None] * n, across, apart, V, mean)
     return results
+
+
+def _entropy(V) -> float:
+    """Σ over modes of h((ν+1)/2) - h((ν-1)/2), h(x) = x ln x; ±ν are the eigenvalues of iΩV of all wave vectors."""
+    omega = np.kron(np.eye(V.shape[-1] // 2), [[0, 1], [-1, 0]])
+    nu = np.maximum(np.abs(np.linalg.eigvals(1j * omega @ V).real), 1.0)
+    return float(np.sum(xlogy((nu + 1) / 2, (nu + 1) / 2) - xlogy((nu - 1) / 2, (nu - 1) / 2)) / 2)
 
 
 def averaging(system: System, lattice: Lattice) -> np.ndarray:
@@ -62,30 +137,25 @@ def _smallest_symplectic(first, second, between) -> np.ndarray:
     return np.sqrt((sigma - np.sqrt(np.maximum(sigma**2 - 4 * det(V), 0))) / 2)
 
 
-def _along_the_chain(lattice: Lattice, classical, across, apart, V, mean) -> dict:
-    """Correlations and waves along the first translation."""
-    orbits, half = np.arange(len(lattice.home)), lattice.orders[0] // 2 + 1
+def _along_the_chain(system: System, lattice: Lattice, state: Gaussian, V, mean) -> tuple[dict, dict]:
+    """Means of the observable `correlation`, [sublattice, distance], from the pairs that start in the home cell; and
+    the squeezing of waves [sublattice, wavenumber]. Both along the first translation."""
+    home, orbits, half = lattice.home, np.arange(len(lattice.home)), lattice.orders[0] // 2 + 1
     first = (0,) * (len(lattice.orders) - 1)
-    there = apart[(slice(half), *first)][:, orbits, :, orbits, :]  # (orbit, distance, 2, 2)
-    correlation = np.einsum("ica,iscd,ida->isa", across, there, across)[..., :2].sum(axis=-1)
-    correlation += (classical[:, :2] ** 2).sum(axis=1, keepdims=True)
-    correlation[:, 0] += classical[:, 2]
-    correlation = mean @ correlation
+    pairs = np.stack(np.broadcast_arrays(home, lattice.site[(slice(half), *first)]), axis=-1)  # distance, orbit, 2
+    values = {
+        f"correlation_{a}{a}": mean @ state((f"S{a}", f"S{a}"), pairs.reshape(-1, 2)).real.reshape(half, -1).T
+        for a in "xyz"
+    }
+    # to leading order in 1/S alone, as the closed forms have it
+    classical, across = system.spins[home, None] * state.n[home], state.across[home]
+    there = state.apart[(slice(half), *first)][:, orbits, :, orbits, :]  # (orbit, distance, 2, 2)
+    ladder = np.einsum("ica,iscd,ida->isa", across, there, across)[..., :2].sum(axis=-1)
+    ladder += (classical[:, :2] ** 2).sum(axis=1, keepdims=True)
+    ladder[:, 0] += classical[:, 2]
+    values["correlation"] = mean @ ladder
     # of Σ_n cos(kn) c_n over the sites of a sublattice
     waves = V[(slice(half), *first)].real.reshape(half, len(orbits), 2, len(orbits), 2)
     member = (mean > 0).astype(float)
     squeezed = np.einsum("ui,kicjd,uj->ukcd", member, waves, member) / member.sum(axis=1)[:, None, None, None]
-    return {
-        "correlation": correlation,
-        "correlation_length": np.array([_length(c) for c in correlation]),
-        "squeezing_of_waves": np.linalg.eigvalsh(squeezed)[..., 0],
-    }
-
-
-def _length(c) -> float:
-    """ξ from c(r) + c(3r) = 2 c(2r) cosh(r/ξ), exact on a ring; r = 2 where every second distance has c = 0."""
-    if len(c) < 7:
-        return np.nan
-    r = 1 if abs(c[1]) > 1e-6 * abs(c[2]) else 2
-    ratio = abs((c[r] + c[3 * r]) / (2 * c[2 * r])) if c[2 * r] else np.nan
-    return r / np.arccosh(ratio) if ratio > 1 else np.nan
+    return values, {"squeezing_of_waves": np.linalg.eigvalsh(squeezed)[..., 0]}

@@ -7,15 +7,17 @@ transposition (see `symmetry`). Linear systems and eigenvalues are those of `hpc
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Dim, Output
-from hpcsim.methods.liouvillian import antigap, exclusion, measurement
+from hpcsim.methods.liouvillian import antigap, exclusion, measurement, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
-from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
-from hpcsim.system import Count, Initial, Number, Parameters, System, Times, WeakU1, angles
+from hpcsim.observables import Plan
+from hpcsim.observables.outputs import time_dim
+from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, charge_weights, require_unique
 
 __all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "supports"]
 
@@ -23,12 +25,6 @@ LEAN = {"petsc_options": {ON_DISK: 1}}
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
 SMALL = 10000  # unknowns up to which approximate minimum degree is faster than the ordering MUMPS chooses
 LOW = 2  # task gap: the sectors k < LOW are solved in any case, of others those not excluded
-
-
-def _different(names):
-    if len(set(names)) < len(names):
-        raise ValueError("each observable once")
-    return names
 
 
 class Options(Parameters):
@@ -45,7 +41,8 @@ class Options(Parameters):
     times         : evolve: the times of the results, a list or linspace: [first, last, count]
     tolerance     : evolve: estimated relative error of ρ in each interval between times;
                     antigap: |Lx - λx|/η|x|
-    observables   : more to measure: squeezing; of the steady state also P_ab (two spins), P_n (one boson mode)
+    observables   : more to measure than spins and their variances: see hpcsim.observables. purity is always measured
+                    in the steady state; purity, entropy and renyi2 of all sites belong to it alone
     petsc_options : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
                     (eps_ncv: 200, st_mat_mumps_icntl_14: 100). With st_mat_mumps_icntl_22: 1 the factors are on
                     disk, in $MUMPS_OOC_TMPDIR: a third of the memory. st_pc_factor_mat_solver_type: superlu_dist
@@ -58,7 +55,7 @@ class Options(Parameters):
     initial: Initial = (0.5, 0.0)
     times: Times | None = None
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
-    observables: Annotated[tuple[Literal[measurement.OBSERVABLES], ...], AfterValidator(_different)] = ()
+    observables: measurement.Items = ()
     petsc_options: solvers.PetscOptions = {}
 
     @model_validator(mode="before")
@@ -85,7 +82,7 @@ class Options(Parameters):
 
 def supports(system: System):
     """None, or why not: a direct solver cannot number the unknowns of the steady state's sector."""
-    charges = np.sum(system.levels - 1) + 1 if system.symmetry(WeakU1) else 1
+    charges = np.sum(system.levels - 1) + 1 if charge_weights(system) is not None else 1
     # at least D² / (100 charges) unknowns, where D may be astronomical
     magnitude = 2 * np.sum(np.log10(system.levels)) - np.log10(100 * charges)
     if magnitude < np.log10(LARGEST):
@@ -100,9 +97,12 @@ def supports(system: System):
 
 def records(system: System, options: Options) -> tuple:
     """The sectors to solve; one for all where one is enough. Raises ValueError where an option does not fit."""
-    measurement.check(system, options.observables, options.task == "evolve")
+    if options.task in ("steady_state", "evolve"):
+        _plan(system, options)
     if options.task == "evolve":
         angles(system, options.initial)
+    if options.task in ("steady_state", "gap", "antigap"):
+        require_unique(system, options.task)
     if options.task in ("steady_state", "evolve"):
         return (HOME,)
     if options.task == "antigap":
@@ -134,23 +134,28 @@ def _names(system: System, options: Options) -> tuple[Name, ...]:
         if k >= shifts:
             raise ValueError(
                 f"method.sectors: k = {k}, but this model has the sectors 0..{shifts - 1}"
-                + ("" if system.symmetry(WeakU1) else " (it has no weak U(1) symmetry)")
+                + ("" if charge_weights(system) is not None else " (it has no weak U(1) symmetry)")
             )
     return tuple(name for name in Symmetries(system).names(shifts) if name.k in options.sectors)
+
+
+def _plan(system: System, options: Options) -> Plan:
+    """What the tasks steady_state and evolve measure."""
+    if options.task == "steady_state":
+        return measurement.plan(system, ("purity", *options.observables), ())
+    return measurement.plan(system, options.observables, (time_dim(options.times, system.units),))
 
 
 def outputs(system: System, options: Options) -> tuple:
     """Spins in units of ħ; eigenvalues, rates and the gap in the unit of the model's rates."""
     if options.task == "steady_state":
         return (
-            *measurement.outputs(system, options.observables, ()),
-            Output("purity", (), "1", "Tr ρ²"),
+            *_plan(system, options).outputs,
             Output("impurity", (), "1", "1/(D Tr ρ²), of D states"),
             Output("residual", (), "1", "|Lρ| / |L||ρ|"),
         )
     if options.task == "evolve":
-        time = Dim("time", options.times, "1" if system.units == "1" else f"1/{system.units}")
-        return measurement.outputs(system, options.observables, (time,))
+        return _plan(system, options).outputs
     if options.task == "antigap":
         return (
             Output("gap", units=system.units, reduce="min", long_name="smallest -Re λ but for the zero"),
@@ -211,12 +216,12 @@ def outputs(system: System, options: Options) -> tuple:
 def run(system: System, options: Options, record: Name, context: Context) -> dict:
     """Solve one sector, or evolve all, collectively over context.comm."""
     if options.task == "evolve":
-        return _evolve(system, options, context.comm)
+        return _evolve(system, options, context)
     if options.task == "antigap":
         return _antigap(system, options, record.parity, context.comm)
     if options.task == "gap":
         return _gap(system, options, record, context)
-    sector = Sector(operators(system), record)
+    sector = Sector(kept_operators(system, context), record)
     if options.task == "steady_state":
         return _steady_state(system, sector, options, context.comm)
     return _spectrum(sector, options, context.comm)
@@ -224,18 +229,18 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
 
 def _gap(system: System, options: Options, record: Name, context: Context) -> dict:
     """Gap of one sector k < LOW, or of all sectors of a higher k that is not shown to decay faster."""
-    comm = context.comm
+    comm, built = context.comm, kept_operators(system, context)
     if record.k < LOW:
-        return _spectrum(Sector(operators(system), record), options, comm) | {"excluded_decay": np.nan}
+        return _spectrum(Sector(built, record), options, comm) | {"excluded_decay": np.nan}
     gap = min((float(found["gap"]) for found in context.earlier.values()), key=_nan_last, default=0.0)
     fastest = np.nan
     if gap > 0:
         key = ("liouvillian", "weights", system.key, *sorted(options.petsc_options.items()))
-        weights = context.cache.get(key, lambda: exclusion.weights(comm, operators(system), options.petsc_options))
+        weights = context.cache.get(key, lambda: exclusion.weights(comm, built, options.petsc_options))
         fastest = comm.bcast(exclusion.decay(weights, record.k, gap) if comm.rank == 0 else None)
     if np.isnan(fastest):
         names = [name for name in _names(system, options) if name.k == record.k]
-        results = [_spectrum(Sector(operators(system), name), options, comm) for name in names]
+        results = [_spectrum(Sector(built, name), options, comm) for name in names]
         return min(results, key=lambda result: _nan_last(result["gap"])) | {"excluded_decay": np.nan}
     missing = dict.fromkeys((o.name for o in outputs(system, options)), np.nan)
     return missing | {"excluded_decay": fastest}
@@ -286,39 +291,27 @@ def _zero(values, sector: Sector) -> int:
 
 def _steady_state(system: System, sector: Sector, options: Options, comm) -> dict:
     state, residual = solvers.steady_state(comm, sector, options.petsc_options)
-    rows = solvers.row_range(comm, sector.size)
-    values = {
-        key: np.array([comm.allreduce(sector.functional(operator, *rows).real @ state)])
-        for key, operator in measurement.operators(system, options.observables).items()
-    }
-    found = {name: value[..., 0] for name, value in measurement.results(system, options.observables, values).items()}
-    probability = comm.allreduce(sector.diagonal(state, *rows))
-    if "P_ab" in options.observables:
-        found["P_ab"] = probability.reshape(system.levels)
-        found["participation"] = 1 / (system.dimension * np.sum(probability**2))
-    if "P_n" in options.observables:
-        mode = int(np.argmax(system.cutoffs))
-        others = tuple(site for site in range(system.sites) if site != mode)
-        found["P_n"] = probability.reshape(system.levels).sum(axis=others)[::-1]
-    purity = comm.allreduce(sector.weight[slice(*rows)] @ state**2)
-    return found | {"purity": purity, "impurity": 1 / (system.dimension * purity), "residual": residual}
+    uniqueness.check(comm, sector, state)
+    found = measurement.steady(system, _plan(system, options), sector, state, comm)
+    return found | {"impurity": 1 / (system.dimension * found["purity"]), "residual": residual}
 
 
-def _evolve(system: System, options: Options, comm) -> dict:
+def _evolve(system: System, options: Options, context: Context) -> dict:
     """Every sector in which both the initial state and an observable have a part.
 
     Sectors that the adjoint takes to others are evolved once and count twice, as their real parts.
     """
-    built, times = operators(system), np.array(options.times)
-    initial = measurement.coherent_state(system, angles(system, options.initial))
-    measured = measurement.operators(system, options.observables)
-    values = np.zeros((len(times), len(measured)))
+    comm, built, times = context.comm, kept_operators(system, context), np.array(options.times)
+    initial = measurement.coherent_density(system, angles(system, options.initial))
+    plan = _plan(system, options)
+    measured = measurement.Compiled(system, plan, probabilities=False)
+    values = np.zeros((len(times), len(measured.operators)))
     for name in built.symmetries.names(len(built.first) - 1, every=True):
         sector = Sector(built, name)
         if not sector.size:
             continue
         rows = solvers.row_range(comm, sector.size)
-        seen = np.array([sector.functional(operator, *rows) for operator in measured.values()])
+        seen = np.array([sector.functional(operator, *rows) for *_, operator in measured.operators])
         if comm.allreduce(np.linalg.norm(seen)) < 1e-14:
             continue
         start = sector.components(initial, *rows)
@@ -332,7 +325,7 @@ def _evolve(system: System, options: Options, comm) -> dict:
             for t, state in enumerate(steps):
                 values[t] += copies * (unit * (seen @ state)).real
     values = comm.allreduce(values)
-    return measurement.results(system, options.observables, dict(zip(measured, values.T)))
+    return plan.finish(measured.values(values.T))
 
 
 def _antigap(system: System, options: Options, odd: int, comm) -> dict:

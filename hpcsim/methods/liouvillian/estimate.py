@@ -6,19 +6,18 @@ from hpcsim import solvers
 from hpcsim.methods import Cost
 from hpcsim.methods.liouvillian import antigap
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
-from hpcsim.system import System, WeakU1, angles
+from hpcsim.system import System, angles, charge_weights
 
 ON_DISK = "st_mat_mumps_icntl_22"  # MUMPS's option to keep the factors out of core
 
 
 def multiplicities(system: System) -> np.ndarray:
     """How many basis states each charge has, from the lowest: the coefficients of Π_i Σ_j x^(w_i j)."""
-    u1 = system.symmetry(WeakU1)
-    if u1 is None:
+    weights = charge_weights(system)
+    if weights is None:
         return np.array([system.dimension])
-    weights = np.ones(system.sites, int) if u1.weights is None else np.abs(u1.weights)
     counts = np.ones(1)
-    for levels, weight in zip(system.levels, weights):
+    for levels, weight in zip(system.levels, np.abs(weights)):
         site = np.zeros(weight * (levels - 1) + 1)
         site[:: weight or 1] = levels if weight == 0 else 1
         counts = np.convolve(counts, site)
@@ -33,7 +32,7 @@ def unknowns_of(system: System, symmetries: Symmetries, name: Name) -> float:
 
 def _entries_per_row(system: System) -> float:
     """Entries in a row of a sector's matrix, about: the diagonal, H on either side, and every jump."""
-    conserved = system.symmetry(WeakU1) is not None
+    conserved = charge_weights(system) is not None
     flips = {
         tuple(sorted(set(sites)))
         for terms in system.hamiltonian
@@ -54,7 +53,7 @@ def _factor_entries(system: System, unknowns: float) -> float:
     nested dissection's law for the three quantum numbers of a sector. One spin, S = 40, 100: 4.6-16 n log2 n.
     Chains of 4 to 8 sites, S = 1/2, 1, 3/2 (n = 494...6563): 0.28-0.31 n², nothing gained by sparsity.
     """
-    quantum_numbers = 2 * system.sites - (system.symmetry(WeakU1) is not None)
+    quantum_numbers = 2 * system.sites - (charge_weights(system) is not None)
     if quantum_numbers <= 2:
         return 16 * unknowns * np.log2(unknowns + 1)
     return min(11 * unknowns ** (4 / 3), unknowns**2) if quantum_numbers == 3 else 0.3 * unknowns**2

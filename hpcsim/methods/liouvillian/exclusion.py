@@ -18,7 +18,7 @@ from scipy import linalg
 from hpcsim import solvers
 from hpcsim.methods.liouvillian.sectors import Operators, Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
-from hpcsim.system import Transposition, WeakU1, matrices
+from hpcsim.system import gauge_symmetries, transposition
 
 MIXED = 1e-13  # part of the maximally mixed state in σ: more loosens the bound, less loses digits
 STEPS = 1500  # of the Lanczos recursion, at most
@@ -45,21 +45,19 @@ def weights(comm, operators: Operators, petsc_options: dict) -> Weights:
     system, home = operators.symmetries.system, Sector(operators, HOME)
     local, _ = solvers.steady_state(comm, home, petsc_options)
     elements = home.elements(np.concatenate(comm.allgather(local)))
-    kept = tuple(s for s in system.symmetries if isinstance(s, (WeakU1, Transposition)))
-    gauge, transposition = np.ones(len(operators.order)), system.symmetry(Transposition)
-    if transposition:
-        signs = matrices.transposition_signs(system, transposition.sites)[operators.order]
-        gauge = np.where(signs < 0, 1j, 1)
+    gauge, real = np.ones(len(operators.order)), transposition(system)
+    if real:
+        gauge = np.where(real.on_basis(system.levels)[1][operators.order] < 0, 1j, 1)
     places, root, inverse = home.layout.pairs, [], []
     for first, last, start, stop in zip(operators.first, operators.first[1:], places, places[1:]):
         block = elements[start:stop].reshape(last - first, last - first)
         block = gauge[first:last, None].conj() * block * gauge[first:last]
-        values, vectors = linalg.eigh(block.real if transposition else block)
+        values, vectors = linalg.eigh(block.real if real else block)
         values = (1 - MIXED) * np.maximum(values, 0) + MIXED / len(gauge)
         root.append((vectors * np.sqrt(values) @ vectors.conj().T).ravel())
         inverse.append((vectors / np.sqrt(values) @ vectors.conj().T).ravel())
     return Weights(
-        replace(operators, symmetries=Symmetries(replace(system, symmetries=kept))),
+        replace(operators, symmetries=Symmetries(replace(system, symmetries=gauge_symmetries(system)))),
         gauge,
         places,
         np.concatenate(root),

@@ -13,8 +13,9 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
+from hpcsim.methods import Context
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
-from hpcsim.system import System, WeakU1, matrices
+from hpcsim.system import System, charges, matrices
 
 
 @dataclass(frozen=True)
@@ -40,21 +41,16 @@ class Operators:
     spin: float
 
 
-_built = []  # the last system and its operators: the next record is often of the same
+def kept_operators(system: System, context: Context) -> Operators:
+    """`operators`, made once for all records of a run that are of equal systems."""
+    return context.cache.get(("liouvillian", "operators", system.key), lambda: operators(system))
 
 
 def operators(system: System) -> Operators:
     """The matrices of a system; raises ValueError if a declared symmetry is not one."""
-    if not _built or _built[0] is not system:
-        _built[:] = system, _operators(system)
-    return _built[1]
-
-
-def _operators(system: System) -> Operators:
     hamiltonian, jumps = matrices.hamiltonian(system), matrices.jump_operators(system)
     matrices.verify_symmetries(system, hamiltonian, jumps)
-    dimension = hamiltonian.shape[0]
-    charge = matrices.charges(system) if system.symmetry(WeakU1) else np.zeros(dimension, int)
+    charge = charges(system)
     order = np.argsort(charge, kind="stable")
     effective = matrices.effective_hamiltonian(hamiltonian, jumps)
     return Operators(

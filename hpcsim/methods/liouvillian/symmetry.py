@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpcsim.system import Parity, System, Translation, Transposition, WeakU1, matrices
+from hpcsim.system import Action, System, actions, charge_weights
 
 
 class Name(NamedTuple):
@@ -48,67 +48,73 @@ class Structure:
 class Symmetries:
     """The symmetries of a system and the sectors they divide its Liouvillian into.
 
-    Translations that do not keep U(1)'s weights, or the sites of the transposition, enter by their square.
+    Cyclic ones that do not keep the charge, or do not commute with the transposition, enter by their square. What
+    does not fit those accepted before it is left out: it divides nothing.
+
+    cycles      : actions whose sectors have momenta, with their orders
+    involutions : actions whose sectors have parities
+    total       : Π_i (-1)^(S_i - Sz_i) over all sites, the one action up to which involutions need only commute
+    flips       : (involutions + 1, 1 + cycles) bool, what takes k and each momentum to its negative, and the adjoint
+    crossed     : which involutions commute up to `total`
     """
 
     def __init__(self, system: System):
-        self.system = system
-        u1 = system.symmetry(WeakU1)
-        self.charged = u1 is not None
-        weights = np.ones(system.sites, int) if not self.charged or u1.weights is None else u1.weights
-        transposed = system.symmetry(Transposition)
-        here = np.zeros(system.sites, bool)
-        if transposed:
-            here[transposed.sites] = True
-        self.translations = []
-        for symmetry in system.symmetries:
-            if isinstance(symmetry, Translation):
-                p = symmetry.permutation
-                if np.any(weights[p] != weights) or np.any(here[p] != here):
-                    p = p[p]
-                if np.all(weights[p] == weights) and np.all(here[p] == here) and np.any(p != np.arange(len(p))):
-                    self.translations.append(Translation(p))
-        self.orders = [translation.order for translation in self.translations]
-        self._find_involutions(weights, transposed, here)
-        self._structures = {}
+        self.system, self._structures = system, {}
+        self.total = Action.on_sites(system.sites, alternating=True)
+        self.weights = charge_weights(system)
+        self.charged = self.weights is not None
+        candidates = actions(system, cyclic=False)
+        fixed = [action for action in candidates if action.transposed and action.is_diagonal]
+        self.cycles = self._find_cycles(actions(system, cyclic=True), fixed)
+        self.orders = [action.order for action in self.cycles]
+        # the parity of a charge is that of k: it divides no further
+        scalar = Action.on_sites(system.sites, alternating=self.weights % 2 == 1) if self.charged else None
+        candidates = [action for action in candidates if not (self.charged and action == scalar)]
+        self.z_parity = self.total in candidates
+        self.total_is_known = self.z_parity or (self.charged and scalar == self.total)
+        # the total parity first, for it tells whether products that commute up to it commute; then the transposition
+        candidates.sort(key=lambda action: (action != self.total, not any(action == other for other in fixed)))
+        self._find_involutions(candidates)
 
-    def _find_involutions(self, weights, transposed, here):
-        """Parity about z first: it tells whether products that commute up to it commute."""
-        parities = [s for s in self.system.symmetries if isinstance(s, Parity)]
-        total = [s for s in parities if s.axis == "z" and s.permutation is None and not self.charged]
-        candidates = total + ([transposed] if transposed else []) + [s for s in parities if s not in total]
-        self.z_parity = bool(total)
-        self.involutions, flips, moves, complements = [], [], [], []
-        one = np.arange(self.system.sites)
-        for s in candidates:
-            p = one if getattr(s, "permutation", None) is None else s.permutation
-            flip, usable = [isinstance(s, Transposition)], all(np.array_equal(p[q], q[p]) for q in moves)
-            if isinstance(s, Parity) and self.charged:
-                sign = -1 if s.axis in ("x", "y") else 1
-                flip = [np.array_equal(sign * weights[p], -weights)]
-                usable &= flip[0] or np.array_equal(sign * weights[p], weights)
-                usable &= s.axis != "z" or s.permutation is not None
-            for t in self.translations:
-                commutes, inverts = (
-                    np.array_equal(a, p[t.permutation[p]]) for a in (t.permutation, np.argsort(t.permutation))
-                )
-                flip.append(not commutes)
-                usable &= commutes or inverts
-            # with the transposition it commutes up to the total parity about z
-            complement = isinstance(s, Parity) and transposed is not None and np.all(here[p] != here)
-            usable &= not isinstance(s, Parity) or transposed is None or complement or np.all(here[p] == here)
-            usable &= not complement or self.charged or self.z_parity
-            if usable:
-                self.involutions.append(s)
-                flips.append(flip)
-                moves.append(p)
-                complements.append(complement)
-        self.flips = np.array(flips + [[True] * (1 + len(self.translations))], bool)  # and of the adjoint
-        n = len(self.involutions) + 1
-        self.crossed = np.zeros((n, n), bool)
-        for i, s in enumerate(self.involutions):
-            if isinstance(s, Transposition):
-                self.crossed[i, :-1] = self.crossed[:-1, i] = complements
+    def _find_cycles(self, candidates, fixed) -> list[Action]:
+        found = []
+        for action in candidates:
+            for power in (action, action.after(action)):
+                keeps = self.weights is None or power.on_weights(self.weights) == 1
+                if keeps and all(_commute(power, other) for other in (*found, *fixed)):
+                    if power.order > 1:
+                        found.append(power)
+                    break
+        return found
+
+    def _find_involutions(self, candidates):
+        self.involutions, flips, crossed = [], [], []
+        for action in candidates:
+            of_charge = self._flips_charge(action)
+            of_momenta = [_flips_momentum(action, cycle) for cycle in self.cycles]
+            crossings = [self._crosses(action, other) for other in (*self.involutions, action)]
+            if None not in (of_charge, *of_momenta, *crossings):
+                self.involutions.append(action)
+                flips.append([of_charge, *of_momenta])
+                crossed.append(crossings)
+        self.flips = np.array([*flips, [True] * (1 + len(self.cycles))], bool)
+        n = len(self.involutions)
+        self.crossed = np.zeros((n + 1, n + 1), bool)
+        for i, row in enumerate(crossed):
+            self.crossed[i, : i + 1] = self.crossed[: i + 1, i] = row
+
+    def _flips_charge(self, action: Action) -> bool | None:
+        """Whether it takes k to -k; None where it does neither that nor keeps k."""
+        if not self.charged:
+            return action.transposed
+        sign = action.on_weights(self.weights)
+        return None if sign is None else sign < 0
+
+    def _crosses(self, a: Action, b: Action) -> bool | None:
+        """Whether ab = total ba instead of ba; None where it is neither, or where total is not known."""
+        if _commute(a, b):
+            return False
+        return True if self.total_is_known and a.after(b) == self.total.after(b.after(a)) else None
 
     def _bits(self, mask: int) -> np.ndarray:
         return np.array([mask >> i & 1 for i in range(len(self.flips))], bool)
@@ -160,7 +166,7 @@ class Symmetries:
         return self.structure(name.k, name.momentum, self._odd(name))
 
     def _odd(self, name: Name) -> bool:
-        return bool(name.k % 2 if self.charged else self.z_parity and name.parity & 1)
+        return bool(name.parity & 1 if self.z_parity else name.k % 2 and self.total_is_known)
 
     def labels(self, shifts: int, every: bool = False) -> list[tuple[tuple[int, int], int]]:
         """((k, momentum), how many there are with the same or the conjugate spectrum), k = 0..shifts-1.
@@ -209,14 +215,11 @@ class Symmetries:
         structure, place = self.of(name), np.argsort(order)
         identity = (np.arange(len(order)), np.ones(len(order), int), 1, False, False)
 
-        def one(symmetry):
-            if isinstance(symmetry, Transposition):
-                sign = matrices.transposition_signs(self.system, symmetry.sites)
-                return identity[0], sign[order], 1, True, False
-            image, sign = matrices.basis_map(self.system, symmetry)
-            return place[image[order]], sign[order], 1, False, False
+        def one(action):
+            image, sign = action.on_basis(self.system.levels)
+            return place[image[order]], sign[order], 1, action.transposed, False
 
-        involutions = [one(s) for s in self.involutions] + [(*identity[:3], True, True)]
+        involutions = [one(action) for action in self.involutions] + [(*identity[:3], True, True)]
 
         def of_mask(mask, phase):
             result = identity
@@ -226,8 +229,8 @@ class Symmetries:
             return (*result[:2], phase, *result[3:])
 
         group = [identity]
-        for translation, q, n in zip(self.translations, self.momenta(name.momentum), self.orders):
-            step, powers = (*one(translation)[:2], np.exp(-2j * np.pi * q / n), False, False), [identity]
+        for action, q, n in zip(self.cycles, self.momenta(name.momentum), self.orders):
+            step, powers = (*one(action)[:2], np.exp(-2j * np.pi * q / n), action.transposed, False), [identity]
             for _ in range(n - 1):
                 powers.append(_after(step, powers[-1]))
             group = [_after(power, g) for power in powers for g in group]
@@ -257,6 +260,17 @@ class Maps(NamedTuple):
     phase: np.ndarray
     swap: np.ndarray
     conjugate: np.ndarray
+
+
+def _commute(a: Action, b: Action) -> bool:
+    return a.after(b) == b.after(a)
+
+
+def _flips_momentum(action: Action, cycle: Action) -> bool | None:
+    """Whether it takes the momentum of a cyclic action to its negative; None where it does not act on momenta."""
+    if _commute(action, cycle):
+        return False
+    return True if action.after(cycle) == cycle.inverse.after(action) else None
 
 
 def _after(a, b):

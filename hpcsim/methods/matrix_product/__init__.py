@@ -14,9 +14,8 @@ from pydantic import Field, model_validator
 from hpcsim.methods import Context, Cost, Output, Stopped
 from hpcsim.methods.matrix_product import chain as chains
 from hpcsim.methods.matrix_product.evolve import Evolution
-from hpcsim.methods.matrix_product.measure import Reduced, measure
-from hpcsim.methods.matrix_product.measure import outputs as measured
-from hpcsim.system import Count, Number, Parameters, System, WeakU1, Whole
+from hpcsim.methods.matrix_product.measure import Items, Reduced, measure, own_outputs, plan
+from hpcsim.system import Count, Number, Parameters, System, Whole, charge_weights
 
 approximation = "the chain is infinite, and its density operator has a finite bond dimension"
 STEPS = 10  # between two looks at the state
@@ -33,6 +32,7 @@ class Options(Parameters):
     max_time       : longest time at each step
     cutoff         : smallest singular value kept, of a vector ρ of norm 1
     distances      : longest distance of correlations, in cells
+    observables    : more to measure than spins, their variances and correlations: see hpcsim.observables
     """
 
     task: Literal["steady_state"] = "steady_state"
@@ -43,6 +43,7 @@ class Options(Parameters):
     max_time: Annotated[Number, Field(gt=0)] = 100.0
     cutoff: Annotated[Number, Field(gt=0, lt=1e-2)] = 1e-12
     distances: Count = 8
+    observables: Items = ()
 
     @model_validator(mode="after")
     def _two_bond_dimensions(self):
@@ -72,14 +73,15 @@ def supports(system: System) -> str | None:
 
 
 def records(system: System, options: Options) -> tuple[int, ...]:
-    """One record."""
+    """One record. Raises ValueError where an observable does not fit."""
+    plan(system, options.observables, options.distances)
     return (0,)
 
 
 def cost(system: System, options: Options, record: int) -> Cost:
     """Time for what ordered and mixed phases take at rates of order 1: twelve units of time in every stage."""
     levels, sites = int(system.levels.max()), 2
-    conserved = system.symmetry(WeakU1) is not None
+    conserved = charge_weights(system) is not None
     updates = [min(options.max_time, 12) / dt * sites for _, dt in options.stages]
     each = [
         6e-4 * levels**2 + 2.4e-10 * (chi * levels**2) ** 3 / (levels**2 if conserved else 2)
@@ -93,7 +95,7 @@ def cost(system: System, options: Options, record: int) -> Cost:
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
     """Observables, each X with X_error: |X(δ) - X(2δ)|/3 + |X(χ) - X(χ')|; and how well ρ came to rest."""
-    found = measured(system, options.distances)
+    found = (*plan(system, options.observables, options.distances).outputs, *own_outputs())
     errors = [
         Output(f"{o.name}_error", o.dims, o.units, f"error of {o.name}: time step and bond dimension") for o in found
     ]
@@ -113,11 +115,11 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
 
 def run(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:
     """Every rank of the group computes the same. Raises Stopped."""
-    chain = chains.build(system)
+    chain, wanted = chains.build(system), plan(system, options.observables, options.distances)
     evolution, found, rates, time = Evolution(chain), [], [], 0.0
     for bond_dimension, dt in options.stages:
         rate, duration = _settle(evolution, chain, bond_dimension, dt, options, context)
-        found.append(measure(system, chain, evolution.psi, options.distances))
+        found.append(measure(system, wanted, chain, evolution.psi))
         rates.append(rate)
         time += duration
     smaller, coarse, fine = found[2:]

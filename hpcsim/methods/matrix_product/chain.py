@@ -11,7 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from hpcsim.system import Jumps, Parity, System, Terms, Translation, Transposition, WeakU1, matrices
+from hpcsim.system import (
+    Jumps,
+    System,
+    Terms,
+    charge_weights,
+    conserves_parity,
+    matrices,
+    translations,
+    transposition,
+)
 
 LARGEST_LEVELS = 7  # a gate has levels⁸ elements, before charges make it sparse: 46 MB
 
@@ -92,11 +101,7 @@ def build(system: System) -> Chain:
 def _period(system: System) -> int | None:
     """Sites after which a ring, numbered along itself, repeats itself; None if no translation says so."""
     n = system.sites
-    steps = [
-        move.permutation[0]
-        for move in system.symmetries
-        if isinstance(move, Translation) and np.array_equal(move.permutation, (np.arange(n) + move.permutation[0]) % n)
-    ]
+    steps = [move[0] for move in translations(system) if np.array_equal(move, (np.arange(n) + move[0]) % n)]
     return int(min(steps)) if steps and 0 < min(steps) < n else None
 
 
@@ -156,20 +161,18 @@ def _pair(system: System, i: int) -> System:
 
 def _basis(system: System, i: int) -> tuple[np.ndarray, np.ndarray, int | None]:
     """Basis operators of site i, their charges, and the modulus."""
-    levels, symmetry = system.levels[i], system.symmetry(WeakU1)
+    levels, weights = system.levels[i], charge_weights(system)
     ket, bra = np.divmod(np.arange(levels**2), levels)
-    if symmetry is not None:
-        weight = 1 if symmetry.weights is None else int(symmetry.weights[i])
-        transposition = system.symmetry(Transposition)
-        turned = transposition is not None and i in transposition.sites
-        charge, basis, modulus = weight * (bra - ket), np.diag(1j ** (turned * (bra - ket))), 1
+    if weights is not None:
+        real = transposition(system)
+        turned = real is not None and bool(real.alternating[i])
+        charge, basis, modulus = int(weights[i]) * (bra - ket), np.diag(1j ** (turned * (bra - ket))), 1
     else:
         unit = np.eye(levels**2).reshape(levels, levels, levels**2)
         other, upper, lower = unit.transpose(1, 0, 2), ket < bra, ket > bra
         basis = np.where(upper, unit + other, np.where(lower, 1j * (unit - other), unit * np.sqrt(2)))
         basis = basis.reshape(levels**2, levels**2) / np.sqrt(2)
-        parity = any(s.axis == "z" and s.permutation is None for s in system.symmetries if isinstance(s, Parity))
-        charge, modulus = (abs(ket - bra) % 2, 2) if parity else (0 * ket, None)
+        charge, modulus = (abs(ket - bra) % 2, 2) if conserves_parity(system) else (0 * ket, None)
     order = np.argsort(charge, kind="stable")
     return basis[:, order], charge[order], modulus
 

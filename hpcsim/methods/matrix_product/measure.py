@@ -9,9 +9,14 @@ import functools
 import numpy as np
 from scipy import linalg
 
-from hpcsim.methods import Dim, Output
+from hpcsim import observables
 from hpcsim.methods.matrix_product.chain import Chain
-from hpcsim.system import System, matrices
+from hpcsim.observables import Output, Plan, Setting
+from hpcsim.observables.matrices import one_site_product
+from hpcsim.observables.terms import averages
+from hpcsim.system import System
+
+Items = observables.items()
 
 
 class Reduced:
@@ -55,17 +60,14 @@ class Reduced:
         a, b = self.levels[i], self.levels[j]
         return found.reshape(a, a, b, b).transpose(0, 2, 1, 3).reshape(a * b, a * b)
 
-    def correlations(self, i: int, first, second, distances: int) -> np.ndarray:
-        """⟨first(i) second(i + s period)⟩ for s = 0 ... distances: (distances + 1,) complex."""
-        cell, period = len(self.tensors), self.chain.period
-        found = [self.left[i] @ self.weighted(i, first @ second) @ self.right[i + 1]]
-        vector = self.left[i] @ self.weighted(i, first)
-        for place in range(i + 1, i + 1 + distances * period):
+    def average(self, factors: dict[int, np.ndarray]) -> complex:
+        """⟨Π O⟩ of {place in the infinite chain: matrix}."""
+        cell, first, last = len(self.tensors), min(factors), max(factors)
+        vector = self.left[first % cell]
+        for place in range(first, last + 1):
             at = place % cell
-            if (place - i) % period == 0:
-                found.append(vector @ self.weighted(at, second) @ self.right[at + 1])
-            vector = vector @ self.traces[at]
-        return np.array(found)
+            vector = vector @ (self.weighted(at, factors[place]) if place in factors else self.traces[at])
+        return vector @ self.right[last % cell + 1]
 
     def correlation_length(self, charge: int) -> float:
         """In periods: -1/ln of the largest eigenvalue that decays, for operators of a charge where it is conserved."""
@@ -83,46 +85,60 @@ def _dominant(matrix, sector) -> tuple[float, np.ndarray, np.ndarray]:
     return values[first].real, found[0] / (found[0] @ found[1]), found[1]
 
 
-def outputs(system: System, distances: int) -> tuple[Output, ...]:
-    """What `measure` finds, in units of ħ. Each X comes with X_error."""
-    lattice = Dim("sublattice", tuple(system.sublattices))
-    apart = (lattice, Dim("distance", tuple(range(distances + 1)), "cells"))
-    found = [
-        *(Output(f"S{a}", (lattice,), "ħ", f"⟨S{a}⟩ of a site") for a in "xyz"),
-        *(Output(f"var_S{a}", (lattice,), "ħ²", f"variance of S{a} of a site") for a in "xyz"),
-        Output("S_perp", (lattice,), "ħ", "sqrt(⟨Sx⟩² + ⟨Sy⟩²) of a site"),
-        Output("Mz", (), "1", "mean of ⟨Sz⟩/S over all spins"),
-        Output("correlation", apart, "ħ²", "Re ⟨S⁺_n S⁻_{n+s}⟩"),
-        *(Output(f"correlation_{a}{a}", apart, "ħ²", f"⟨S_{a} S_{a}'⟩ at a distance") for a in "xyz"),
-        Output("correlation_length", (), "cells", "correlation length ξ of ⟨S⁺_n S⁻_{n+s}⟩"),
-        Output("correlation_length_zz", (), "cells", "correlation length ξ of ⟨S_z S_z'⟩ - ⟨S_z⟩²"),
-        Output("renyi_entropy", (), "nats/spin", "-ln(Tr ρ²) of a long piece of the chain, over its sites"),
+def plan(system: System, items, distances: int) -> Plan:
+    """Spins, their variances, correlations, and what is asked for. Raises ValueError where it is of a finite chain."""
+    if "squeezing" in items:
+        raise ValueError(
+            "method.observables: squeezing is that of the total spin, and the chain is infinite; delete it"
+        )
+    setting = Setting(distances=distances)
+    found = observables.plan(system, (*observables.DEFAULT, "correlation", *items), setting=setting)
+    if whole := [name for name, mean in found.means.items() if mean.build is None]:
+        raise ValueError(
+            f"method.observables: {whole[0]} of all sites is not known of an infinite chain, whose renyi2 is always "
+            "given; ask for it of some sites, as {name: of_some, " + whole[0] + ": [0, 1]}"
+        )
+    return found
+
+
+def own_outputs() -> tuple[Output, ...]:
+    """What the tensors say by themselves. The asymptotic correlation lengths are those of the transfer matrix."""
+    length = "asymptotic correlation length, from the transfer matrix, of"
+    return (
+        Output("asymptotic_length", (), "cells", f"{length} ⟨S⁺_n S⁻_{{n+s}}⟩"),
+        Output("asymptotic_length_zz", (), "cells", f"{length} ⟨S_z S_z'⟩ - ⟨S_z⟩²"),
+        Output("renyi2", (), "1", "-ln(Tr ρ²)/N, Rényi-2 entropy per spin in nats, of a long piece of the chain"),
         Output("operator_entropy", (), "nats", "-Σ p ln p of the squared operator Schmidt values, largest of bonds"),
-    ]
-    return tuple(found)
+    )
 
 
-def measure(system: System, chain: Chain, psi, distances: int) -> dict[str, np.ndarray]:
-    """All of `outputs`."""
-    reduced, sites = Reduced(chain, psi), range(len(chain.spins))
-    operators = [{a: matrices.one_site_operator(f"S{a}", spin).toarray() for a in "xyz+-"} for spin in chain.spins]
-    mean = {
-        a: np.array([reduced.correlations(i, operators[i][a], np.eye(reduced.levels[i]), 0)[0].real for i in sites])
-        for a in "xyz"
-    }
-    pairs = {
-        a + b: np.array([reduced.correlations(i, operators[i][a], operators[i][b], distances).real for i in sites])
-        for a, b in ("+-", "xx", "yy", "zz")
-    }
-    found = {f"S{a}": mean[a] for a in "xyz"} | {f"var_S{a}": pairs[a + a][:, 0] - mean[a] ** 2 for a in "xyz"}
-    found |= {"S_perp": np.hypot(mean["x"], mean["y"]), "correlation": pairs["+-"]}
-    found |= {f"correlation_{a}{a}": pairs[a + a] for a in "xyz"}
-    members = [chain.sublattice == k for k in range(len(system.sublattices))]
-    found = {name: np.array([values[where].mean(axis=0) for where in members]) for name, values in found.items()}
-    return found | {
-        "Mz": np.mean(mean["z"] / chain.spins),
-        "correlation_length": reduced.correlation_length(1),
-        "correlation_length_zz": reduced.correlation_length(0),
-        "renyi_entropy": 2 * np.log(reduced.growth) / len(chain.spins),
+def measure(system: System, found: Plan, chain: Chain, psi) -> dict[str, np.ndarray]:
+    """The outputs of the plan, and `own_outputs`."""
+    reduced, known = Reduced(chain, psi), {}
+
+    def of_terms(operators, sites):
+        return np.array([average(operators, term) for term in sites.tolist()], complex)
+
+    def average(operators, term):
+        """Terms that are whole cells apart are equal."""
+        start = min(term, default=0) // len(chain.spins) * len(chain.spins)
+        factors = tuple((name, site - start) for name, site in zip(operators, term))
+        if factors not in known:
+            known[factors] = reduced.average(_places(system, factors)) if factors else 1.0
+        return known[factors]
+
+    values = {name: averages(mean, of_terms) for name, mean in found.means.items()}
+    return found.finish(values) | {
+        "asymptotic_length": reduced.correlation_length(1),
+        "asymptotic_length_zz": reduced.correlation_length(0),
+        "renyi2": 2 * np.log(reduced.growth) / len(chain.spins),
         "operator_entropy": max(psi.entanglement_entropy()),
     }
+
+
+def _places(system: System, factors) -> dict[int, np.ndarray]:
+    """{place: matrix} of a product of operators on sites of the infinite chain."""
+    names = {}
+    for name, place in factors:
+        names.setdefault(place, []).append(name)
+    return {place: one_site_product(system, own, place % system.sites) for place, own in names.items()}

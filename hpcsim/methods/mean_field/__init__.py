@@ -16,8 +16,9 @@ from pydantic import Field, model_validator
 
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.mean_field import cluster as clusters
-from hpcsim.methods.mean_field import order
-from hpcsim.methods.mean_field.steady import Clustered, Sites, evolve, steady_state
+from hpcsim.methods.mean_field import measure, order
+from hpcsim.methods.mean_field.steady import Clustered, Sites, evolve, steady_state, time_of
+from hpcsim.observables.outputs import inverse
 from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles
 
 RELAXATIONS = 60  # times the slowest decay, after which all is at rest, roughly
@@ -41,6 +42,8 @@ class Options(Parameters):
     stability : steady_state: find the largest eigenvalues of the Jacobian, and leave saddles. Without, a start that
                 keeps a symmetry may end at an unstable point
     tolerance : error of a time step, relative to S
+    observables : more to measure than spins and, of clusters and spins 1/2, their variances: see hpcsim.observables.
+                Of a limit cycle products on several sites, or in one cluster, are NaN
     times     : evolve: the times of the results, a list or linspace: [first, last, count]
     """
 
@@ -53,6 +56,7 @@ class Options(Parameters):
     settled: Annotated[Number, Field(gt=0)] = 1e-7
     stability: bool = True
     tolerance: Annotated[Number, Field(gt=0)] = 1e-8
+    observables: measure.Items = ()
     times: Times | None = None
 
     @model_validator(mode="after")
@@ -79,11 +83,12 @@ def supports(system: System) -> str | None:
 
 
 def records(system: System, options: Options) -> tuple[int, ...]:
-    """One record. Raises ValueError where `initial` or `cluster` does not fit the system."""
+    """One record. Raises ValueError where `initial`, `cluster` or an observable does not fit the system."""
     if options.initial is not None:
         angles(system, options.initial)
     if options.cluster:
         clusters.cut(system, options.cluster)
+    measure.plan(system, options.observables, time_of(system, options), options.cluster)
     return (0,)
 
 
@@ -121,24 +126,17 @@ def _rates(system: System) -> tuple[np.ndarray, float]:
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
     """Averages over the sites of a sublattice; of a limit cycle, over time too."""
-    rate, time = system.units, ()
-    if options.times:
-        time = (Dim("time", options.times, _inverse(rate)),)
-    lattice = Dim("sublattice", tuple(system.sublattices))
-    found = [
-        *(Output(f"S{a}", (lattice, *time), "ħ", f"⟨S{a}⟩ of a site") for a in "xyz"),
-        Output("S_perp", (lattice, *time), "ħ", "sqrt(⟨Sx⟩² + ⟨Sy⟩²) of a site"),
-    ]
-    if _has_variances(system, options):
-        found += [Output(f"var_S{a}", (lattice, *time), "ħ²", f"variance of S{a} of a site") for a in "xyz"]
+    rate, lattice = system.units, Dim("sublattice", tuple(system.sublattices))
+    found = measure.plan(system, options.observables, time_of(system, options), options.cluster).outputs
     if options.task == "evolve":
-        return tuple(found)
+        return found
     start = Dim("start", tuple(range(options.starts)))
-    found += [
+    found = [
+        *found,
         Output("residual", (), f"ħ {rate}", "largest |d⟨S⟩/dt|, of a cluster |dρ/dt|"),
         Output("at_rest", (), "1", "1 at a fixed point; 0 in a limit cycle, chaos or a slow decay"),
         Output("limit_cycle", (), "1", "1 in a limit cycle, whose period was found"),
-        Output("period", (), _inverse(rate), "period of the limit cycle; NaN if there is none"),
+        Output("period", (), inverse(rate), "period of the limit cycle; NaN if there is none"),
         Output("swing", (lattice,), "ħ", "peak to peak of an average in the last quarter of the time"),
         Output("attractors", (), "1", "number of different attractors reached"),
         Output("reached", (), "1", "fraction of the starts that reach the reported one"),
@@ -146,7 +144,7 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
         Output("Sz_of_start", (lattice, start), "ħ", "⟨Sz⟩ reached from a start"),
         Output("S_perp_of_start", (lattice, start), "ħ", "sqrt(⟨Sx⟩² + ⟨Sy⟩²) reached from a start"),
         Output("at_rest_of_start", (start,), "1", "at_rest, of a start"),
-        Output("period_of_start", (start,), _inverse(rate), "period, of a start"),
+        Output("period_of_start", (start,), inverse(rate), "period, of a start"),
     ]
     if options.stability:
         found += [
@@ -155,7 +153,7 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
             Output("growth_rate_of_start", (start,), rate, "growth_rate, of a start"),
         ]
     if options.cluster:
-        return (*found, Output("purity", (), "1", "Tr ρ² of the cluster, at the end"))
+        return (*found, Output("cluster_purity", (), "1", "Tr ρ² of the cluster, at the end"))
     site = Dim("site", tuple(range(system.sites)))
     found.append(Output("profile", (Dim("component", ("x", "y", "z")), site), "ħ", "⟨S⟩ of every site"))
     return (*found, *order.outputs(system))
@@ -165,11 +163,3 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     """Every rank of the group computes the same."""
     model = (Clustered if options.cluster else Sites)(system, options)
     return (evolve if options.task == "evolve" else steady_state)(system, options, model, context)
-
-
-def _inverse(rate: str) -> str:
-    return "1" if rate == "1" else f"1/{rate}"
-
-
-def _has_variances(system: System, options: Options) -> bool:
-    return bool(options.cluster or np.all(system.spins == 0.5))

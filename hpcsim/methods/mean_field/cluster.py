@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 from scipy.integrate import RK45
-from scipy.special import comb
 
 from hpcsim.methods.mean_field import contraction
 from hpcsim.methods.mean_field.equations import couplings, crossing, local_parts
-from hpcsim.system import System, matrices
+from hpcsim.system import System, coherent_state, matrices
 
 LARGEST = 1500  # dimension of a cluster
 
@@ -88,7 +87,6 @@ class Dynamics:
         self.fields = np.array(fields).reshape(-1, *self.inner.shape)
         self.jumps = [contraction.jump(rate, operator) for rate, operator in jumps]
         self.first = self._functionals(operators)
-        self.second = self._functionals([S @ S for S in operators])
 
     def _functionals(self, operators):
         """(operators, 2 D²) matrix: Tr(Oρ) = Σ Re O_mn Re ρ_nm - Im O_mn Im ρ_nm of Hermitian O."""
@@ -107,10 +105,6 @@ class Dynamics:
     def averages(self, y) -> np.ndarray:
         """(3n,) Tr(S_ia ρ)."""
         return self.first @ y
-
-    def squares(self, y) -> np.ndarray:
-        """(3n,) Tr(S_ia² ρ)."""
-        return self.second @ y
 
     def purity(self, y) -> float:
         """Tr ρ²."""
@@ -138,12 +132,9 @@ class Dynamics:
 
     def product(self, directions) -> np.ndarray:
         """y of spin coherent states along the directions (n, 3)."""
-        psi = np.ones(1)
-        for S, n in zip(self.spins, directions / np.linalg.norm(directions, axis=1, keepdims=True)):
-            k, size = np.arange(round(2 * S) + 1), round(2 * S)
-            polar, azimuth = np.arctan2(np.hypot(n[0], n[1]), n[2]), np.arctan2(n[1], n[0])
-            amplitude = np.sqrt(comb(size, k)) * np.cos(polar / 2) ** (size - k) * np.sin(polar / 2) ** k
-            psi = np.kron(psi, amplitude * np.exp(1j * k * azimuth))
+        x, y, z = directions.T
+        angles = np.column_stack([np.arctan2(np.hypot(x, y), z), np.arctan2(y, x)])
+        psi = coherent_state(np.rint(2 * self.spins + 1).astype(int), angles)
         rho = np.outer(psi, psi.conj())
         return np.concatenate([rho.real.ravel(), rho.imag.ravel()])
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hpcsim.methods import Dim, Output
-from hpcsim.system import System, Translation, lines_along
+from hpcsim.system import System, lines_along, translations
 
 ORDERED = 1e-3  # smallest ⟨S_⊥⟩/S that counts
 WAVED = 1 / 3  # sin²k from which a wave is one: below are domains
@@ -47,12 +47,12 @@ def _order(system: System, across) -> int:
     if length.max() < ORDERED * system.spins.max():
         return 0
     waved, alternating, angle = [], [], []
-    for move in (symmetry for symmetry in system.symmetries if isinstance(symmetry, Translation)):
-        near, far = across[move.permutation], across[move.permutation[move.permutation]]
+    for move in translations(system):
+        near, far = across[move], across[move[move]]
         waved.append(np.sum((far - across) ** 2) / np.sum(4 * length**2))
         alternating.append(np.sum((near - across) ** 2) / np.sum(4 * length**2))
         product = across[:, 0] * near[:, 1] - across[:, 1] * near[:, 0]
-        angle.append(np.median(abs(product) / np.maximum(length * length[move.permutation], 1e-300)))
+        angle.append(np.median(abs(product) / np.maximum(length * length[move], 1e-300)))
     if max(waved) > WAVED:
         return 2
     if max(angle) > ANGLE:

@@ -3,7 +3,8 @@
 Both kinds of equations, of sites and of clusters, have the same methods:
 
     start(directions)                     the state with spins along (sites, 3)
-    averages(state), squares(state)       ⟨S_ia⟩ and ⟨S_ia²⟩, (3 sites,)
+    averages(state)                       ⟨S_ia⟩, (3 sites,)
+    of_terms(state)                       averages of products, for observables.terms.averages
     advance(state, duration, settled, close)  state, max |change|, average, lowest and highest of s, period or NaN
     root(state, settled)                  the fixed point of Newton's method, and max |change| there
     slowest(state)                        eigenvalue of the Jacobian of largest real part, and its vector
@@ -13,8 +14,10 @@ import numpy as np
 
 from hpcsim.methods import Context
 from hpcsim.methods.mean_field import cluster as clusters
-from hpcsim.methods.mean_field import krylov, order
+from hpcsim.methods.mean_field import krylov, measure, order
 from hpcsim.methods.mean_field.equations import advance, compile_system, derivative, jacobian
+from hpcsim.observables.outputs import Dim, time_dim
+from hpcsim.observables.terms import averages
 from hpcsim.system import System, angles
 
 NEWTON_STEPS = 60
@@ -29,7 +32,7 @@ class Sites:
 
     def __init__(self, system: System, options):
         self.options, self.tables, self.spins = options, compile_system(system), system.spins
-        self.sublattice = system.sublattice
+        self.sublattice, self.system = system.sublattice, system
 
     def start(self, directions):
         return (self.spins[:, None] * directions).ravel()
@@ -37,9 +40,8 @@ class Sites:
     def averages(self, s):
         return s
 
-    def squares(self, s):
-        """A quarter for spins 1/2."""
-        return np.full(len(s), 0.25)
+    def of_terms(self, s):
+        return measure.Spins(self.system, s.reshape(-1, 3))
 
     def advance(self, s, duration, settled, close):
         s = s.copy()
@@ -70,8 +72,12 @@ class Clustered:
         cut = clusters.cut(system, options.cluster)
         self.options, self.dynamics, self.spins = options, clusters.Dynamics(cut), cut.system.spins
         self.sublattice = cut.system.sublattice
-        self.start, self.averages, self.squares = (self.dynamics.product, self.dynamics.averages, self.dynamics.squares)
+        self.start, self.averages, self.first = self.dynamics.product, self.dynamics.averages, cut.system
         self.span = 0.01 * options.duration  # in which fast fluctuations are gone
+
+    def of_terms(self, y):
+        real, imag = y.reshape(2, self.dynamics.dimension, -1)
+        return measure.Clusters(self.first, real + 1j * imag)
 
     def advance(self, y, duration, settled, close):
         return self.dynamics.advance(y, duration, settled, close, self.options.tolerance)
@@ -117,21 +123,33 @@ def steady_state(system: System, options, model, context: Context) -> dict:
             "growth_rate_of_start": np.array([run["slowest"].real for run in runs]),
         }
     if options.cluster:
-        results["purity"] = model.dynamics.purity(chosen["state"])
+        results["cluster_purity"] = model.dynamics.purity(chosen["state"])
     else:
         s = chosen["mean"].reshape(-1, 3)
         results |= {"profile": s.T} | order.waves(system, s)
-    return results | _averages(system, options, model, chosen["mean"], chosen["state"])
+    found = measure.plan(system, options.observables, (), options.cluster)
+    if chosen["at_rest"]:
+        of_terms = model.of_terms(chosen["state"])
+    else:  # averages over time
+        whole = np.tile(chosen["mean"].reshape(-1, 3), (system.sites // len(model.spins), 1))
+        of_terms = measure.Spins(system, whole, over_time=True)
+    return results | found.finish({name: averages(mean, of_terms) for name, mean in found.means.items()})
 
 
 def evolve(system: System, options, model, context: Context) -> dict:
     state = model.start(_directions(system, options, context, 0, len(model.spins)))
-    found = []
+    found, values = measure.plan(system, options.observables, time_of(system, options), options.cluster), []
     for gap in np.diff(options.times, prepend=0):
         if gap > 0:
             state = model.advance(state, gap, -1.0, 0.0)[0]
-        found.append(_averages(system, options, model, model.averages(state), state))
-    return {name: np.stack([each[name] for each in found], axis=-1) for name in found[0]}
+        of_terms = model.of_terms(state)
+        values.append({name: averages(mean, of_terms) for name, mean in found.means.items()})
+    return found.finish({name: np.stack([each[name] for each in values], axis=-1) for name in values[0]})
+
+
+def time_of(system: System, options) -> tuple[Dim, ...]:
+    """The dimension of times when evolving, or none."""
+    return (time_dim(options.times, system.units),) if options.times else ()
 
 
 def _directions(system: System, options, context: Context, start: int, sites: int):
@@ -239,11 +257,3 @@ def _per_sublattice(system: System, model, s) -> np.ndarray:
     s = s.reshape(-1, 3)
     each = np.column_stack([s, np.hypot(s[:, 0], s[:, 1])])
     return np.array([each[model.sublattice == k].mean(axis=0) for k in range(len(system.sublattices))]).T
-
-
-def _averages(system: System, options, model, s, state) -> dict:
-    results = dict(zip(("Sx", "Sy", "Sz", "S_perp"), _per_sublattice(system, model, s)))
-    if options.cluster or np.all(system.spins == 0.5):
-        variance = _per_sublattice(system, model, model.squares(state) - s**2)
-        results |= dict(zip(("var_Sx", "var_Sy", "var_Sz"), variance))
-    return results

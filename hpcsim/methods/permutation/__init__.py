@@ -23,8 +23,10 @@ from hpcsim.methods.permutation.basis import Balanced, Strings, sector_size
 from hpcsim.methods.permutation.compile import NotSymmetric, compile_system, field_moves
 from hpcsim.methods.permutation.dicke import EXTENDED
 from hpcsim.methods.permutation.extended import refine
-from hpcsim.methods.permutation.observables import STRINGS, angular_average, measure
-from hpcsim.system import Count, Number, Parameters, System, Times
+from hpcsim.methods.permutation.observables import Items, angular_average, measure, own_outputs, plan
+from hpcsim.observables import Plan
+from hpcsim.observables.outputs import inverse, time_dim
+from hpcsim.system import Count, Number, Parameters, System, Times, require_unique
 
 LEAN = {"solver": "iterative"}
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
@@ -53,6 +55,8 @@ class Options(Parameters):
     solver         : steady_state: direct, a factorisation; iterative, GMRES, a few times faster for 100 spins and
                      ever more, with a tenth of the memory, where spins are damped about as strongly as coupled; or
                      auto, the second if it converges, else the first. The susceptibility is always direct
+    observables    : more to measure in the steady state and in time: see hpcsim.observables. Spins, their variances,
+                     squeezing, purity and entropy always are
     petsc_options  : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
     """
 
@@ -63,6 +67,7 @@ class Options(Parameters):
     initial: tuple[Annotated[Number, Field(ge=0, le=1)], Number] = (0.0, 0.0)
     times: Times | None = None
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
+    observables: Items = ()
     petsc_options: solvers.PetscOptions = {}
 
     @model_validator(mode="after")
@@ -73,6 +78,8 @@ class Options(Parameters):
                 if self.times is None
                 else f"times belongs to task: evolve, not to {self.task}; delete it"
             )
+        if self.observables and self.task == "spectrum":
+            raise ValueError("observables belong to the tasks steady_state and evolve, not to spectrum; delete them")
         if self.susceptibility and self.task != "steady_state":
             raise ValueError(f"susceptibility belongs to task: steady_state, not to {self.task}; delete it")
         return self
@@ -91,8 +98,13 @@ def supports(system: System) -> str | None:
 
 
 def records(system: System, options: Options) -> tuple[int, ...]:
-    """The sectors to solve: parity of n_x + n_y, or 0 for all strings together."""
+    """The sectors to solve: parity of n_x + n_y, or 0 for all strings together. ValueError where an observable does
+    not fit."""
+    if options.task != "spectrum":
+        _plan(system, options)
     conserved = compile_system(system).conserves_parity
+    if options.task == "steady_state":
+        require_unique(system, options.task)
     if options.task == "spectrum":
         return (1, -1) if conserved else (0,)
     if options.task == "evolve":
@@ -120,39 +132,26 @@ def cost(system: System, options: Options, record: int) -> Cost:
     return Cost(bytes=memory, time=0.1 + times * (3e-12 * factor**1.5 + 1.7e-9 * vectors * factor))
 
 
+def _plan(system: System, options: Options) -> Plan:
+    """What the tasks steady_state and evolve measure."""
+    time = (time_dim(options.times, system.units),) if options.task == "evolve" else ()
+    return plan(system, options.observables, time)
+
+
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
     """Correlators of Pauli matrices have no unit; spin components are in units of ħ."""
     if options.task == "spectrum":
         return _of_the_spectrum(system, options)
-    time = ()
-    if options.task == "evolve":
-        time = (Dim("time", options.times, "1" if system.units == "1" else f"1/{system.units}"),)
-    lattice = (Dim("sublattice", system.sublattices), *time)
-    found = (
-        *(Output(f"S{a}", lattice, "ħ", f"⟨S{a}⟩ of a site") for a in "xyz"),
-        *(Output(f"var_S{a}", lattice, "ħ²", f"⟨S{a}²⟩ - ⟨S{a}⟩² of a site") for a in "xyz"),
-        Output("S_perp", lattice, "ħ", "sqrt(⟨Sx⟩² + ⟨Sy⟩²) of a site"),
-        Output("Mz", time, "1", "⟨σz⟩ of a site"),
-        *(
-            Output(f"S{a}{b}", time, "1", f"structure factor S{a}{b} at k = 0: ⟨σ{a} σ{b}⟩ of two sites")
-            for a, b in ("xx", "yy", "zz", "xy")
-        ),
-        Output("correlator", (Dim("string", STRINGS), *time), "1", "⟨σ σ ...⟩ on different sites"),
-        *(Output(f"bimodality_{a}", time, "1", f"⟨M²⟩²/⟨M⁴⟩ of M = Σ σ{a}") for a in "xy"),
-        Output("squeezing", time, "1", "ξ² = N min Var(J⊥)/|⟨J⟩|²"),
-        Output("purity", time, "1", "Tr ρ²"),
-        Output("entropy", time, "1", "-Tr(ρ ln ρ)/N, entropy per spin in nats"),
-        Output("trace_error", time, "1", "Tr ρ - 1 over the resolved eigenvalues of the Dicke blocks"),
-        Output("negativity", time, "1", "most negative eigenvalue of √d_j p_j over √(Tr ρ²)"),
-    )
+    plan = _plan(system, options)
+    found = (*plan.outputs, *own_outputs(plan.time))
     if options.task == "steady_state":
         found += (Output("residual", (), "1", "|Lρ| / |L||ρ|"),)
     if options.susceptibility:
-        inverse = "1" if system.units == "1" else f"1/{system.units}"
+        per_field = inverse(system.units)
         axes = (Dim("response", ("x", "y")), Dim("probe", ("x", "y")))
         found += (
-            Output("chi", axes, inverse, "∂⟨σ⟩/∂h in a field h Σ σ"),
-            Output("chi_av", (), inverse, "angular average of the susceptibility"),
+            Output("chi", axes, per_field, "∂⟨σ⟩/∂h in a field h Σ σ"),
+            Output("chi_av", (), per_field, "angular average of the susceptibility"),
         )
     return found
 
@@ -258,9 +257,12 @@ def _measured(system: System, sector: Strings, options: Options, comm, solver):
     sector = Strings(sector.N, sector.parity, sector.moves, solver is _direct)
     *parts, error, residual = solver(comm, sector, options)
     e, low = (np.concatenate(comm.allgather(part)) for part in parts)
-    found = _on_lattice(system, [measure(sector, e, low, max(EXTENDED, error))]) if comm.rank == 0 else None
-    results = {name: value[..., 0] for name, value in comm.bcast(found).items()} | {"residual": residual}
-    return results, sector, e
+    results = None
+    if comm.rank == 0:
+        found = _plan(system, options)
+        values, own = measure(found, system, sector, e, low, max(EXTENDED, error))
+        results = found.finish(values) | own
+    return comm.bcast(results) | {"residual": residual}, sector, e
 
 
 def _direct(comm, sector: Strings, options: Options):
@@ -298,23 +300,17 @@ def _evolve(system: System, sector: Strings, options: Options, comm) -> dict:
     across = np.sin(polar) * np.array([np.cos(azimuth), np.sin(azimuth)])
     direction = np.round([*across, np.cos(polar)], 15)
     state = np.prod(direction ** sector.strings()[start:stop, 1:], axis=1)
-    found = []
+    found, measured = _plan(system, options), []
     for local in solvers.propagate(
         comm, sector, state, np.diff(options.times, prepend=0), options.tolerance, options.petsc_options
     ):
         parts = comm.gather(local)
         if comm.rank == 0:
             e = np.concatenate(parts)
-            found.append(measure(sector, e, np.zeros_like(e), NOISE))
-    return comm.bcast(_on_lattice(system, found) if comm.rank == 0 else None)
-
-
-def _on_lattice(system: System, found: list[dict]) -> dict:
-    """The observables of all times, [..., time]; all sublattices are alike."""
-    results = {name: np.stack([each[name] for each in found], axis=-1) for name in found[0]}
-    mean = results.pop("mean") / 2
-    for a, component in zip("xyz", mean):
-        site = np.tile(component, (len(system.sublattices), 1))
-        results |= {f"S{a}": site, f"var_S{a}": 0.25 - site**2}
-    results["S_perp"] = np.hypot(results["Sx"], results["Sy"])
-    return results
+            measured.append(measure(found, system, sector, e, np.zeros_like(e), NOISE))
+    if comm.rank != 0:
+        return comm.bcast(None)
+    values, own = (
+        {name: np.stack([each[name] for each in kind], axis=-1) for name in kind[0]} for kind in zip(*measured)
+    )
+    return comm.bcast(found.finish(values) | own)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcsim.system import System
-from hpcsim.system.operators import one_site_operator
+from hpcsim.system.operators import local_operator
 
 PAULI = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
-SPIN = {name: one_site_operator(name, 0.5).toarray() for name in ("Sx", "Sy", "Sz", "S+", "S-")}
+SPIN = {name: local_operator(name, 2).toarray() for name in ("Sx", "Sy", "Sz", "S+", "S-")}
 EQUAL = 1e-12  # coefficients that differ by less, relative to the largest one, are equal
 PAIR_ENTRIES = 4e8  # the table of all pairs is not built beyond this
 

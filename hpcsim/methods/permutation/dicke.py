@@ -69,7 +69,7 @@ def summarise(sector: Strings, high: np.ndarray, low: np.ndarray, noise: float =
 
     entropy     : -Tr(ρ ln ρ)/N
     trace_error : Σ of the probabilities, less 1: what rounding hides, or leaves in excess
-    negativity  : the largest probability with the wrong sign
+    negative_probability : the largest probability with the wrong sign
     """
     values, half = spectrum(sector, high, low), log_degeneracies(sector.N) / 2
     least = noise * np.sqrt(sum(np.sum(v**2) for v in values))
@@ -81,7 +81,7 @@ def summarise(sector: Strings, high: np.ndarray, low: np.ndarray, noise: float =
         total += weight.sum()
         entropy -= np.sum(weight * (np.log(v) - log_root))
         negative = max(negative, *np.exp(np.log(wrong) + log_root), 0.0)
-    return {"entropy": entropy / sector.N, "trace_error": total - 1, "negativity": negative}
+    return {"entropy": entropy / sector.N, "trace_error": total - 1, "negative_probability": negative}
 
 
 def _places(N: int) -> np.ndarray:

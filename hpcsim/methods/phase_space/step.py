@@ -12,8 +12,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from hpcsim.ensemble.reduce import AVERAGED, REDUCTIONS
+from hpcsim.ensemble.reduce import AVERAGED
 from hpcsim.methods import Output
+from hpcsim.observables import reduced
 from hpcsim.system import System
 
 # Measured from dt × rate = 0.5 to 0.06 on driven spins and dimers with S = 10: errors fall by 2.9 to 4 and more with
@@ -69,7 +70,7 @@ def relative_bias(outputs: Iterable[Output], limits: dict, at_coarse: list[dict]
     """
 
     def average(output, pilot):
-        return REDUCTIONS[output.reduce](output, lambda name: np.stack([batch[name] for batch in pilot]))[0]
+        return reduced(output, lambda name: np.stack([batch[name] for batch in pilot]))[0]
 
     largest, n = 0.0, len(at_coarse)
     for output in outputs:

@@ -15,11 +15,11 @@ from hpcsim.ensemble.burn_in import autocorrelation_time, relaxed
 from hpcsim.ensemble.options import gather, share
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.trajectories import clock, distributed, measurement
-from hpcsim.methods.trajectories.compile import PAD, channels, coherent_state, flips, generator, local_matrices
+from hpcsim.methods.trajectories.compile import PAD, channels, flips, generator, local_matrices
 from hpcsim.methods.trajectories.kernels import ORDER
 from hpcsim.methods.trajectories.options import Options
 from hpcsim.methods.trajectories.simd import CHUNK
-from hpcsim.system import System, angles
+from hpcsim.system import System, angles, coherent_state
 
 SLOTS = 1000  # of the time of a steady state, to find its burn-in and the autocorrelation time
 LARGEST = 2**26  # basis states: 20 GB for the terms of the series

@@ -3,14 +3,14 @@
 Basis as in `hpcsim.system.matrices`: site 0 is the slowest index, Sz falls. Site i has the stride Π_{j>i} levels_j.
 """
 
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from hpcsim.methods.trajectories.simd import CHUNK, COEFFICIENT_BITS
 from hpcsim.system import System
-from hpcsim.system.operators import one_site_operator
+from hpcsim.system.operators import local_operator
 
 BLOCK = 2048  # basis states whose rows are tabulated together; they and their neighbours stay in the fast caches
 PAD = CHUNK  # zeros on both sides of a state, where a chunk at its end may look
@@ -73,10 +73,10 @@ def level_table(levels: np.ndarray) -> np.ndarray:
     return np.arange(np.prod(levels, dtype=int))[:, None] // strides(levels) % levels
 
 
-@cache
+@lru_cache(maxsize=32)
 def operator(name: str, spin: float) -> np.ndarray:
     """(2S+1, 2S+1) complex; read-only, since it is kept."""
-    matrix = one_site_operator(name, spin).toarray().astype(complex)
+    matrix = local_operator(name, round(2 * spin) + 1).toarray().astype(complex)
     matrix.flags.writeable = False
     return matrix
 
@@ -306,19 +306,3 @@ def channels(system: System) -> Channels:
         np.array(first_row, np.int64),
         *table.arrays(),
     )
-
-
-def coherent_state(levels: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """ψ (D,) of the product of spin coherent states in directions (sites, 2) of polar angle and azimuth.
-
-    ⟨m|θ, φ⟩ = sqrt(C(2S, S-m)) cos(θ/2)^(S+m) sin(θ/2)^(S-m) e^(i(S-m)φ)
-    """
-    state = np.ones(1, complex)
-    for size, (polar, azimuth) in zip(levels, angles):
-        j = np.arange(size)
-        choose = np.cumprod(np.concatenate([[1.0], (size - j[1:]) / j[1:]]))
-        state = np.kron(
-            state,
-            np.sqrt(choose) * np.cos(polar / 2) ** (size - 1 - j) * np.sin(polar / 2) ** j * np.exp(1j * j * azimuth),
-        )
-    return state

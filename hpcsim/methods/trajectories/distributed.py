@@ -11,14 +11,13 @@ from hpcsim.methods.trajectories import kernels, measurement
 from hpcsim.methods.trajectories.clock import draw
 from hpcsim.methods.trajectories.compile import (
     channels,
-    coherent_state,
     generator,
     jump_channels,
     level_table,
     local_matrices,
     operator,
 )
-from hpcsim.system import System
+from hpcsim.system import System, coherent_state
 
 
 def team(system: System, comm) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from numba import njit
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.trajectories.compile import PAD, strides
 from hpcsim.system import System, lines_along
-from hpcsim.system.operators import one_site_operator
+from hpcsim.system.operators import local_operator
 
 FAMILIES = ("correlation", "structure_factor", "entanglement_entropy")
 NAMED = re.compile(r"S([xyz])(?:_(\d+)(?:_S([xyz])_(\d+))?|_S([xyz]))")
@@ -102,7 +102,7 @@ def plan(system: System, names) -> Plan:
     for i, (d, S) in enumerate(zip(levels, system.spins)):
         m[i, :d] = S - np.arange(d)
         for axis, name in enumerate(("Sx", "Sy", "Sz")):
-            operators[axis, i, :d, :d] = one_site_operator(name, S).toarray()
+            operators[axis, i, :d, :d] = local_operator(name, d).toarray()
         _, vectors = np.linalg.eigh(operators[0, i, :d, :d].real)
         rotation[i, :d, :d] = vectors[:, ::-1].T  # eigh: rising eigenvalues
     turn = np.zeros(1, np.uint8)
