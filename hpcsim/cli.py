@@ -30,6 +30,18 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
 
 
+def _ranks(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,6}", text):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r}: a number of ranks from 1 to 9999999 is needed")
+    return int(text)
+
+
+def _path(text: str) -> str:
+    if not text or "\0" in text or max(map(len, text.encode(errors="replace").split(b"/"))) > 255:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r}: the name of a file is needed")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="hpcsim", description="Driven-dissipative spin systems on clusters and workstations.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -39,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(action=action)
         if configured:
-            command.add_argument("config", help="YAML config")
+            command.add_argument("config", type=_path, help="YAML config")
             command.add_argument("--quick", action="store_true", help="apply the config's quick section")
             command.add_argument(
                 "--set",
@@ -51,18 +63,19 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     run = add("run", _run, "compute what is not yet in the run file; the same line again resumes", True)
-    run.add_argument("--out", help="run file (default: results/NAME.h5 for a config NAME.yaml)")
+    run.add_argument("--out", type=_path, help="run file (default: results/NAME.h5 for a config NAME.yaml)")
     run.add_argument("--max-walltime", metavar="T", help="stop in time: seconds, 90m, 12h or H:MM:SS")
+    run.add_argument("--retry-failed", action="store_true", help="also compute records again that have failed")
     check = add("check", _check, "validate and estimate points, records, memory and time; compute nothing", True)
-    check.add_argument("--ranks", type=int, default=1, help="ranks to estimate for")
-    add("status", _status, "progress of a running or stopped run").add_argument("run")
+    check.add_argument("--ranks", type=_ranks, default=1, help="ranks to estimate for")
+    add("status", _status, "progress of a running or stopped run").add_argument("run", type=_path)
     merge = add("collect", _collect, "merge run files into one self-describing file")
-    merge.add_argument("out")
-    merge.add_argument("runs", nargs="+")
+    merge.add_argument("out", type=_path)
+    merge.add_argument("runs", type=_path, nargs="+")
     plot = add("plot", _plot, "draw the config's figures and print its checks")
-    plot.add_argument("collected")
-    plot.add_argument("--to", help="folder for the figures (default: beside the file)")
-    plot.add_argument("--config", help="take the figures from this YAML, not from the one that was run")
+    plot.add_argument("collected", type=_path)
+    plot.add_argument("--to", type=_path, help="folder for the figures (default: beside the file)")
+    plot.add_argument("--config", type=_path, help="take the figures from this YAML, not from the one that was run")
     add("doctor", _doctor, "what this installation has, and the fix for what is missing")
     return parser
 
@@ -81,12 +94,12 @@ def main(argv=None) -> int:
     except BrokenPipeError:  # nobody reads on, as in hpcsim status | head
         return COMPLETE
     except Exception as error:
-        if not hasattr(error, "status"):
+        if not hasattr(error, "status") and not isinstance(error, (OSError, MemoryError)):
             raise
         if rank == 0:
             with suppress(OSError, ValueError):
-                print(f"hpcsim: error: {error}", file=sys.stderr)
-        return error.status
+                print(f"hpcsim: error: {str(error) or 'not enough memory'}", file=sys.stderr)
+        return getattr(error, "status", FAILED)
     finally:
         _flush()
 
@@ -174,7 +187,7 @@ def _run(arguments, world) -> int:
     out = Path(arguments.out or Path("results") / (Path(arguments.config).stem + ".h5"))
     limit = _seconds(arguments.max_walltime)
     with config.in_file(arguments.config):
-        stopped = execute.run(lambda: _plan(arguments), out, limit, world)
+        stopped = execute.run(lambda: _plan(arguments), out, limit, world, arguments.retry_failed)
     return RESUMABLE if stopped else COMPLETE
 
 

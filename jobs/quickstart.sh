@@ -20,7 +20,7 @@ figures=()
 for config in configs/huber2020/fig2c.yaml configs/huber2020/fig5ab.yaml; do
     name=$(basename "$config" .yaml)
     printf '\n== %s: hpcsim run under mpirun -n %s\n' "$config" "$ranks"
-    mpirun --oversubscribe -n "$ranks" hpcsim run "$config" --quick --out "$out/$name.h5"
+    mpirun -n "$ranks" hpcsim run "$config" --quick --out "$out/$name.h5"
     hpcsim collect "$out/$name-collected.h5" "$out/$name.h5"
     hpcsim plot "$out/$name-collected.h5" | tee "$out/$name.txt" || failed+=("$name")
     mapfile -t -O "${#figures[@]}" figures < <(grep '\.png$' "$out/$name.txt")

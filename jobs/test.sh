@@ -1,17 +1,17 @@
 #!/bin/bash
-# Install what is missing, then run all tests: those that need one process, then tests/mpi, which
-# are collective, under mpirun with 1, 2 and 3 ranks.
+# Install what is missing, then run all tests: lint, format and types; those that need one process; then
+# tests/mpi, which are collective, under mpirun with 1, 2 and 3 ranks.
 #
 #   bash jobs/test.sh [options of pytest]
 #
 # Exit status 0: all passed. HPCSIM_REQUIRE_ALL=1 makes a test fail where it would be skipped
-# because something is not installed.
+# because something is not installed. HPCSIM_COVERAGE=0 leaves out the measurement of coverage.
 set -uo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit
 bash jobs/setup.sh tests || exit
 . jobs/env/activate.sh
 logs=$(mktemp -d)
-export logs
+export logs COVERAGE_FILE=$logs/coverage
 trap 'rm -rf "$logs"' EXIT
 failed=0
 selected=$(($# > 0))
@@ -29,12 +29,15 @@ stage() {
         "$(grep -E '[0-9]+ (passed|failed|error)|no tests ran' "$logs/stage" | tail -n 1)" >>"$logs/summary"
 }
 
+# The ranks share the cores as they like: Open MPI 4, 5
+export OMPI_MCA_hwloc_base_binding_policy=none PRTE_MCA_hwloc_default_binding_policy=none
+
 # under_mpi RANKS [options of pytest]: only rank 0 writes here, the others into files shown if a rank has failed
 # shellcheck disable=SC2317  # called through stage
 under_mpi() {
     rm -f "$logs"/rank*
     # shellcheck disable=SC2016
-    timeout --kill-after=20 600 mpirun --oversubscribe --bind-to none -n "$1" bash -c '
+    timeout --kill-after=20 600 mpirun -n "$1" bash -c '
         rank=${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-0}}
         [ "$rank" = 0 ] || exec >"$logs/rank$rank" 2>&1
         exec python -m pytest -p no:cacheprovider tests/mpi "$@"' -- "${@:2}"
@@ -43,13 +46,31 @@ under_mpi() {
     return "$status"
 }
 
-stage "serial" python -m pytest tests "$@"
+# shellcheck disable=SC2317  # called through stage
+lint() {
+    ruff check hpcsim tests jobs && ruff format --check hpcsim tests jobs && mypy
+}
+
+# Lines of hpcsim that ran in this process: neither compiled kernels nor other processes are seen. Python 3.12
+# and later count them by sys.monitoring, at next to no cost; for earlier ones coverage has a tracer in C.
+coverage=()
+if [ "$selected" = 0 ] && [ "${HPCSIM_COVERAGE:-1}" != 0 ] && python -c 'import pytest_cov' 2>/dev/null; then
+    coverage=(--cov=hpcsim --cov-report=)
+    python -c 'import sys; sys.exit(sys.version_info < (3, 12))' && export COVERAGE_CORE=sysmon
+fi
+
+if [ "$selected" = 0 ] && python -c 'import ruff, mypy' 2>/dev/null; then stage "lint" lint; fi
+stage "serial" python -m pytest tests "${coverage[@]}" "$@"
 for n in 1 2 3; do
     stage "mpirun -n $n" under_mpi "$n" "$@"
 done
 
 printf '\n== summary, %d s in all\n' "$SECONDS"
 cat "$logs/summary"
+if [ ${#coverage[@]} -gt 0 ]; then
+    echo "coverage: $(python -m coverage report 2>/dev/null | tail -n 1 | grep -oE '[0-9]+%' || echo unknown) of the \
+lines, in the serial tests (not seen: compiled kernels, and what runs in other processes)"
+fi
 passed=$(grep -oE '[0-9]+ passed' "$logs/summary" | awk '{n += $1} END {print n + 0}')
 if [ $failed = 0 ]; then echo "all passed: $passed passed"; else echo "FAILED: see above; $passed passed"; fi
 exit $failed

@@ -45,6 +45,15 @@ def require_program(name):
     return path
 
 
+# More ranks than cores, none of them bound to a core: Open MPI 4, then 5; MPICH does so by itself
+SHARED_CORES = {
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
+}
+
+
 def run_records(method, system, options, context):
     """[(record, what it returned)] of all records of a point, each with the results it needs."""
     needs, found = getattr(method, "needs", lambda *_: ()), []
@@ -73,7 +82,7 @@ def mpi_environment(**extra):
         for key, value in os.environ.items()
         if not (inside_mpi and key.startswith(("OMPI_", "PMIX_", "PRTE_")))
     }
-    environment["OMP_NUM_THREADS"] = "1"
+    environment |= {"OMP_NUM_THREADS": "1"} | SHARED_CORES
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     if os.geteuid() == 0:
         environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
@@ -82,16 +91,7 @@ def mpi_environment(**extra):
 
 def mpi_command(n, args):
     """The command line of `n` ranks of this Python with the arguments `args`."""
-    return [
-        require_program("mpirun"),
-        "--oversubscribe",
-        "--bind-to",
-        "none",
-        "-n",
-        str(n),
-        sys.executable,
-        *map(str, args),
-    ]
+    return [require_program("mpirun"), "-n", str(n), sys.executable, *map(str, args)]
 
 
 def mpirun(n, args, timeout=120, env=None, **kw):

@@ -128,8 +128,8 @@ def test_value_maximum_minimum_and_jump():
     with pytest.raises(ValueError, match="single value"):
         estimates.value(x, y)
     assert estimates.maximum(x, y, error).value == 9
-    low = estimates.minimum_at(x, y)
-    assert (low.value, low.error) == (1, 1)
+    low = estimates.minimum_at(x, 2 * (x - 1.3) ** 2 + 0.5)  # a parabola has its minimum between the points
+    assert low.value == pytest.approx(1.3) and low.error == 1
     assert np.isnan(estimates.minimum_at(x[1:], y[1:]).error)
     jump = estimates.steepest_at(x, y)  # per unit of x: 3.5 beats the 2 of the first step
     assert (jump.value, jump.error) == (3, 1)

@@ -5,6 +5,7 @@ import pytest
 import scipy.linalg
 
 from hpcsim.analysis import estimates, gain_loss, spins
+from hpcsim.analysis.interpolation import crossings, extremum
 
 
 def spin_matrices(S):
@@ -122,10 +123,27 @@ def test_staggered_correlations_against_a_ring_of_bosons():
     )
 
 
+def test_crossings_of_a_smooth_curve_and_of_points_that_are_zero():
+    x = np.linspace(0.1, 7, 24)
+    assert crossings(x, np.cos(x)) == pytest.approx(np.pi * np.array([0.5, 1.5]), abs=1e-3)
+    x = np.arange(6.0)
+    assert crossings(x, np.array([1.0, 0, 0, -1, 0, -1])).tolist() == [1]  # and at 4 it only touches zero
+    assert crossings(x[:2], np.array([1.0, -3.0])) == pytest.approx([0.25])
+    assert not len(crossings(x, x))
+
+
+def test_the_extremum_of_a_parabola_is_found_between_the_points():
+    x = np.array([0.0, 0.7, 1.5, 2.0])
+    assert extremum(x, 3 - (x - 1) ** 2, 1) == pytest.approx((1, 3))
+    assert extremum(x, x, 1) == (2, 2) and extremum(x, x, -1) == (0, 0)
+
+
 def test_crossing_and_power_law_about_an_origin():
     x = np.array([0.0, 1.0, 2.0, 4.0])
-    found = estimates.crossing(x, np.array([1.0, 0.8, 0.3, 0.4]), np.full(4, 0.05), level=0.4)
-    assert found.value == pytest.approx(1.8) and found.error == pytest.approx(0.1)
+    found = estimates.crossing(x, np.array([1.0, 0.8, 0.3, 0.2]), np.full(4, 0.05), level=0.4)
+    cubic = np.polyfit(x, [1.0, 0.8, 0.3, 0.2], 3)
+    assert 1 < found.value < 2 and np.polyval(cubic, found.value) == pytest.approx(0.4)
+    assert found.error == pytest.approx(0.1)
     with pytest.raises(ValueError, match="no crossing of 2"):
         estimates.crossing(x, x / 4, level=2)
     below = np.array([1.0, 1.2, 1.3, 1.4])

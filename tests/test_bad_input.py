@@ -149,6 +149,148 @@ BAD = {  # name: (file text, words that the one message must hold)
         ["method.name", "liouvillian", "10^", "fewer sites"],
     ),
     "figure key": (text(more="figures: [{fle: a}]"), ["figures", "fle"]),
+    "no float": (text(model=MODEL.replace("g: 1.0", "g: !!float abc")), ["line 1", "'abc'", "float"]),
+    "date": (text(model=MODEL.replace("g: 1.0", "g: 2020-13-45")), ["model.g", "'2020-13-45'", "number"]),
+    "explicit date": (text(model=MODEL.replace("g: 1.0", "g: !!timestamp 2020-01-01")), ["not YAML", "timestamp"]),
+    "time of the day": (text(model=MODEL.replace("g: 1.0", "g: 1:30")), ["model.g", "'1:30'", "number"]),
+    "octal": (text(model=MODEL.replace("cells: 1", "cells: 010")), ["model.cells", "'010'", "integer"]),
+    "5000 digits": (text(model=MODEL.replace("g: 1.0", "g: " + "9" * 5000)), ["line 1", "999...", "int"]),
+    "5000 lists": (text(more="sweep: " + "[" * 5000 + "]" * 5000), ["line 3", "in each other"]),
+    "alias of itself": (text(more="sweep: &a [*a]"), ["line 3", "alias"]),
+    "edge to a list": (
+        text(model="{name: spin_network, sites: 3, edges: [[0, [1]]]}", method="{name: liouvillian}"),
+        ["model", "edges: [0, [1]]"],
+    ),
+    "S = 1e308": (text(model=MODEL.replace("S: 1", "S: 1e308")), ["model.S", "1e+308", "at most"]),
+    "a billion points": (
+        text(more="sweep: [{model.g: {linspace: [0, 1, 1000000000]}}]"),
+        ["sweep.0.model.g.linspace", "1000000000", "more than 1000000"],
+    ),
+    "a product of a billion points": (
+        text(
+            more="""
+        sweep:
+          - {model.g: {linspace: [0, 1, 100000]}}
+          - {model.loss: {linspace: [0, 1, 100000]}}
+        """
+        ),
+        ["sweep", "100000 times 100000", "more than 1000000"],
+    ),
+    "a trillion trajectories": (
+        text(method=PHASE.replace("64", "1000000000000")),
+        ["method.trajectories", "1000000000000", "less than or equal to"],
+    ),
+    "a hundred million records": (
+        text(method=PHASE.replace("64", "960000000")),
+        ["trajectories = 960000000", "30000000 records", "raise batch"],
+    ),
+    "a billion sites": (text(model=XYZ.replace("sites: 3", "sites: 1000000000")), ["model.sites", "more than 1000000"]),
+    "a billion cells": (
+        text(model=MODEL.replace("cells: 1", "cells: [99999, 99999]")),
+        ["model.cells", "1000000 sites"],
+    ),
+    "ten thousand spins": (
+        text(model=ALL.replace("N: 3", "N: 10000"), method="{name: permutation}"),
+        ["model.N", "10000", "less than or equal to 5000"],
+    ),
+    "long title of a figure": (
+        text(more=f"figures: [{{file: a, title: {'x' * 10**5}, panels: [{{y: gap, x: S}}]}}]"),
+        ["figures.0.title", "300 characters"],
+    ),
+    "100 MB": ("# " + "x" * 10**8, ["more than", "characters"]),
+    "aliases of aliases": (
+        "a: &a [1,1,1,1,1,1,1,1,1,1]\n"
+        + "".join(f"{y}: &{y} [{','.join([f'*{x}'] * 10)}]\n" for x, y in zip("abcdefgh", "bcdefghi")),
+        ["line 6", "aliases"],
+    ),
+    "unknown observable": (
+        text(model=MODEL, method="{name: liouvillian, observables: [energy]}"),
+        ["method.observables", "energy", "squeezing", "product"],
+    ),
+    "observables not in a list": (
+        text(model=MODEL, method="{name: liouvillian, observables: squeezing}"),
+        ["method.observables", "list"],
+    ),
+    "observable twice": (
+        text(model=MODEL, method="{name: liouvillian, observables: [squeezing, squeezing]}"),
+        ["squeezing", "twice"],
+    ),
+    "observable without a name": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{product: [[Sz, 0]]}]}"),
+        ["method.observables", "name must be a word"],
+    ),
+    "observable of no kind": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: edge, produkt: [[Sz, 0]]}]}"),
+        ["edge", "product", "reduced"],
+    ),
+    "observable with a further key": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: edge, product: [[Sz, 0]], weight: 2}]}"),
+        ["edge", "unknown key weight"],
+    ),
+    "observable with the name of another": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: squeezing, product: [[Sz, 0]]}]}"),
+        ["squeezing", "not that of another"],
+    ),
+    "observable with the name of a result": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: residual, product: [[Sz, 0]]}]}"),
+        ["residual", "another name"],
+    ),
+    "product without sites": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: edge, product: [Sz, Sx]}]}"),
+        ["product", "[[Sz, 0], [Sz, 3]]"],
+    ),
+    "product of a site that is not there": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: edge, product: [[Sz, 0], [Sz, 7]]}]}"),
+        ["edge", "site 7", "0 to 1"],
+    ),
+    "product of unknown operators": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: edge, product: [[Sq, 0]]}]}"),
+        ["edge", "Sq", "S+"],
+    ),
+    "too few weights": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: sum, sum: Sz, weights: [1]}]}"),
+        ["1 weights", "2 sites"],
+    ),
+    "weights that do not alternate": (
+        text(model=ALL, method="{name: liouvillian, observables: [{name: sum, sum: Sz, weights: alternating}]}"),
+        ["sum", "odd"],
+    ),
+    "a negativity of one site": (
+        text(model=MODEL, method="{name: liouvillian, observables: [{name: half, negativity: [0]}]}"),
+        ["negativity", "two sites"],
+    ),
+    "a large reduced density matrix": (
+        text(
+            model=MODEL.replace("S: 1,", "S: 10,"),
+            method="{name: liouvillian, observables: [{name: rho, reduced: [0, 1]}]}",
+        ),
+        ["rho", "441", "64"],
+    ),
+    "correlation without a translation": (
+        text(
+            model=XYZ.replace("decay", "periodic: false, decay"),
+            method="{name: liouvillian, observables: [correlation]}",
+        ),
+        ["correlation", "periodic: true"],
+    ),
+    "entropy of a mean field": (
+        text(model=MODEL, method="{name: mean_field, observables: [entropy]}"),
+        ["entropy", "mean_field", "[0, 1]"],
+    ),
+    "a product that mean field does not know": (
+        text(model=MODEL, method="{name: mean_field, observables: [{name: both, product: [[Sx, 0], [Sz, 0]]}]}"),
+        ["both", "cluster: 1"],
+    ),
+    "squeezing of an infinite chain": (
+        text(model=INFINITE, method="{name: matrix_product, observables: [squeezing]}"),
+        ["squeezing", "infinite"],
+    ),
+    "a product of three in Gaussian theory": (
+        text(
+            model=MODEL, method="{name: gaussian, observables: [{name: three, product: [[Sz, 0], [Sz, 1], [Sx, 0]]}]}"
+        ),
+        ["three", "two spin components"],
+    ),
 }
 
 
@@ -181,6 +323,12 @@ def test_one_message_and_status_2(name, tmp_path, capsys):
         (["status", "nowhere.h5"], ["nowhere.h5"]),
         (["collect", "out.h5", "nowhere.h5"], ["nowhere.h5"]),
         (["plot", "nowhere.h5"], ["nowhere.h5"]),
+        (["check", "{good}", "--ranks", "1000000000"], ["--ranks", "9999999"]),
+        (["check", "{good}", "--ranks", "0"], ["--ranks", "from 1"]),
+        (["check", ""], ["config", "name of a file"]),
+        (["run", "{good}", "--out", "x" * 300], ["--out", "name of a file"]),
+        (["plot", "a\0b"], ["collected", "name of a file"]),
+        (["check", "{good}", "--set", "model.g=!!float x"], ["--set model.g", "no float"]),
     ],
 )
 def test_command_line(arguments, words, tmp_path, monkeypatch, capsys):
@@ -204,3 +352,14 @@ def test_quick_must_exist(tmp_path, capsys):
     (tmp_path / "bad.yaml").write_text(text())
     assert cli.main(["check", str(tmp_path / "bad.yaml"), "--quick"]) == 2
     assert "quick" in capsys.readouterr().err
+
+
+def test_aliases_and_merges_are_read(tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text(text(model="&m " + MODEL, more="quick: {model: {<<: *m, S: 2}}"))
+    assert cli.main(["check", str(tmp_path / "c.yaml"), "--quick"]) == 0
+    assert "25 states" in capsys.readouterr().out
+
+
+def test_a_null_is_the_default(tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text(text(method=METHOD.replace("4", "null")))
+    assert cli.main(["check", str(tmp_path / "c.yaml")]) == 0

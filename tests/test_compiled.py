@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from conftest import mpirun
+
 import hpcsim
 
 
@@ -30,3 +32,38 @@ def test_a_changed_kernel_is_compiled_again_and_nothing_else(tmp_path):
     assert folder() == first
     append("ensemble/streams.py")  # called by the kernels of other files
     assert folder() != first
+
+
+PROGRAM = """
+import sys
+sys.path.insert(0, {folder!r})
+from mpi4py import MPI
+import kernels
+
+MPI.COMM_WORLD.Barrier()
+assert kernels.outer(3.0) == 45.0
+misses = [sum(f.stats.cache_misses.values()) for f in (kernels.outer, kernels.inner)]
+print(*misses, flush=True)
+"""
+KERNELS = """
+from hpcsim.compiled import njit
+
+@njit
+def inner(x):
+    total = 0.0
+    for k in range(6):
+        total += k * x
+    return total
+
+@njit(error_model="numpy")
+def outer(x):
+    return inner(x)
+"""
+
+
+def test_ranks_that_need_a_kernel_at_once_compile_it_once(tmp_path):
+    (tmp_path / "kernels.py").write_text(KERNELS)
+    (tmp_path / "program.py").write_text(PROGRAM.format(folder=str(tmp_path)))
+    done = mpirun(3, [tmp_path / "program.py"], env={"NUMBA_CACHE_DIR": tmp_path / "cache"})
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == ["0 0", "0 0", "1 1"]

@@ -4,11 +4,13 @@ import copy
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
-from conftest import mpi_environment, mpirun
+from conftest import ROOT, mpi_environment, mpirun
 
 from hpcsim import doctor
+from hpcsim.doctor.probe import PLAIN
 
 HEALTHY = {
     "hpcsim": "0.1.0",
@@ -26,13 +28,16 @@ HEALTHY = {
     "petsc4py": {"version": "3.18.5", "scalar": "real", "integer": 32, "solvers": ["mumps", "superlu_dist"]},
     "slepc4py": {"version": "3.18.2"},
     "h5py": {"version": "3.7.0", "hdf5": "1.10.8", "mpi": True},
-    "numpy": {"version": "1.26.4"},
-    "scipy": {"version": "1.10.1"},
+    "numpy": {"version": "2.2.4"},
+    "scipy": {"version": "1.17.1"},
     "numba": {"version": "0.60.0"},
     "pyyaml": {"version": "6.0"},
     "pydantic": {"version": "2.8.0"},
     "matplotlib": {"version": "3.6.3"},
     "physics-tenpy": {"version": "1.1.0"},
+    "xarray": {"version": "2024.10.0"},
+    "h5netcdf": {"version": "1.3.0"},
+    "requires": {"numpy": ["1.26"], "pydantic": ["2.5", "3"], "scipy": ["1.12"]},
     "libmpi": ["/usr/lib/libmpi.so.40"],
     "links": {"mpi4py": ["/usr/lib/libmpi.so.40"], "petsc4py": ["/usr/lib/libmpi.so.40"], "h5py": []},
     "blas": ["/usr/lib/openblas-pthread/libopenblas.so.0"],
@@ -55,10 +60,24 @@ MISMATCHES = {
         ["HYDRA", "Open MPI v4.1.4", "openmpi-bin"],
     ),
     "ranks alone": (["started"], 8, "ranks", "wrong", ["8 started", "sees 2"]),
-    "no PETSc": (["petsc4py"], ABSENT, "PETSc", "missing", ["python3-petsc4py-real"]),
+    "no PETSc": (["petsc4py"], ABSENT, "PETSc", "warn", ["python3-petsc4py-real", "liouvillian", "all others run"]),
+    "PETSc that cannot be loaded": (
+        ["petsc4py"],
+        "ImportError: libpetsc.so.3.18: cannot open shared object file",
+        "PETSc",
+        "missing",
+        ["libpetsc.so.3.18", "python3-petsc4py-real"],
+    ),
+    "PETSc for another numpy": (
+        ["petsc4py"],
+        "ValueError: numpy.dtype size changed, may indicate binary incompatibility. Expected 96 from C header",
+        "PETSc",
+        "wrong",
+        ["another numpy than 2.2.4", "bash jobs/setup.sh"],
+    ),
     "complex PETSc": (["petsc4py", "scalar"], "complex", "PETSc", "warn", ["complex", "python3-petsc4py-real"]),
     "no MUMPS": (["petsc4py", "solvers"], ["superlu_dist"], "solvers", "missing", ["SuperLU_DIST", "no MUMPS"]),
-    "no SLEPc": (["slepc4py"], ABSENT, "SLEPc", "missing", ["python3-slepc4py-real"]),
+    "no SLEPc": (["slepc4py"], ABSENT, "SLEPc", "warn", ["python3-slepc4py-real"]),
     "SLEPc of another PETSc": (["slepc4py", "version"], "3.20.1", "SLEPc", "wrong", ["3.20.1", "3.18.5"]),
     "no h5py": (["h5py"], ABSENT, "h5py", "missing", ["python3-h5py-mpi"]),
     "two libmpi loaded": (
@@ -89,8 +108,9 @@ MISMATCHES = {
         "warn",
         ["/usr/lib/blas/libblas.so.3", "libopenblas0-pthread"],
     ),
-    "numpy 2": (["numpy", "version"], "2.1.0", "numpy", "wrong", ["2.1.0", "'numpy<2'"]),
-    "pydantic 1": (["pydantic", "version"], "1.10.2", "pydantic", "wrong", ["1.10.2", "'pydantic>=2'"]),
+    "old numpy": (["numpy", "version"], "1.25.2", "numpy", "wrong", ["1.25.2", "1.26 or later", "'numpy>=1.26'"]),
+    "pydantic 1": (["pydantic", "version"], "1.10.2", "pydantic", "wrong", ["1.10.2", "'pydantic>=2.5'"]),
+    "pydantic 3": (["pydantic", "version"], "3.0.0", "pydantic", "wrong", ["below 3", "'pydantic<3'"]),
     "no numba": (["numba"], ABSENT, "numba", "missing", ["pip install numba"]),
     "too many ranks": (
         ["ranks"],
@@ -130,15 +150,28 @@ def test_a_mismatch_is_explained(case):
         ("conda", "conda install -c conda-forge 'h5py=*=mpi_openmpi*'"),
         ("spack", "spack add py-h5py+mpi"),
         ("debian", "apt-get install"),
+        ("pip", ".venv/bin/python -m pip install h5py"),
     ],
 )
-def test_the_mend_suits_the_kind_of_installation(kind, command):
-    def mend_of_h5py(kind):
+def test_the_fix_suits_the_kind_of_installation(kind, command):
+    def fix_of_h5py(kind):
         findings = doctor.judge(HEALTHY | {"kind": kind, "h5py": ABSENT})
         return next(f.fix for f in findings if f.name == "h5py")
 
-    assert command in mend_of_h5py(kind)
-    assert command in mend_of_h5py("")  # not known: all of them
+    assert command in fix_of_h5py(kind)
+    assert command in fix_of_h5py("")  # not known: all of them
+
+
+@pytest.mark.parametrize("version", ["1.26.4", "2.4.0"])
+def test_both_generations_of_numpy_fit(version):
+    assert all(finding.status == "ok" for finding in doctor.judge(HEALTHY | {"numpy": {"version": version}}))
+
+
+def test_the_bounds_are_those_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in project["dependencies"]:
+        name, lowest = re.match(r"([\w-]+)>=([\d.]+)", requirement).groups()
+        assert doctor.probe()["requires"][name][0] == lowest
 
 
 def test_missing_things_make_the_report_fail(monkeypatch):
@@ -173,7 +206,7 @@ def test_the_command_runs_where_a_package_is_missing(name):
     program = f"import sys; sys.modules[{name!r}] = None\nfrom hpcsim import cli\nsys.exit(cli.main(['doctor']))"
     done = subprocess.run([sys.executable, "-c", program], env=mpi_environment(), capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert re.search(rf"missing +{doctor.PLAIN.get(name, name)}", done.stdout, re.I), done.stdout
+    assert re.search(rf"missing +{PLAIN.get(name, name)}", done.stdout, re.I), done.stdout
 
 
 def test_h5py_needs_no_mpi():

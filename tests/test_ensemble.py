@@ -8,6 +8,7 @@ import scipy.stats
 from mpi4py import MPI
 from pydantic import ValidationError
 
+from hpcsim import observables
 from hpcsim.ensemble.burn_in import relaxed
 from hpcsim.ensemble.options import EnsembleOptions, share
 from hpcsim.ensemble.stopping import FIRST_LOOK, deciding, needed, next_look
@@ -350,3 +351,18 @@ def test_nothing_is_left_out_of_a_steady_state():
 
 def test_batches():
     assert EnsembleOptions(trajectories=192, batch=64).batches == 3
+
+
+@pytest.mark.parametrize(
+    "method, S, extra", [(trajectories, 0.5, {"sample_every": 2.0}), (phase_space, 5, {"sample_every": 20})]
+)
+def test_a_variance_is_the_mean_of_the_sites_own(method, S, extra):
+    """Two uncoupled spins of one sublattice, one decaying, one pumped: up and down, each without a variance."""
+    jumps = (Jumps("S-", np.array([0]), np.array([1.0])), Jumps("S+", np.array([1]), np.array([1.0])))
+    system = System(np.array([S, S]), (), jumps)
+    options = method.Options(burn_in=20, duration=20, trajectories=64, batch=8, **extra)
+    rows = [method.run(system, options, record, CONTEXT) for record in method.records(system, options)]
+    declared = {output.name: output for output in method.outputs(system, options)}
+    value, error = observables.reduced(declared["var_Sz"], lambda name: np.stack([row[name] for row in rows]))
+    assert abs(value[0]) < 4 * error[0] + 0.02 * S**2 and error[0] < 0.01 * S**2
+    assert np.mean([row["Sz2"][0] for row in rows]) == pytest.approx(S**2, rel=0.1)

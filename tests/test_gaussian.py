@@ -14,7 +14,7 @@ from hpcsim.analysis import spins
 from hpcsim.methods import Context, gaussian, phase_space
 from hpcsim.methods.gaussian.lattice import lattice_of
 from hpcsim.methods.gaussian.linear import fixed_point, frames_along, linearise
-from hpcsim.models import collective_spin, gain_loss_lattice, kerr_oscillator, xyz_lattice
+from hpcsim.models import collective_spin, gain_loss_lattice, kerr_oscillator, spin_network, xyz_lattice
 from hpcsim.system import Jumps, System, Terms, lines_along
 
 CONTEXT = Context(MPI.COMM_SELF, (1, 2), lambda: False)
@@ -325,3 +325,25 @@ def test_relaxation_of_the_paramagnet_with_all_couplings():
     growth = 2 * np.sqrt(-(Jx * c - Jz) * (Jy * c - Jz) + 0j).real - 0.5
     assert solve(system)["growth_rate"] == pytest.approx(growth[:16], abs=1e-9)
     assert growth.max() > -0.45
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_of_modes_with_equal_damping_the_slowest_is_named(monkeypatch, order):
+    """Two spins of equal decay in different fields, whatever LAPACK's order and last digits."""
+    system = spin_network.build(
+        spin_network.Params(
+            sites=2, S=2, Jx=0.0, Jy=0.0, Jz=0.0, edges=[[0, 1, 1.0]], field_z=[1.409, 1.268], decay=0.5
+        )
+    )
+    exact = np.linalg.eigvals
+
+    def elsewhere(matrix):
+        values = exact(matrix)[..., order]
+        return values + 1e-13 * np.arange(values.shape[-1])
+
+    monkeypatch.setattr(np.linalg, "eigvals", elsewhere)
+    found = gaussian.run(system, gaussian.Options(), 0, CONTEXT)
+    assert found["frequency"] == pytest.approx(1.268)
+    records = gaussian.Options(task="configurations", keep=4)
+    listed = gaussian.run(system, records, 0, CONTEXT)
+    assert listed["frequency"][np.nanargmax(listed["damping"])] == pytest.approx(1.268)

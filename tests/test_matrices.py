@@ -58,6 +58,9 @@ def test_the_table_of_operators_says_which_are_hermitian():
     for name, entry in OPERATORS.items():
         matrix = local_operator(name, 5).toarray()
         assert np.allclose(matrix, matrix.conj().T) == entry.hermitian, name
+        if entry.vector is not None:
+            components = zip(entry.vector, ("Sx", "Sy", "Sz"))
+            assert np.allclose(matrix, sum(v * local_operator(axis, 5).toarray() for v, axis in components)), name
     assert SPIN_OPERATORS == ("Sx", "Sy", "Sz", "S+", "S-") and HERMITIAN_OPERATORS == ("Sx", "Sy", "Sz")
     assert BOSON_OPERATORS == ("n", "x", "p", "a", "a+")
     with pytest.raises(ValueError, match="a Hamiltonian term is made of .*, not S-"):

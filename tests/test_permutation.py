@@ -181,16 +181,25 @@ def test_local_decay_fixes_the_ratio_of_the_structure_factors():
 
 
 def test_a_sweep_reuses_the_symbolic_factorisation_and_gives_the_same_bits():
-    """What was computed before, at another point, leaves no trace."""
-    points, direct = [model(20, **LOCAL | {"Jy": Jy}) for Jy in (1.2, 1.7)], dict(solver="direct")
-    run(points[0], **direct)
-    kept = solvers.steady._last[1]
-    later = run(points[1], **direct)
-    assert solvers.steady._last[1] is kept
-    run(model(8, **LOCAL), **direct)
-    assert solvers.steady._last[1] is not kept
-    alone = run(points[1], **direct)
+    """What was computed before, at another point of the run, leaves no trace, and a run keeps nothing for the next."""
+
+    def solve(context, N, **params):
+        system, options = model(N, **LOCAL | params), Options(solver="direct")
+        return permutation.run(system, options, permutation.records(system, options)[0], context)
+
+    context = Context(MPI.COMM_SELF, (0, 0), lambda: False)
+    solve(context, 20, Jy=1.2)
+    factorisation = context.cache.get(solvers.KEPT, dict)
+    kept = factorisation.ksp
+    later = solve(context, 20, Jy=1.7)
+    assert factorisation.ksp is kept and context.cache.get(solvers.KEPT, dict) is factorisation
+    solve(context, 8)
+    assert factorisation.ksp is not kept and kept.handle == 0
+    alone = solve(Context(MPI.COMM_SELF, (0, 0), lambda: False), 20, Jy=1.7)
     assert all(np.array_equal(later[name], alone[name]) for name in alone)
+    last = factorisation.ksp
+    context.cache.clear()
+    assert factorisation.ksp is None and last.handle == 0
 
 
 @pytest.mark.parametrize("params", [LOCAL, MIXED, FIELD], ids=MODELS)

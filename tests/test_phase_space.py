@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from hpcsim.methods import Context, phase_space
 from hpcsim.methods.phase_space import kernels
 from hpcsim.models import collective_spin, gain_loss_lattice
+from hpcsim.observables import reduced
 from hpcsim.system import Jumps, System, Terms
 
 CONTEXT = Context(MPI.COMM_SELF, (2024, 7), lambda: False)
@@ -79,10 +80,8 @@ def average(system, **options):
     stacked = {name: np.array([run[name] for run in runs]) for name in runs[0]}
     out = {name: (x.mean(axis=0), x.std(axis=0, ddof=1) / np.sqrt(n)) for name, x in stacked.items()}
     for output in phase_space.outputs(system, options):
-        if output.reduce == "variance":
-            second, first = (stacked[source] for source in output.sources)
-            left_out = (second.sum(0) - second) / (n - 1) - ((first.sum(0) - first) / (n - 1)) ** 2
-            out[output.name] = (second.mean(0) - first.mean(0) ** 2, np.sqrt(n - 1) * left_out.std(axis=0))
+        if output.reduce == "function":
+            out[output.name] = reduced(output, stacked.__getitem__)
     return out
 
 
@@ -536,7 +535,10 @@ def test_outputs_are_what_run_returns(options, extra):
     assert set(result) == {output.name for output in outputs if output.stored}
     for output in outputs:
         shape = tuple(len(dim.values) for dim in output.dims)
-        assert shape == (extra if output.name in ("Mz", "burn_in_used") else (2,) + extra)
+        names = tuple(dim.name for dim in output.dims)
+        if not output.internal:
+            assert names == ("sublattice",) * (output.name not in ("Mz", "burn_in_used")) + ("time",) * len(extra)
+        assert shape[len(shape) - len(extra) :] == extra
         assert set(output.sources) <= set(result)
         if output.stored:
             assert result[output.name].shape == shape and result[output.name].dtype == output.dtype

@@ -27,7 +27,7 @@ def driven():
 
     def errors(**options):
         """{moment: (difference from the exact value, standard error)}, and dt_used if the step is automatic."""
-        found = average(system, task="evolve", times=TIMES, trajectories=2**16, batch=2**12, **options)
+        found = average(system, task="evolve", times=TIMES, trajectories=2**16, batch=2**10, **options)
         return {name: (found[name][0][0] - value, found[name][1][0]) for name, value in zip(NAMES, exact)} | {
             name: found[name][0] for name in ("dt_used", "dt_bias") if name in found
         }
@@ -53,7 +53,7 @@ def test_a_noisy_pilot_leads_to_a_smaller_step():
     system, used = one_spin(S=20, drive=2.0, decay=1.0), []
     for batch in (64, 4096):
         options = phase_space.Options(
-            task="evolve", times=TIMES, dt="auto", batch=batch, trajectories=16 * batch, target_error={"Sz": 0.2}
+            task="evolve", times=TIMES, dt="auto", batch=batch, trajectories=64 * batch, target_error={"Sz": 0.2}
         )
         used.append(phase_space.run(system, options, 0, CONTEXT)["dt_used"])
     assert used[0] < 0.75 * used[1]
@@ -71,7 +71,7 @@ def test_a_noisy_pilot_leads_to_a_smaller_step():
 def test_steady_states_with_an_automatic_step(more):
     """The times are whole numbers of steps and samples; all records of a point take one step, from one pilot."""
     system = one_spin(S=20, drive=0.8, decay=1.0)
-    values = {"dt": "auto", "batch": 64, "trajectories": 640, "burn_in": 30, "duration": 60}
+    values = {"dt": "auto", "batch": 64, "trajectories": 3200, "burn_in": 30, "duration": 60}
     options = phase_space.Options(**values | more)
     assert phase_space.cost(system, options, 0).time > 0
     runs = [phase_space.run(system, options, record, CONTEXT) for record in range(2)]
@@ -87,9 +87,9 @@ def test_steady_states_with_an_automatic_step(more):
 def test_trajectories_of_the_pilot_are_not_those_of_the_records(monkeypatch):
     begun, sampled = [], phase_space._sampled
 
-    def watched(system, options, begin, trajectories, context):
+    def watched(system, options, parts, begin, trajectories, context):
         begun.append((begin, begin + trajectories, options.dt))
-        return sampled(system, options, begin, trajectories, context)
+        return sampled(system, options, parts, begin, trajectories, context)
 
     monkeypatch.setattr(phase_space, "_sampled", watched)
     options = phase_space.Options(task="evolve", times=TIMES, dt="auto", batch=96, trajectories=960)

@@ -9,10 +9,8 @@ import reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
-from scipy.optimize import linear_sum_assignment
+from sectors import assert_same_spectrum
 
-from hpcsim.methods.liouvillian.estimate import multiplicities
-from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.models import (
     all_to_all_xyz,
     cavity_dimer,
@@ -22,7 +20,7 @@ from hpcsim.models import (
     spin_network,
     xyz_lattice,
 )
-from hpcsim.system import Action, System, Translation, Transposition, WeakU1
+from hpcsim.system import Action, Translation, Transposition, WeakU1
 
 reproducible = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
@@ -167,32 +165,12 @@ def test_declared_symmetries_are_those_of_the_dense_liouvillian(model, data):
         assert abs(L @ E - E @ L).max() < 1e-10 * abs(L).max()
 
 
-def spectrum_of_sectors(system: System) -> np.ndarray:
-    """All eigenvalues, those of the sectors that have equal or conjugate ones repeated."""
-    built, shifts = operators(system), len(multiplicities(system))
-    copies, found = dict(built.symmetries.labels(shifts)), []
-    for name in built.symmetries.names(shifts):
-        sector = Sector(built, name)
-        if sector.size:
-            values = np.linalg.eigvals(sector.rows(0, sector.size).toarray())
-            found += [values] * (
-                copies[name.k, name.momentum] // 2 if sector.doubled else copies[name.k, name.momentum]
-            )
-    return np.concatenate(found)
-
-
 @pytest.mark.parametrize("model", MODELS)
 @settings(reproducible, max_examples=8)
 @given(data=st.data())
 def test_sectors_of_random_systems_have_the_spectrum_of_the_whole(model, data):
     system = data.draw(MODELS[model])
-    whole, union = np.linalg.eigvals(reference.liouvillian(system)), spectrum_of_sectors(system)
-    assert len(whole) == len(union)
-    # where eigenvectors coincide, rounding moves eigenvalues by a root of it; not their low moments
-    distance = abs(np.subtract.outer(whole, union))
-    assert distance[linear_sum_assignment(distance)].max() < 1e-3
-    for power in (1, 2, 3):
-        assert abs(np.sum(union**power) - np.sum(whole**power)) < 1e-10 * np.sum(abs(whole) ** power)
+    assert_same_spectrum(system, reference.liouvillian(system))
 
 
 @st.composite

@@ -4,8 +4,11 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT, mpi_environment, mpirun, require_module
+
+from hpcsim import cli
 
 README = (ROOT / "README.md").read_text()
 
@@ -59,3 +62,19 @@ def test_every_file_it_names_exists():
     for name in re.findall(r"`?\b((?:jobs|configs|hpcsim|tests)/[\w./-]*\w)", README):
         if "NAME" not in name:
             assert (ROOT / name).exists(), name
+
+
+def test_the_observables_are_those_of_a_run_that_xarray_opens(tmp_path, capsys):
+    """Four spins in a ring, every item of the list, by the commands."""
+    listed = re.findall(r"```yaml\n(.*?)```", README, re.S)[1]
+    ring = "{name: spin_network, sites: 4, periodic: true, resolve: false, Jx: 1, Jy: 0.3, field_z: 0.2, decay: 1}"
+    (tmp_path / "o.yaml").write_text(f"model: {ring}\n{listed}")
+    out = str(tmp_path / "o.h5")
+    assert cli.main(["run", str(tmp_path / "o.yaml"), "--out", out]) == 0, capsys.readouterr().err
+    assert cli.main(["collect", str(tmp_path / "c.h5"), out]) == 0, capsys.readouterr().err
+    with require_module("xarray").open_dataset(tmp_path / "c.h5", engine="h5netcdf") as data:
+        assert np.isclose(np.trace(data.rho01.values), 1) and data.rho01.dtype == complex
+        assert list(data.rho01_row.values) == ["0.5 0.5", "0.5 -0.5", "-0.5 0.5", "-0.5 -0.5"]
+        assert np.isclose(data.staggered, 0, atol=1e-9) and data.edge.dtype == complex
+        assert np.isclose(data.correlation_xx.sel(distance=0), 0.25) and data.squeezing.dims == ()
+        assert "Sx_orbit" not in data and "orbit" not in data.dims

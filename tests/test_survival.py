@@ -277,7 +277,7 @@ from hpcsim.methods import phase_space
 whole = phase_space.run
 def run(system, options, record, context):
     if MPI.COMM_WORLD.rank == 1:
-        raise ArithmeticError("broken on purpose")
+        raise TypeError("broken on purpose")
     return whole(system, options, record, context)
 phase_space.run = run
 sys.exit(cli.main(sys.argv[1:]))
@@ -291,7 +291,7 @@ def test_one_rank_raising_ends_all_with_one_traceback(config, tmp_path):
     ended = mpirun(3, ["broken.py", "run", path, "--out", out], cwd=tmp_path, timeout=60)
     assert ended.returncode == 1
     assert time.time() - began < 30
-    assert ended.stderr.count("Traceback") == 1 and "ArithmeticError: broken on purpose" in ended.stderr
+    assert ended.stderr.count("Traceback") == 1 and "TypeError: broken on purpose" in ended.stderr
     assert mpirun(2, hpcsim_run(path, out, "--max-walltime", "0"), cwd=tmp_path).returncode == 75
 
 
@@ -595,3 +595,41 @@ def test_a_write_error_in_mid_run_is_one_message_and_the_run_resumes(config, tmp
         assert same_bits(out, whole, before)
     assert subprocess.run(command, cwd=tmp_path, env=mpi_environment()).returncode == 0
     assert contents(out)[1].all() and same_bits(out, whole)
+
+
+FAILING = """
+import sys
+from hpcsim import cli
+from hpcsim.methods import phase_space
+whole = phase_space.run
+def run(system, options, record, context):
+    if record in (3, 7) and {fails}:
+        raise RuntimeError("cannot be computed")
+    return whole(system, options, record, context)
+phase_space.run = run
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_records_that_fail_are_named_and_the_others_go_on(config, tmp_path, whole, n):
+    path, out = config(), tmp_path / "r.h5"
+    for name, fails in (("failing.py", True), ("working.py", False)):
+        (tmp_path / name).write_text(FAILING.format(fails=fails))
+    for _ in range(2):  # the second time nothing is left to do
+        ended = mpirun(n, ["failing.py", "run", path, "--out", out], cwd=tmp_path)
+        assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
+        assert ended.stderr.count("hpcsim: error: ") == 1
+        assert "4 of 40 records failed; the others are done. record 3 at model.loss = 0.4: RuntimeError: cannot" in (
+            ended.stderr
+        )
+        _, flags = contents(out)
+        with h5py.File(out, "r") as file:
+            assert np.flatnonzero(file["records/done"][:] == 3).tolist() == [3, 7, 23, 27] and flags.all()
+    text = store.format_status(store.read_status(out))
+    assert "36/40 records, 4 failed" in text and "record 23 of point 1 failed: RuntimeError: cannot be" in text
+    [run] = store.read_runs(out)
+    assert run.done.sum() == 36 and same_bits(out, whole, run.done)
+    ended = mpirun(n, ["working.py", "run", path, "--out", out, "--retry-failed"], cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert same_bits(out, whole)

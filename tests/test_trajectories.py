@@ -14,8 +14,9 @@ from hpcsim import observables
 from hpcsim.ensemble.streams import fill_words, uniform
 from hpcsim.methods import Context, liouvillian, trajectories
 from hpcsim.methods.liouvillian.symmetry import HOME
-from hpcsim.methods.trajectories import clock, compile, kernels, measurement
+from hpcsim.methods.trajectories import clock, compile, kernels, measurement, results
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, xyz_lattice
+from hpcsim.observables.matrices import operator as observable_operator
 from hpcsim.system import Jumps, System, Terms, angles, coherent_state, matrices
 
 CONTEXT = Context(MPI.COMM_SELF, (2013, 110), lambda: False)
@@ -93,9 +94,10 @@ def expected(system, rho):
     found, n = {}, system.sites
     for a in "xyz":
         members = [np.flatnonzero(system.sublattice == k) for k in range(len(system.sublattices))]
-        first = np.array([np.mean([mean((f"S{a}", i)) for i in sites]) for sites in members])
-        second = np.array([np.mean([mean((f"S{a}", i), (f"S{a}", i)) for i in sites]) for sites in members])
-        found |= {f"S{a}": first, f"S{a}2": second, f"var_S{a}": second - first**2}
+        one = np.array([mean((f"S{a}", i)) for i in range(n)])
+        two = np.array([mean((f"S{a}", i), (f"S{a}", i)) for i in range(n)])
+        for name, of_sites in ((f"S{a}", one), (f"S{a}2", two), (f"var_S{a}", two - one**2)):
+            found[name] = np.array([of_sites[sites].mean() for sites in members])
         found[f"correlation_{a}{a}"] = np.array(
             [[np.mean([mean((f"S{a}", i), (f"S{a}", (i + d) % n)) for i in range(n)]) for d in range(n // 2 + 1)]]
         )
@@ -294,7 +296,7 @@ def _run(system, sums, psi, first, times, tolerance, channels, plan):
 def _one_decaying_spin(numbers, times, rate):
     """Sz (trajectories, times) of single spins 1/2 that start up."""
     system = System(spins=np.array([0.5]), hamiltonian=(), jumps=(Jumps("S-", np.array([0]), np.array([rate])),))
-    plan = measurement.plan(system, ())
+    plan = results.measured(system, ()).tables
     sums = np.zeros((len(numbers), len(times), plan.size))
     _run(system, sums, np.array([1, 0], complex), numbers[0], times, 1e-8, compile.channels(system), plan)
     return sums[:, :, 2]
@@ -320,8 +322,10 @@ def test_waiting_times_are_exponential():
 @every_system
 def test_measurement_of_a_state(name):
     system, cut = SYSTEMS[name], SYSTEMS[name].sites > 1
-    plan, n = measurement.plan(system, ("entanglement_entropy",) if cut else ()), system.sites
-    plan = plan._replace(kind=np.arange(n * n).reshape(n, n), classes=n * n, size=plan.size + 3 * n * n)
+    own, n = ("entanglement_entropy",) * cut, system.sites
+    plan = results.measured(system, ("squeezing", *own)).tables
+    classes = dict(kind=np.arange(n * n).reshape(n, n), classes=n * n, place=plan.place + 3 * n * n)
+    plan = plan._replace(**classes, total=plan.total + 3 * n * n, size=plan.size + 3 * n * n)
     random = np.random.default_rng(3).normal(size=(2, round(system.dimension)))
     psi = (random[0] + 1j * random[1]) / np.linalg.norm(random)
     total = np.zeros(plan.size)
@@ -336,6 +340,9 @@ def test_measurement_of_a_state(name):
             for j in range(i + 1, n):
                 pair = total[6 * n + axis * n * n + i * n + j]
                 assert pair == pytest.approx((on[i].conj() @ on[j]).real, abs=1e-13)
+    J = [sum(matrices.site_operator(system, f"S{a}", i) for i in range(n)) @ psi for a in "xyz"]
+    pairs = [(0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0)]
+    assert total[plan.total :][:6] == pytest.approx([(J[a].conj() @ J[b]).real for a, b in pairs], abs=1e-12)
     if cut:
         first = int(np.prod(system.levels[: n // 2]))
         weights = np.linalg.svd(psi.reshape(first, -1), compute_uv=False) ** 2
@@ -344,7 +351,7 @@ def test_measurement_of_a_state(name):
 
 def _sums(first, count, channels=None):
     times = np.linspace(0, 4, 9)
-    plan = measurement.plan(CHAIN, ("correlation", "entanglement_entropy"))
+    plan = results.measured(CHAIN, ("correlation", "entanglement_entropy")).tables
     sums = np.zeros((count, len(times), plan.size))
     _run(
         CHAIN,
@@ -457,12 +464,53 @@ def test_correlators_by_name_and_the_structure_factor():
     assert found["Sz_1"][0] == pytest.approx(zb, abs=1e-12)
     assert found["Sx_1_Sy_2"][0] == pytest.approx(xb * ya, abs=1e-12)
     assert found["Sy_2_Sy_2"] == pytest.approx([0.25, 0.25], abs=1e-12)
-    assert found["Sx_Sz"][:, 0] == pytest.approx([0, (xa * za + xb * zb) / 2], abs=1e-12)  # SxSz of a site: iSy/2
+    # on one site SxSz = -iSy/2
+    assert found["Sx_Sz"][:, 0] == pytest.approx([-0.25j * (ya + yb), (xa * za + xb * zb) / 2], abs=1e-12)
     assert found["structure_factor_xx"][0, :, 0] == pytest.approx([0.25 + 2 * xa * xa, 0.25 - xa * xa], abs=1e-12)
     for c in "xyz":
         here = found[f"correlation_{c}{c}"][..., 1]
         assert np.allclose(found[f"structure_factor_{c}{c}"][:, 0, 1], here @ [1, 2], atol=1e-12)
         assert np.allclose(found[f"structure_factor_{c}{c}"][:, 1, 1], here @ [1, -1], atol=1e-12)
+
+
+def test_any_product_of_site_operators():
+    """Of three sites, of one site, not Hermitian, sums over sites, and the squeezing of the total spin."""
+    items = (
+        {"name": "hop", "product": [["S+", 0], ["Sz", 3], ["S-", 1]]},
+        {"name": "square", "product": [["Sx", 2], ["Sy", 2], ["Sx", 2]]},
+        {"name": "staggered", "sum": "Sz", "weights": "uniform"},
+    )
+    system, times = SYSTEMS["mixed"], (0.4, 1.5)
+    options = trajectories.Options(
+        task="evolve", times=times, trajectories=1600, batch=200, initial=(0.3, 0.2), observables=(*items, "squeezing")
+    )
+    found = reduced(system, options)
+    on = lambda name, i: matrices.site_operator(system, name, i)
+    operators = {
+        "hop": on("S+", 0) @ on("Sz", 3) @ on("S-", 1),
+        "square": on("Sx", 2) @ on("Sy", 2) @ on("Sx", 2),
+        "staggered": sum(on("Sz", i) for i in range(4)),
+    }
+    exact = observables.plan(system, ("squeezing",), (observables.Dim("time", times),))
+    density = density_matrices(system, options.initial, times)
+    for name, operator in operators.items():
+        value, error = found[name]
+        wanted = np.array([np.trace(operator @ rho) for rho in density])
+        assert np.all(np.abs(value - wanted) < 4 * np.sqrt(2) * error) and np.all(error < 0.03), name
+    assert np.abs(found["hop"][0].imag).max() > 0.01 and np.isrealobj(found["square"][0])
+    means = {
+        name: np.stack([_of_state(system, mean, rho) for rho in density], axis=-1) for name, mean in exact.means.items()
+    }
+    wanted = exact.finish(means)
+    for name in ("squeezing", "squeezing_minimum"):
+        value, error = found[name]
+        assert np.all(np.abs(value - wanted[name]) < 4 * error) and np.all(error < 0.03 * wanted[name]), name
+
+
+def _of_state(system, mean, rho):
+    """The array of a Mean in the state ρ."""
+    values = [np.trace(observable_operator(system, element) @ rho).real for element in mean.elements.flat]
+    return np.array(values).reshape(mean.shape)
 
 
 def test_outputs_and_their_units():
@@ -485,7 +533,7 @@ def test_what_is_not_supported():
     large = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=30, Jx=1, Jy=1))
     assert "boson" in trajectories.supports(modes) and "1.1e+09" in trajectories.supports(large)
     open_chain = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=4, Jx=1, Jy=1, periodic=False))
-    with pytest.raises(ValueError, match="distance .* needs a system with a translation"):
+    with pytest.raises(ValueError, match="correlation needs a system with a translation"):
         trajectories.records(open_chain, trajectories.Options(observables=["correlation"]))
     for observable, words in (("Sx_7", "numbered 0 to 3"), ("structure_factor", "needs a")):
         with pytest.raises(ValueError, match=words):

@@ -45,7 +45,7 @@ def all_to_all_entropy(N, Jx, Jy, Jz, decay, collective_decay):
 def all_to_all_critical_Jy(Jx, Jz, decay, collective_decay):
     """Jy of the transition in mean field for N → ∞: Jz + (γ + Γ)²/(16 (Jz - Jx)) (huybrechts2020, Eq. 9).
 
-    NaN near the pole Jx = Jz, where it is more than 10 (γ + Γ) away: there a line over Jx is broken.
+    NaN near the pole Jx = Jz, where |Jy - Jz| exceeds 10 (γ + Γ), so that a line over Jx is broken there.
     """
     with np.errstate(divide="ignore"):
         distance = (decay + collective_decay) ** 2 / (16 * np.subtract(Jz, Jx))

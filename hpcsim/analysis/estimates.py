@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpcsim.analysis.interpolation import crossings, extremum
+
 NAN = float("nan")
 
 
@@ -22,9 +24,9 @@ class Estimate:
 def _weighted_fit(columns, y, error):
     """Least squares y ≈ columns @ c: (c, standard errors).
 
-    With errors they weigh the points, and the covariance is theirs, enlarged where the scatter
-    exceeds them; without, the scatter about the fit is the error. As many points as columns leave
-    no scatter: the errors are then those of the data alone.
+    Where the points have errors, these weigh the points and give the covariance, which is enlarged where the
+    scatter exceeds it. Otherwise the errors come from the scatter about the fit. With as many points as columns
+    there is no scatter, and only the errors of the data count.
     """
     weight = np.ones(len(y)) if error is None else 1 / error
     A, b = columns * weight[:, None], y * weight
@@ -99,11 +101,11 @@ def minimum(x, y, error=None):
 
 
 def minimum_at(x, y, error=None):
-    """The x of the smallest y; its error is the larger distance to a neighbouring point."""
-    i = int(np.argmin(y))
+    """The x of the smallest y, as `extremum`; its error is the larger distance to a neighbouring point."""
+    i, (place, least) = int(np.argmin(y)), extremum(x, y, -1)
     if not 0 < i < len(x) - 1:
-        return Estimate(x[i], NAN, "at the end of the curve: no minimum inside")
-    return Estimate(x[i], float(np.max(np.abs(np.diff(x[i - 1 : i + 2])))), f"minimum {y[i]:.3g}")
+        return Estimate(place, NAN, "at the end of the curve: no minimum inside")
+    return Estimate(place, float(np.max(np.abs(np.diff(x[i - 1 : i + 2])))), f"minimum {least:.3g}")
 
 
 def steepest_at(x, y, error=None):
@@ -114,13 +116,13 @@ def steepest_at(x, y, error=None):
 
 
 def crossing(x, y, error=None, level=0.0):
-    """The first x where y crosses a level, on the line between neighbours."""
-    i = np.flatnonzero((y[1:] - level) * (y[:-1] - level) <= 0)
-    if not len(i):
+    """The first x where y crosses a level, as `crossings`; its error is that of y over the slope between neighbours."""
+    found = crossings(x, y - level)
+    if not len(found):
         raise ValueError(f"no crossing of {level:g}: y is {y.min():.3g} to {y.max():.3g}")
-    slope = (y[i[0] + 1] - y[i[0]]) / (x[i[0] + 1] - x[i[0]])
-    spread = 0.0 if error is None else abs(error[i[0]] / slope)
-    return Estimate(x[i[0]] + (level - y[i[0]]) / slope, spread, f"y crosses {level:g}")
+    i = min(int(np.searchsorted(x, found[0], "right")), len(x) - 1) - 1
+    slope = (y[i + 1] - y[i]) / (x[i + 1] - x[i])
+    return Estimate(found[0], 0.0 if error is None else abs(error[i] / slope), f"y crosses {level:g}")
 
 
 def asymmetry(x, y, error=None):

@@ -182,7 +182,7 @@ def evolved_squeezing(S, drive, twist, decay, dephasing, time):
     spin, covariance = _from_down(S, drive, twist, decay, dephasing, _times(time))
     length2 = (spin**2).sum(axis=0)
     across = np.eye(3)[..., None] - spin[:, None] * spin / length2
-    # along ⟨S⟩, the least variance is pushed out of the way
+    # a large variance along ⟨S⟩ keeps the minimum perpendicular to it
     flat = (
         np.einsum("ijt,jkt,klt->til", across, covariance, across)
         + np.einsum("it,jt->tij", spin, spin) * (covariance.max() / length2)[:, None, None]
@@ -232,7 +232,7 @@ def polarised_var_Sz(Jx, Jy, decay):
 def polarised_correlation(Jx, Jy, decay, S, distance):
     """⟨S⁺_n S⁻_{n+s}⟩ = 2S n μ^{s/2} / (1 - √(1-Q)) at even s > 0, 0 at odd s, 2S n at s = 0, likewise.
 
-    μ = (1 - Q/2 - √(1-Q)) / (Q/2). Between whole s, the line through the even ones.
+    μ = (1 - Q/2 - √(1-Q)) / (Q/2). At s that is not an integer, the line through the even ones.
     """
     Q, _ = _spin_waves(Jx, Jy, decay)
     s, root = np.asarray(distance, float), np.sqrt(1 - Q)

@@ -9,6 +9,8 @@ from hpcsim.ensemble.burn_in import WINDOWS
 from hpcsim.ensemble.stopping import FIRST_LOOK
 from hpcsim.system import Count, Number, Parameters
 
+MOST_RECORDS = 10**6  # of a point
+
 
 def or_auto(**bounds):
     """Validator of a number within bounds, or the word auto: one message where it is neither."""
@@ -57,6 +59,11 @@ class EnsembleOptions(Parameters):
                 f"trajectories = {self.trajectories}, batch = {self.batch}: trajectories must be batch times "
                 f"a whole number of records, at least 2 (a standard error needs two); for example "
                 f"trajectories: {fix}"
+            )
+        if self.batches > MOST_RECORDS:
+            raise ValueError(
+                f"trajectories = {self.trajectories}, batch = {self.batch}: {self.batches} records for each point, "
+                f"more than {MOST_RECORDS}; raise batch"
             )
         if self.target_error and self.batches <= FIRST_LOOK:
             raise ValueError(

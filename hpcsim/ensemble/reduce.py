@@ -123,6 +123,17 @@ def _merged_eigenvalues(output, rows):
     return np.take_along_axis(values, order, -1), np.nan
 
 
+def _spacing(output, rows):
+    """The largest of all elements of the last source minus the second-largest; NaN where there is one only."""
+    largest = -np.sort(-rows(output.sources[-1]).ravel())  # NaN last
+    return largest[0] - largest[1], np.nan
+
+
+def _imbalance(output, rows):
+    """Between the smallest of the first source and the spacing of the second."""
+    return abs(np.fmin.reduce(rows(output.sources[0])) - _spacing(output, rows)[0]), np.nan
+
+
 REDUCTIONS = {
     "single": _single,
     "mean": _mean,
@@ -132,5 +143,7 @@ REDUCTIONS = {
     "min": _min,
     "at_min": _at_min,
     "merge": _merged_eigenvalues,
+    "spacing": _spacing,
+    "imbalance": _imbalance,
 }
 AVERAGED = ("mean", "function", "variance", "norm", "decay_length")  # with standard errors

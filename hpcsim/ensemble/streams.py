@@ -8,7 +8,8 @@ or the run that computes it.
 import math
 
 import numpy as np
-from numba import njit
+
+from hpcsim.compiled import njit
 
 DRAWS_PER_BLOCK = 8
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcsim.analysis import THEORY
+from hpcsim.analysis.interpolation import crossings, extremum
 from hpcsim.figures.section import Data
 from hpcsim.store import Collected, StoreError
 
@@ -58,31 +59,14 @@ def _reduced(several: list[Curve], spec: Data) -> Curve:
 
 
 def _extremum(curve: Curve, sign: int) -> tuple[float, float]:
-    """x and y of the largest sign * y, on the parabola through it and its neighbours."""
-    if np.any(np.isnan(curve.y)):
-        return np.nan, np.nan
-    i = int(np.argmax(sign * curve.y))
-    if not 0 < i < len(curve.x) - 1:
-        return curve.x[i], curve.y[i]
-    near = slice(i - 1, i + 2)
-    a, b, c = np.polyfit(curve.x[near] - curve.x[i], curve.y[near], 2)
-    return (curve.x[i] - b / (2 * a), c - b**2 / (4 * a)) if a else (curve.x[i], curve.y[i])
+    return (np.nan, np.nan) if np.any(np.isnan(curve.y)) else extremum(curve.x, curve.y, sign)
 
 
 def _crossing(first: Curve, second: Curve) -> float:
-    """The last x where the curves cross, on the cubic through four common points about it; NaN if nowhere."""
+    """The last x where the curves cross, of their common points; NaN if nowhere."""
     x, here, there = np.intersect1d(first.x, second.x, return_indices=True)
-    apart = first.y[here] - second.y[there]
-    change = np.flatnonzero(apart[1:] * apart[:-1] < 0)
-    if not len(change):
-        return np.nan
-    i = change[-1]
-    near = slice(max(i - 1, 0), i + 3)
-    x0, x1 = x[i], x[i + 1]
-    roots = np.roots(np.polyfit(x[near] - x0, apart[near], len(x[near]) - 1))
-    roots = roots.real[abs(roots.imag) < 1e-9 * (x1 - x0)]
-    inside = roots[(roots >= 0) & (roots <= x1 - x0)]
-    return x0 + (inside[0] if len(inside) else apart[i] / (apart[i] - apart[i + 1]) * (x1 - x0))
+    found = crossings(x, first.y[here] - second.y[there])
+    return found[-1] if len(found) else np.nan
 
 
 def _curve(data, spec, name, kept) -> Curve:

@@ -54,7 +54,8 @@ class Stopped(Exception):
 class Cache:
     """What later records of a run may use again: the `size` values that were asked for last.
 
-    The ranks of a group ask in the same order, so what one of them has kept all have.
+    The ranks of a group ask in the same order, so what one of them has kept all have. Values that have a method
+    `destroy` are destroyed when they are dropped: on all ranks of the group at the same time.
     """
 
     def __init__(self, size: int = 8):
@@ -65,12 +66,18 @@ class Cache:
         if key not in self._kept:
             self._kept[key] = make()
             while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+                self._drop()
         self._kept.move_to_end(key)
         return self._kept[key]
 
+    def _drop(self):
+        _, value = self._kept.popitem(last=False)
+        getattr(value, "destroy", lambda: None)()
+
     def clear(self):
-        self._kept.clear()
+        """Drop everything. Collective over the group."""
+        while self._kept:
+            self._drop()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from pydantic import Field
 
 from hpcsim.system import Jumps, Number, Parameters, Parity, Rate, System, Terms, Translation, WeakU1, Whole
 
+MOST_SPINS = 5000  # every pair is a term
+
 
 class Params(Parameters):
     """Pauli matrices σ, σ∓ = (σx ∓ iσy)/2, and the standard Lindblad form D[c]ρ = cρc† - ½{c†c, ρ}:
@@ -27,7 +29,7 @@ class Params(Parameters):
     field_angle          : θ in units of π, from x to y
     """
 
-    N: Annotated[Whole, Field(ge=2)]
+    N: Annotated[Whole, Field(ge=2, le=MOST_SPINS)]
     Jx: Number
     Jy: Number
     Jz: Number
@@ -77,11 +79,11 @@ def _direction(params: Params) -> np.ndarray:
 
 
 def _symmetries(params: Params):
-    """Two permutations of the spins stand for all: the cyclic one and the reversal."""
+    """Of all permutations of the spins two are declared: the cyclic one and the reversal."""
     if params.field == 0:
         yield WeakU1() if params.Jx == params.Jy else Parity("z")
     if params.decay == params.pump and params.collective_decay == params.collective_pump:
-        # σ- and σ+ are exchanged by rotations about x and y, of which one keeps the field
+        # rotations about x and about y exchange σ- and σ+; one of them keeps the field
         along_x, along_y = _direction(params)
         if params.field == 0 or along_y == 0:
             yield Parity("x")

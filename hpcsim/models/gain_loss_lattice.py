@@ -79,7 +79,7 @@ def build(params: Params) -> System:
 
 
 def _spatial(params: Params, shape) -> list:
-    """Translations by a cell, and inversions: one keeps a and b, one exchanges them and rotates the spins."""
+    """Translations by a cell and two inversions: one keeps a and b, the other exchanges them and rotates the spins."""
     (length, rows), (x, y) = shape, lattice.coordinates(shape)
     found = []
     if params.periodic and length > 2:

@@ -1,11 +1,12 @@
 """Spins on any graph of couplings, with parameters that may differ from site to site."""
 
+import math
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from hpcsim.system import Jumps, Number, Parameters, Parity, Spin, System, Terms, Translation, WeakU1
+from hpcsim.system import MOST_SITES, Jumps, Number, Parameters, Parity, Spin, System, Terms, Translation, WeakU1
 
 MOST_PAIRS = 20_000_000  # of a power law: 2 GB of tables
 
@@ -14,6 +15,8 @@ def _shape(value):
     numbers = value if isinstance(value, (list, tuple)) else [value]
     if not 1 <= len(numbers) <= 3 or not all(type(n) is int and n > 0 for n in numbers):
         raise ValueError("must be an integer greater than 0, or [nx, ny], or [nx, ny, nz]")
+    if math.prod(numbers) > MOST_SITES:
+        raise ValueError(f"more than {MOST_SITES} sites")
     return tuple(numbers)
 
 
@@ -30,7 +33,7 @@ def _numbers(values, what):
 
 
 def _per_site(value):
-    """A number as it is, or a tuple of one for each site."""
+    """A number, or a tuple with one number for each site."""
     several = isinstance(value, (list, tuple))
     numbers = _numbers(value if several else [value], "a number, or a list of one for each site")
     return numbers if several else numbers[0]
@@ -172,7 +175,7 @@ def _couplings(params: Params):
 
 
 def _symmetries(params: Params):
-    """Those of parameters that do not depend on the site."""
+    """The symmetries that hold where the parameters do not depend on the site."""
     still = not np.any(params.field_x) and not np.any(params.field_y)
     if still:
         turns = params.Jx == params.Jy and not np.any(params.twist)

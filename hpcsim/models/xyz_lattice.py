@@ -82,7 +82,7 @@ def build(params: Params) -> System:
 
 
 def _symmetries(params: Params, shape):
-    """Jx = -Jy is Jx = Jy with every second spin rotated by π about x, but its decay then is a gain."""
+    """Rotating every second spin by π about x turns Jx = -Jy into Jx = Jy, and the decay of these spins into a gain."""
     bipartite = lattice.is_bipartite(shape, params.periodic)
     odd = np.sum(lattice.coordinates(shape), axis=0) % 2
     if params.Jx == params.Jy:

@@ -127,7 +127,7 @@ class Plan:
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """Of an exact method what is public; of an ensemble the means, and the functions of their averages."""
+        """For an exact method the public outputs; for an ensemble the means and the functions of their averages."""
         found = []
         for mean in self.means.values():
             if self.ensemble or mean.public:

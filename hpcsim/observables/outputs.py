@@ -28,6 +28,8 @@ class Output:
     at_min       sources (other,): the value in the record that holds the minimum of `other`
     merge        concatenate the records along the last dimension, sort by falling real part of
                  sources[0] (or of itself), keep as many as the dimension has
+    spacing      sources (x,): the largest minus the second-largest of all elements of x; nothing is stored for it
+    imbalance    sources (y, x): |smallest y - spacing of x|; likewise
 
     internal : stored in the run file as a source of others, and left out of the collected file
     """
@@ -45,7 +47,7 @@ class Output:
     @property
     def stored(self) -> bool:
         """Whether a record returns it (else it is derived from its sources)."""
-        return self.reduce not in ("function", "variance", "norm", "decay_length")
+        return self.reduce not in ("function", "variance", "norm", "decay_length", "spacing", "imbalance")
 
 
 def inverse(units: str) -> str:

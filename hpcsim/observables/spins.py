@@ -119,4 +119,8 @@ OBSERVABLES = {
     **dict.fromkeys(("spins", "Sx", "Sy", "Sz", "S_perp", "Mz", "n"), spins),
     **dict.fromkeys(("variances", "var_Sx", "var_Sy", "var_Sz", "var_n"), variances),
 }
-FUNCTIONS = {"mean_norm": Function(mean_norm), "variance": Function(variance)}
+FUNCTIONS = {
+    "mean_norm": Function(mean_norm),
+    "variance": Function(variance),
+    "spread": Function(lambda second, first: second - first**2),
+}

@@ -1,4 +1,4 @@
-"""Of what observables are made: weighted sums of products of site operators, and functions of their averages."""
+"""The parts of observables: weighted sums of products of site operators, and functions of their averages."""
 
 import functools
 from collections.abc import Callable

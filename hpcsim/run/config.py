@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import yaml
 from pydantic import Field, ValidationError
 
-from hpcsim.system import Count, Number, Parameters, Whole
+from hpcsim.run.text import LONGEST, BadText, parse
+from hpcsim.system import Count, Number, Parameters, Whole, spaced
 from hpcsim.system import shown as _show
 
 
@@ -51,38 +50,17 @@ class Sections(Parameters):
     figures: list[Any] = []
 
 
-RANGES = {"linspace": np.linspace, "geomspace": np.geomspace}
+RANGES = ("linspace", "geomspace")
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses duplicate keys and reads 1e-3 as a number."""
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise ConfigError(f"line {key_node.start_mark.line + 1}: key {key!r}: keys are words; quote it")
-            if key in seen:
-                raise ConfigError(
-                    f"line {key_node.start_mark.line + 1}: duplicate key {key!r}: each key may stand once; delete one"
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+MOST_POINTS = 10**6  # of a sweep
 
 
 def _parse(text: str, where: str):
     try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ConfigError(f"{where}: not YAML: {line}{problem or error}") from None
+        return parse(text)
+    except BadText as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 @contextmanager
@@ -110,7 +88,8 @@ def read(path):
     if not path.is_file():
         raise ConfigError("no such file; give the path of a YAML config")
     try:
-        text = path.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read as UTF-8 text: {error}") from None
     return _parse(text, "the file")
@@ -136,6 +115,9 @@ def resolve(raw, overrides=(), quick=False) -> dict:
     keys = [key for axis in sections["sweep"] for key in axis]
     if twice := {key for key in keys if keys.count(key) > 1}:
         raise ConfigError(f"sweep: {', '.join(sorted(twice))} is swept by two axes; keep one")
+    if math.prod(shape(sections)) > MOST_POINTS:
+        sizes = " times ".join(map(str, shape(sections)))
+        raise ConfigError(f"sweep: {sizes} points are more than {MOST_POINTS}; split it, and collect the runs together")
     del sections["quick"]
     return sections
 
@@ -194,21 +176,10 @@ def _values(values, where: str) -> list:
                 f"{where} = {_show(values)}: write a list, or one of "
                 + ", ".join(f"{name}: [first, last, count]" for name in RANGES)
             )
-        ok = (
-            isinstance(arguments, list)
-            and len(arguments) == 3
-            and all(isinstance(a, (int, float)) and not isinstance(a, bool) and math.isfinite(a) for a in arguments)
-            and isinstance(arguments[2], int)
-            and arguments[2] >= 1
-            and (kind != "geomspace" or arguments[0] * arguments[1] > 0)
-        )
-        if not ok:
-            raise ConfigError(
-                f"{where}.{kind} = {_show(arguments)}: needs [first, last, count] with count >= 1"
-                + (" and ends of one sign, not zero" if kind == "geomspace" else "")
-            )
-        # twelve digits: the value is the one a person would have typed
-        return [float(f"{x:.12g}") for x in RANGES[kind](*arguments)]
+        try:
+            return spaced(kind, arguments, MOST_POINTS)
+        except ValueError as error:
+            raise ConfigError(f"{where}.{error}") from None
     if not isinstance(values, list):
         raise ConfigError(f"{where} = {_show(values)}: a list of values is needed")
     if not values:

@@ -3,6 +3,7 @@
 import functools
 import logging
 import time
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,23 +13,42 @@ from numba.core.event import install_timer
 from hpcsim import __version__, store
 from hpcsim.methods import Cache, Context, Stopped
 from hpcsim.run.config import ConfigError, points
+from hpcsim.run.dispatch import Shares
 from hpcsim.run.memory import check_memory
 from hpcsim.run.parallel import Groups, Stop, Tally, agree, all_fall_together, on_root
 from hpcsim.run.plan import Plan, Problem, swept
 from hpcsim.run.progress import Progress
-from hpcsim.run.schedule import assign
+from hpcsim.run.schedule import kinds_of
 from hpcsim.run.watch import watching
 
 log = logging.getLogger("hpcsim")
 
 
-def run(make_plan, path, max_walltime: float | None = None, world: MPI.Comm = MPI.COMM_SELF) -> str | None:
+# What a method raises where a record cannot be computed; anything else is a mistake in the program, and ends the run
+FAILURES = (RuntimeError, ArithmeticError, np.linalg.LinAlgError)
+
+
+class RecordsFailed(Exception):
+    """Everything is computed but the records whose method raised an error."""
+
+    status = 1
+
+
+def run(
+    make_plan,
+    path,
+    max_walltime: float | None = None,
+    world: MPI.Comm = MPI.COMM_SELF,
+    retry_failed: bool = False,
+) -> str | None:
     """Compute what is not yet in the run file `path`. Collective over `world`.
 
     make_plan    : () -> Plan, called on rank 0
     max_walltime : seconds after which to stop at a record boundary, or None
+    retry_failed : also compute records again that have failed
     Returns None when complete, else why it stopped early (the file resumes).
-    Raises ConfigError or StoreError, the same on every rank, before anything is computed.
+    Raises ConfigError or StoreError, the same on every rank, before anything is computed; RecordsFailed, the same on
+    every rank, at the end.
     """
     with all_fall_together(world, (store.StoreError,)), watching(world):
         stop = Stop(max_walltime)
@@ -36,12 +56,17 @@ def run(make_plan, path, max_walltime: float | None = None, world: MPI.Comm = MP
         file = error = None
         if groups.leaders is not None:
             try:
-                file = store.open_run(path, planned.layout, groups.leaders, frozenset().union(*planned.needs.values()))
+                needed = frozenset().union(*planned.needs.values())
+                file = store.open_run(path, planned.layout, groups.leaders, needed, retry_failed)
             except store.StoreError as caught:
                 error = caught
         agree(world, error)
-        _Session(planned, file, groups, stop).work(Progress(len(planned.point), _done(file)))
+        session = _Session(planned, file, groups, stop, keep_failures=True)
+        session.work(Progress(len(planned.point), _settled(file)))
+        failed = world.bcast(session.failed)
         groups.free()
+        if failed and not stop.reason:
+            agree(world, RecordsFailed(_story(planned, failed)))
         return stop.reason
 
 
@@ -80,19 +105,39 @@ def _begin(make_plan, world: MPI.Comm, stop: Stop) -> tuple[Plan, Groups]:
     return planned, groups
 
 
-def _done(records: store.Records | None) -> int:
-    return 0 if records is None else int(records.done.sum())
+def _settled(records: store.Records | None) -> int:
+    """Records that need no work when the session begins."""
+    return 0 if records is None else int((records.done | records.failed).sum())
+
+
+def _story(planned: Plan, failed: dict[int, str]) -> str:
+    """Which records have failed, where and why, in one message."""
+    every = list(points(planned.config))
+    shown = []
+    for record, reason in sorted(failed.items())[:3]:
+        where = swept(planned.config, *every[planned.point[record]])
+        values = ", ".join(f"{key} = {value}" for key, value in where.items())
+        shown.append(f"record {record}{f' at {values}' * bool(values)}: {reason}")
+    more = f"; and {len(failed) - 3} more, see hpcsim status" if len(failed) > 3 else ""
+    return (
+        f"{len(failed)} of {len(planned.point)} records failed; the others are done. {'; '.join(shown)}{more}. "
+        f"Change what the reason names, or compute them again with --retry-failed"
+    )
 
 
 class _Session:
     """The work of one session on the records of a plan.
 
-    records : where they are kept, on the first rank of every group; None on the other ranks
+    records       : where they are kept, on the first rank of every group; None on the other ranks
+    keep_failures : a record that fails is kept as such, and the others go on; else its error is raised
+    failed        : {record: reason}, on the first rank of every group at the end
     """
 
-    def __init__(self, planned: Plan, records: store.Records | None, groups: Groups, stop: Stop):
+    def __init__(self, planned: Plan, records: store.Records | None, groups: Groups, stop: Stop, keep_failures=False):
         self.planned, self.records, self.groups, self.stop = planned, records, groups, stop
+        self.keep_failures, self.failed = keep_failures, {}
         self.busy, self.cache, self.every = _Busy(), Cache(), list(points(planned.config))
+        self.shares = Shares(groups, log)
 
     def work(self, progress: Progress | None = None):
         """Rounds of records until no more are needed: one round, or one for each look of a target_error, or for
@@ -101,38 +146,48 @@ class _Session:
         if groups.world.rank == 0:
             self._announce()
         tally = Tally(groups, progress or (lambda finished: None))
-        began, reason = time.monotonic(), None
-        with install_timer("numba:compile", self.busy.compiled):
+        began = reason = None
+        with install_timer("numba:compile", self.busy.compiled), closing(self.shares):
             while True:
                 todo, ready = groups.comm.bcast(self._ready())
                 if progress and groups.world.rank == 0:
                     progress.needs(total - int(self.records.targets.skipped.sum()))
                 if reason or not len(todo):
                     break
-                if not len(ready) and groups.world.rank == 0:
-                    for record in todo:
-                        self.records.fail(record, "records whose results it starts from have failed", 0.0)
-                self._compute(ready[assign(self.planned.time[ready], groups.count)[groups.index]], tally)
+                source = self._source(ready)
+                began = began or time.monotonic()
+                self._compute(source, tally, progress)
                 tally.wait_for_all()
                 reason = stop.settle()
+        self.cache.clear()
         stop.reason = reason if len(todo) else None
         if self.records is not None:
-            self._finish(time.monotonic() - began)
+            self._finish(time.monotonic() - began if began else 0.0)
 
     def _ready(self):
         """Numbers of all records that are to be computed, and of those that can be now."""
         if self.records is None:
             return None
-        todo, earlier, needs = self.records.todo(), self.records.earlier.keys(), self.planned.needs
+        todo, needs = self.records.todo(), self.planned.needs
+        while blocked := [record for record in todo if self.records.failed[list(needs.get(record, ()))].any()]:
+            for record in blocked if self.groups.world.rank == 0 else ():
+                self.records.fail(record, "a record whose result it starts from has failed", 0.0)
+            todo = self.records.todo()
+        earlier = self.records.earlier.keys()
         return todo, np.array([record for record in todo if earlier >= {*needs.get(record, ())}], int)
 
-    def _compute(self, mine, tally: Tally):
-        """This group's loop over its records; ends early when asked to."""
-        flushed, at = time.monotonic(), None
-        for record in mine:
-            if self.stop():
-                break
-            began = time.monotonic()
+    def _source(self, ready):
+        """Where this group gets its records from, out of those in `ready`; None but on its first rank."""
+        if self.groups.leaders is None:
+            return None
+        memory, seconds = self.planned.bytes[ready], self.planned.time[ready]
+        return self.shares.begin(ready, seconds, kinds_of(memory, seconds))
+
+    def _compute(self, source, tally: Tally, progress: Progress | None):
+        """This group's loop over the records that it is given; ends early when asked to."""
+        flushed, at, finished = time.monotonic(), None, []
+        for record in self._given(source, finished):
+            began, compiling = time.monotonic(), self.busy.compiling
             if self.planned.point[record] != at:
                 at = self.planned.point[record]
                 problem = Problem(*self.every[at], self.planned.given)
@@ -140,20 +195,50 @@ class _Session:
                 arrays = self._run(problem, record)
             except Stopped:
                 break
-            except Exception as error:  # those with a status are raised by all ranks of a group
-                error.agreed = self.groups.count == 1 and hasattr(error, "status")
-                raise
+            except Exception as error:
+                together = hasattr(error, "status")  # raised by all ranks of a group
+                if not self.keep_failures or not (together or self._alone() and isinstance(error, FAILURES)):
+                    error.agreed = self.groups.count == 1 and together  # type: ignore[attr-defined]
+                    raise
+                arrays, reason = None, str(error) if together else f"{type(error).__name__}: {error}"
             seconds = time.monotonic() - began
             self.stop.longest = max(self.stop.longest, seconds)
             self.busy.seconds += seconds
+            finished.append((record, max(seconds - (self.busy.compiling - compiling), 0.0)))
             if self.records is not None:
-                self.records.write(record, arrays, seconds)
+                if arrays is None:
+                    self.records.fail(record, reason, seconds)
+                    log.error("record %d failed, the others go on: %s", record, reason)
+                else:
+                    self.records.write(record, arrays, seconds)
                 if time.monotonic() - flushed > self.planned.config["run"]["flush_seconds"]:
                     self.records.sync()
                     flushed = time.monotonic()
+                if progress and self.groups.world.rank == 0:
+                    progress.seconds_left = source.time_left()
                 tally.add()
         if self.records is not None:
             self.records.sync()
+
+    def _given(self, source, finished: list):
+        """Yield the records that this group is to compute, until there are none or the run is to stop.
+
+        source   : where they come from, on the group's first rank
+        finished : (record, seconds) of those computed since the last question; emptied when told
+        """
+        while not self.stop():
+            mine = self.groups.comm.bcast(source and source.next(finished))
+            finished.clear()
+            for i, record in enumerate(mine):
+                if i and self.stop():
+                    return
+                yield record
+            if not mine:
+                return
+
+    def _alone(self) -> bool:
+        """Whether a group is one rank, so that no other waits for it in the middle of a record."""
+        return self.groups.comm.size == 1
 
     def _run(self, problem: Problem, record: int) -> dict:
         """What the method returns for one record. Collective over the group."""
@@ -178,7 +263,7 @@ class _Session:
             self.planned.point.max() + 1,
             "at most " * bool(self.records.targets.watched),
             len(self.planned.point),
-            _done(self.records),
+            int(self.records.done.sum()),
             self.groups.count,
             self.groups.comm.size,
         )
@@ -200,13 +285,16 @@ class _Session:
             "version": __version__,
             "ended": reason or "complete",
         }
+        self.failed = records.failures()
+        if self.failed and not reason:
+            summary["ended"] = f"complete, but for {len(self.failed)} records that failed"
         records.finish(summary)
         records.close()
         if groups.world.rank == 0:
             _warn_of_misses(self.planned, records.targets.missed)
             log.info(
                 "%s after %.1f s; groups busy %s; %.1f s compiling, %.2f s in I/O",
-                f"stopped by {reason}, the same command resumes" if reason else "complete",
+                f"stopped by {reason}, the same command resumes" if reason else summary["ended"],
                 summary["wall_seconds"],
                 " ".join(f"{100 * f:.0f}%" for f in fractions),
                 max(compiling),

@@ -51,7 +51,7 @@ class Stop:
     """
 
     def __init__(self, max_walltime: float | None, signals=SIGNALS):
-        self.groups = None  # set once known; signals count from now on
+        self.groups: Groups | None = None  # set once known; signals count from now on
         # durations by a clock that nobody sets; `started` is for people
         self.started, self._began, self._limit = time.time(), time.monotonic(), max_walltime
         self.longest = 0.0

@@ -19,6 +19,8 @@ from hpcsim.run.schedule import assign
 from hpcsim.store import Layout
 from hpcsim.system import Parameters, System, dissipates, require_unique
 
+MOST_RECORDS = 4 * 10**6  # of a run
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -51,7 +53,7 @@ class Plan:
 
     @property
     def layout(self) -> Layout:
-        """Of the file that the records go to."""
+        """The layout of the file that the records go to."""
         return Layout(self.config, tuple(self.config["sweep"]), self.outputs, self.point, self.index)
 
 
@@ -113,7 +115,11 @@ def plan(config: dict, given: System | None = None) -> Plan:
             found = problem.method.outputs(system, options)
             _widen(outputs, found)
             _check_targets(method.get("target_error") or {}, found)
-        except (ConfigError, ValueError) as error:
+            if len(point) + len(records) > MOST_RECORDS:
+                raise ValueError(f"more than {MOST_RECORDS} records: split the sweep, or raise method.batch")
+        except (ConfigError, ValueError, ArithmeticError, MemoryError) as error:
+            if isinstance(error, (ArithmeticError, MemoryError)):
+                error = f"too large or too small numbers to be planned ({type(error).__name__}: {error})"
             where = swept(config, model, method)
             raise ConfigError(f"{error} (point {p} of the sweep: {where})" if where else str(error)) from None
         point += [p] * len(records)
@@ -195,7 +201,10 @@ def _check_targets(targets: dict, outputs):
 
 
 def _widen(known: dict, outputs):
-    """Keep for every output the longest dimensions any point needs."""
+    """Keep for every output the longest dimensions any point needs. ConfigError where two have one name."""
+    names = [output.name for output in outputs] + sorted({dim.name for output in outputs for dim in output.dims})
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"method.observables: {twice} is the name of a result of this method; take another name")
     for output in outputs:
         old = known.setdefault(output.name, output)
         dims = []

@@ -5,12 +5,15 @@ import time
 
 
 class Progress:
-    """Rate-limited lines (a bar on a terminal) with done/total, rate and time left."""
+    """Rate-limited lines (a bar on a terminal) with done/total, rate and time left.
+
+    seconds_left : for the records that nobody has begun, from what the finished ones took; None: by their rate alone
+    """
 
     def __init__(self, total: int, done: int):
         self.total, self.done, self.first = total, done, done
         self.started = self.last = time.monotonic()
-        self.tty, self.silent = sys.stderr.isatty(), False
+        self.tty, self.silent, self.seconds_left = sys.stderr.isatty(), False, None
 
     def needs(self, total: int):
         """Fewer records are needed than was thought."""
@@ -25,7 +28,9 @@ class Progress:
             return
         self.last = now
         rate = (self.done - self.first) / max(now - self.started, 1e-9)
-        left = (self.total - self.done) / rate if rate else float("inf")
+        left = self.seconds_left
+        if left is None or self.done == self.total:
+            left = (self.total - self.done) / rate if rate else float("inf")
         line = f"{self.done}/{self.total} records, {rate:.3g}/s, {left:.0f} s left"
         if self.tty:
             filled = 30 * self.done // self.total

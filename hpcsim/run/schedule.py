@@ -1,8 +1,146 @@
-"""Who computes which record."""
+"""Who computes which record: one queue for all groups, which learns what records cost.
+
+The queue is kept by a small process that rank 0 starts beside itself (`hpcsim.run.dispatch`). A group that has ended a
+record sends one datagram with the seconds it took and gets the next: the costliest that is left, or several at once
+where they are short. Why so, for P groups:
+
+- shared out beforehand by estimated cost, as it was, groups idle where estimates are off: by a factor of 0.26 to 5.9
+  in the quick run of huber2020/fig2c, 31 % efficient on 32 groups;
+- a rank as the master is lost to the work, half of two, or answers only between its own records;
+- one-sided MPI (fetch and add on rank 0) needs no partner, but on networks without hardware atomics it goes on only
+  while rank 0 is inside MPI, which a factorisation of an hour is not;
+- stealing between groups has the same trouble: a busy victim answers at the end of its record;
+- a counter in the run file needs locks that work across nodes; not every file system has them.
+
+A process of its own sleeps until it is asked, whatever rank 0 computes, and ends with it. Datagrams need no connection
+for each of ten thousand groups; one that is lost is sent again, and the queue answers a repeated question with the same
+records. Where a group cannot reach it, all agree to share the records out beforehand, and the log says so.
+jobs/benchmarks/schedule.py replays run files and simulates latency and service time: one process serves about 20,000
+questions a second, so 10^5 groups may have records of 10 s, or shorter ones that go out many at a time.
+"""
 
 import heapq
+import math
 
 import numpy as np
+
+TOGETHER = 0.2  # seconds of work that go out at once where records are shorter
+LARGEST_SHARE = 100  # records at once, at most: they fit into one datagram
+TRUST = 1.0  # records of its own that weigh as much, for a kind's correction, as all other kinds
+
+
+class Queue:
+    """Records in falling order of their cost, as estimated and corrected by those that are finished.
+
+    The first of every kind comes before all others: what a kind costs must be known before its last hour.
+
+    records : their numbers;  seconds : the estimate of each
+    kinds   : an integer for each: equal ones are of one size, and their estimates err by one factor
+    groups  : how many take from it
+    """
+
+    def __init__(self, records, seconds, kinds, groups: int = 1):
+        records, seconds = np.asarray(records, int), np.maximum(np.asarray(seconds, float), 1e-6)
+        _, kinds = np.unique(np.asarray(kinds), return_inverse=True)
+        self._groups, self._kind = groups, dict(zip(records.tolist(), kinds.tolist()))
+        self._estimate = dict(zip(records.tolist(), seconds.tolist()))
+        order = np.lexsort((records, -seconds, kinds))
+        bounds = np.searchsorted(kinds[order], np.arange(kinds.max(initial=-1) + 2))
+        self._waiting = [order[a:b] for a, b in zip(bounds, bounds[1:])]
+        self._records, self._seconds = records, seconds
+        self._next = [0] * len(self._waiting)
+        self._rest = [float(seconds[own].sum()) for own in self._waiting]
+        self._sum, self._count = [0.0] * len(self._waiting), [0] * len(self._waiting)  # of log(measured/estimate)
+        self._all_sum = self._all_count = 0.0
+        self._ranked = [1.0] * len(self._waiting)  # the correction each kind stands in the heap with
+        self._heap, self.left = [], len(records)
+        for kind in range(len(self._waiting)):
+            self._rank(kind)
+
+    def correction(self, kind: int) -> float:
+        """What the estimates of a kind are to be multiplied by: a mean over it and, the fewer it has, over all."""
+        common = self._all_sum / self._all_count if self._all_count else 0.0
+        return math.exp((self._sum[kind] + TRUST * common) / (self._count[kind] + TRUST))
+
+    def _rank(self, kind: int):
+        """Put the first waiting record of a kind into the heap."""
+        if self._next[kind] < len(self._waiting[kind]):
+            first = self._waiting[kind][self._next[kind]]
+            self._ranked[kind] = self.correction(kind)
+            cost = self._seconds[first] * self._ranked[kind]
+            known = self._next[kind] > 0
+            heapq.heappush(self._heap, (known, -cost, int(self._records[first]), kind, self._next[kind]))
+
+    def finished(self, record: int, seconds: float):
+        """Learn from a record that took so long, without what was compiled meanwhile."""
+        kind, ratio = self._kind[record], math.log(max(seconds, 1e-6) / self._estimate[record])
+        self._sum[kind] += ratio
+        self._count[kind] += 1
+        self._all_sum += ratio
+        self._all_count += 1
+        kinds = range(len(self._waiting)) if self._all_count in (1, 2, 4, 8, 16, 32, 64) else (kind,)
+        for each in kinds:
+            if abs(math.log(self.correction(each) / self._ranked[each])) > 0.1:
+                self._rank(each)
+
+    def take(self) -> list[int]:
+        """The next records for a group; empty when none is left."""
+        while self._heap:
+            _, cost, _, kind, place = heapq.heappop(self._heap)
+            if place != self._next[kind] or -cost != self._seconds[self._waiting[kind][place]] * self._ranked[kind]:
+                continue  # it is gone, or stands here with another correction too
+            many = min(TOGETHER / -cost, self.left / (2 * self._groups), LARGEST_SHARE)
+            share = self._waiting[kind][place : place + max(1, int(many))]
+            self._next[kind] += len(share)
+            self._rest[kind] -= float(self._seconds[share].sum())
+            self.left -= len(share)
+            self._rank(kind)
+            return self._records[share].tolist()
+        return []
+
+    def time_left(self) -> float:
+        """Seconds that the records not yet taken will need on all groups, about."""
+        if not self.left:
+            return 0.0
+        work = sum(rest * self.correction(kind) for kind, rest in enumerate(self._rest) if rest > 0)
+        return work / self._groups
+
+
+class OwnQueue:
+    """The queue of a run with one group. Like all sources of records, it is asked on the first rank of a group."""
+
+    def __init__(self, records, seconds, kinds):
+        self._queue = Queue(records, seconds, kinds)
+
+    def next(self, finished: list[tuple[int, float]]) -> list[int]:
+        """The records to compute next; finished: those computed since, with their seconds."""
+        for record, seconds in finished:
+            self._queue.finished(record, seconds)
+        return self._queue.take()
+
+    def time_left(self) -> float:
+        return self._queue.time_left()
+
+
+class FixedShare:
+    """What one group has of records that are shared out beforehand, where no queue can be reached."""
+
+    def __init__(self, records, seconds, groups: int, index: int):
+        self._mine = [int(records[i]) for i in assign(seconds, groups)[index]][::-1]
+
+    def next(self, finished: list[tuple[int, float]]) -> list[int]:
+        return [self._mine.pop()] if self._mine else []
+
+    def time_left(self) -> float | None:
+        """Unknown: what the others have left is not known here."""
+        return None
+
+
+def kinds_of(bytes_, seconds) -> np.ndarray:
+    """(records,) integers, equal for records of nearly equal memory and estimated time: of one size and sector."""
+    size = np.round(2 * np.log2(np.maximum(np.asarray(bytes_, float), 1)))
+    length = np.round(np.log2(np.maximum(np.asarray(seconds, float), 1e-6)))
+    return np.unique(np.column_stack([size, length]), axis=0, return_inverse=True)[1].ravel()
 
 
 def assign(costs, groups: int) -> list[np.ndarray]:

@@ -13,26 +13,34 @@ collective over the communicator it is given and returns the same on all its ran
 """
 
 from hpcsim.solvers.eigenvalues import DENSE, SUBSPACE, TOLERANCE, leading_eigenvalues
-from hpcsim.solvers.evolution import KRYLOV, end_of_spectrum, propagate
+from hpcsim.solvers.ends import Assembled, End, both_ends
+from hpcsim.solvers.evolution import end_of_spectrum, propagate
 from hpcsim.solvers.options import PetscOptions
+from hpcsim.solvers.order import TIE, first_largest, slowest
 from hpcsim.solvers.petsc import NotUnique, SolverError, row_range
-from hpcsim.solvers.steady import GMRES, NotConverged, pinned_inverse, response, steady_state
+from hpcsim.solvers.steady import GMRES, KEPT, NotConverged, pinned_inverse, response, steady_state
 
 __all__ = [
+    "Assembled",
     "DENSE",
+    "End",
     "GMRES",
-    "KRYLOV",
+    "KEPT",
     "SUBSPACE",
+    "TIE",
     "TOLERANCE",
     "NotConverged",
     "NotUnique",
     "PetscOptions",
     "SolverError",
+    "both_ends",
     "end_of_spectrum",
+    "first_largest",
     "leading_eigenvalues",
     "pinned_inverse",
     "propagate",
     "response",
     "row_range",
+    "slowest",
     "steady_state",
 ]

@@ -14,10 +14,8 @@ from hpcsim.solvers.petsc import (
     row_range,
 )
 
-KRYLOV = 20  # vectors of a Krylov space without factorisation
 STEP = 6  # time step there, in units of 1/|Im λ|
 ATTEMPTS = 4  # to reach a residual
-PRODUCTS = 13  # degree of its series: with less the wrong end of a wide spectrum comes through
 
 
 def propagate(comm, sector, state, intervals, tolerance: float, options: dict):
@@ -64,7 +62,7 @@ class _TimeStep:
         self.comm, self.operator = comm, operator
         self.rows = comm.allgather(row_range(comm, operator.size // operator.width))
         self.local = [(stop - start) * operator.width for start, stop in self.rows]
-        self.coefficients = 2 * special.jv(np.arange(PRODUCTS + 1), STEP if forward else -STEP)
+        self.coefficients = 2 * special.jv(np.arange(operator.products + 1), STEP if forward else -STEP)
         self.coefficients[0] /= 2
         self.result = np.empty(operator.size)
 
@@ -104,7 +102,8 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
 
     operator : has `size`, `width`, multiply(x, start, stop, out): out <- what start..stop-1 of the rows, of width
                unknowns, contribute to Lx; the spectrum is within `radius` of its `centre` along the
-               imaginary axis, and within 2/3 of it along the real one
+               imaginary axis, and within 2/3 of it along the real one. The series for exp(tL) has the degree
+               `products`, and a Krylov space this many `vectors`
     Returns eigenvalues and their residuals |Lx - λx| / |x| < tolerance. Raises SolverError if not all converge.
 
     Krylov-Schur on a short time evolution, exp(tL), whose eigenvalues of largest modulus are those of L of largest
@@ -123,7 +122,7 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
     error, start = tolerance / (2 * operator.radius), []
     try:
         for _ in range(ATTEMPTS):
-            start = _dominant(PETSc, SLEPc, comm, matrix, count, error, start, options)
+            start = _dominant(PETSc, SLEPc, comm, matrix, (count, operator.vectors), error, start, options)
             values, errors = _rayleigh_ritz(comm, step, start)
             order = np.argsort(-values.real if largest else values.real, kind="stable")[:count]
             if errors[order].max() < tolerance:
@@ -136,8 +135,12 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
     )
 
 
-def _dominant(PETSc, SLEPc, comm, matrix, count: int, tolerance: float, start, options: dict):
-    """A basis of this rank's part of the eigenvectors of largest modulus, found from those in `start`."""
+def _dominant(PETSc, SLEPc, comm, matrix, sizes: tuple[int, int], tolerance: float, start, options: dict):
+    """A basis of this rank's part of the eigenvectors of largest modulus, found from those in `start`.
+
+    sizes : how many eigenvectors, and vectors of the Krylov space
+    """
+    count, krylov = sizes
     solver, given = krylov_schur(SLEPc, comm, matrix), [matrix.createVecRight() for _ in start]
     try:
         for each, vector in zip(given, start):
@@ -145,14 +148,14 @@ def _dominant(PETSc, SLEPc, comm, matrix, count: int, tolerance: float, start, o
         solver.setInitialSpace(given)
         with options_set(PETSc, options):
             solver.setWhichEigenpairs(SLEPc.EPS.Which.LARGEST_MAGNITUDE)
-            solver.setDimensions(count, min(matrix.getSize()[0], KRYLOV), PETSc.DECIDE)
+            solver.setDimensions(count, min(matrix.getSize()[0], krylov), PETSc.DECIDE)
             solver.setTolerances(tolerance, 1000)
             solver.setFromOptions()
             solver.solve()
         if solver.getConverged() < count:
             raise SolverError(
                 f"only {solver.getConverged()} of {count} eigenvalues converged: raise "
-                f"method.tolerance, or petsc_options: {{eps_ncv: {2 * KRYLOV}}}"
+                f"method.tolerance, or petsc_options: {{eps_ncv: {2 * krylov}}}"
             )
         return _invariant(solver, count)
     finally:

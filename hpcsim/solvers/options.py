@@ -144,7 +144,7 @@ SUPERLU = {
     "st_mat_superlu_dist_c": ITERATIONS,
 }
 ALLOWED = EIGENVALUES | EXPONENTIALS | LINEAR | MUMPS | SUPERLU
-# Of the process and not of our solvers; without values that name a file
+# These concern the process and not the solvers; values may not name a file
 OF_THE_PROCESS = {"use_gpu_aware_mpi": Flag(), "no_signal_handler": Flag(), "skip_petscrc": Flag()}
 
 

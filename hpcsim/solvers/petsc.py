@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from hpcsim.solvers.options import PREFIX, of_environment
 
 log = logging.getLogger("hpcsim")
-# signals belong to the program: PETSc would take several, in some versions SIGTERM too;
-# and no file of the folder in which a run happens to start, or of anybody's home, has a say
+# The program handles signals itself; PETSc would catch several, in some versions SIGTERM too. Nor may options come
+# from a file in the folder where a run is started, or in the user's home.
 ARGUMENTS = ["hpcsim", "-no_signal_handler", "-skip_petscrc"]
 SINGULAR_MATRIX = -10  # INFOG(1) of MUMPS
 
@@ -20,7 +20,7 @@ class SolverError(RuntimeError):
 
 
 class NotUnique(SolverError):
-    """There is more than one steady state: the model is to be changed."""
+    """There is more than one steady state; the model has to be changed."""
 
     status = 2
 
@@ -37,7 +37,7 @@ def petsc(comm):
 
 
 def _clear_environment():
-    """Leave in PETSC_OPTIONS what is allowed, and say what is not; PETSc reads it when it starts."""
+    """Remove options that are not allowed from PETSC_OPTIONS, which PETSc reads when it starts, with a warning."""
     kept, refused = of_environment(os.environ.pop("PETSC_OPTIONS", ""))
     if os.environ.pop("PETSC_OPTIONS_YAML", ""):
         refused.append("PETSC_OPTIONS_YAML")
@@ -53,7 +53,7 @@ def _clear_environment():
 
 
 def libraries(comm):
-    """PETSc, and slepc4py.SLEPc, which is large, for those who need eigenvalues or exponentials."""
+    """PETSc and slepc4py.SLEPc, which is large: only for eigenvalues and exponentials."""
     PETSc = petsc(comm)
     import slepc4py
 
@@ -65,7 +65,7 @@ def libraries(comm):
 
 @contextmanager
 def options_set(PETSc, given):
-    """Defaults of the direct solver and the user's options, in the database while a solve is set up."""
+    """Put the direct solver's defaults and the user's options into the database while a solve is set up."""
     # the default 20 % of spare work space is sometimes too little after pivoting
     wanted = {"st_mat_mumps_icntl_14": 50, **given}
     database = PETSc.Options(PREFIX)
@@ -100,7 +100,7 @@ def direct(ksp):
 
 
 def set_up(PETSc, solver, ksp, size: int):
-    """Set up, hence factorise; SolverError with the solver's reason, and MUMPS's fix, where it fails."""
+    """Set up, and so factorise. Raises SolverError with the solver's reason and, for MUMPS, what to change."""
     pc, failure = ksp.getPC(), 0
     try:
         solver.setUp()
@@ -128,7 +128,7 @@ def destroy(*objects):
 
 
 def krylov_schur(SLEPc, comm, matrix):
-    """An eigensolver that orthogonalises twice: else it sometimes finds eigenvalues outside of the spectrum."""
+    """An eigensolver that orthogonalises twice; otherwise it sometimes finds eigenvalues outside the spectrum."""
     solver = SLEPc.EPS().create(comm)
     solver.setOptionsPrefix(PREFIX)
     solver.setOperators(matrix)

@@ -26,37 +26,61 @@ UNIQUE = 4e-14
 RESIDUAL = 1e-11  # accepted |Lρ| of a steady state, relative to |L||ρ|
 GMRES = (80, 400, 1e-8)  # vectors before a restart, iterations, relative residual
 BY_VALUES = "st_mat_mumps_icntl_6"  # unless it is 0, MUMPS permutes by the values
-_last = []  # the sparsity and the KSP of the last factorisation that can be reused
+KEPT = ("solvers", "factorisation")  # in a cache
 
 
 class NotConverged(SolverError):
     """An iterative solver has not reached its tolerance."""
 
 
-def _pattern(matrix, options: dict) -> bytes:
-    """Hash of this rank's part of a matrix's sparsity, and of the options of its factorisation."""
+class Factorisation:
+    """The last factorisation of a run, if its symbolic part can be used again for another matrix of its sparsity.
+
+    One is kept, for it holds the factors. `destroy` is collective over their communicator.
+    """
+
+    def __init__(self):
+        self.pattern = self.ksp = None
+
+    def keep(self, pattern: bytes, ksp):
+        self.pattern, self.ksp = pattern, ksp
+
+    def take(self, pattern: bytes | None):
+        """The KSP, no longer kept, if its sparsity is this, the same on all ranks; else None, and it is destroyed."""
+        ksp, fits = self.ksp, pattern is not None and pattern == self.pattern
+        if not fits:
+            self.destroy()
+        self.pattern = self.ksp = None
+        return ksp if fits else None
+
+    def destroy(self):
+        destroy(self.ksp)
+        self.pattern = self.ksp = None
+
+
+def _pattern(comm, matrix, options: dict) -> bytes:
+    """Hash of a matrix's sparsity, and of the options of its factorisation: the same on all ranks. Collective."""
     found = hashlib.blake2b(repr(options).encode())
     for part in matrix.getValuesCSR()[:2]:
         found.update(part.tobytes())
-    return found.digest()
+    return hashlib.blake2b(b"".join(comm.allgather(found.digest()))).digest()
 
 
 @contextmanager
-def _almost_inverse(PETSc, comm, matrix, norm: float, options: dict):
+def _almost_inverse(PETSc, comm, matrix, norm: float, options: dict, cache):
     """A KSP that multiplies by (L - σ)^-1, σ next to nothing: L - σ is as sparse as L and not singular.
 
-    Where the options let the symbolic factorisation depend on the sparsity alone, it is kept for the next point
-    of a sweep: results do not depend on what was computed before, to the last bit.
+    Where the options let the symbolic factorisation depend on the sparsity alone, it is kept in the cache, if there
+    is one, for the next point of a sweep: results do not depend on what was computed before, to the last bit.
     """
-    reusable, pattern = options.get(BY_VALUES) == 0, _pattern(matrix, options)
-    same = reusable and _last and _last[0] == pattern and _last[1].comm == matrix.comm
-    if all(comm.allgather(bool(same))):
-        ksp = _last[1]
-        shifted = matrix.copy(ksp.getOperators()[0], PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
-    else:
-        destroy(*_last[1:])
+    kept = Factorisation() if cache is None else cache.get(KEPT, Factorisation)
+    reusable = cache is not None and options.get(BY_VALUES) == 0
+    pattern = _pattern(comm, matrix, options) if reusable else None
+    ksp = kept.take(pattern)
+    if ksp is None:
         ksp, shifted = PETSc.KSP().create(comm), matrix.copy()
-    _last.clear()
+    else:
+        shifted = matrix.copy(ksp.getOperators()[0], PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
     shifted.shift(-SINGULAR * norm)
     try:
         with options_set(PETSc, options):
@@ -67,9 +91,9 @@ def _almost_inverse(PETSc, comm, matrix, norm: float, options: dict):
             set_up(PETSc, ksp, ksp, matrix.size[0])
         yield ksp
         if reusable:
-            _last[:] = pattern, ksp
+            kept.keep(pattern, ksp)
     finally:
-        if not _last:
+        if kept.ksp is None:
             ksp.destroy()
 
 
@@ -80,11 +104,12 @@ def _multiply(ksp, source, result, local):
     return result.array.real.copy()
 
 
-def steady_state(comm, sector, options: dict, refine=None):
+def steady_state(comm, sector, options: dict, refine=None, cache=None):
     """This rank's part of the x with Lx = 0 and trace 1, and its residual |Lx| / (|L||x|).
 
     refine : (solve, x) -> tuple of arrays, the first of them x improved, returned in place of x; solve multiplies a
              local vector by (L - σ)^-1, collectively
+    cache  : of the run (methods.Cache), where a factorisation is kept for the next point of a sweep
 
     Inverse iteration from a positive state, with σ next to nothing: L - σ is as sparse as L, where putting
     the trace into a row of L fills the factors. Written as x <- x - (L - σ)^-1 L x it refines: the second step
@@ -102,7 +127,7 @@ def steady_state(comm, sector, options: dict, refine=None):
     state.array = trace.array
     other.array = np.cos(np.arange(*trace.owner_range))
     try:
-        with _almost_inverse(PETSc, comm, matrix, norm, options) as ksp:
+        with _almost_inverse(PETSc, comm, matrix, norm, options, cache) as ksp:
             residual = np.inf
             for _ in range(30):
                 if refine is None or not residual < RESIDUAL:
@@ -181,7 +206,7 @@ def pinned_inverse(comm, sector, first: int):
         destroy(ksp, pinned, matrix)
 
 
-def response(comm, sector, source, options: dict) -> np.ndarray:
+def response(comm, sector, source, options: dict, cache=None) -> np.ndarray:
     """This rank's part of the traceless x with Lx = source; `source` (its rows) is traceless too.
 
     Raises SolverError if the residual |Lx - source| / (|L||x|) stays large.
@@ -192,7 +217,7 @@ def response(comm, sector, source, options: dict) -> np.ndarray:
     total, step, rest = matrix.createVecLeft(), matrix.createVecLeft(), matrix.createVecLeft()
     rest.array = source
     try:
-        with _almost_inverse(PETSc, comm, matrix, norm, options) as ksp:
+        with _almost_inverse(PETSc, comm, matrix, norm, options, cache) as ksp:
             for _ in range(3):  # the shift, and rounding, are gone after one refinement
                 ksp.solve(rest, step)
                 total.axpy(1, step)

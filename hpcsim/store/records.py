@@ -17,7 +17,8 @@ from hpcsim.store.target import Targets
 class Records(ABC):
     """The records of a run, open for writing by every rank of `comm`.
 
-    done, failed : (records,) bool, what was so when this was opened
+    done       : (records,) bool, what was done when this was opened
+    failed     : (records,) bool, as of the last todo()
     targets    : decides how many records are needed; on rank 0
     earlier    : {record: {output: slab}} of the records in `needed` that are done, as of the last todo()
     io_seconds : spent in write and sync by this rank
@@ -81,7 +82,7 @@ class Records(ABC):
         self._news[record], self._reasons[int(record)] = None, reason
 
     def failures(self) -> dict[int, str]:
-        """{record: reason} of what has failed since this was opened. Collective."""
+        """{record: reason} of what has failed, in this session or before. Collective."""
         return {record: why for reasons in self._comm.allgather(self._reasons) for record, why in reasons.items()}
 
     @contextmanager
@@ -96,6 +97,7 @@ class Records(ABC):
             for found in self._comm.allgather(self._fresh):
                 self.earlier |= found
             self._fresh = {}
+        self.failed[list(self.failures())] = True
         for news in self._comm.gather(self._news) or ():
             self._values |= {record: values for record, values in news.items() if values is not None}
             self._now[list(news)] = True

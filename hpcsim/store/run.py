@@ -22,6 +22,7 @@ from hpcsim.store.states import (
     States,
     entry_bytes,
     places,
+    read_failures,
     read_history,
     read_records,
     record_crc,
@@ -46,6 +47,7 @@ class RunFile(Records):
         self._fd = os.open(path, os.O_RDWR | through)
         shapes = {name[len("data/") :]: place for name, place in opened.places.items() if name.startswith("data/")}
         super().__init__(comm, opened.done, opened.failed, targets, values, shapes, needed)
+        self._reasons = dict(opened.reasons) if comm.rank == 0 else {}
 
     def _store(self, record: int, slabs: dict, seconds: float):
         with self._writing(f"record {record}"):
@@ -134,6 +136,7 @@ class _Opened:
     version: int
     done: np.ndarray
     failed: np.ndarray
+    reasons: dict
 
 
 def open_run(path, layout: Layout, comm, needed=frozenset(), retry_failed: bool = False) -> RunFile:
@@ -183,11 +186,12 @@ def _prepare(path: Path, layout: Layout, watched, needed, lock: Lock, retry_fail
     Returns an _Opened, and {record: {output: array}} of the records that are done: the outputs `watched`, or all
     of the records in `needed`.
     """
-    values, forget = {}, {}
+    values, forget, reasons = {}, {}, {}
     done, failed = np.zeros((2, len(layout.point)), bool)
     for file in run_files(path):
-        states, arrays = _resume(file, layout)
+        states, arrays, why = _resume(file, layout)
         retried = np.flatnonzero(states.failed & retry_failed)
+        reasons |= why
         forget[file] = [*states.damaged, *retried]
         done |= states.done
         failed |= states.failed
@@ -200,7 +204,8 @@ def _prepare(path: Path, layout: Layout, watched, needed, lock: Lock, retry_fail
     for file, records in forget.items():
         _forget(file, records)
     with disk.reading(path) as (file, version):
-        return _Opened(places(file), version, done, failed & ~done), values
+        failed &= ~done
+        return _Opened(places(file), version, done, failed, {r: reasons[r] for r in np.flatnonzero(failed)}), values
 
 
 def _forget(path: Path, records):
@@ -221,11 +226,12 @@ def _forget(path: Path, records):
         raise StoreError(f"{path}: cannot be opened for writing: {error}") from None
 
 
-def _resume(path: Path, layout: Layout) -> tuple[States, dict]:
-    """The states of the records of an existing file, and its arrays. Raises StoreError."""
+def _resume(path: Path, layout: Layout) -> tuple[States, dict, dict]:
+    """The states of the records of an existing file, its arrays, and {record: reason}. Raises StoreError."""
     with disk.reading(path) as (file, version):
         old = disk.read_layout(file)
         states, arrays = read_records(file, version)
+        reasons = read_failures(file, version, states.failed)
     if found := difference(science(old.config), science(layout.config)):
         where, then, now = found
         raise StoreError(
@@ -241,4 +247,4 @@ def _resume(path: Path, layout: Layout) -> tuple[States, dict]:
         )
     for record in states.damaged:
         log.warning("%s: record %d is damaged (its CRC fails); it will be computed again", path, record)
-    return states, arrays
+    return states, arrays, reasons

@@ -4,7 +4,20 @@ from hpcsim.system.action import Action, order_of
 from hpcsim.system.conserved import dissipates, require_unique
 from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
 from hpcsim.system.orbits import lines, lines_along, orbits
-from hpcsim.system.parameters import Count, Direction, Initial, Number, Parameters, Rate, Spin, Times, Whole, shown
+from hpcsim.system.parameters import (
+    MOST_SITES,
+    Count,
+    Direction,
+    Initial,
+    Number,
+    Parameters,
+    Rate,
+    Spin,
+    Times,
+    Whole,
+    shown,
+    spaced,
+)
 from hpcsim.system.states import angles, coherent_state, spin_coherent
 from hpcsim.system.symmetry import (
     Parity,
@@ -27,6 +40,7 @@ __all__ = [
     "BOSON_OPERATORS",
     "HERMITIAN_BOSON_OPERATORS",
     "HERMITIAN_OPERATORS",
+    "MOST_SITES",
     "SPIN_OPERATORS",
     "Count",
     "Direction",
@@ -59,6 +73,7 @@ __all__ = [
     "order_of",
     "require_unique",
     "shown",
+    "spaced",
     "spin_coherent",
     "translations",
     "transposition",

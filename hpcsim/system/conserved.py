@@ -1,10 +1,11 @@
-"""Conserved quantities that the tables of a system show, and with each of which no steady state is unique.
+"""Conserved quantities that can be read from the tables of a system and that make the steady state not unique.
 
 A unitary U, not a multiple of 1, that commutes with H and with every jump operator divides the Hilbert space into its
 eigenspaces, which the dynamics never connects: every one of them has a steady state, and Tr ρU does not change in time
-(Buča and Prosen, New J. Phys. 14, 073007 (2012)). Looked for are U that rotate by π all spins of a part of the system
-that nothing couples to the rest, flip the sign of its boson modes, or exchange two of its sites. What is not of this
-kind is not seen: None does not mean that the steady state is unique.
+(Buča and Prosen, New J. Phys. 14, 073007 (2012)). For every part
+of the system that nothing couples to the rest, these U are tried: rotations of all its spins by π, changes of the sign
+of its boson modes, and exchanges of two of its sites. Others are not found: None does not mean that the steady state
+is unique.
 """
 
 from itertools import product
@@ -22,7 +23,7 @@ def dissipates(system: System) -> bool:
 
 
 def require_unique(system: System, task: str) -> None:
-    """ValueError where the tables show that the steady state, which the task is about, is not unique."""
+    """Raises ValueError where the tables show that the steady state, which the task needs, is not unique."""
     if reason := conserved(system):
         raise ValueError(
             f"method.task = {task}: the steady state is not unique, because {reason}; add dissipation or a field that "
@@ -31,7 +32,7 @@ def require_unique(system: System, task: str) -> None:
 
 
 def conserved(system: System) -> str | None:
-    """What makes steady states ambiguous, in words, or None where the tables show nothing."""
+    """Why the steady state is not unique, in words, or None where the tables do not show it."""
     if not dissipates(system):
         return "no dissipation acts on the system, and every eigenstate of H is stationary"
     if _all_sites_relax(system):
@@ -98,7 +99,7 @@ def _parts(system: System, terms, jumps) -> list[set[int]]:
 
 
 def _sign(operator: str, axis: str | None, flip: bool) -> int:
-    """What the rotation by π about an axis, or (-1)^n on a boson mode, multiplies an operator by; 0: neither ±1."""
+    """The sign that an operator takes under a rotation by π about an axis, or (-1)^n on a boson mode; 0: neither ±1."""
     if operator in ("n", "x", "p", "a", "a+"):
         return -1 if flip and operator != "n" else 1
     if axis is None:

@@ -3,16 +3,19 @@
 A lattice of shape (nx, ny) has the site (x, y) at index y nx + x; a chain has the shape (n, 1).
 """
 
+import math
 import re
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BeforeValidator
 
+from hpcsim.system.parameters import MOST_SITES
+
 
 def _size(value):
-    """An integer, or a tuple of two, from what the config holds."""
-    word = re.fullmatch(r"(\d+)x(\d+)", value) if isinstance(value, str) else None
+    """The integer, or the tuple of two, that a value of the config stands for."""
+    word = re.fullmatch(r"(\d{1,9})x(\d{1,9})", value) if isinstance(value, str) else None
     if word:
         value = [int(n) for n in word.groups()]
     pair = isinstance(value, (list, tuple))
@@ -20,6 +23,8 @@ def _size(value):
     whole = [type(n) in (int, float) and n % 1 == 0 and n > 0 for n in numbers]
     if not all(whole) or len(numbers) != (2 if pair else 1):
         raise ValueError("must be an integer greater than 0, or two of them: [nx, ny], or a word like 4x6")
+    if math.prod(map(int, numbers)) > MOST_SITES:
+        raise ValueError(f"more than {MOST_SITES} sites")
     return tuple(map(int, numbers)) if pair else int(value)
 
 
@@ -41,7 +46,7 @@ def coordinates(shape) -> tuple[np.ndarray, np.ndarray]:
 def bonds(shape, periodic: bool) -> np.ndarray:
     """Nearest neighbours, each bond once: (bonds, 2), from a site to the next along x or along y.
 
-    A periodic direction of one site has no bond, one of two sites has its one bond once.
+    A periodic direction has no bond if it has one site, and a single bond if it has two.
     """
     x, y = coordinates(shape)
     along = []

@@ -62,7 +62,7 @@ def effective_hamiltonian(hamiltonian, jumps) -> sparse.csr_matrix:
 
 
 def full_liouvillian(hamiltonian, jumps) -> sparse.csr_matrix:
-    """The Liouvillian on column-stacked ρ: (D², D²) complex. For tests: nothing is exploited.
+    """The Liouvillian on column-stacked ρ: (D², D²) complex, without any use of symmetries.
 
     vec(AρB) = (Bᵀ ⊗ A) vec(ρ) with vec(ρ) = ρ.flatten("F").
     """
@@ -73,6 +73,6 @@ def full_liouvillian(hamiltonian, jumps) -> sparse.csr_matrix:
 
 
 def verify_symmetries(system: System, hamiltonian, jumps) -> None:
-    """Raises ValueError, naming the symmetry and the operator, where one that the system declares does not hold."""
+    """Raises ValueError, with the symmetry and the operator, where a declared symmetry does not hold."""
     for symmetry in system.symmetries:
         symmetry.verify(system, hamiltonian, jumps)

@@ -18,11 +18,13 @@ class LocalOperator:
     matrix    : levels -> (levels, levels) sparse
     hermitian : whether it may be a factor of a Hamiltonian term
     boson     : whether it acts on a boson mode, or else on a spin
+    vector    : (3,) complex v of a spin operator v·S; None of others
     """
 
     matrix: Callable[[int], sparse.spmatrix]
     hermitian: bool = False
     boson: bool = False
+    vector: tuple[complex, complex, complex] | None = None
 
 
 def _sz(levels):
@@ -46,11 +48,11 @@ def _creation(levels):
 
 OPERATORS = MappingProxyType(
     {
-        "Sx": LocalOperator(lambda levels: (_raising(levels) + _raising(levels).T) / 2, hermitian=True),
-        "Sy": LocalOperator(lambda levels: (_raising(levels) - _raising(levels).T) / 2j, hermitian=True),
-        "Sz": LocalOperator(_sz, hermitian=True),
-        "S+": LocalOperator(_raising),
-        "S-": LocalOperator(lambda levels: _raising(levels).T),
+        "Sx": LocalOperator(lambda levels: (_raising(levels) + _raising(levels).T) / 2, True, vector=(1, 0, 0)),
+        "Sy": LocalOperator(lambda levels: (_raising(levels) - _raising(levels).T) / 2j, True, vector=(0, 1, 0)),
+        "Sz": LocalOperator(_sz, True, vector=(0, 0, 1)),
+        "S+": LocalOperator(_raising, vector=(1, 1j, 0)),
+        "S-": LocalOperator(lambda levels: _raising(levels).T, vector=(1, -1j, 0)),
         # n = a†a, x = a + a†, p = i(a† - a)
         "n": LocalOperator(_number, hermitian=True, boson=True),
         "x": LocalOperator(lambda levels: _creation(levels) + _creation(levels).T, hermitian=True, boson=True),
@@ -66,6 +68,7 @@ def operator_names(boson: bool, hermitian: bool = False) -> tuple[str, ...]:
     return tuple(name for name, o in OPERATORS.items() if o.boson == boson and (o.hermitian or not hermitian))
 
 
+VECTORS = MappingProxyType({name: o.vector for name, o in OPERATORS.items() if o.vector is not None})
 HERMITIAN_OPERATORS, SPIN_OPERATORS = operator_names(False, hermitian=True), operator_names(False)
 HERMITIAN_BOSON_OPERATORS, BOSON_OPERATORS = operator_names(True, hermitian=True), operator_names(True)
 

@@ -1,9 +1,13 @@
-"""What the YAML file may say: frozen parameters, and the types of their values."""
+"""Parameters that the YAML file may contain, frozen, and the types of their values."""
 
 from typing import Annotated
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+# Beyond these no machine would come to an end, and the numbers themselves would fill its memory
+LARGEST, LARGEST_SPIN = 1e300, 1e9
+MOST, MOST_SITES, MOST_TIMES = 10**9, 10**6, 10**6
 
 
 class Parameters(BaseModel):
@@ -28,8 +32,8 @@ def _no_bool(value):
 
 
 def _half_integer(value):
-    if value <= 0 or 2 * value != round(2 * value):
-        raise ValueError("a spin is a positive multiple of 1/2 (0.5, 1, 1.5, ...)")
+    if not 0 < value <= LARGEST_SPIN or 2 * value != round(2 * value):
+        raise ValueError(f"a spin is a positive multiple of 1/2 (0.5, 1, 1.5, ...), at most {LARGEST_SPIN:g}")
     return value
 
 
@@ -51,13 +55,29 @@ def _initial(value):
     return _direction(value)
 
 
+def spaced(kind: str, arguments, most: int) -> list[float]:
+    """The values of linspace or geomspace: [first, last, count], at most `most`. Raises ValueError."""
+    ok = isinstance(arguments, (list, tuple)) and len(arguments) == 3 and _numbers(arguments)
+    ok = ok and all(abs(a) <= LARGEST for a in arguments) and isinstance(arguments[2], int) and arguments[2] >= 1
+    if not ok or kind == "geomspace" and not arguments[0] * arguments[1] > 0:
+        ends = " and ends of one sign, not zero" if kind == "geomspace" else ""
+        raise ValueError(f"{kind} = {shown(arguments)}: needs [first, last, count] with count >= 1{ends}")
+    if arguments[2] > most:
+        raise ValueError(f"{kind} = {shown(arguments)}: {arguments[2]} values are more than {most}")
+    # twelve digits: the value is the one a person would have typed
+    return [float(f"{x:.12g}") for x in getattr(np, kind)(*arguments)]
+
+
 def _times(value):
     if isinstance(value, dict) and list(value) == ["linspace"]:
-        try:
-            value = [float(f"{t:.12g}") for t in np.linspace(*value["linspace"])]
-        except (TypeError, ValueError):
-            raise ValueError("write linspace: [first, last, count]") from None
-    if not _numbers(value) or not value or value[0] < 0 or np.any(np.diff(value) <= 0):
+        value = spaced("linspace", value["linspace"], MOST_TIMES)
+    if (
+        not _numbers(value)
+        or not value
+        or not np.all(np.isfinite(value))
+        or value[0] < 0
+        or np.any(np.diff(value) <= 0)
+    ):
         raise ValueError("times are a rising list of numbers, not negative, or linspace: [first, last, count]")
     return tuple(float(t) for t in value)
 
@@ -67,7 +87,7 @@ Direction = tuple[float, float]
 Initial = Annotated[Direction | dict[str, Direction], BeforeValidator(_initial)]
 Times = Annotated[tuple[float, ...], BeforeValidator(_times)]
 Number = Annotated[float, BeforeValidator(_no_bool)]
-Whole = Annotated[int, BeforeValidator(_no_bool)]
-Count = Annotated[Whole, Field(ge=1)]
+Whole = Annotated[int, BeforeValidator(_no_bool), Field(ge=-(2**63), lt=2**63)]
+Count = Annotated[Whole, Field(ge=1, le=MOST)]
 Rate = Annotated[Number, Field(ge=0)]
 Spin = Annotated[Number, AfterValidator(_half_integer)]

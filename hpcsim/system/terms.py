@@ -31,6 +31,10 @@ class Terms:
     sites: np.ndarray
     coefficients: np.ndarray
 
+    def strengths(self, lengths: np.ndarray) -> np.ndarray:
+        """|c_r| Π_j length[site[r, j]]: (terms,); with lengths (sites,) that bound |O|, bounds of the terms."""
+        return np.abs(self.coefficients) * np.prod(lengths[self.sites], axis=1)
+
 
 @dataclass(frozen=True)
 class Jumps:
@@ -89,7 +93,7 @@ class System:
 
     @functools.cached_property
     def key(self) -> bytes:
-        """Equal for equal systems: a hash of all tables, for what is computed once and kept."""
+        """Equal for equal systems: a hash of all tables, under which results are kept."""
         return hashlib.blake2b(repr(_content(self)).encode(), digest_size=16).digest()
 
     @property

@@ -12,7 +12,7 @@ from hpcsim.methods import Context, liouvillian
 from hpcsim.methods.liouvillian import Options
 from hpcsim.methods.liouvillian.sectors import Sector, operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name
-from hpcsim.models import collective_spin, gain_loss_lattice, xyz_lattice
+from hpcsim.models import collective_spin, gain_loss_lattice, spin_network, xyz_lattice
 
 WORLD = MPI.COMM_WORLD
 DIMER = gain_loss_lattice.build(gain_loss_lattice.Params(S=4, gain=0.5, loss=0.7))
@@ -105,6 +105,9 @@ def test_groups_of_ranks_work_apart():
         assert np.allclose(run(other, MPI.COMM_SELF, HOME)["Sz"], Sz, atol=1e-12)
 
 
+DEPHASED = spin_network.build(
+    spin_network.Params(sites=5, Jx=0.7, Jy=1.1, Jz=0.3, field_x=0.2, decay=0.5, dephasing=0.2)
+)
 RING = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=4, Jx=0.7, Jy=1.1, Jz=0.3))
 
 
@@ -113,7 +116,22 @@ def test_both_ends_without_a_matrix_are_the_same_on_all_ranks_and_on_one(parity)
     alone = run(RING, MPI.COMM_SELF, (0, parity), task="antigap")
     together = run(RING, WORLD, (0, parity), task="antigap")
     assert together["gap"] == pytest.approx(alone["gap"], abs=1e-7)
-    assert together["antigap"] == pytest.approx(alone["gap"], abs=1e-7)
+    assert np.allclose(together["fastest"], alone["fastest"], rtol=0, atol=1e-7, equal_nan=True)
+    assert identical_everywhere(together)
+
+
+@pytest.mark.parametrize("dense", [10, 10000], ids=["Krylov", "LAPACK"])
+@pytest.mark.parametrize(
+    "system, record",
+    [(DIMER, (0, 0)), (DIMER, (1, 0)), (DEPHASED, (0, 0, 1)), (TWISTED, (0, 0))],
+    ids=["dimer", "dimer k = 1", "ring", "no symmetry"],
+)
+def test_both_ends_of_assembled_sectors_are_the_same_on_all_ranks_and_on_one(monkeypatch, system, record, dense):
+    monkeypatch.setattr(solvers.ends, "DENSE", dense)
+    alone, together = (run(system, comm, record, task="antigap") for comm in (MPI.COMM_SELF, WORLD))
+    for name in ("gap", "fastest"):
+        assert np.allclose(together[name], alone[name], rtol=0, atol=1e-7, equal_nan=True), name
+    assert not np.isnan(together["fastest"]).any()
     assert identical_everywhere(together)
 
 

@@ -4,17 +4,17 @@ Every spin points along n_i, with e1, e2, n right-handed. To leading orders in S
 
     S_i = n_i (S_i - c†c) + sqrt(S_i/2) (e1_i X_i + e2_i P_i),   X = c + c†,  P = -i(c - c†),  [X, P] = 2i.
 
-The product state is a fixed point of the classical equations: no terms of first order are left. With
+The product state is a fixed point of the classical equations, so that terms of first order vanish. With
 ξ = (X_1, P_1, X_2, ...), H = ½ ξᵀGξ and jump operators L = λ + l·ξ + ..., of which λ adds to H,
 
     dξ/dt = A ξ + noise,  dV/dt = A V + V Aᵀ + D,  V = ½⟨{ξ, ξᵀ}⟩,
     A = 2 Ω (G - Im M),  D = 4 Ω (Re M) Ωᵀ,  M = Σ γ l l†,  Ω = ⊕ [[0, 1], [-1, 0]],
 
-and V = 1 without excitations. Results are those of S → ∞, with relative errors of order 1/S; at S = 1/2 they
-are those of hard-core bosons with the constraint dropped (lee2013).
+and V = 1 without excitations. Results hold for S → ∞ and have relative errors of order 1/S; at S = 1/2 they
+describe hard-core bosons without their constraint (lee2013).
 
-Where all cells of a lattice are alike, A, D and V are blocks for every wave vector, A_k = Σ_s A_0s exp(iks): this is
-how lattices with a declared Translation are solved, of thousands of sites. Others are one block.
+Where a Translation is declared, all cells are alike and A, D and V have one block for every wave vector,
+A_k = Σ_s A_0s exp(iks): lattices of thousands of sites are solved in this way. All other systems are one block.
 """
 
 import itertools
@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 from pydantic import model_validator
 
+from hpcsim import solvers
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.gaussian import configurations
 from hpcsim.methods.gaussian.lattice import lattice_of
@@ -34,14 +35,14 @@ approximation = "leading order in 1/S about a product state"
 
 
 class Options(Parameters):
-    """Without arguments: the steady state about the most stable of the polarised states.
+    """By default the steady state about the most stable of the polarised states is computed.
 
     task  : steady_state, or configurations: the least stable fluctuation about each of the 2^sites states with
             all spins up or down
     state : steady_state: where Newton's search for a fixed point of the classical equations starts: [polar,
-            azimuth] in units of π for all sites, or one for each sublattice by name. By default from every
-            choice of up and down for the sublattices; the most stable fixed point is taken
-    observables : steady_state: more to measure than spins, their variances, purity and, along a translation,
+            azimuth] in units of π for all sites, or one for each sublattice by name. By default it starts from
+            every choice of up and down for the sublattices, and the most stable fixed point is taken
+    observables : steady_state: what to measure besides spins, their variances, purity and, along a translation,
             correlations: products of up to two spin components, see hpcsim.observables
     keep  : configurations: how many to keep, the most stable first
     """
@@ -61,7 +62,7 @@ class Options(Parameters):
 
 
 def supports(system: System) -> str | None:
-    """None, or why spins do not stay near a product state, or what is not linearised here."""
+    """None, or the reason: spins do not stay near a product state, or a term cannot be linearised here."""
     if np.any(system.cutoffs):
         return "it has boson modes; gaussian linearises spins"
     if long := [t.operators for t in system.hamiltonian if len(t.operators) > 2]:
@@ -90,7 +91,7 @@ def records(system: System, options: Options) -> tuple[int, ...]:
 
 
 def cost(system: System, options: Options, record: int) -> Cost:
-    """Dense linear algebra of the blocks of all wave vectors, or of the configurations that translations leave."""
+    """Cost of dense linear algebra: a block for every wave vector, or for every configuration up to translations."""
     lattice = lattice_of(system)
     size, cells, sites = 2.0 * len(lattice.home), lattice.cells, system.sites
     if options.task == "configurations":
@@ -110,7 +111,7 @@ def cost(system: System, options: Options, record: int) -> Cost:
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
-    """NaN where there is no fixed point; moments are NaN where it is not stable."""
+    """All outputs are NaN where there is no fixed point, and moments where it is not stable."""
     unit = system.units
     if options.task == "configurations":
         dims = (Dim("configuration", tuple(range(min(options.keep, 2**system.sites)))),)
@@ -163,7 +164,7 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
 
 
 def run(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:
-    """Every rank of the group computes the same. Raises ValueError where a declared translation is none."""
+    """Every rank of the group computes the same. Raises ValueError where a declared translation does not hold."""
     if options.task == "configurations":
         return configurations.solve(system, record, options.keep)
     return _steady_state(system, options)
@@ -178,13 +179,13 @@ def _steady_state(system: System, options: Options) -> dict:
             continue
         drift = lattice.transform(found[1].drift)
         values = np.linalg.eigvals(drift)
-        if best is None or values.real.max() < best[2].real.max():
+        if best is None or values.real.max() < best[2].real.max() - solvers.TIE * abs(values).max():
             best = *found, values, drift
     if best is None:
         return results
     frames, linear, values, drift = best
     lattice.verify(system, linear.drift)
-    slowest = values.flat[values.real.argmax()]
+    slowest = values.flat[int(solvers.slowest(values.ravel()))]
     mean = averaging(system, lattice)
     results |= {
         "direction": (mean @ frames[lattice.home, 0]).T,
@@ -194,7 +195,10 @@ def _steady_state(system: System, options: Options) -> dict:
     if lattice.orders:
         length = lattice.orders[0]
         growth = values.real.max(axis=tuple(range(1, values.ndim)))[: length // 2 + 1]
-        results |= {"growth_rate": growth, "slowest_wavenumber": 2 * growth.argmax() / length}
+        results |= {
+            "growth_rate": growth,
+            "slowest_wavenumber": 2 * solvers.first_largest(growth, abs(values).max()) / length,
+        }
     if slowest.real < -1e-10 * (1 + np.abs(drift).max()):
         V = covariance(drift, lattice.transform(linear.diffusion))
         results |= {"stable": np.float64(1)} | moments(
@@ -204,7 +208,7 @@ def _steady_state(system: System, options: Options) -> dict:
 
 
 def _starts(system: System, options: Options):
-    """Directions (sites, 3) to search from."""
+    """The directions (sites, 3) from which Newton's method starts."""
     if options.state is not None:
         polar, azimuth = angles(system, options.state).T
         xyz = np.column_stack([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)])

@@ -1,19 +1,20 @@
 """The least stable fluctuation about each of the 2^sites states with all spins up or down (huber2020, Fig. 8).
 
-A state is a code: bit i is set where site i is up. Translations give states of the same spectrum, so one of each
-orbit is solved: the one of smallest code.
+A state is a code: bit i is set where site i is up. Translated states have the same spectrum, so only one state of
+each orbit is solved, the one with the smallest code.
 """
 
 import numpy as np
 
+from hpcsim import solvers
 from hpcsim.methods.gaussian.lattice import Lattice, lattice_of
 from hpcsim.methods.gaussian.linear import linearise
 from hpcsim.system import System
 
-LARGEST = 24  # sites of which all configurations can be gone through
+LARGEST = 24  # most sites: all their configurations are solved
 CHUNK = 1 << 16  # configurations in a record, at most
 BATCH = 1024  # solved at once
-SPREAD = 0x9E3779B1  # odd: its multiples modulo 2^sites are all codes, in another order
+SPREAD = 0x9E3779B1  # odd, so that its multiples modulo 2^sites run through all codes in another order
 
 
 def records(system: System) -> int:
@@ -22,10 +23,10 @@ def records(system: System) -> int:
 
 
 def solve(system: System, record: int, keep: int) -> dict[str, np.ndarray]:
-    """A share of the codes, most stable first; NaN where one is not a fixed point, and after the last one."""
+    """Solve a share of the codes, the most stable first; NaN where one is not a fixed point, and after the last one."""
     lattice, size = lattice_of(system), 2**system.sites // records(system)
     lattice.verify(system, linearise(system, _frames(np.ones(system.sites))).drift)
-    # spread over all codes: the smallest codes of their orbits are not
+    # spread over all codes, because the smallest codes of orbits lie close together
     images = _images(lattice, (record * size + np.arange(size)) * SPREAD % 2**system.sites)
     codes = images[0][(images >= images[0]).all(axis=0)]
     parts = [_least(system, codes[i : i + BATCH]) for i in range(0, len(codes), BATCH)]
@@ -48,7 +49,7 @@ def solve(system: System, record: int, keep: int) -> dict[str, np.ndarray]:
 
 
 def _images(lattice: Lattice, codes) -> np.ndarray:
-    """(translations, codes): the codes of the moved states, not moved first."""
+    """The codes of the translated states: (translations, codes), the first row not moved."""
     images = []
     for steps in np.ndindex(*lattice.orders):
         moved = np.zeros_like(codes)
@@ -67,11 +68,11 @@ def _frames(up) -> np.ndarray:
 
 
 def _least(system: System, codes) -> np.ndarray:
-    """The eigenvalue of largest real part of each; NaN where the state is not a fixed point."""
+    """The eigenvalue of largest real part for each state; NaN where the state is not a fixed point."""
     up = 2.0 * (codes[:, None] >> np.arange(system.sites) & 1) - 1
     linear = linearise(system, _frames(up))
     values = _eigenvalues(linear.drift.dense(system.sites), up)
-    least = np.take_along_axis(values, values.real.argmax(axis=1)[:, None], axis=1)[:, 0]
+    least = np.take_along_axis(values, solvers.slowest(values)[:, None], axis=1)[:, 0]
     least[~linear.at_rest] = np.nan
     return least
 

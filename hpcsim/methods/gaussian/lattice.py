@@ -51,7 +51,7 @@ class Lattice:
         return array.reshape(*self.orders, orbits, 2, orbits, 2)
 
     def verify(self, system: System, blocks):
-        """Raises ValueError where a declared translation does not leave the linearised equations alone."""
+        """Raises ValueError where a declared translation changes the linearised equations."""
         for moved in _translations(system):
             before, after = (
                 _sparse(system, rows, cols, blocks.values)
@@ -65,7 +65,7 @@ class Lattice:
 
 
 def lattice_of(system: System) -> Lattice:
-    """The lattice of the declared translations that keep the sublattices, or one cell."""
+    """The lattice made by the declared translations that keep the sublattices, or else a single cell."""
     moves = _translations(system)
     orders = tuple(order_of(move) for move in moves)
     position, orbit = np.zeros((system.sites, len(moves)), int), np.full(system.sites, -1)

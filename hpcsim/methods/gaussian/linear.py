@@ -7,8 +7,8 @@ from scipy import sparse
 
 from hpcsim.methods.gaussian.lattice import Lattice
 from hpcsim.system import System
+from hpcsim.system.operators import VECTORS
 
-VECTORS = {"Sx": (1, 0, 0), "Sy": (0, 1, 0), "Sz": (0, 0, 1), "S-": (1, -1j, 0), "S+": (1, 1j, 0)}
 OMEGA = np.array([[0.0, 1.0], [-1.0, 0.0]])
 NEWTON_STEPS = 50
 
@@ -50,7 +50,7 @@ class Linear:
 
     @property
     def at_rest(self):
-        """Whether the state is a fixed point, to rounding."""
+        """Whether the state is a fixed point up to rounding."""
         scale = 1 + np.abs(self.drift.values).max(axis=(-3, -2, -1), initial=0)
         return np.abs(self.force).max(axis=(-2, -1)) <= 1e-10 * scale
 
@@ -65,7 +65,7 @@ def frames_along(direction) -> np.ndarray:
 
 
 class _Sums:
-    """Terms of first order, h (..., sites, 2), and blocks of G and M as they are found."""
+    """Collects the terms of first order, h (..., sites, 2), and the blocks of G and M."""
 
     def __init__(self, system: System, frames):
         n = self.n = frames[..., 0, :]
@@ -137,7 +137,7 @@ def linearise(system: System, frames) -> Linear:
 def fixed_point(system: System, lattice: Lattice, direction):
     """Frames (sites, 3, 3) and Linear of the fixed point that Newton's method finds, or None.
 
-    direction : (sites, 3) where it starts, alike in all cells of the lattice; so is what it finds.
+    direction : (sites, 3) where it starts, the same in all cells of the lattice, as is the fixed point
     """
     for _ in range(NEWTON_STEPS):
         frames = frames_along(direction)

@@ -9,8 +9,8 @@ from hpcsim.methods.gaussian.lattice import Lattice
 from hpcsim.observables import Plan
 from hpcsim.observables.terms import averages
 from hpcsim.system import System, lines_along
+from hpcsim.system.operators import VECTORS
 
-VECTORS = {"Sx": (1, 0, 0), "Sy": (0, 1, 0), "Sz": (0, 0, 1), "S-": (1, -1j, 0), "S+": (1, 1j, 0)}
 Items = observables.items()
 
 

@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Dim, Output
-from hpcsim.methods.liouvillian import antigap, exclusion, measurement, uniqueness
+from hpcsim.methods.liouvillian import ends, exclusion, measurement, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
+from hpcsim.methods.liouvillian.evolve import evolve
 from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.observables import Plan
@@ -31,7 +32,8 @@ class Options(Parameters):
     """
     task          : steady_state; spectrum (of largest real part); gap (the slowest decay of all sectors; those
                     with k >= 2 are solved where they could hold it, see `exclusion`);
-                    antigap (both ends of the spectrum of spins 1/2, see `antigap`, without a factorisation);
+                    antigap (both ends of the spectrum of all sectors, see `ends`; of spins 1/2 with the mirror
+                    symmetry without a factorisation);
                     or evolve (in time, from a spin coherent state)
     eigenvalues   : spectrum: how many are computed in every sector and kept in all, 6 by default
     sectors       : "all", or the list of k >= 0 that spectrum and gap look into. The gap can be in any: for a
@@ -40,9 +42,9 @@ class Options(Parameters):
                     for each sublattice by name; along x by default. Boson modes are empty
     times         : evolve: the times of the results, a list or linspace: [first, last, count]
     tolerance     : evolve: estimated relative error of ρ in each interval between times;
-                    antigap: |Lx - λx|/η|x|
+                    antigap: |Lx - λx|/|x| without a factorisation, relative to the norm of L, or to η
     observables   : more to measure than spins and their variances: see hpcsim.observables. purity is always measured
-                    in the steady state; purity, entropy and renyi2 of all sites belong to it alone
+                    in the steady state
     petsc_options : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
                     (eps_ncv: 200, st_mat_mumps_icntl_14: 100). With st_mat_mumps_icntl_22: 1 the factors are on
                     disk, in $MUMPS_OOC_TMPDIR: a third of the memory. st_pc_factor_mat_solver_type: superlu_dist
@@ -61,8 +63,8 @@ class Options(Parameters):
     @model_validator(mode="before")
     @classmethod
     def _default_eigenvalues(cls, values):
-        if isinstance(values, dict) and values.get("task") == "spectrum":
-            return {"eigenvalues": 6} | values
+        if isinstance(values, dict) and values.get("task") == "spectrum" and values.get("eigenvalues") is None:
+            return values | {"eigenvalues": 6}
         return values
 
     @model_validator(mode="after")
@@ -73,6 +75,8 @@ class Options(Parameters):
             raise ValueError(f"times belongs to task: evolve, not to {self.task}; delete it")
         if self.task != "spectrum" and self.eigenvalues is not None:
             raise ValueError(f"eigenvalues belongs to task: spectrum, not to {self.task}; delete it")
+        if self.task == "antigap" and self.sectors != "all":
+            raise ValueError("sectors belongs to the tasks spectrum and gap, not to antigap, of all; delete it")
         if self.task in ("spectrum", "gap", "antigap") and self.observables:
             raise ValueError(
                 f"observables belong to the tasks steady_state and evolve, not to {self.task}; delete them"
@@ -106,11 +110,7 @@ def records(system: System, options: Options) -> tuple:
     if options.task in ("steady_state", "evolve"):
         return (HOME,)
     if options.task == "antigap":
-        if reason := antigap.mirror(system):
-            raise ValueError(
-                f"method.task = antigap: needs the mirror symmetry of the spectrum, and {reason}; use task: gap"
-            )
-        return Name(0, 0), Name(0, 1)
+        return ends.names(system, len(multiplicities(system)))
     names = _names(system, options)
     if options.task == "gap":  # of an excluded k nothing is solved: its sectors are one record
         first = {name.k: name for name in reversed(names)}
@@ -157,24 +157,7 @@ def outputs(system: System, options: Options) -> tuple:
     if options.task == "evolve":
         return _plan(system, options).outputs
     if options.task == "antigap":
-        return (
-            Output("gap", units=system.units, reduce="min", long_name="smallest -Re λ but for the zero"),
-            Output(
-                "antigap",
-                units=system.units,
-                reduce="min",
-                long_name="distance of the second-smallest Re λ from the smallest",
-            ),
-            Output("gap_parity", reduce="at_min", sources=("gap",), long_name="1 if the gap is odd about z"),
-            Output(
-                "mirror_defect",
-                units=system.units,
-                reduce="at_min",
-                sources=("gap",),
-                long_name="|gap - antigap| in the sector with the gap",
-            ),
-            Output("residual", units=system.units, reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |x|"),
-        )
+        return ends.outputs(system)
     labels = {"k": "k", "parity": "parity (bits of the involutions it is odd under)", "momentum": "momentum"}
     found = [
         Output("gap", units=system.units, reduce="min", long_name="smallest -Re λ, the steady state's zero left out")
@@ -216,9 +199,9 @@ def outputs(system: System, options: Options) -> tuple:
 def run(system: System, options: Options, record: Name, context: Context) -> dict:
     """Solve one sector, or evolve all, collectively over context.comm."""
     if options.task == "evolve":
-        return _evolve(system, options, context)
+        return evolve(system, options, _plan(system, options), context)
     if options.task == "antigap":
-        return _antigap(system, options, record.parity, context.comm)
+        return ends.run(system, options, record, context)
     if options.task == "gap":
         return _gap(system, options, record, context)
     sector = Sector(kept_operators(system, context), record)
@@ -294,59 +277,3 @@ def _steady_state(system: System, sector: Sector, options: Options, comm) -> dic
     uniqueness.check(comm, sector, state)
     found = measurement.steady(system, _plan(system, options), sector, state, comm)
     return found | {"impurity": 1 / (system.dimension * found["purity"]), "residual": residual}
-
-
-def _evolve(system: System, options: Options, context: Context) -> dict:
-    """Every sector in which both the initial state and an observable have a part.
-
-    Sectors that the adjoint takes to others are evolved once and count twice, as their real parts.
-    """
-    comm, built, times = context.comm, kept_operators(system, context), np.array(options.times)
-    initial = measurement.coherent_density(system, angles(system, options.initial))
-    plan = _plan(system, options)
-    measured = measurement.Compiled(system, plan, probabilities=False)
-    values = np.zeros((len(times), len(measured.operators)))
-    for name in built.symmetries.names(len(built.first) - 1, every=True):
-        sector = Sector(built, name)
-        if not sector.size:
-            continue
-        rows = solvers.row_range(comm, sector.size)
-        seen = np.array([sector.functional(operator, *rows) for *_, operator in measured.operators])
-        if comm.allreduce(np.linalg.norm(seen)) < 1e-14:
-            continue
-        start = sector.components(initial, *rows)
-        copies = 1 if built.symmetries.is_self_adjoint(name) else 2
-        for part, unit in (start.real.copy(), 1), (start.imag.copy(), 1j):
-            if comm.allreduce(np.linalg.norm(part)) < 1e-14:
-                continue
-            steps = solvers.propagate(
-                comm, sector, part, np.diff(times, prepend=0), options.tolerance, options.petsc_options
-            )
-            for t, state in enumerate(steps):
-                values[t] += copies * (unit * (seen @ state)).real
-    values = comm.allreduce(values)
-    return plan.finish(measured.values(values.T))
-
-
-def _antigap(system: System, options: Options, odd: int, comm) -> dict:
-    """Both ends of one sector of the parity about z; its zero, and what mirrors that, are left out."""
-    operator, eta = antigap.ParityBlocks(system, odd), antigap.mirror_point(system)
-    crossed = antigap.exchanges_sectors(system)
-    ends, residuals = [], []
-    for largest, extreme in (True, 0.0), (False, -2 * eta):
-        known = int(odd == (crossed and not largest))
-        values, errors = solvers.end_of_spectrum(
-            comm, operator, largest, 1 + known, options.tolerance * eta, options.petsc_options
-        )
-        if known and abs(values[0] - extreme) > 1e-6 * eta:
-            raise RuntimeError(f"the end of the spectrum is {values[0]:.6g}, not {extreme:.6g}: lower method.tolerance")
-        ends.append(abs(values[known].real - extreme))
-        residuals.append(errors[known])
-    defect = np.nan if crossed else abs(ends[0] - ends[1])
-    return {
-        "gap": ends[0],
-        "antigap": ends[1],
-        "gap_parity": float(odd),
-        "mirror_defect": defect,
-        "residual": max(residuals),
-    }

@@ -13,9 +13,9 @@ about x of both sides, R (L + η) R^-1 = -(L + η)^T.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy.sparse import linalg
 
+from hpcsim.compiled import njit
 from hpcsim.system import System, matrices
 
 TILE = 32  # vectors that H multiplies at once
@@ -98,7 +98,10 @@ class ParityBlocks:
 
     centre, radius : L has real parts centre +- centre; radius is the range of H, which imaginary parts hardly
                      exceed, or -1.5 centre
+    products       : with less the wrong end of a wide spectrum comes through
     """
+
+    products, vectors = 13, 20
 
     def __init__(self, system: System, odd: bool):
         self.odd = int(odd)

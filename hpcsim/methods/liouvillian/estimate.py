@@ -73,8 +73,8 @@ def cost(system: System, options, record: Name) -> Cost:
     building = 0.02 + 1.5e-3 * sum(rows)
     if options.task == "evolve":
         return _cost_of_evolution(system, options, symmetries, entries, building)
-    if options.task == "antigap":
-        return _cost_of_antigap(system, record, building)
+    if options.task == "antigap" and antigap.mirror(system) is None:
+        return _cost_without_a_matrix(system, record, building)
     unknowns = unknowns_of(system, symmetries, record)
     factor = _factor_entries(system, unknowns)
     vectors, solves = 10, 6
@@ -84,21 +84,18 @@ def cost(system: System, options, record: Name) -> Cost:
         building += 2e-8 * vectors**3
     on_disk = str(options.petsc_options.get(ON_DISK)) == "1"
     memory = (2.5 if on_disk else 10) * factor + (100 * entries + 8 * vectors) * unknowns
-    return Cost(bytes=memory, time=building + 6e-7 * entries * unknowns + 7e-12 * factor**1.5 + 5e-10 * solves * factor)
+    assembling, solving = 6e-7 * entries * unknowns, 7e-12 * factor**1.5 + 5e-10 * solves * factor
+    if options.task == "antigap":  # two factorisations, one after the other, and exp(tL) with a copy of the matrix
+        memory += (24 * entries + 8 * (solvers.Assembled.vectors + 20)) * unknowns
+        assembling, solving = 3 * assembling, 2 * solving + 3000 * (5e-5 + 1e-8 * entries * unknowns)
+    return Cost(bytes=memory, time=building + assembling + solving)
 
 
 def _norms(system) -> tuple[float, float]:
     """Roughly, of the coherent and of the dissipative part of L."""
-    coherent = sum(
-        2 * abs(c) * np.prod(system.levels[sites] / 2)
-        for terms in system.hamiltonian
-        for c, sites in zip(terms.coefficients, terms.sites)
-    )
-    dissipative = sum(
-        rate * (system.levels[site] / 2) ** 2
-        for jump in system.jumps
-        for rate, site in zip(np.broadcast_to(jump.rates, len(jump.sites)), jump.sites)
-    )
+    lengths = system.levels / 2
+    coherent = 2 * sum(terms.strengths(lengths).sum() for terms in system.hamiltonian)
+    dissipative = sum(np.sum(jump.rates * lengths[jump.sites] ** 2) for jump in system.jumps)
     return coherent, dissipative
 
 
@@ -128,7 +125,7 @@ def _cost_of_evolution(system, options, symmetries, entries, building) -> Cost:
     )
 
 
-def _cost_of_antigap(system, record, building) -> Cost:
+def _cost_without_a_matrix(system, record, building) -> Cost:
     """Vectors of half of the 4^N unknowns: the Krylov space, 7 to work in, and 3 more for several ranks.
 
     Products for each end: from r, the range of H (about 1.2 times that of its largest part) or η, over the mean rate
@@ -144,6 +141,6 @@ def _cost_of_antigap(system, record, building) -> Cost:
     if max((len(terms.sites) for terms in system.hamiltonian), default=0) < system.sites * (system.sites - 1) / 2:
         products *= 3
     return Cost(
-        bytes=8 * size * (solvers.KRYLOV + 10) + 3e3 * system.dimension,
+        bytes=8 * size * (antigap.ParityBlocks.vectors + 10) + 3e3 * system.dimension,
         time=building + products * (size * 16e-9 + 2e-5),
     )

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy import linalg
 
 from hpcsim import solvers
+from hpcsim.compiled import njit
 from hpcsim.methods.liouvillian.sectors import Operators, Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.system import gauge_symmetries, transposition

@@ -1,26 +1,26 @@
 """What is measured on a density matrix that is given by its components in symmetry sectors."""
 
 import numpy as np
-from scipy import sparse
 
 from hpcsim import observables, solvers
 from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.observables import Dim, Plan
 from hpcsim.observables.entropies import von_neumann
 from hpcsim.observables.matrices import UNIT, by_site, operator
-from hpcsim.system import System, coherent_state
+from hpcsim.system import System
 
 Items = observables.items()
+LARGEST = 2**26  # elements of ρ at all times of an evolution: 1 GB
 
 
 def plan(system: System, items, time: tuple[Dim, ...]) -> Plan:
     """What to measure. Raises ValueError, naming the observable and the reason, where one does not fit."""
     found = observables.plan(system, (*observables.DEFAULT, *items), time)
     whole = [mean.name for mean in found.means.values() if mean.build is None]
-    if time and whole:
+    if time and whole and (size := system.dimension**2 * len(time[0].values)) > LARGEST:
         raise ValueError(
-            f"method.observables: {whole[0]} belongs to task: steady_state, not to evolve, which never has all of ρ at "
-            "once; delete it, or ask for it of some sites, as {name: of_some, " + whole[0] + ": [0, 1]}"
+            f"method.observables: {whole[0]}: it needs all of ρ at all times, {size:.1e} elements, and {LARGEST:.1e} "
+            "are the limit; take fewer times, or ask for it of some sites, as {name: of_some, " + whole[0] + ": [0, 1]}"
         )
     return found
 
@@ -91,16 +91,16 @@ def steady(system: System, found: Plan, sector: Sector, local: np.ndarray, comm)
     return found.finish(values)
 
 
+def blocks(sector: Sector, x: np.ndarray) -> list[tuple[slice, slice, np.ndarray]]:
+    """(rows, columns, elements) of all blocks of ρ, from all components x of a sector; basis states by charge."""
+    layout, k = sector.layout, sector.layout.k
+    parts, found = np.split(sector.elements(x), layout.pairs[1:-1]), []
+    for b, part in enumerate(parts):
+        rows, columns = (slice(layout.first[i], layout.first[i + 1]) for i in (b + k, b))
+        found.append((rows, columns, part.reshape(rows.stop - rows.start, columns.stop - columns.start)))
+    return found
+
+
 def entropy(sector: Sector, x: np.ndarray) -> float:
     """-Tr(ρ ln ρ) of a state with all its components x, block by block of equal charge, in nats."""
-    layout, elements = sector.layout, sector.elements(x)
-    blocks = np.split(elements, layout.pairs[1:-1])
-    widths = np.diff(layout.first)
-    probabilities = [np.linalg.eigvalsh(block.reshape(n, n)) for block, n in zip(blocks, widths) if n]
-    return float(von_neumann(np.concatenate(probabilities)))
-
-
-def coherent_density(system: System, angles: np.ndarray) -> sparse.coo_matrix:
-    """ρ of the product of spin coherent states in directions (sites, 2); boson modes are empty."""
-    state = coherent_state(system.levels, angles, system.cutoffs)
-    return sparse.coo_matrix(np.outer(state, state.conj()))
+    return float(von_neumann(np.concatenate([np.linalg.eigvalsh(block) for *_, block in blocks(sector, x)])))

@@ -10,9 +10,9 @@ from collections import namedtuple
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy import sparse
 
+from hpcsim.compiled import njit
 from hpcsim.methods import Context
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
 from hpcsim.system import System, charges, matrices

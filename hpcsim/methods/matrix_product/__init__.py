@@ -1,9 +1,10 @@
 """Matrix-product density operators: the steady state of the infinite chain that a periodic one stands for.
 
-The system shows a few cells of a chain with nearest-neighbour terms and jumps on single sites; here they go on for
-ever, so that nothing depends on how many are shown. ρ is advanced in time by two-site gates (evolve.py) from the
-fully mixed state until it rests, at time steps that become smaller and at two bond dimensions: what these two
-change is the error of every result. Weak U(1) and Z2 charges are conserved (chain.py).
+The system is a few cells of a chain with nearest-neighbour terms and jumps on single sites. Here the chain is
+infinite, so that no result depends on the number of cells. Two-site gates (evolve.py) advance ρ in time from the fully
+mixed state until it comes to rest, with smaller and smaller time steps and with two bond dimensions. The changes from
+the last time step and from the last bond dimension make the error of every result. Weak U(1) and Z2 charges are
+conserved (chain.py).
 """
 
 from typing import Annotated, Literal
@@ -18,21 +19,21 @@ from hpcsim.methods.matrix_product.measure import Items, Reduced, measure, own_o
 from hpcsim.system import Count, Number, Parameters, System, Whole, charge_weights
 
 approximation = "the chain is infinite, and its density operator has a finite bond dimension"
-STEPS = 10  # between two looks at the state
+STEPS = 10  # steps between two checks of the state
 
 
 class Options(Parameters):
     """Times and rates are in the model's units.
 
-    bond_dimension : χ, of the results
-    smaller        : χ' < χ that they are compared with; by default the larger part of χ/2
+    bond_dimension : χ of the results
+    smaller        : χ' < χ of the results that they are compared with; by default χ/2, rounded up
     dt             : the last time step δ. ρ comes to rest at 4δ, 2δ and δ with χ', then at 2δ and δ with χ; the
                      result extrapolates the last two, (4X(δ) - X(2δ))/3
-    tolerance      : at rest where no element of the density matrix of two neighbours changes faster
+    tolerance      : ρ is at rest where no element of the density matrix of two neighbours changes faster
     max_time       : longest time at each step
     cutoff         : smallest singular value kept, of a vector ρ of norm 1
     distances      : longest distance of correlations, in cells
-    observables    : more to measure than spins, their variances and correlations: see hpcsim.observables
+    observables    : what to measure besides spins, their variances and correlations: see hpcsim.observables
     """
 
     task: Literal["steady_state"] = "steady_state"
@@ -79,7 +80,7 @@ def records(system: System, options: Options) -> tuple[int, ...]:
 
 
 def cost(system: System, options: Options, record: int) -> Cost:
-    """Time for what ordered and mixed phases take at rates of order 1: twelve units of time in every stage."""
+    """Assumes twelve units of time in every stage, which ordered and mixed phases take at rates of order 1."""
     levels, sites = int(system.levels.max()), 2
     conserved = charge_weights(system) is not None
     updates = [min(options.max_time, 12) / dt * sites for _, dt in options.stages]
@@ -94,7 +95,7 @@ def cost(system: System, options: Options, record: int) -> Cost:
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
-    """Observables, each X with X_error: |X(δ) - X(2δ)|/3 + |X(χ) - X(χ')|; and how well ρ came to rest."""
+    """Every observable X has X_error = |X(δ) - X(2δ)|/3 + |X(χ) - X(χ')|; further outputs tell how well ρ rests."""
     found = (*plan(system, options.observables, options.distances).outputs, *own_outputs())
     errors = [
         Output(f"{o.name}_error", o.dims, o.units, f"error of {o.name}: time step and bond dimension") for o in found
@@ -143,7 +144,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
 
 
 def _settle(evolution, chain, bond_dimension: int, dt: float, options: Options, context: Context):
-    """Advance until rest: the rate of change at the end, and the time it took."""
+    """Advance until rest. Returns the rate of change at the end, and the time it took."""
     before, time, rate = None, 0.0, np.inf
     while time < options.max_time and rate > options.tolerance:
         if context.should_stop():

@@ -1,9 +1,9 @@
 """The infinite chain that a periodic one stands for: its cell, and the Liouvillians of neighbouring sites.
 
-A density matrix is a vector with one index for every site, which numbers a basis of the operators of the site.
-With a weak U(1) this is |m⟩⟨n|, of charge w (m - n); else Hermitian operators, of the charge m - n mod 2 where
-the parity is conserved. Both make the Liouvillian a real matrix: the second by itself, the first with a phase
-i^(m - n) on the sites of a declared `Transposition`.
+A density matrix is a vector with one index for every site, which numbers a basis of the operators on the site. With
+a weak U(1) the basis is |m⟩⟨n|, with the charge w (m - n); otherwise it consists of Hermitian operators, with the
+charge m - n mod 2 where the parity is conserved. In both the Liouvillian is a real matrix: in the Hermitian basis
+always, in the other one with a phase i^(m - n) on the sites of a declared `Transposition`.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Chain:
     spins        : (sites,)
     bases        : of every site (levels², levels²): column p is the basis operator p, row by row
     charges      : of every site (levels²,) integers, rising
-    modulus      : charges are conserved modulo this; 1: as they are; None: there are none
+    modulus      : charges are conserved modulo this; 1: exactly; None: there are none
     liouvillians : of every bond i, from site i to the next: (levels⁴, levels⁴) sparse, indices (p_i, p_next)
     """
 
@@ -75,7 +75,7 @@ def why_not(system: System) -> str | None:
 
 
 def build(system: System) -> Chain:
-    """The cell of a system that `why_not` has nothing against. Raises ValueError if a declared symmetry is none."""
+    """The cell of a system for which `why_not` is None. Raises ValueError if a declared symmetry does not hold."""
     period, n = _period(system), system.sites
     sites = np.arange(period * (1 + period % 2))
     bases, charges, (modulus, *_) = zip(*(_basis(system, i % n) for i in sites))
@@ -99,7 +99,7 @@ def build(system: System) -> Chain:
 
 
 def _period(system: System) -> int | None:
-    """Sites after which a ring, numbered along itself, repeats itself; None if no translation says so."""
+    """Sites after which a ring repeats itself, its sites numbered in order; None if no translation says so."""
     n = system.sites
     steps = [move[0] for move in translations(system) if np.array_equal(move, (np.arange(n) + move[0]) % n)]
     return int(min(steps)) if steps and 0 < min(steps) < n else None
@@ -107,7 +107,7 @@ def _period(system: System) -> int | None:
 
 @dataclass(frozen=True)
 class _Site:
-    """What a ring says of one site and of its bond to the next: coefficients and rates by their operators."""
+    """Coefficients and rates, by their operators, of one site of a ring and of its bond to the next."""
 
     levels: int
     sublattice: int
@@ -144,7 +144,8 @@ def _tables(system: System) -> list[_Site]:
 def _pair(system: System, i: int) -> System:
     """The sites i and i + 1 of the ring with their share of their own terms, jumps included.
 
-    A site's terms go to its two bonds in proportion to their couplings: a chain of uncoupled pairs is exact.
+    A site's terms are divided between its two bonds in proportion to their couplings, so that a chain of uncoupled
+    pairs is exact.
     """
     n, tables = system.sites, _tables(system)
     hamiltonian = [Terms(key, np.array([[0, 1]]), np.array([c])) for key, c in tables[i].bond.items()]
@@ -185,6 +186,8 @@ def _in_basis(pair: System, first: np.ndarray, second: np.ndarray) -> sparse.csr
     order = np.arange((a * b) ** 2).reshape(a, b, a, b).transpose(2, 0, 3, 1).ravel()
     change = sparse.kron(first, second, "csr")
     found = change.getH() @ liouvillian[order][:, order] @ change
-    found.data[abs(found.data) <= matrices.ROUNDING * abs(found).max()] = 0
+    found.sum_duplicates()  # a product may have its entries in parts; abs(found) would move them under our hands
+    largest = np.abs(found.data).max(initial=0)
+    found.data[np.abs(found.data) <= matrices.ROUNDING * largest] = 0
     found.eliminate_zeros()
-    return found if np.any(abs(found.data.imag) > matrices.ROUNDING * abs(found).max()) else found.real
+    return found if np.any(np.abs(found.data.imag) > matrices.ROUNDING * largest) else found.real

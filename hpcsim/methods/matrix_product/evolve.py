@@ -2,7 +2,7 @@
 
 ρ = Σ ... B_0[p_0] B_1[p_1] ... as an infinite matrix-product state with one index for every site, in right-canonical
 form with the singular values on every bond (Vidal, Phys. Rev. Lett. 98, 070201; the update without a division
-by them: Hastings, J. Math. Phys. 50, 095207). Gates exp(dt L) are not unitary and leave this form, at order dt: it
+by them: Hastings, J. Math. Phys. 50, 095207). Gates exp(dt L) are not unitary and destroy this form at order dt; it
 is restored from time to time (Orús and Vidal, Phys. Rev. B 78, 155117). Tensors and charges are TeNPy's.
 """
 
@@ -66,7 +66,7 @@ class Evolution:
                 [[npc.expm(time * generator) for generator in self.generators] for time in (dt / 2, dt)],
             )
         half, full = self.gates
-        # charges k and -k have the same singular values: keeping one of a pair would not leave ρ Hermitian
+        # charges k and -k have the same singular values: keeping one of a pair would make ρ not Hermitian
         truncation = {"chi_max": bond_dimension, "svd_min": cutoff, "trunc_cut": None, "degeneracy_tol": 1e-4}
         even, odd = range(0, self.psi.L, 2), range(1, self.psi.L, 2)
         for step in range(steps):

@@ -40,7 +40,7 @@ class Reduced:
             for q in np.unique(charge)
         }
         self.tensors[0], self.traces[0] = self.tensors[0] / self.growth, self.traces[0] / self.growth
-        # left[i] and right[i] are all that is left and right of bond i, the one before site i
+        # left[i] and right[i] contract everything left and right of bond i, the one before site i
         self.left, self.right = [start], [end]
         for trace in self.traces:
             self.left.append(self.left[-1] @ trace)
@@ -102,7 +102,7 @@ def plan(system: System, items, distances: int) -> Plan:
 
 
 def own_outputs() -> tuple[Output, ...]:
-    """What the tensors say by themselves. The asymptotic correlation lengths are those of the transfer matrix."""
+    """Results of the tensors alone. The asymptotic correlation lengths are those of the transfer matrix."""
     length = "asymptotic correlation length, from the transfer matrix, of"
     return (
         Output("asymptotic_length", (), "cells", f"{length} ⟨S⁺_n S⁻_{{n+s}}⟩"),

@@ -1,12 +1,12 @@
 """Mean field: averages of spins in the field of each other's averages, site by site or in clusters.
 
-Without `cluster` every site is a spin of its own, so that density waves can form (equations.py has the closure
-of larger spins). With `cluster: n` the density matrix of n consecutive sites is exact, in the mean field of
-equal clusters around it; n = 1 is the Gutzwiller approximation, exact on a site.
+Without `cluster` every site is a spin of its own, so that density waves can form (equations.py describes how the
+equations of larger spins are closed). With `cluster: n` the n consecutive sites of a cluster are treated exactly in
+the mean field of the equal clusters around it; n = 1 is the Gutzwiller approximation.
 
-Steady states are found by integration from several starts, or by Newton's method, and their stability is that of
-the Jacobian: a start that comes to rest at a saddle is pushed off it. What does not come to rest is a limit cycle,
-then its period is found, or it is chaos or a slow decay; averages are over time.
+Steady states are found by integration from several starts, or by Newton's method. The Jacobian tells whether they
+are stable: a start that comes to rest at a saddle is pushed off it. A start that does not come to rest is in a limit
+cycle, whose period is then found, in chaos or in a slow decay; its averages are taken over time.
 """
 
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ from hpcsim.methods.mean_field.steady import Clustered, Sites, evolve, steady_st
 from hpcsim.observables.outputs import inverse
 from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles
 
-RELAXATIONS = 60  # times the slowest decay, after which all is at rest, roughly
+RELAXATIONS = 60  # decay times of the slowest spin after which nearly everything is at rest
 
 approximation = "averages of products on different sites, or in different clusters, are factorised"
 
@@ -33,17 +33,18 @@ class Options(Parameters):
     cluster   : number of consecutive sites treated exactly. By default none: equations of spin averages
     initial   : [polar, azimuth] in units of π of all spins, or one for each sublattice by name: the first start.
                 By default random directions, for every site its own; further starts are always random
-    starts    : steady_state: how many; all that they reach is listed, and the attractor of most of them reported
-    search    : steady_state: integration, or roots: Newton's method right from the starts, which finds unstable
-                fixed points too
-    duration  : steady_state: longest time of integration, after each push off a saddle again
-    settled   : steady_state: at rest where no |ds/dt| exceeds this, times S, nor, of a cluster, |dρ/dt|; or where
-                no average moves by more than 100 times tolerance in an eighth of the duration
-    stability : steady_state: find the largest eigenvalues of the Jacobian, and leave saddles. Without, a start that
-                keeps a symmetry may end at an unstable point
+    starts    : steady_state: number of starts; all attractors are listed, and the most frequent one is reported
+    search    : steady_state: integration, or roots: Newton's method directly from the starts, which also finds
+                unstable fixed points
+    duration  : steady_state: longest time of integration, counted anew after each push off a saddle
+    settled   : steady_state: a state is at rest where no |ds/dt| exceeds S times this (for a cluster, no |dρ/dt|
+                exceeds this), or where no average moves by more than 100 times tolerance in an eighth of the
+                duration
+    stability : steady_state: find the largest eigenvalues of the Jacobian, and leave saddles. Without it, a start
+                that keeps a symmetry may end at an unstable point
     tolerance : error of a time step, relative to S
-    observables : more to measure than spins and, of clusters and spins 1/2, their variances: see hpcsim.observables.
-                Of a limit cycle products on several sites, or in one cluster, are NaN
+    observables : what to measure besides spins and, for clusters and spins 1/2, their variances: see
+                hpcsim.observables. In a limit cycle products on several sites, or in one cluster, are NaN
     times     : evolve: the times of the results, a list or linspace: [first, last, count]
     """
 
@@ -93,13 +94,15 @@ def records(system: System, options: Options) -> tuple[int, ...]:
 
 
 def cost(system: System, options: Options, record: int) -> Cost:
-    """Time of a few steps of integration per fastest rate, until what relaxes with the slowest has come to rest."""
+    """A few steps per inverse of the fastest rate, until the slowest decay has come to rest."""
     fastest, slowest = _rates(system)
     longest = options.times[-1] if options.times else options.starts * min(options.duration, RELAXATIONS / slowest)
     if options.cluster:
         n = options.cluster
         dimension = float(np.prod(system.levels[:n], dtype=float))
-        spread = 0.3 * n * np.max((system.spins * fastest)[:n])  # steps per time follow that of the eigenvalues
+        spread = (
+            0.3 * n * np.max((system.spins * fastest)[:n])
+        )  # steps per time are proportional to the spread of the eigenvalues
         if options.stability and not options.times:
             longest += 0.15 * options.duration * options.starts
         return Cost(bytes=16.0 * 40 * dimension**2, time=0.05 + longest * spread * (3e-4 + 1.1e-7 * dimension**2))
@@ -112,11 +115,10 @@ def cost(system: System, options: Options, record: int) -> Cost:
 
 
 def _rates(system: System) -> tuple[np.ndarray, float]:
-    """How fast every spin turns and decays at most, (sites,), and the slowest decay of a spin."""
+    """The largest rate at which every spin turns and decays, (sites,), and the slowest decay of a spin."""
     spins, rates, decay = system.spins, np.zeros(system.sites), np.zeros(system.sites)
     for terms in system.hamiltonian:
-        strength = np.abs(terms.coefficients)[:, None] * np.prod(spins[terms.sites], axis=1, keepdims=True)
-        np.add.at(rates, terms.sites, strength / spins[terms.sites])
+        np.add.at(rates, terms.sites, terms.strengths(spins)[:, None] / spins[terms.sites])
     for jumps in system.jumps:
         np.add.at(decay, jumps.sites, jumps.rates)
         together = spins[jumps.sites].sum() if jumps.collective else spins[jumps.sites]
@@ -125,7 +127,7 @@ def _rates(system: System) -> tuple[np.ndarray, float]:
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
-    """Averages over the sites of a sublattice; of a limit cycle, over time too."""
+    """Averages are over the sites of a sublattice and, in a limit cycle, over time."""
     rate, lattice = system.units, Dim("sublattice", tuple(system.sublattices))
     found = measure.plan(system, options.observables, time_of(system, options), options.cluster).outputs
     if options.task == "evolve":
@@ -155,8 +157,8 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     if options.cluster:
         return (*found, Output("cluster_purity", (), "1", "Tr ρ² of the cluster, at the end"))
     site = Dim("site", tuple(range(system.sites)))
-    found.append(Output("profile", (Dim("component", ("x", "y", "z")), site), "ħ", "⟨S⟩ of every site"))
-    return (*found, *order.outputs(system))
+    profile = Output("profile", (Dim("component", ("x", "y", "z")), site), "ħ", "⟨S⟩ of every site")
+    return (*found, profile, *order.outputs(system))
 
 
 def run(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Clusters of sites treated exactly in the mean field of their surroundings (huber2020, Appendix B).
 
-The lattice is cut into clusters of n consecutive sites, which are all alike. One density matrix ρ stands for
-each of them; couplings between clusters act as fields of the averages in ρ itself,
+The lattice is cut into clusters of n consecutive sites, which are all alike and have the same density matrix ρ.
+Couplings between clusters act as fields that are given by averages in ρ itself,
 
     dρ/dt = L ρ - i [ Σ_{i a} b_ia S_ia, ρ ],   b = outer s,  s_ia = Tr(S_ia ρ).
 """
@@ -28,7 +28,7 @@ class Cluster:
 
 
 def cut(system: System, n: int) -> Cluster:
-    """The cluster of n sites. Raises ValueError where clusters are not alike, or too large."""
+    """The cluster of n sites. Raises ValueError where the clusters are not alike, or are too large."""
     if n > system.sites or system.sites % n:
         raise ValueError(f"cluster = {n}: the {system.sites} sites do not make clusters of {n}")
     first = replace(
@@ -111,7 +111,7 @@ class Dynamics:
         return y @ y
 
     def _fields(self, averages):
-        """-i Σ b_ia S_ia on the diagonals, of the mean field b of these averages."""
+        """-i Σ b_ia S_ia on the diagonals, for the mean field b of these averages."""
         return np.tensordot((self.outer @ averages)[self.fed], self.fields, 1)
 
     def _apply(self, y, generator, jumps=()):

@@ -1,7 +1,7 @@
-"""The Liouvillian of a few sites applied to a density matrix, without its matrix.
+"""The Liouvillian of a few sites, applied to a density matrix without building its matrix.
 
-In the product basis every operator of one or two sites is a few diagonals: S- of a site moves the index by the
-number of states of the sites after it. With G = -iH - ½ Σ γ L†L = Σ_d g_d on the diagonals m, m + s_d,
+In the product basis every operator on one or two sites has only a few diagonals: S- on a site moves the index by
+the number of states of the sites after it. With G = -iH - ½ Σ γ L†L = Σ_d g_d on the diagonals m, m + s_d,
 
     (Gρ + ρG† + Σ γ LρL†)_mn = Σ_d [g_d(m) ρ(m+s_d, n) + g_d(n)* ρ(m, n+s_d)] + Σ_de l_d(m) l_e(n)* ρ(m+s_d, n+s_e).
 
@@ -11,8 +11,9 @@ A Hermitian ρ is kept as the real array (2, D, D) of its real and imaginary par
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy import sparse
+
+from hpcsim.compiled import njit
 
 
 class Jump(NamedTuple):

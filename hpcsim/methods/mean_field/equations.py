@@ -18,12 +18,11 @@ Positions in vectors of all sites are 3 site + axis.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy import sparse
 
+from hpcsim.compiled import njit
 from hpcsim.system import System
-
-VECTORS = {"Sx": (1, 0, 0), "Sy": (0, 1, 0), "Sz": (0, 0, 1), "S-": (1, -1j, 0), "S+": (1, 1j, 0)}
+from hpcsim.system.operators import VECTORS
 
 # Dormand and Prince (1980): 5th order, with the 4th for the error
 _A = np.array(

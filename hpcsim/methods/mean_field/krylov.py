@@ -1,7 +1,8 @@
 """Fixed points of a cluster and their stability, from products of the Jacobian J with vectors.
 
-The spectrum of J is wide, that of exp(JT) is not: all but the slowest fluctuations are gone after a time T. So
-Arnoldi's method finds the largest eigenvalues of exp(JT), and GMRES solves Newton's equations J δ = -dρ/dt as
+The spectrum of J is wide, but that of exp(JT) is not, because after a time T all but the slowest fluctuations are
+gone. Arnoldi's method therefore finds the largest eigenvalues of exp(JT), and GMRES solves Newton's equations
+J δ = -dρ/dt as
 
     (exp(JT) - 1) w = -dρ/dt,   δ = ∫_0^T exp(Jt) w dt.
 """
@@ -10,6 +11,7 @@ import numpy as np
 from scipy.integrate import RK45
 from scipy.sparse.linalg import LinearOperator, eigs, gmres
 
+from hpcsim import solvers
 from hpcsim.methods.mean_field.contraction import mirror
 
 NEWTON_STEPS = 30
@@ -34,7 +36,7 @@ def slowest(dynamics, y, span, tolerance) -> tuple[complex, np.ndarray]:
     diagonal = np.arange(D) * (D + 1)
 
     def traceless(v):
-        """v, exactly Hermitian and without trace: rounding would come back as an eigenvalue 0."""
+        """v made Hermitian and traceless, since rounding errors would otherwise appear as an eigenvalue 0."""
         v = v.copy()
         v[diagonal] -= v[diagonal].mean()
         mirror(v.reshape(2, D, D))
@@ -47,7 +49,7 @@ def slowest(dynamics, y, span, tolerance) -> tuple[complex, np.ndarray]:
     start = traceless(dynamics.product(directions))
     _, vectors = eigs(step, k=2, which="LM", v0=start, tol=ACCURACY, ncv=min(VECTORS, len(y)))
     values = [np.vdot(v, J(v.real.copy()) + 1j * J(v.imag.copy())) / np.vdot(v, v) for v in vectors.T]
-    first = int(np.argmax(np.real(values)))
+    first = int(solvers.slowest(np.array(values)))
     return values[first], vectors[:, first].real
 
 

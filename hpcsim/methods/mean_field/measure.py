@@ -1,7 +1,7 @@
 """What is measured on a mean-field state: a product of the states of sites, or of equal clusters of sites.
 
-Averages of products factorise between sites, or between clusters. Without clusters a state is the averages ⟨S⟩ of
-every site, which say all of a spin 1/2, and of a larger spin what is linear in Sx, Sy, Sz.
+Averages of products factorise between sites, or between clusters. Without clusters the state consists of the averages
+⟨S⟩ of all sites. They determine every average of a spin 1/2, and of a larger spin those linear in Sx, Sy, Sz.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ EACH = Setting(each_site=True)  # a steady state may be a wave that breaks the t
 
 
 def plan(system: System, items, time: tuple[Dim, ...], cluster: int | None) -> Plan:
-    """What to measure. Raises ValueError, naming the observable and the reason, where the state does not say it."""
+    """What to measure. Raises ValueError, with the observable and the reason, where the state does not determine it."""
     for name, mean in observables.plan(system, items, time, setting=EACH).means.items():
         if mean.build is None:
             raise ValueError(

@@ -5,14 +5,14 @@ import numpy as np
 from hpcsim.methods import Dim, Output
 from hpcsim.system import System, lines_along, translations
 
-ORDERED = 1e-3  # smallest ⟨S_⊥⟩/S that counts
-WAVED = 1 / 3  # sin²k from which a wave is one: below are domains
-ANGLE = 0.3  # sine of the angle of neighbours from which they are not collinear
+ORDERED = 1e-3  # smallest ⟨S_⊥⟩/S of an ordered state
+WAVED = 1 / 3  # smallest sin²k of a wave: domains have less
+ANGLE = 0.3  # smallest sine of the angle between neighbours that are not collinear
 KINDS = ("none", "uniform", "density wave", "alternating", "two sublattices at an angle")
 
 
 def outputs(system: System) -> tuple[Output, ...]:
-    """None where the system declares no translation."""
+    """Empty where the system declares no translation."""
     if lines_along(system) is None:
         return ()
     kinds = ", ".join(f"{number} {kind}" for number, kind in enumerate(KINDS))
@@ -38,10 +38,10 @@ def waves(system: System, s) -> dict[str, np.ndarray]:
 
 
 def _order(system: System, across) -> int:
-    """Index into KINDS, of vectors u (sites, 2) in the plane, whatever domains a random start has left.
+    """The kind of order, an index into KINDS, of vectors u (sites, 2), even if a random start has left domains.
 
     With sums over the sites and neighbours n+1 along a translation, a wave k has Σ|u_{n+2} - u_n|² / 4Σ|u_n|² =
-    sin²k and Σ|u_{n+1} - u_n|² / 4Σ|u_n|² = sin²(k/2). At an angle are most neighbours, by the median.
+    sin²k and Σ|u_{n+1} - u_n|² / 4Σ|u_n|² = sin²(k/2). The median tells at which angle most neighbours are.
     """
     length = np.hypot(*across.T)
     if length.max() < ORDERED * system.spins.max():

@@ -1,6 +1,6 @@
-"""What the mean-field equations do in the long run: fixed points, limit cycles, and the attractor of every start.
+"""The long-time behaviour of the mean-field equations: fixed points, limit cycles, the attractor of every start.
 
-Both kinds of equations, of sites and of clusters, have the same methods:
+The equations of sites and those of clusters have the same methods:
 
     start(directions)                     the state with spins along (sites, 3)
     averages(state)                       ⟨S_ia⟩, (3 sites,)
@@ -12,6 +12,7 @@ Both kinds of equations, of sites and of clusters, have the same methods:
 
 import numpy as np
 
+from hpcsim import solvers
 from hpcsim.methods import Context
 from hpcsim.methods.mean_field import cluster as clusters
 from hpcsim.methods.mean_field import krylov, measure, order
@@ -48,7 +49,7 @@ class Sites:
         return s, *advance(s, duration, settled, close, self.options.tolerance, self.tables)
 
     def root(self, s, settled):
-        """Shortest steps where the fixed point is not isolated."""
+        """The least-squares step is the shortest one where the fixed point is not isolated."""
         tables, change, largest = self.tables, np.empty_like(s), self.spins.max()
         for _ in range(NEWTON_STEPS):
             derivative(s, change, tables)
@@ -61,7 +62,7 @@ class Sites:
 
     def slowest(self, s):
         values, vectors = np.linalg.eig(jacobian(s, self.tables))
-        first = values.real.argmax()
+        first = int(solvers.slowest(values))
         return values[first], self.spins.max() * vectors[:, first].real
 
 
@@ -73,7 +74,7 @@ class Clustered:
         self.options, self.dynamics, self.spins = options, clusters.Dynamics(cut), cut.system.spins
         self.sublattice = cut.system.sublattice
         self.start, self.averages, self.first = self.dynamics.product, self.dynamics.averages, cut.system
-        self.span = 0.01 * options.duration  # in which fast fluctuations are gone
+        self.span = 0.01 * options.duration  # a time after which fast fluctuations are gone
 
     def of_terms(self, y):
         real, imag = y.reshape(2, self.dynamics.dimension, -1)
@@ -165,7 +166,7 @@ def _directions(system: System, options, context: Context, start: int, sites: in
 
 
 def _attractor(model, options, state) -> dict:
-    """Where one start ends: as `_settle`, and the eigenvalue of the Jacobian there (NaN if not at rest)."""
+    """Where one start ends, as `_settle` returns it, and the Jacobian's eigenvalue there (NaN if not at rest)."""
     settled = options.settled * model.spins.max()
     if options.search == "roots":
         state, fastest = model.root(state, settled)
@@ -178,7 +179,7 @@ def _attractor(model, options, state) -> dict:
         if not options.stability or not run["at_rest"]:
             break
         run["slowest"], along = model.slowest(run["state"])
-        # growth that is not seen within `duration` is not growth
+        # an instability too slow to show within `duration` is ignored
         if run["slowest"].real * options.duration < 1:
             break
         state = run["state"] + PUSH * along
@@ -186,9 +187,9 @@ def _attractor(model, options, state) -> dict:
 
 
 def _settle(model, options, state, settled) -> dict:
-    """Integrate to rest; else see what swings in the last quarter of the time, and whether it comes back.
+    """Integrate until rest, or else find the swing in the last quarter of the time, and whether the state returns.
 
-    At rest is also what does not move by more than the error of the time steps allows, which may keep ds/dt up.
+    A state that moves no further than the error of the time steps is also at rest: the error may keep ds/dt large.
     """
     error = ERRORS * options.tolerance * model.spins.max()
     for part in (1 / 8, 1 / 8, 1 / 8, 1 / 8, 1 / 8, 1 / 8, 1 / 4):
@@ -198,7 +199,7 @@ def _settle(model, options, state, settled) -> dict:
     close = SAME * (high - low).max()
     later, _, over_period, *_, period = model.advance(state, options.duration / 4, settled, close)
     if np.isfinite(period):
-        # chaos too comes close to where it was, but not again after the same time
+        # chaos also returns to a neighbourhood, but not a second time after the same time
         again = model.advance(later, 1.1 * period, settled, 2 * close)[-1]
         state, mean, period = (
             (later, over_period, period) if abs(again - period) < 0.01 * period else (state, mean, np.nan)
@@ -214,7 +215,7 @@ def _settle(model, options, state, settled) -> dict:
 
 
 def _polished(model, options, state, fastest, settled):
-    """The fixed point of the sites, to rounding: Newton's method from where it is almost at rest."""
+    """The fixed point of the sites up to rounding, by Newton's method from a state that is almost at rest."""
     if options.cluster or not options.stability:
         return state, fastest
     root, residual = model.root(state, settled)
@@ -241,7 +242,7 @@ def _swing(model, span) -> np.ndarray:
 
 
 def _alike(summaries, close) -> np.ndarray:
-    """Labels 0, 1, ... of the rows that are alike, the most frequent 0 (the earliest, of as many)."""
+    """Labels of the rows; equal rows share one. The most frequent has 0; among equally frequent ones, the earliest."""
     near = np.abs(summaries[:, None] - summaries).max(axis=2) < close
     first = near.argmax(axis=1)
     counts = np.bincount(first, minlength=len(first))

@@ -1,11 +1,11 @@
 """Equivalent spins 1/2, exactly: steady state, spectrum and time evolution of permutation-symmetric states.
 
-For any system of spins 1/2 in which all sites and all pairs of sites enter alike (fields, couplings of
-all pairs, local jumps at one rate, collective jumps), ρ is kept as its C(N+3, 3) correlators of symmetrised
-Pauli strings, on which the Liouvillian is a real sparse matrix (see `basis`). Rotations by π about z, where
-they are a symmetry, split it in two sectors: n_x + n_y even, with the steady state, and odd.
+For any system of spins 1/2 in which all sites and all pairs of sites are equivalent (fields, couplings of all pairs,
+local jumps at one rate, collective jumps), ρ is given by its C(N+3, 3) correlators of symmetrised Pauli strings. The
+Liouvillian is a real sparse matrix that acts on them (see `basis`). Where rotations by π about z are a symmetry, it
+splits into two sectors: n_x + n_y even, with the steady state, and odd.
 
-The spectrum is the part of the full one that belongs to symmetric operators.
+The spectrum is that part of the full spectrum that belongs to symmetric operators.
 
 With N = 300, local decay 1, Jx = 0.6, Jy = 1.2, Jz = 1, solver: iterative took 51 s of CPU and 3.1 GB; a factorisation
 has 4.0e9 entries and takes 3.2e13 operations and 38 GB, says the analysis of MUMPS.
@@ -30,17 +30,17 @@ from hpcsim.system import Count, Number, Parameters, System, Times, require_uniq
 
 LEAN = {"solver": "iterative"}
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
-NOISE = 1e-13  # eigenvalues of Dicke blocks from time evolution below this are errors, see `dicke`
-# MUMPS keeps the diagonal as pivots: a quarter faster, and high correlators, next to nothing beside the low
-# ones, come out right relative to themselves to seven digits more (measured at N = 130)
+NOISE = 1e-13  # smaller eigenvalues of Dicke blocks, after a time evolution, are errors: see `dicke`
+# MUMPS keeps the diagonal as pivots: this is a quarter faster, and high correlators, which are tiny beside the low
+# ones, have seven more correct digits (measured at N = 130)
 MUMPS = {
     "st_mat_mumps_cntl_1": 0.0,
     "st_mat_mumps_icntl_6": 0,
     "st_pc_factor_mat_ordering_type": "natural",
-}  # the strings are numbered in a good order
+}  # the strings already have a good order
 TRACE = 1e-9  # accepted deviation of the trace of the Dicke blocks from 1
-GROWTH = 1e-4  # real part above zero, relative to the eigenvalues found, that shows rounding errors
-PROBE = 1e-3  # relative residual that shows that a system has a solution
+GROWTH = 1e-4  # a larger real part, relative to the eigenvalues found, is a rounding error
+PROBE = 1e-3  # a system with a larger relative residual has no solution
 SECTORS = {1: "even", -1: "odd", 0: "all"}
 
 
@@ -52,11 +52,12 @@ class Options(Parameters):
     initial        : evolve: [polar, azimuth] in units of π of the product state of equal spins; [0, 0] is up
     times          : evolve: the times of the results, a list or linspace: [first, last, count]
     tolerance      : evolve: relative error of the correlators between two times
-    solver         : steady_state: direct, a factorisation; iterative, GMRES, a few times faster for 100 spins and
-                     ever more, with a tenth of the memory, where spins are damped about as strongly as coupled; or
-                     auto, the second if it converges, else the first. The susceptibility is always direct
-    observables    : more to measure in the steady state and in time: see hpcsim.observables. Spins, their variances,
-                     squeezing, purity and entropy always are
+    solver         : steady_state: direct, a factorisation; iterative, GMRES, which needs a tenth of the memory and
+                     is a few times faster for 100 spins, and more for larger N, where spins are damped about as
+                     strongly as they are coupled; or auto, iterative if it converges and otherwise direct. The
+                     susceptibility always takes the direct solver
+    observables    : what to measure in the steady state and in time, besides spins, their variances, squeezing, purity
+                     and entropy: see hpcsim.observables
     petsc_options  : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
     """
 
@@ -115,9 +116,8 @@ def records(system: System, options: Options) -> tuple[int, ...]:
 def cost(system: System, options: Options, record: int) -> Cost:
     """From MUMPS 5.5 and GMRES on one core, local and collective decay, N = 60...200.
 
-    A factor has 0.5 to 0.7 n^1.40 entries for n unknowns and each entry of a row of the matrix, at most 10 bytes for
-    each with all that belongs to it. With solver: auto the bytes and the time are those of the factorisation, which
-    may be needed.
+    For n unknowns a factor has 0.5 to 0.7 n^1.40 entries times the entries in a row of the matrix. Each takes at most
+    10 bytes, work space included. With solver: auto the cost is that of the factorisation, which may be needed.
     """
     size, entries = sector_size(system.sites, record), len(compile_system(system).shifts[1])
     if options.task == "evolve":
@@ -199,7 +199,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     sector = Strings(system.sites, record, moves)
     if options.task == "evolve":
         return _evolve(system, sector, options, comm)
-    return _steady_state(system, sector, options, comm)
+    return _steady_state(system, sector, options, context)
 
 
 def _spectrum(sector: Balanced, options: Options, comm) -> dict:
@@ -230,12 +230,13 @@ def _spectrum(sector: Balanced, options: Options, comm) -> dict:
 
 
 def _mumps(comm, options: Options) -> dict:
-    """Ranks that share a factorisation schedule as they go, and need more spare work space, sometimes 10 % and more."""
+    """Ranks that share a factorisation schedule it dynamically, and sometimes need 10 % more work space, or more."""
     return MUMPS | {"st_mat_mumps_icntl_14": 100 if comm.size > 1 else 10} | options.petsc_options
 
 
-def _steady_state(system: System, sector: Strings, options: Options, comm) -> dict:
-    iterated = None
+def _steady_state(system: System, sector: Strings, options: Options, context: Context) -> dict:
+    comm, cache, iterated = context.comm, context.cache, None
+    direct = partial(_direct, cache=cache)
     if options.solver != "direct":
         try:
             iterated = _measured(system, sector, options, comm, _iterative)
@@ -245,16 +246,16 @@ def _steady_state(system: System, sector: Strings, options: Options, comm) -> di
             if options.solver == "iterative":
                 raise RuntimeError(f"{error}: take solver: direct") from None
             iterated = None
-    results, sector, e = iterated or _measured(system, sector, options, comm, _direct)
+    results, sector, e = iterated or _measured(system, sector, options, comm, direct)
     if options.susceptibility:
-        results["chi"] = _susceptibility(sector, e, options, comm)
+        results["chi"] = _susceptibility(sector, e, options, context)
         results["chi_av"] = angular_average(results["chi"])
     return results
 
 
 def _measured(system: System, sector: Strings, options: Options, comm, solver):
     """Observables, and the correlators in the numbering of the sector between them."""
-    sector = Strings(sector.N, sector.parity, sector.moves, solver is _direct)
+    sector = Strings(sector.N, sector.parity, sector.moves, solver is not _iterative)
     *parts, error, residual = solver(comm, sector, options)
     e, low = (np.concatenate(comm.allgather(part)) for part in parts)
     results = None
@@ -265,14 +266,14 @@ def _measured(system: System, sector: Strings, options: Options, comm, solver):
     return comm.bcast(results) | {"residual": residual}, sector, e
 
 
-def _direct(comm, sector: Strings, options: Options):
+def _direct(comm, sector: Strings, options: Options, cache):
     """Correlators, high and low, of this rank, their error and residual."""
-    parts, residual = solvers.steady_state(comm, sector, _mumps(comm, options), partial(refine, comm, sector))
+    parts, residual = solvers.steady_state(comm, sector, _mumps(comm, options), partial(refine, comm, sector), cache)
     return (*parts, residual)
 
 
 def _iterative(comm, sector: Strings, options: Options):
-    """The same. A second steady state shows in that most right-hand sides, of few sites, have no solution."""
+    """As `_direct`. Where there is a second steady state, most right-hand sides of few sites have no solution."""
     here = np.arange(*solvers.row_range(comm, sector.size))
     with solvers.pinned_inverse(comm, sector, sector.index(0, 0, 0)) as (solve, multiply):
         solve(np.cos(here) * (here < 200), PROBE)
@@ -281,14 +282,15 @@ def _iterative(comm, sector: Strings, options: Options):
         return (*parts, error, multiply(parts[0])[1])
 
 
-def _susceptibility(sector: Strings, e, options: Options, comm) -> np.ndarray:
+def _susceptibility(sector: Strings, e, options: Options, context: Context) -> np.ndarray:
     """χ[α, β] = ∂⟨σ_α⟩/∂h_β from L δe = -L_β e, with the field's L_β: (2, 2)."""
+    comm = context.comm
     answering = Strings(sector.N, -sector.parity, sector.moves)  # a field along x or y changes the parity
     start, stop = solvers.row_range(comm, answering.size)
     chi = np.empty((2, 2))
     for b, probe in enumerate(("Sx", "Sy")):
         source = -answering.rows_towards(sector, start, stop, field_moves(probe)) @ e
-        local = solvers.response(comm, answering, source, _mumps(comm, options))
+        local = solvers.response(comm, answering, source, _mumps(comm, options), context.cache)
         change = np.concatenate(comm.allgather(local))
         chi[:, b] = change[answering.index(1, 0, 0)], change[answering.index(0, 1, 0)]
     return chi

@@ -17,15 +17,15 @@ the left and right eigenvectors of the steady state would be exp(-(N ln 2 - S_2)
 from collections import namedtuple
 
 import numpy as np
-from numba import njit
 from scipy import sparse
 from scipy.special import gammaln
 
+from hpcsim.compiled import njit
 from hpcsim.methods.permutation.compile import Moves
 from hpcsim.methods.permutation.ordering import nested_dissection
 
-# counts : (size, 3) n_x, n_y, n_z of every unknown; index : (N + 1, N + 1, N + 1) the unknown of these counts, -1
-# where the sector has no such string
+# counts : (size, 3) n_x, n_y, n_z of every unknown
+# index  : (N + 1, N + 1, N + 1) the unknown with these counts, -1 where the sector has no such string
 Layout = namedtuple("Layout", "N counts index")
 
 
@@ -98,7 +98,7 @@ class Strings:
         return sparse.csr_matrix((data[:used], columns[:used], pointer), (stop - start, other.size))
 
     def trace(self, start: int, stop: int) -> np.ndarray:
-        """Tr ρ is the unknown e(0, 0, 0); with it alone ρ is the fully mixed state."""
+        """Tr ρ is the unknown e(0, 0, 0); if it is the only one that is not zero, ρ is the fully mixed state."""
         return (np.arange(start, stop) == self.index(0, 0, 0)) * float(self.parity >= 0)
 
     def index(self, nx: int, ny: int, nz: int) -> int:
@@ -117,9 +117,10 @@ class Strings:
 class Balanced(Strings):
     """The strings with the unknowns e(n) (N!/(n_0! n_x! n_y! n_z!))^(1/4), for eigenvalues.
 
-    Half way between correlators and orthonormal strings. The Liouvillian is so far from normal in either that rounding
-    alone moves its eigenvalues: for N = 95, Jy = 2.5 γ it takes the even gap from 0.522 to -0.6 in the one and to
-    -1.2 in the other, with residuals below 1e-8. Here powers of 0.15 and 0.3 give 0.521986.
+    They lie half way between correlators and orthonormal strings. In either of these the Liouvillian is so far from
+    normal that rounding alone moves its eigenvalues: for N = 95, Jy = 2.5 γ the even gap of 0.522 becomes -0.6 with
+    correlators and -1.2 with orthonormal strings, with residuals below 1e-8. Here it is 0.521986, also with the powers
+    0.15 and 0.3 instead of 1/4.
     """
 
     def rows(self, start: int, stop: int) -> sparse.csr_matrix:

@@ -20,7 +20,7 @@ PAIR_ENTRIES = 4e8  # the table of all pairs is not built beyond this
 
 
 class NotSymmetric(ValueError):
-    """Why a system is not made of equivalent spins 1/2."""
+    """The system is not made of equivalent spins 1/2; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Moves:
     shift  : (r, 3) change of (n_x, n_y, n_z), rows of equal shift adjacent
     factor : (r,) multiples of small powers of two, hence exact
     rate   : (r,) of the term or jump that the row belongs to. Rows of different terms are not added up, so
-             that the Liouvillian, evaluated with more digits, is that of a master equation to more digits
+             that the Liouvillian, evaluated with more digits, is exactly that of a master equation
     """
 
     labels: np.ndarray
@@ -95,7 +95,7 @@ def _one_site(action):
 def _two_sites(action):
     """M[a, b, c, d] with action(σ_a ⊗ σ_b) = Σ_cd M[a, b, c, d] σ_c ⊗ σ_d.
 
-    Only the real part: the imaginary one is odd under the exchange of the two sites, and cancels.
+    Only the real part is kept: the imaginary part is odd under the exchange of the two sites and cancels.
     """
     strings = np.array([[np.kron(A, B) for B in PAULI] for A in PAULI])
     images = np.array([[action(A) for A in row] for row in strings])

@@ -4,7 +4,7 @@ In the basis |j, m, α⟩, α = 1...d_j, a symmetric ρ is Σ_j Σ_mm' p_j[m, m'
 
     d_j = (2j + 1) N! / ((N/2 + j + 1)! (N/2 - j)!).
 
-Three changes between orthonormal bases of the symmetric operators lead there:
+Three changes between orthonormal bases of the symmetric operators lead to it:
 
 1. σx, σy -> |0⟩⟨1|, |1⟩⟨0| and σz, 1 -> |0⟩⟨0|, |1⟩⟨1| on every site, in the symmetric powers: the
    Krawtchouk matrices of n_x + n_y and of N - n_x - n_y sites. 0 is up.
@@ -18,9 +18,9 @@ doubles, so everything up to the blocks is done in pairs of doubles (see `extend
 """
 
 import numpy as np
-from numba import njit
 from scipy.special import gammaln
 
+from hpcsim.compiled import njit
 from hpcsim.methods.permutation.basis import Strings
 from hpcsim.methods.permutation.extended import add, div, mul, roots
 
@@ -68,7 +68,7 @@ def summarise(sector: Strings, high: np.ndarray, low: np.ndarray, noise: float =
     noise       : eigenvalues of the blocks below this, relative to √(Tr ρ²), are errors of the correlators
 
     entropy     : -Tr(ρ ln ρ)/N
-    trace_error : Σ of the probabilities, less 1: what rounding hides, or leaves in excess
+    trace_error : Σ of the probabilities, less 1: an error of rounding
     negative_probability : the largest probability with the wrong sign
     """
     values, half = spectrum(sector, high, low), log_degeneracies(sector.N) / 2
@@ -104,7 +104,7 @@ def _root_factorials(N, root, root_low):
 def _krawtchouk(N, root, root_low):
     """W[q, k, z] = ⟨k sites of q down | z factors σz, q - z factors 1⟩ of normalised symmetric products.
 
-    Built site by site: each step is a contraction, so that rounding only adds up.
+    It is built site by site. Each step is a contraction, so that rounding errors only add up.
     """
     W, V = np.zeros((N + 1, N + 1, N + 1)), np.zeros((N + 1, N + 1, N + 1))
     W[0, 0, 0] = 1
@@ -167,7 +167,7 @@ def _elements(N, place, index, high, low, W, V, f, g):
 
 @njit(cache=True)
 def _recouple(N, step, place, elements, start, root, root_low):
-    """Fill all blocks, one after the other: block s has j = N/2 - s, and m = N/2 - k at row k - s."""
+    """Fill all blocks in turn: block s has j = N/2 - s, and m = N/2 - k is its row k - s."""
     flat = np.zeros(start[-1], np.complex128)
     vh, vl = np.empty(N + 1), np.empty(N + 1)
     for k in range(N + 1):  # sites down in the ket

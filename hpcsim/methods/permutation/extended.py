@@ -6,13 +6,13 @@ and Knuth; a factorisation in doubles and residuals in pairs give a solution in 
 """
 
 import numpy as np
-from numba import njit
 
 from hpcsim import solvers
+from hpcsim.compiled import njit
 from hpcsim.methods.permutation.basis import Strings
 
 STEPS = 12  # of refinement, at most
-ENOUGH = 1e-26  # relative size of the next correction, in the norm of ρ, from which on it is left out
+ENOUGH = 1e-26  # a correction smaller than this, relative to ρ and in its norm, is left out
 
 
 @njit(cache=True)
@@ -71,9 +71,9 @@ def roots(n):
 def refine(comm, sector: Strings, solve, state: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """This rank's part of the steady state, high and low, from that in doubles, and the error in the norm of ρ.
 
-    solve : collective; this rank's part of (L - σ)^-1 x from that of x, with σ next to nothing, nearly
+    solve : collective; this rank's part of (L - σ)^-1 x, approximately, from that of x, for a tiny σ
 
-    An error shrinks in every step by the same operator, so the ratio of two corrections tells the next one.
+    The same operator reduces the error in every step, so the ratio of two corrections predicts the next one.
     """
     start, stop = solvers.row_range(comm, sector.size)
     shifts, ends = sector.moves.shifts

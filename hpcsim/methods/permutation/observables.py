@@ -20,7 +20,7 @@ Items = observables.items()
 
 
 def correlator(sector: Strings, e: np.ndarray, string: str) -> float:
-    """⟨σ σ ...⟩ on different sites, for example "xxz"; 1 of none; 0 where sector or system have no such string."""
+    """⟨σ σ ...⟩ on different sites, for example "xxz"; 1 for no factor; 0 where there is no such string."""
     if not string:
         return 1.0
     counts = [string.count(a) for a in "xyz"]
@@ -34,7 +34,7 @@ def plan(system: System, items, time: tuple[Dim, ...]) -> Plan:
 
 
 def own_outputs(time: tuple[Dim, ...]) -> tuple[Output, ...]:
-    """Correlators of Pauli matrices, of which all sites have the same, and how good the state is."""
+    """Correlators of Pauli matrices, which are equal on all sites, and how accurate the state is."""
     return (
         *(
             Output(f"S{a}{b}", time, "1", f"structure factor S{a}{b} at k = 0: ⟨σ{a} σ{b}⟩ of two sites")
@@ -77,7 +77,7 @@ def measure(found: Plan, system: System, sector: Strings, e, low, noise: float =
 
 
 def of_terms(system: System, sector: Strings, e: np.ndarray, operators, sites) -> np.ndarray:
-    """(terms,) ⟨O_1 O_2 ...⟩. All sites are alike: what counts is which factors of a term are on one site."""
+    """(terms,) ⟨O_1 O_2 ...⟩. All sites are alike, so only which factors share a site matters."""
     found = np.empty(len(sites), complex)
     for rows, groups in patterns(sites):
         matrices = [

@@ -12,8 +12,7 @@ pda             : the positive diffusion approximation of huber2021 (Eqs. 22, 23
                   mixed: watch spin_length and var_spin_length.
 
 Any graph of couplings of equal spin components, local fields, squares of spin components, and local
-jumps S-, S+, Sx, Sy, Sz. Results are means over the sites of a sublattice, so variances are those of one
-site where the sites of a sublattice are equivalent, as in periodic lattices.
+jumps S-, S+, Sx, Sy, Sz.
 """
 
 import logging
@@ -25,8 +24,9 @@ from hpcsim.ensemble.options import gather, share
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.phase_space import initial, kernels, step
 from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupported
-from hpcsim.methods.phase_space.observables import OBSERVABLES, Moments
 from hpcsim.methods.phase_space.options import Options
+from hpcsim.methods.phase_space.results import Measured, measured, numbers
+from hpcsim.observables.outputs import inverse, time_dim
 from hpcsim.system import System, angles
 
 log = logging.getLogger("hpcsim")
@@ -96,7 +96,7 @@ def cost(system: System, options: Options, record: int) -> Cost:
     gaps, slots = _schedule(options)
     lanes = _lanes(system, options.batch)
     per_site = 7 if options.scheme == "spin_conserving" else 10
-    sums = (slots[-1] + 1) * sum(np.prod(part.shape) for part in _measured(system, options))
+    sums = (slots[-1] + 1) * numbers(system, options.observables)
     grids = 8 * ("correlation" in options.observables or "structure_factor" in options.observables)
     per_block, per_trajectory = SECONDS[options.scheme, "eo" if options.integrator in ("auto", "eo") else "sib"]
     if system.sites > FEW_SITES:
@@ -109,8 +109,8 @@ def cost(system: System, options: Options, record: int) -> Cost:
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
-    """Means and variances of the spin components by sublattice (and time), in units of ħ; `observables`."""
-    unit, out = _unit(system), _observed(system, options)
+    """What hpcsim.observables declares, averaged over trajectories, in units of ħ; and what tells how good it is."""
+    unit, out = inverse(system.units), list(_measured(system, options).outputs)
     lattice = Dim("sublattice", tuple(system.sublattices))
     if options.task == "steady_state":
         out.append(
@@ -131,42 +131,32 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     return tuple(out)
 
 
-def _unit(system) -> str:
-    return "1" if system.units == "1" else f"1/{system.units}"
-
-
-def _observed(system, options: Options) -> list[Output]:
-    """What is averaged over trajectories."""
-    lattice = Dim("sublattice", tuple(system.sublattices))
-    time = (Dim("time", options.times, _unit(system)),) if options.task == "evolve" else ()
-    return [output for part in _measured(system, options) for output in part.outputs(lattice, time)]
-
-
 def run(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:
     """Means over the trajectories of one batch; bit-identical on any number of ranks."""
     options, chosen = _with_step(system, options, context)
-    sums, counts, burn_in = _sampled(system, options, record * options.batch, options.batch, context)
-    results = _results(system, options, sums, counts)
+    key = "phase_space", system.key, options.model_dump_json()
+    measured = context.cache.get(key, lambda: _measured(system, options))
+    begin = record * options.batch
+    sums, counts, burn_in = _sampled(system, options, measured.parts, begin, options.batch, context)
+    results = _results(options, measured, sums, counts)
     if record == 0 and context.comm.rank == 0:
         _warn_of_drift(system, options, results, context)
     if options.task == "steady_state":
         time = options.duration - (burn_in if options.burn_in == "auto" else 0)
-        moments = _measured(system, options)[0]
         results |= {
-            "autocorrelation_time": moments.autocorrelation_time(sums[0] / counts, time),
+            "autocorrelation_time": measured.parts[0].autocorrelation_time(sums[0] / counts, time),
             "burn_in_used": np.float64(burn_in),
         }
     return results | chosen
 
 
-def _sampled(system, options: Options, begin: int, trajectories: int, context: Context):
+def _sampled(system, options: Options, parts, begin: int, trajectories: int, context: Context):
     """Sums over samples of all that is measured, [slot, *shape, trajectory], of trajectories begin, begin + 1, ...
 
     Also the number of samples of each slot, and the time before the first.
     """
     mine = share(trajectories, context.comm)
     gaps, slots = _schedule(options)
-    parts = _measured(system, options)
     sums = [np.zeros((slots[-1] + 1, *part.shape, len(mine))) for part in parts]
     tables = compile_system(system, options.scheme)
     lanes = _lanes(system, len(mine))
@@ -191,16 +181,10 @@ def _sampled(system, options: Options, begin: int, trajectories: int, context: C
     return sums, counts, burn_in
 
 
-def _results(system, options: Options, sums, counts) -> dict[str, np.ndarray]:
+def _results(options: Options, measured: Measured, sums, counts) -> dict[str, np.ndarray]:
     """Averages over trajectories, of every output but those of the burn-in and the step."""
-    parts, results = _measured(system, options), {}
-    averages = [x / counts.reshape(-1, *(1,) * (x.ndim - 1)) for x in sums]
-    moments = averages[0] / parts[0].sites[:, None]
-    for part, average in zip(parts, averages):
-        results |= part.results(average, moments)
-    if options.task == "steady_state":
-        return {name: x[0] for name, x in results.items()}
-    return {name: np.moveaxis(x, 0, -1) for name, x in results.items()}
+    found = measured.results(sums, counts)
+    return {name: x[..., 0] for name, x in found.items()} if options.task == "steady_state" else found
 
 
 def _with_step(system, options: Options, context: Context):
@@ -218,13 +202,14 @@ def _with_step(system, options: Options, context: Context):
 def _pilot(system, options: Options, context: Context) -> tuple[float, float]:
     """The step that is small enough, and its relative bias; the pilot's trajectories are not those of the records."""
     unit, first = _coarse(system, options)
-    declared, batches = _observed(system, options), []
+    measured, batches = _measured(system, options), []
     trajectories = -(-max(step.PILOT, options.batch) // step.BATCHES) * step.BATCHES
     for dt in (first, first / 2):
         trial = options.model_copy(update={"dt": dt})
-        sums, counts, _ = _sampled(system, trial, options.trajectories, trajectories, context)
+        sums, counts, _ = _sampled(system, trial, measured.parts, options.trajectories, trajectories, context)
         split = zip(*(np.split(x, step.BATCHES, axis=-1) for x in sums))
-        batches.append([_results(system, trial, batch, counts) for batch in split])
+        batches.append([_results(trial, measured, batch, counts) for batch in split])
+    declared = measured.outputs
     bias = step.relative_bias(declared, step.allowed(system, declared, options.target_error), *batches)
     return step.refined(unit, first, bias)
 
@@ -290,11 +275,11 @@ def _warn_of_drift(system, options, results, context: Context):
         context.cache.get(("phase_space", text), lambda: log.warning(text))  # once in a run
 
 
-def _measured(system: System, options: Options) -> list:
-    """What is measured: the moments first. Raises ValueError if the system does not allow it."""
-    moments = Moments(system, options.scheme == "spin_conserving", ORDERING[options.representation])
-    evolving = options.task == "evolve"
-    return [moments, *(OBSERVABLES[name](system, evolving) for name in options.observables)]
+def _measured(system: System, options: Options) -> Measured:
+    """What is measured. Raises ValueError if the system does not allow it."""
+    time = (time_dim(options.times, system.units),) if options.task == "evolve" else ()
+    conserving = options.scheme == "spin_conserving"
+    return measured(system, options.observables, time, conserving, ORDERING[options.representation])
 
 
 def _lanes(system: System, trajectories: int) -> int:

@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
-from numba import njit
 
+from hpcsim.compiled import njit
 from hpcsim.ensemble.streams import fill_normals
 from hpcsim.methods.phase_space.kernels import INITIAL
 

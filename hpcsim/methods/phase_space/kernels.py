@@ -9,8 +9,8 @@ trajectory is the same to the last bit wherever in an array it stands.
 import math
 
 import numpy as np
-from numba import njit
 
+from hpcsim.compiled import njit
 from hpcsim.ensemble.streams import DRAWS_PER_BLOCK, fill_three_point
 
 # what random numbers are drawn for

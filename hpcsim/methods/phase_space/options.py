@@ -3,20 +3,14 @@
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hpcsim.ensemble.burn_in import WINDOWS
 from hpcsim.ensemble.options import EnsembleOptions, enough_for_burn_in, or_auto
 from hpcsim.methods.phase_space.kernels import INTEGRATORS
-from hpcsim.methods.phase_space.observables import OBSERVABLES
+from hpcsim.methods.phase_space.results import Items
 from hpcsim.methods.phase_space.step import common_unit
 from hpcsim.system import Count, Initial, Number, Times
-
-
-def _different(names):
-    if len(set(names)) < len(names):
-        raise ValueError("each observable once")
-    return names
 
 
 class Options(EnsembleOptions):
@@ -36,8 +30,8 @@ class Options(EnsembleOptions):
                    error, of every output in target_error is below half of that, or without target_error below
                    0.01 S in ⟨Sj⟩ and 0.01 S² in ⟨Sj²⟩. The outputs dt_used and dt_bias tell what came of it. The
                    pilot costs a batch or so; each group of ranks runs it once for each point
-    observables  : more to measure: correlation, structure_factor, squeezing,
-                   histogram_Sx, histogram_Sy, histogram_Sz
+    observables  : more to measure: see hpcsim.observables; products of spin operators, up to two of them on one site,
+                   and histogram_Sx, histogram_Sy, histogram_Sz. Spins and their variances always are
     initial      : [polar, azimuth] in units of π of the spin coherent state of all sites, or one for each
                    sublattice by name. Along x by default, as far from the poles as can be
     sample_every : steady_state: steps between samples
@@ -55,7 +49,7 @@ class Options(EnsembleOptions):
     integrator: Literal[("auto", *INTEGRATORS)] = "auto"
     dt: Annotated[float | Literal["auto"], or_auto(gt=0)] = 0.05
     initial: Initial = (0.5, 0.0)
-    observables: Annotated[tuple[Literal[tuple(OBSERVABLES)], ...], AfterValidator(_different)] = ()
+    observables: Items = ()
     sample_every: Count = 10
     burn_in: Annotated[float | Literal["auto"], or_auto(ge=0)] | None = None
     duration: Annotated[Number, Field(gt=0)] | None = None

@@ -14,11 +14,13 @@ import numpy as np
 from hpcsim.ensemble.burn_in import autocorrelation_time, relaxed
 from hpcsim.ensemble.options import gather, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.trajectories import clock, distributed, measurement
+from hpcsim.methods.trajectories import clock, distributed
 from hpcsim.methods.trajectories.compile import PAD, channels, flips, generator, local_matrices
 from hpcsim.methods.trajectories.kernels import ORDER
 from hpcsim.methods.trajectories.options import Options
+from hpcsim.methods.trajectories.results import Measured, measured, numbers
 from hpcsim.methods.trajectories.simd import CHUNK
+from hpcsim.observables.outputs import inverse, time_dim
 from hpcsim.system import System, angles, coherent_state
 
 SLOTS = 1000  # of the time of a steady state, to find its burn-in and the autocorrelation time
@@ -46,7 +48,7 @@ def supports(system: System) -> str | None:
 def records(system: System, options: Options) -> tuple[int, ...]:
     """One record for each batch. Raises ValueError if `initial` or an observable does not fit the system."""
     angles(system, options.initial)
-    measurement.plan(system, options.observables)
+    _measured(system, options)
     return tuple(range(options.batches))
 
 
@@ -60,7 +62,7 @@ def cost(system: System, options: Options, record: int) -> Cost:
     entries = sum(np.count_nonzero(matrix) / len(matrix) for matrix in matrices.values())
     norm = sum(np.abs(matrix).sum(axis=1).max() for matrix in matrices.values())
     products = ORDER * (norm / 7 + 1) * samples[-1] + ORDER
-    results = measurement.plan(system, options.observables).size
+    results = numbers(system, options.observables)
     per_state = 1.3e-10 * (entries + 8) * products + 5e-9 * (1 + system.sites) * len(samples)
     return Cost(
         bytes=16.0 * ((ORDER + 6) * states + 6 * system.dimension) + 8.0 * options.batch * (slots[-1] + 1) * results,
@@ -69,13 +71,13 @@ def cost(system: System, options: Options, record: int) -> Cost:
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
-    """Means and variances of the spin components by sublattice (and time), in units of ħ; `observables`."""
-    unit = "1" if system.units == "1" else f"1/{system.units}"
+    """What hpcsim.observables declares, averaged over trajectories, in units of ħ; and what tells how good it is."""
+    found = _measured(system, options).outputs
     if options.task == "evolve":
-        return measurement.outputs(system, options.observables, (Dim("time", options.times, unit),))
-    lattice = Dim("sublattice", tuple(system.sublattices))
+        return found
+    unit, lattice = inverse(system.units), Dim("sublattice", tuple(system.sublattices))
     return (
-        *measurement.outputs(system, options.observables, ()),
+        *found,
         Output(
             "autocorrelation_time",
             (lattice,),
@@ -91,7 +93,9 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
 def run(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:
     """Means over the trajectories of one batch; bit-identical on any number of ranks."""
     samples, slots = _schedule(options)
-    plan, initial = measurement.plan(system, options.observables), angles(system, options.initial)
+    key = "trajectories", system.key, options.model_dump_json()
+    measured = context.cache.get(key, lambda: _measured(system, options))
+    plan, initial = measured.tables, angles(system, options.initial)
     key, comm = np.array(context.key, np.uint64), context.comm
     mine = range(options.batch) if options.distribute else share(options.batch, comm)
     sums, jumps = np.zeros((len(mine), slots[-1] + 1, plan.size)), np.zeros(len(mine), np.int64)
@@ -128,10 +132,16 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     if options.task == "steady_state":
         sums, counts, steady = _stationary(system, options, sums, counts)
     values = sums.mean(axis=0) / counts[:, None]
-    found = measurement.results(system, options.observables, values)
+    found = measured.results(values)
     if options.task == "steady_state":
         found = {name: value[..., 0] for name, value in found.items()}
     return found | steady | {"jumps": np.float64(jumps.mean())}
+
+
+def _measured(system: System, options: Options) -> Measured:
+    """What is measured. Raises ValueError if an observable does not fit the system."""
+    time = (time_dim(options.times, system.units),) if options.task == "evolve" else ()
+    return measured(system, options.observables, time)
 
 
 def _parity(system: System, initial: np.ndarray) -> int:

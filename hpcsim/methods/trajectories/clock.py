@@ -5,8 +5,8 @@ has fallen to a uniform random number (Dalibard, Castin and Mølmer 1992, doi:10
 """
 
 import numpy as np
-from numba import njit
 
+from hpcsim.compiled import njit
 from hpcsim.ensemble.streams import fill_words, uniform
 from hpcsim.methods.trajectories import kernels
 from hpcsim.methods.trajectories.measurement import measure

@@ -161,23 +161,32 @@ class Slice:
             for site in range(self.sites) if axis < 2 else ():
                 scratch[:] = self.act(scratch, plan.rotation[site, : plan.levels[site], : plan.levels[site]], site)
             measurement.moments(found, scratch, axis, plan, plan.m[np.arange(self.sites), self.level])
-        if len(plan.named) or plan.cut:
+        if len(plan.product) > 1 or plan.total >= 0 or plan.cut:
             psi = np.empty(self.dimension, complex)
             kernels.store(psi, state)
-            for a, i, b, j, k in plan.named:
-                left = self._on(psi, plan, a, i)
-                found[k] += np.vdot(left, self._on(psi, plan, b, j) if b >= 0 else psi).real
+        for k in range(len(plan.product) - 1):
+            after = psi
+            for f in range(plan.product[k + 1] - 1, plan.product[k] - 1, -1):
+                after = self._on(after, plan, plan.matrix[f], plan.site[f])
+            value = np.vdot(psi, after)
+            found[plan.place + 2 * k : plan.place + 2 * k + 2] += value.real, value.imag
+        if plan.total >= 0:
+            sites = range(self.system.sites)
+            turned = [sum(self._on(psi, plan, plan.operator[a, i], i) for i in sites) for a in range(3)]
+            for k, (a, b) in enumerate(((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))):
+                found[plan.total + k] += np.vdot(turned[a], turned[b]).real
         total += self.total(*found)
         if plan.cut:
             # the ranks have different states of the first half, or the cut would be at most three sites wide
             matrix = psi.reshape(-1, plan.cut)
             total[-1] += measurement.entropy(self.comm.allreduce(matrix.T @ matrix.conj()))
 
-    def _on(self, psi, plan, component, site):
-        matrix = plan.operator[component, site, : plan.levels[site], : plan.levels[site]]
+    def _on(self, psi, plan, matrix, site):
+        """A one-site operator of any site on the slices: a new array."""
+        levels = plan.levels[site]
         if site < self.sites:
-            return self.act(psi, matrix, site)
-        return measurement.apply(psi, matrix, plan.levels[site], plan.stride[site])
+            return self.act(psi, matrix[:levels, :levels], site)
+        return measurement.apply(psi, matrix[:levels, :levels], levels, plan.stride[site])
 
 
 def _trajectory(sums, vector: Slice, initial, number, samples, slots, tolerance, plan, key) -> int:

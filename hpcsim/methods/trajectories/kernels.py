@@ -5,8 +5,8 @@ the terms (-i H_eff h)^k ψ / k!, h = generator.scale; times x are in units of h
 """
 
 import numpy as np
-from numba import njit
 
+from hpcsim.compiled import njit
 from hpcsim.methods.trajectories.compile import PAD
 from hpcsim.methods.trajectories.simd import CHUNK, product_row
 

@@ -2,25 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from hpcsim.ensemble.options import EnsembleOptions, enough_for_burn_in, or_auto
-from hpcsim.methods.trajectories.measurement import FAMILIES, NAMED
+from hpcsim.methods.trajectories.results import Items
 from hpcsim.system import Count, Initial, Number, Times
 
 STEADY_STATE = {"burn_in": 200.0, "duration": 200.0, "sample_every": 1.0}
-
-
-def _observables(names):
-    if len(set(names)) < len(names):
-        raise ValueError("each observable once")
-    for name in names:
-        if name not in FAMILIES and not NAMED.fullmatch(name):
-            raise ValueError(
-                f"{name} is not known: there are {', '.join(FAMILIES)} and correlators of one or two "
-                f"sites, such as Sz_3, Sx_3_Sy_5 and, against the distance, Sx_Sy"
-            )
-    return names
 
 
 class Options(EnsembleOptions):
@@ -32,9 +20,8 @@ class Options(EnsembleOptions):
                    sublattice by name; along x by default
     tolerance    : of each step: norm of the last term kept of the Taylor series of a normalised state, and
                    relative distance of its squared norm from the random number where a jump is placed
-    observables  : more to measure: correlation (⟨SxSx⟩, ⟨SySy⟩, ⟨SzSz⟩, ⟨S+S-⟩ against the distance),
-                   structure_factor (their Fourier sums), entanglement_entropy (of half the sites, along a trajectory),
-                   and correlators by name: Sz_3 (of site 3), Sx_3_Sy_5 (of two sites), Sx_Sy (against the distance)
+    observables  : more to measure: see hpcsim.observables; any product of site operators, and entanglement_entropy, of
+                   half the sites along a trajectory. Spins and their variances always are
     distribute   : the ranks of a group (run.ranks_per_point) share each state vector instead of the trajectories, for
                    vectors that outgrow one rank. 2, 4, 8, ... ranks are used of spins 1/2 (the levels of the first
                    sites, in general, are the ranks), further ones wait
@@ -50,7 +37,7 @@ class Options(EnsembleOptions):
     task: Literal["steady_state", "evolve"] = "steady_state"
     initial: Initial = (0.5, 0.0)
     tolerance: Annotated[Number, Field(gt=0, le=1e-2)] = 1e-6
-    observables: Annotated[tuple[str, ...], AfterValidator(_observables)] = ()
+    observables: Items = ()
     distribute: bool = False
     burn_in: Annotated[float | Literal["auto"] | None, or_auto(ge=0)] = None
     duration: Annotated[Number, Field(gt=0)] | None = None

@@ -1,0 +1,226 @@
+"""Damaged configs and command lines: one message or a valid plan, within seconds and 2 GB, never a traceback.
+
+    python jobs/benchmarks/faults/configs.py --configs 1000 --lines 200 --seed 1
+
+Configs are mutated from the shipped ones by a grammar (values, keys, structure, text); each is given to `hpcsim check`
+in a process of its own with limits on time and memory. What is wrong is listed, with its config in the folder --keep.
+"""
+
+import argparse
+import contextlib
+import copy
+import io
+import os
+import random
+import resource
+import secrets
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+VALUES = [
+    None, True, False, 0, 1, -1, 2, 0.5, -0.5, 1e308, -1e308, 5e-324, 10**9, 10**12, 10**30, -(10**9), float("nan"),
+    float("inf"), "", "x", "auto", "all", "1:30", "2020-13-45", "ψ" * 10, "x" * 10**5, [], {}, [1], [[1]], {"a": 1},
+    [0, [1]], [1, 2, 3], ["a", "b"], [None], {"linspace": [0, 1, 3]}, {"linspace": [0, 1, 10**9]},
+    {"geomspace": [1, 0, 3]}, {"geomspace": [1, 10, 10**9]}, {"linspace": [1, 2]}, {"linspace": "a"}, "${HOME}",
+    "{S.__class__}", "../../x", "$x^^2$", "a.b.c", "model.S",
+]  # fmt: skip
+TEXTS = [
+    "!!float abc", "!!int abc", "2020-13-45", "9" * 5000, "[" * 5000 + "]" * 5000, "{a: " * 500 + "1" + "}" * 500,
+    "&a [*a]", "!!python/object:os.system x", "!!binary aGk=", "!!timestamp 2020-01-01", "!!set {a, b}", "0xf",
+    "0x" + "f" * 5000,
+    "*nowhere", "'", "|", "\t- a", "? [a]\n: b", "1:30:00", "0o17", "017", "1_000", ".5", "1e", "~", "yes",
+    "\x07", "\ufeff",
+    "&x [1,1,1,1,1,1,1,1,1,1]",
+]  # fmt: skip
+SECONDS, MEMORY = 20, 2**31
+
+
+def shipped() -> list[dict]:
+    """The shipped configs, with ranges of three values: most of the time would go into planning many points."""
+    found = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "configs").rglob("*.yaml"))]
+    for config in found:
+        for values in (values for axis in config.get("sweep", ()) for values in axis.values()):
+            for arguments in values.values() if isinstance(values, dict) else ():
+                arguments[2] = 3
+    return found
+
+
+def places(tree, path=()):
+    """Paths of all values of nested dicts and lists."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in items:
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+def parent(tree, path):
+    for key in path[:-1]:
+        tree = tree[key]
+    return tree
+
+
+def mutated(config: dict, rng: random.Random) -> str:
+    """The text of a config with one to three faults."""
+    config = copy.deepcopy(config)
+    config.update(config.pop("quick", None) or {}) if rng.random() < 0.1 else None
+    text = None
+    for _ in range(rng.choice([1, 1, 1, 2, 3])):
+        found = list(places(config))
+        path = rng.choice(found)
+        owner, key = parent(config, path), path[-1]
+        kind = rng.choice(["value", "value", "value", "text", "delete", "rename", "copy", "scale"])
+        if kind == "value":
+            owner[key] = copy.deepcopy(rng.choice(VALUES))
+        elif kind == "text":
+            owner[key], text = "@@", rng.choice(TEXTS)
+        elif kind == "delete":
+            del owner[key]
+        elif kind == "rename" and isinstance(owner, dict):
+            owner[rng.choice(["name", "S", "x", str(key) + "s", str(key)[1:], "a.b", "é"])] = owner.pop(key)
+        elif kind == "copy":
+            other = rng.choice(found)
+            owner[key] = copy.deepcopy(parent(config, other)[other[-1]]) if _exists(config, other) else None
+        elif kind == "scale" and isinstance(owner[key], (int, float)):
+            owner[key] = owner[key] * rng.choice([-1, 0, 0.5, 1.0000001, 1e3, 1e6, 1e12, 1e300])
+    dumped = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    return dumped if text is None else dumped.replace("'@@'", text).replace("@@", text)
+
+
+def _exists(tree, path) -> bool:
+    try:
+        parent(tree, path)[path[-1]]
+    except (LookupError, TypeError):
+        return False
+    return True
+
+
+def command_line(rng: random.Random, folder: Path) -> list[str]:
+    """A command of hpcsim, damaged."""
+    files = ["good.yaml", "nowhere", ".", "/dev/null", "", "\0", "x" * 5000, "good.yaml/", str(folder / "text.h5")]
+    walltimes = ["", "1:30", "-1", "1e9", "nan", "9" * 400 + "h", "1:99:99", "0", "12h"]
+    overrides = ["", "=", "a", "model.S", "model.S=[", "=1", "model..S=1", "sweep.0=1", "model=1", "." * 999 + "=1",
+                 "model.S={a: 1}", "run.seed=1e400", "a.b.c.d=1", "method.name=[1]", "model.S=!!float x"]  # fmt: skip
+    words = {
+        "run": lambda: ["run", rng.choice([*files[1:7], files[8]]), "--max-walltime", rng.choice(walltimes)],
+        "check": lambda: ["check", rng.choice(files[:2]), "--set", rng.choice(overrides)],
+        "ranks": lambda: [
+            "check",
+            "good.yaml",
+            "--ranks",
+            rng.choice(["0", "-1", "1e9", "1000000000", "10" * 20, "x"]),
+        ],
+        "status": lambda: ["status", rng.choice(files)],
+        "collect": lambda: ["collect", rng.choice(files[1:]), rng.choice(files)],
+        "plot": lambda: ["plot", rng.choice(files), "--to", rng.choice(files)],
+        "other": lambda: rng.choice([[], ["x"], ["--x"], ["run"], ["plot"], ["status", "a", "b"], ["-" * 99]]),
+    }
+    return words[rng.choice(sorted(words))]()
+
+
+def limited(arguments: list[str], seconds: float = SECONDS, memory: int = MEMORY) -> tuple[str, str, float, int]:
+    """(verdict, what was said, seconds, kB) of a command in a process of its own.
+
+    Verdicts: ok, message, traceback, several messages, silent, signal N, too long.
+    """
+    read, write = os.pipe()
+    began, pid = time.monotonic(), os.fork()
+    if not pid:
+        code = 99
+        try:
+            os.close(read)
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+            os.dup2(write, 1), os.dup2(write, 2)
+            sys.stdout, sys.stderr = (open(fd, "w", errors="replace", closefd=False) for fd in (1, 2))  # noqa: SIM115
+            from hpcsim import cli
+
+            code = cli.main(arguments)
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush(), sys.stderr.flush()
+            os._exit(code)
+    os.close(write)
+    said, ended = _collected(pid, read, began + seconds)
+    took = time.monotonic() - began
+    if ended is None:
+        return "too long", said, took, 0
+    status, usage = ended
+    if os.WIFSIGNALED(status):
+        return f"signal {os.WTERMSIG(status)}", said, took, usage.ru_maxrss
+    code, errors = os.WEXITSTATUS(status), said.count("hpcsim: error: ")
+    verdict = "traceback" if "Traceback" in said or code == 99 else "ok" if code == 0 else "message"
+    if verdict == "message" and errors != 1:
+        verdict = "several messages" if errors else "silent"
+    return verdict, said, took, usage.ru_maxrss
+
+
+def _collected(pid: int, read: int, until: float):
+    """All that a child says, and how it ended; (text, None) where it had to be killed."""
+    os.set_blocking(read, False)
+    out = io.BytesIO()
+    with open(read, "rb", buffering=0) as pipe:
+        while True:
+            out.write(pipe.read(2**20) or b"")
+            done, status, usage = os.wait4(pid, os.WNOHANG)
+            if done:
+                out.write(pipe.read(2**20) or b"")
+                return out.getvalue().decode(errors="replace"), (status, usage)
+            if time.monotonic() > until:
+                os.kill(pid, signal.SIGKILL)
+                os.wait4(pid, 0)
+                return out.getvalue().decode(errors="replace"), None
+            time.sleep(0.005)
+
+
+def campaign(configs: int, lines: int, seed: int, folder: Path) -> dict[str, int]:
+    """{verdict: how often}; what is neither ok nor one message is printed and kept in the folder."""
+    import hpcsim.cli
+    import hpcsim.figures
+    import hpcsim.run.execute
+    import hpcsim.store.collect  # noqa: F401
+
+    rng, good = random.Random(seed), shipped()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "good.yaml").write_text(yaml.safe_dump(good[0], allow_unicode=True))
+    (folder / "text.h5").write_text("text")
+    os.chdir(folder)
+    counts = {}
+    for n in range(configs + lines):
+        if n < configs:
+            text = mutated(rng.choice(good), rng)
+            Path(f"{n}.yaml").write_text(text, encoding="utf-8", errors="surrogateescape")
+            arguments = ["check", f"{n}.yaml"]
+        else:
+            arguments = command_line(rng, folder)
+        verdict, said, took, memory = limited(arguments)
+        counts[verdict] = counts.get(verdict, 0) + 1
+        if verdict not in ("ok", "message"):
+            last = said.strip().rpartition("\n")[2][:150]
+            print(f"{verdict}: {' '.join(arguments)[:80]}: {took:.1f} s, {memory / 1e3:.0f} MB: {last}", flush=True)
+        elif n < configs:
+            Path(f"{n}.yaml").unlink()
+    return counts
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--configs", type=int, default=1000)
+    parser.add_argument("--lines", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31))
+    parser.add_argument("--keep", type=Path, default=Path("bad_configs"))
+    given = parser.parse_args()
+    print(f"seed {given.seed}", flush=True)
+    print(campaign(given.configs, given.lines, given.seed, given.keep.resolve()))
+
+
+if __name__ == "__main__":
+    main()

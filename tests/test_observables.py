@@ -1,0 +1,299 @@
+"""Every observable of every exact method against dense Kronecker products, where no value is zero.
+
+The expected numbers are written here from their definitions, with the matrices of reference.py.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+import reference
+from mpi4py import MPI
+from scipy import linalg
+
+from hpcsim import observables
+from hpcsim.methods import Context, liouvillian, matrix_product, mean_field, permutation
+from hpcsim.models import all_to_all_xyz
+from hpcsim.system import Jumps, System, Terms, Translation
+
+CONTEXT = Context(MPI.COMM_SELF, (1, 2), lambda: False)
+
+
+def family(operators, sites, coefficients):
+    return Terms(tuple(operators), np.array(sites), np.array(coefficients, float))
+
+
+def local(operator, rates):
+    return Jumps(operator, np.arange(len(rates)), np.array(rates, float))
+
+
+def open_chain():
+    """Three different spins in a row, no symmetry at all; the first and the last are one sublattice."""
+    bonds = [[0, 1], [1, 2]]
+    return System(
+        spins=np.array([0.5, 1.0, 0.5]),
+        hamiltonian=(
+            *(family((a, a), bonds, c) for a, c in zip(("Sx", "Sy", "Sz"), ([1.7, 1.1], [-1.5, -0.9], [0.3, 0.7]))),
+            *(family((a,), [[0], [1], [2]], c) for a, c in zip(("Sx", "Sz"), ([0.5, 0.3, -0.6], [0.2, -0.4, 0.3]))),
+        ),
+        jumps=(local("S-", [0.8, 0.6, 0.7]), local("S+", [0.01, 0.03, 0.02]), local("Sz", [0.02, 0.01, 0.03])),
+        sublattice=np.array([0, 1, 0]),
+        sublattices=("a", "b"),
+    )
+
+
+def ring(coupled=1.0):
+    """Two cells of two different spins 1/2; uncoupled dimers with coupled = 0."""
+    sites = [[i] for i in range(4)]
+    bonds = [[0, 1], [2, 3], [1, 2], [3, 0]]
+    return System(
+        spins=np.full(4, 0.5),
+        hamiltonian=(
+            *(
+                family((a, a), bonds, [c, c, coupled * c / 2, coupled * c / 2])
+                for a, c in zip(("Sx", "Sy", "Sz"), (0.8, -0.5, 0.6))
+            ),
+            *(family((a,), sites, c * 2) for a, c in zip(("Sx", "Sz"), ([0.5, 0.3], [0.2, -0.4]))),
+        ),
+        jumps=(local("S-", [0.5, 0.2] * 2), local("S+", [0.1, 0.3] * 2)),
+        symmetries=(Translation(np.array([2, 3, 0, 1])),),
+        sublattice=np.array([0, 1] * 2),
+        sublattices=("a", "b"),
+    )
+
+
+def all_to_all():
+    """Three equal spins 1/2 that `permutation` knows."""
+    return all_to_all_xyz.build(all_to_all_xyz.Params(N=3, Jx=0.6, Jy=1.4, Jz=1, decay=1, field=0.4))
+
+
+ITEMS = [
+    "squeezing",
+    "Sy_1",
+    "Sx_0_Sz_1",
+    {"name": "three", "product": [["Sz", 0], ["S+", 1], ["Sx", 2]]},
+    {"name": "one_site", "product": [["Sx", 1], ["Sy", 1], ["Sz", 1]]},
+    {"name": "staggered", "sum": "Sz", "weights": [1.0, -1.0, 1.0]},
+    {"name": "raised", "sum": "S+"},
+    {"name": "rho", "reduced": [2, 0]},
+    {"name": "apart", "negativity": [0, 1]},
+    {"name": "halves", "negativity": [[0], [2, 1]]},
+    {"name": "purity_12", "purity": [1, 2]},
+    {"name": "entropy_12", "entropy": [1, 2]},
+    {"name": "renyi2_0", "renyi2": [0]},
+]
+OF_RING = [{**item, "weights": "alternating"} if "weights" in item else item for item in ITEMS]
+WHOLE = ["purity", "entropy", "renyi2"]
+
+
+def reduced(system, rho, kept):
+    """The density matrix of some sites, in the given order."""
+    n, shape = system.sites, system.levels.tolist()
+    others = [i for i in range(n) if i not in kept]
+    order = [*kept, *others, *(n + i for i in kept), *(n + i for i in others)]
+    a, b = (int(np.prod([shape[i] for i in part], dtype=int)) for part in (kept, others))
+    return np.einsum("aibi->ab", rho.reshape(*shape, *shape).transpose(order).reshape(a, b, a, b))
+
+
+def entropy(rho):
+    p = np.linalg.eigvalsh(rho)
+    p = p[p > 1e-15]
+    return -np.sum(p * np.log(p))
+
+
+def negativity(rho, a):
+    """Sum of the moduli of the negative eigenvalues of the partial transpose of the first factor, of dimension a."""
+    b = len(rho) // a
+    values = np.linalg.eigvalsh(rho.reshape(a, b, a, b).transpose(2, 1, 0, 3).reshape(a * b, a * b))
+    return -values[values < 0].sum()
+
+
+def product(system, *factors):
+    """The product of (name, site), in the written order."""
+    return functools.reduce(np.matmul, [reference.on_site(system, *factor) for factor in factors])
+
+
+def evolved(system, direction, time):
+    """ρ at a time, from spin coherent states along [polar, azimuth] in units of π."""
+    start = reference.product_state(system, np.pi * np.array([direction] * system.sites))
+    return (linalg.expm(reference.liouvillian(system) * time) @ start.ravel()).reshape(start.shape)
+
+
+def expected(system, rho):
+    """Every output that ITEMS and the defaults name, from ρ (D, D)."""
+    N = system.sites
+
+    def mean(*factors):
+        return np.trace(product(system, *factors) @ rho)
+
+    lattice = [np.flatnonzero(system.sublattice == k) for k in range(len(system.sublattices))]
+    found, site = {}, {}
+    for a in "xyz":
+        site[a] = np.array([mean((f"S{a}", i)).real for i in range(N)])
+        second = np.array([mean((f"S{a}", i), (f"S{a}", i)).real for i in range(N)])
+        found[f"S{a}"] = np.array([site[a][own].mean() for own in lattice])
+        found[f"var_S{a}"] = np.array([(second - site[a] ** 2)[own].mean() for own in lattice])
+    found["S_perp"] = np.array([np.hypot(site["x"], site["y"])[own].mean() for own in lattice])
+    found["Mz"] = np.mean(site["z"] / system.spins)
+    total = [sum(reference.on_site(system, f"S{a}", i) for i in range(N)) for a in "xyz"]
+    found["squeezing"] = squeezing(total, rho, system.spins.sum())
+    found["Sy_1"] = site["y"][1]
+    found["Sx_0_Sz_1"] = mean(("Sx", 0), ("Sz", 1)).real
+    found["three"] = mean(("Sz", 0), ("S+", 1), ("Sx", 2))
+    found["one_site"] = mean(("Sx", 1), ("Sy", 1), ("Sz", 1))
+    found["staggered"] = site["z"] @ [1.0, -1.0, 1.0, -1.0][:N]
+    found["raised"] = sum(mean(("S+", i)) for i in range(N))
+    found["rho"] = reduced(system, rho, [2, 0])
+    found["apart"] = negativity(reduced(system, rho, [0, 1]), system.levels[0])
+    found["halves"] = negativity(reduced(system, rho, [0, 2, 1]), system.levels[0])
+    two = reduced(system, rho, [1, 2])
+    found["purity_12"], found["entropy_12"] = np.trace(two @ two).real, entropy(two)
+    found["renyi2_0"] = -np.log(np.trace(np.linalg.matrix_power(reduced(system, rho, [0]), 2)).real)
+    found["purity"], found["entropy"] = np.trace(rho @ rho).real, entropy(rho) / N
+    found["renyi2"] = -np.log(found["purity"]) / N
+    return found
+
+
+def squeezing(total, rho, S):
+    """2S min Var(n·J)/|⟨J⟩|² over a fine mesh of directions n perpendicular to the mean."""
+    mean = np.array([np.trace(J @ rho).real for J in total])
+    first = np.cross(mean, [0.3, -0.5, 0.8])
+    second = np.cross(mean, first)
+    first, second = (sum(c * J for c, J in zip(v / np.linalg.norm(v), total)) for v in (first, second))
+    angle = np.linspace(0, np.pi, 200001)
+    xx, yy = (np.trace(J @ J @ rho).real for J in (first, second))
+    xy = np.trace((first @ second + second @ first) @ rho).real / 2
+    least = np.min(xx * np.cos(angle) ** 2 + yy * np.sin(angle) ** 2 + 2 * xy * np.sin(angle) * np.cos(angle))
+    return 2 * S * least / (mean @ mean)
+
+
+def assert_equal(found, exact, tolerance, zero=()):
+    """All of the exact values are found, within the tolerance, and is neither zero nor its negative."""
+    for name, value in exact.items():
+        distance = np.abs(np.asarray(found[name]) - value).max()
+        assert np.shape(found[name]) == np.shape(value), name
+        assert distance < tolerance * max(1, np.abs(value).max()), (name, found[name], value)
+        assert name in zero or np.abs(value).max() > 100 * tolerance, f"{name} = {value} says nothing here"
+
+
+def test_liouvillian_of_unequal_sites():
+    system = open_chain()
+    found = liouvillian.run(system, liouvillian.Options(observables=[*ITEMS, *WHOLE]), liouvillian.HOME, CONTEXT)
+    assert_equal(found, expected(system, reference.steady_state(system)), 1e-9, zero=("apart", "halves"))
+
+
+def test_liouvillian_of_unequal_sites_in_time():
+    """Early, when the sites are entangled."""
+    system, times = open_chain(), (0.2, 0.3)
+    options = liouvillian.Options(task="evolve", times=times, initial=(0.4, 0.3), observables=[*ITEMS, *WHOLE])
+    found = liouvillian.run(system, options, liouvillian.HOME, CONTEXT)
+    for at, time in enumerate(times):
+        exact = expected(system, evolved(system, (0.4, 0.3), time))
+        now = {name: value[..., at] for name, value in found.items() if name != "squeezing_minimum"}
+        assert_equal(now, exact, 1e-7)
+    assert found["squeezing_minimum"] == found["squeezing"].min()
+
+
+def test_the_entropy_of_an_evolving_ring_adds_up_over_its_sectors():
+    system, times, directions = ring(), (0.4, 1.0), {"a": (0.3, 0.1), "b": (0.8, 0.6)}
+    options = liouvillian.Options(task="evolve", times=times, initial=directions, observables=WHOLE)
+    found = liouvillian.run(system, options, liouvillian.HOME, CONTEXT)
+    start = reference.product_state(system, np.pi * np.array([*directions.values()] * 2))
+    for at, time in enumerate(times):
+        rho = (linalg.expm(reference.liouvillian(system) * time) @ start.ravel()).reshape(start.shape)
+        assert found["entropy"][at] == pytest.approx(entropy(rho) / 4, abs=1e-8)
+        assert found["purity"][at] == pytest.approx(np.trace(rho @ rho).real, abs=1e-8)
+
+
+def test_permutation():
+    system = all_to_all()
+    found = permutation.run(system, permutation.Options(observables=[*ITEMS, "renyi2"]), 0, CONTEXT)
+    assert_equal(found, expected(system, reference.steady_state(system)), 1e-9, zero=("apart",))
+    times = (0.4, 0.9)
+    options = permutation.Options(task="evolve", times=times, initial=(0.4, 0.3), observables=[*ITEMS, "renyi2"])
+    found = permutation.run(system, options, 0, CONTEXT)
+    for at, time in enumerate(times):
+        exact = expected(system, evolved(system, (0.4, 0.3), time))
+        now = {name: value[..., at] for name, value in found.items() if name != "squeezing_minimum"}
+        assert_equal(now, exact, 1e-7, zero=("apart", "halves"))
+
+
+def test_mean_field_of_one_cluster_is_exact():
+    system = open_chain()
+    options = mean_field.Options(cluster=3, starts=1, observables=ITEMS, tolerance=1e-10, settled=1e-10)
+    found = mean_field.run(system, options, 0, CONTEXT)
+    exact = expected(system, reference.steady_state(system))
+    assert found["cluster_purity"] == pytest.approx(exact["purity"], abs=1e-7)
+    assert_equal(
+        found, {name: value for name, value in exact.items() if name not in WHOLE}, 1e-6, zero=("apart", "halves")
+    )
+
+
+def test_mean_field_of_spins_half_is_a_product_state():
+    """Everything follows from the averages that the method itself gives for every site."""
+    system = ring()
+    options = mean_field.Options(starts=1, initial=(0.3, 0.2), observables=OF_RING)
+    found = mean_field.run(system, options, 0, CONTEXT)
+    pauli = [2 * site for site in (reference.site_matrices(system, 0)[f"S{a}"] for a in "xyz")]
+    rho = np.ones((1, 1))
+    for s in found["profile"].T:
+        rho = np.kron(rho, np.eye(2) / 2 + sum(c * matrix for c, matrix in zip(s, pauli)))
+    exact = {name: value for name, value in expected(system, rho).items() if name not in WHOLE}
+    assert_equal(found, exact, 1e-10, zero=("apart", "halves"))
+
+
+def along(system, rho):
+    """Correlations against the distance, and structure factors, of the ring."""
+    found = {}
+    for a, b in ("xx", "yy", "zz", "+-"):
+        pair = np.array(
+            [[np.trace(product(system, (f"S{a}", i), (f"S{b}", j)) @ rho).real for j in range(4)] for i in range(4)]
+        )
+        curves = np.array(
+            [[(pair[k, k] + pair[k + 2, k + 2]) / 2, (pair[k, k + 2] + pair[k + 2, k]) / 2] for k in (0, 1)]
+        )
+        found["correlation" if a == "+" else f"correlation_{a}{a}"] = curves
+        if a != "+":
+            found[f"structure_factor_{a}{a}"] = np.column_stack([curves.sum(axis=1), curves[:, 0] - curves[:, 1]])
+    found["Sx_Sy"] = np.array(
+        [np.mean([np.trace(product(system, ("Sx", i), ("Sy", (i + d) % 4)) @ rho) for i in range(4)]) for d in (0, 2)]
+    )
+    return found
+
+
+def test_correlations_along_a_ring():
+    system = ring()
+    items = ["correlation", "structure_factor", "Sx_Sy"]
+    found = liouvillian.run(system, liouvillian.Options(observables=items), liouvillian.HOME, CONTEXT)
+    assert_equal(found, along(system, reference.steady_state(system)), 1e-9)
+
+
+def test_matrix_product_of_uncoupled_dimers_is_exact():
+    system = ring(coupled=0.0)
+    items = [item for item in OF_RING if item != "squeezing"]
+    options = matrix_product.Options(
+        bond_dimension=8, smaller=4, dt=0.1, tolerance=1e-7, distances=1, observables=[*items, "Sx_Sy"]
+    )
+    found = matrix_product.run(system, options, 0, CONTEXT)
+    rho = reference.steady_state(system)
+    exact = expected(system, rho)
+    assert found["renyi2"] == pytest.approx(exact["renyi2"], abs=1e-5)
+    wanted = {name: value for name, value in exact.items() if name not in (*WHOLE, "squeezing")}
+    wanted |= {name: value for name, value in along(system, rho).items() if "factor" not in name}
+    for name in wanted:
+        assert found[f"{name}_error"].max() < 1e-4, name
+    assert_equal(found, wanted, 1e-5, zero=("apart", "halves"))
+
+
+def test_lengths_of_known_curves():
+    """ξ of A (μ^s + μ^(L-s)) with every second correlation of the other sign; 1/e of a straight line."""
+    s = np.arange(13)
+    curves = np.array([0.7 * (-1) ** s * (np.exp(-s / 2.5) + np.exp(-(24 - s) / 2.5)), 1 - s / 20])
+    found = observables.FUNCTIONS["correlation_length"](curves[:, :, None])
+    assert found.shape == (2, 1) and found[0, 0] == pytest.approx(2.5, rel=1e-6)
+    shorter = np.pad(curves[:, :9], ((0, 0), (0, 4)), constant_values=np.nan)  # beside a longer ring in one file
+    shorter[0, :9] = 0.7 * (np.exp(-s[:9] / 2.5) + np.exp(-(16 - s[:9]) / 2.5))
+    assert observables.FUNCTIONS["correlation_length"](shorter)[0] == pytest.approx(2.5, rel=1e-6)
+    assert observables.FUNCTIONS["correlation_distance"](curves)[1] == pytest.approx(12)
+    line = np.array([1 - s / 15])
+    assert observables.FUNCTIONS["correlation_distance"](line)[0] == pytest.approx(15 * (1 - 1 / np.e))

@@ -1,0 +1,233 @@
+"""Who computes which record: the queue against the bound, the process that keeps it, real ranks whose records sleep."""
+
+import json
+import logging
+import random
+import socket
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from conftest import ROOT, mpirun
+from mpi4py import MPI
+
+from hpcsim import store
+from hpcsim.run import dispatch
+from hpcsim.run.schedule import LARGEST_SHARE, Queue, assign, kinds_of
+
+sys.path.insert(0, str(ROOT / "jobs" / "benchmarks"))
+schedule = __import__("schedule")
+
+
+def costs(seed: int, records: int, kinds: int = 6):
+    """Seconds, estimates and kinds: every kind's estimates err by a factor of its own, 0.2 to 5, and by 30 % more."""
+    random_numbers = np.random.default_rng(seed)
+    kind = random_numbers.integers(kinds, size=records)
+    size = np.exp(random_numbers.uniform(-2, 3, kinds))[kind]
+    seconds = size * np.exp(0.3 * random_numbers.standard_normal(records))
+    estimates = size * np.exp(random_numbers.uniform(np.log(0.2), np.log(5), kinds))[kind]
+    return seconds, estimates, kind
+
+
+@pytest.mark.parametrize("groups", [2, 8, 32, 128, 512])
+def test_the_queue_does_nearly_as_well_as_if_costs_were_known(groups):
+    """And better than shares fixed beforehand. Whole records do not always fill all groups, even where all is known."""
+    ratios, fixed = [], []
+    for seed in range(5):
+        seconds, estimates, kind = costs(seed, 20 * groups)
+        known = schedule.queued(seconds, seconds, np.arange(len(seconds)), groups)
+        assert known >= max(seconds.sum() / groups, seconds.max()) - 1e-9
+        ratios.append(known / schedule.queued(seconds, estimates, kind, groups))
+        fixed.append(known / schedule.fixed(seconds, estimates, groups))
+    assert min(ratios) > 0.85 and np.mean(ratios) > 0.93
+    assert np.mean(fixed) < np.mean(ratios) - 0.05
+
+
+def test_every_record_is_given_once_costliest_first_short_ones_together():
+    queue = Queue([5, 6, 7, 8, 9], [1.0, 3.0, 2.0, 0.5, 3.0], np.arange(5))
+    assert [queue.take() for _ in range(6)] == [[6], [9], [7], [5], [8], []]
+    queue = Queue(np.arange(1000), np.full(1000, 1e-4), np.zeros(1000, int), groups=4)
+    shares = []
+    while share := queue.take():
+        shares.append(share)
+    assert sorted(sum(shares, [])) == list(range(1000))
+    assert max(map(len, shares)) == LARGEST_SHARE and len(shares[-1]) == 1 and queue.time_left() == 0
+
+
+def test_what_is_finished_corrects_the_order_and_the_time_left():
+    """Records of kind 1 take 10 times their estimate: they come first as soon as that is known."""
+    records, kinds = np.arange(20), np.repeat([0, 1], 10)
+    queue = Queue(records, np.repeat([2.0, 1.0], 10), kinds)
+    assert [queue.take(), queue.take(), queue.time_left()] == [[0], [10], pytest.approx(27)]
+    assert queue.take() == [1]
+    queue.finished(0, 2.0)
+    queue.finished(1, 2.0)
+    queue.finished(10, 10.0)
+    assert queue.take() == [11]
+    # 8 of 2 s and 8 of 10 s, the kinds drawn a little to the mean of all
+    assert queue.time_left() == pytest.approx(8 * 2 + 8 * 10, rel=0.5)
+    assert queue.correction(1) > 4 > 2 > queue.correction(0)
+
+
+def test_records_of_one_size_are_of_one_kind():
+    kinds = kinds_of([1e6, 1e6, 1e6, 1e9], [1.0, 1.01, 9.0, 1.0])
+    assert kinds[0] == kinds[1] and len(set(kinds)) == 3
+
+
+class Groups:
+    """What `dispatch.Shares` needs of run.parallel.Groups, for a world of one process."""
+
+    def __init__(self, count, index):
+        self.leaders = self.world = MPI.COMM_SELF
+        self.count, self.index = count, index
+
+
+@pytest.fixture
+def served():
+    """(records, groups) -> addresses and token of a process that keeps a queue of records of one second."""
+    started = []
+
+    def serve(records, groups):
+        token = b"0123456789abcdef"
+        process = dispatch._start(token)
+        started.append(process)
+        addresses = [("127.0.0.1", int(process.stdout.readline()))]
+        dispatch._send_queue(process.stdin, np.arange(records), np.ones(records), np.zeros(records, int), groups)
+        assert process.stdout.readline() == b"1\n"
+        return addresses, token
+
+    yield serve
+    for process in started:
+        dispatch._end(process)
+        assert process.returncode == 0
+
+
+def line_to(group, addresses, token):
+    line = dispatch.Line(group, token, addresses)
+    line.begin()
+    return line
+
+
+def test_a_repeated_question_gets_the_same_answer_and_a_stranger_none(served):
+    addresses, token = served(5, 2)
+    line, other = line_to(0, addresses, token), line_to(1, addresses, token)
+    assert line.next([]) == [0] and line.next([(0, 1.0)]) == [1]
+    question = dispatch.QUESTION.pack(0, 1, 2, 1) + dispatch.FINISHED.pack(0, 1.0)
+    assert line._ask(question, 2, (5,)) == [1]
+    assert [other.next([]) for _ in range(4)] == [[2], [3], [4], []] and line.next([]) == []
+    with pytest.raises(dispatch.Unreachable):
+        dispatch.Line(1, b"another token...", addresses)
+    with pytest.raises(dispatch.Unreachable):  # of a queue that is not there yet
+        line._ask(dispatch.QUESTION.pack(0, 2, 1, 0), 1, (0.2,))
+    for junk in (b"", token, token + b"x" * 9, token + dispatch.QUESTION.pack(0, 1, 9, 700), b"\0" * 60000):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(junk, addresses[0])
+    assert line.next([]) == []
+    line.close()
+    other.close()
+
+
+def test_answers_that_are_lost_are_asked_for_again(served, monkeypatch):
+    addresses, token = served(30, 1)
+    lost = random.Random(1)
+
+    class Lossy(socket.socket):
+        def sendto(self, data, address):
+            return len(data) if lost.random() < 0.5 else super().sendto(data, address)
+
+    monkeypatch.setattr(dispatch, "WAITS", (0.05,) * 50)
+    monkeypatch.setattr(dispatch.socket, "socket", Lossy)
+    line, found = line_to(0, addresses, token), []
+    while mine := line.next([(record, 1.0) for record in found[-1:]]):
+        found += mine
+    assert found == list(range(30))
+    line.close()
+
+
+def test_where_nobody_answers_the_run_ends_with_the_reason(served, monkeypatch):
+    addresses, token = served(3, 1)
+    line = line_to(0, addresses, token)
+    monkeypatch.setattr(dispatch, "WAITS", (0.05, 0.05))
+    line._token = b"not the same one"
+    with pytest.raises(RuntimeError, match="has not answered.*give the same command again"):
+        line.next([])
+    line.close()
+
+
+def test_where_it_cannot_be_started_records_are_shared_out_beforehand(monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError("no process for you")
+
+    monkeypatch.setattr(dispatch, "_start", refuse)
+    shares = dispatch.Shares(Groups(2, 1), logging.getLogger("hpcsim"))
+    source = shares.begin(np.arange(4), [4.0, 3.0, 2.0, 1.0], np.zeros(4, int))
+    assert [source.next([]) for _ in range(3)] == [[1], [2], []]
+    assert "shared out beforehand" in caplog.text and "no process for you" in caplog.text
+    shares.close()
+
+
+def test_a_queue_for_each_round_of_records():
+    shares = dispatch.Shares(Groups(2, 0), logging.getLogger("hpcsim"))
+    for records in (np.arange(3), np.arange(7, 9)):
+        source = shares.begin(records, np.ones(len(records)), np.zeros(len(records), int))
+        given = []
+        while mine := source.next([(record, 1.0) for record in given[-1:]]):
+            given += mine
+        assert given == records.tolist()
+    shares.close()
+
+
+def test_assign():
+    assert [own.tolist() for own in assign([1, 5, 2, 4], 2)] == [[1, 0], [3, 2]]
+
+
+SLEEPING = '''
+"""A method whose records do nothing but sleep, for as long as the model's decay says."""
+import time
+import numpy as np
+from hpcsim.methods import Cost, Output
+from hpcsim.system import Parameters
+
+class Options(Parameters):
+    pass
+
+def supports(system): return None
+def seconds(system): return float(system.jumps[0].rates[0])
+def records(system, options): return (0,)
+def cost(system, options, record): return Cost(1e3, 1.0)
+def outputs(system, options): return (Output("slept"),)
+def run(system, options, record, context):
+    time.sleep(seconds(system))
+    return {"slept": seconds(system)}
+'''
+
+PROGRAM = """
+import sys, time, json
+import hpcsim.methods
+hpcsim.methods.__path__.append(sys.argv[1])
+from mpi4py import MPI
+from hpcsim.run import config, execute, plan
+lengths = json.loads(sys.argv[2])
+raw = {"model": {"name": "collective_spin", "S": 0.5}, "method": {"name": "sleeping"}}
+raw["sweep"] = [{"model.decay": lengths}]
+execute.run(lambda: plan.plan(config.resolve(raw)), sys.argv[3], None, MPI.COMM_WORLD)
+"""
+
+
+@pytest.mark.parametrize("ranks", [2, 8])
+def test_ranks_whose_records_sleep_do_as_well_as_the_replay(tmp_path, ranks):
+    """Estimates know nothing of the lengths: what is measured is the queue, on processors that have nothing to do."""
+    methods = tmp_path / "methods"
+    methods.mkdir()
+    (methods / "sleeping.py").write_text(SLEEPING)
+    lengths = [round(0.3 + 1.8 * random.Random(k).random(), 6) for k in range(6 * ranks)]
+    out = tmp_path / "run.h5"
+    done = mpirun(ranks, ["-c", PROGRAM, methods, json.dumps(lengths), out], timeout=300)
+    assert done.returncode == 0, done.stderr
+    history = store.read_status(out)["history"][-1]
+    with h5py.File(out) as file:
+        seconds = file["records/seconds"][:]
+    replayed = schedule.queued(seconds, np.ones(len(seconds)), np.zeros(len(seconds), int), ranks)
+    measured = seconds.sum() / ranks / history["loop_seconds"]
+    assert measured == pytest.approx(seconds.sum() / ranks / replayed, abs=0.05)
