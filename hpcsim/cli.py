@@ -1,4 +1,4 @@
-"""The command line: run, check, status, collect, plot, doctor. `main` returns the exit status.
+"""The command line; `main` returns the exit status.
 
 0 complete, 2 bad input, 75 stopped early and resumable, 1 anything else. Errors with an attribute `status`
 explain themselves and are printed as one message. Each command imports what it needs, so that `doctor`
@@ -76,6 +76,14 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("collected", type=_path)
     plot.add_argument("--to", type=_path, help="folder for the figures (default: beside the file)")
     plot.add_argument("--config", type=_path, help="take the figures from this YAML, not from the one that was run")
+    listing = add("list", _list, "the models, methods, observables, theories and analyses there are")
+    listing.add_argument("kind", nargs="?", help="one of these")
+    add("describe", _describe, "formula, keys, defaults and outputs of one of them").add_argument("name")
+    add("schema", _schema, "the JSON Schema of a config, for editors that complete and check YAML")
+    new = add("new", _new, "write a commented config that runs as it is")
+    new.add_argument("config", help="YAML file to write")
+    new.add_argument("--model", required=True)
+    new.add_argument("--method", default="liouvillian")
     add("doctor", _doctor, "what this installation has, and the fix for what is missing")
     return parser
 
@@ -248,6 +256,44 @@ def _plot(arguments, world) -> int:
         print(file)
     print(figures.table(results))
     return COMPLETE if all(result.passed for result in results) else FAILED
+
+
+def _list(arguments, world) -> int:
+    from hpcsim import guide
+
+    print(guide.listed(arguments.kind))
+    return COMPLETE
+
+
+def _describe(arguments, world) -> int:
+    from hpcsim import guide
+
+    print(guide.described(arguments.name))
+    return COMPLETE
+
+
+def _schema(arguments, world) -> int:
+    import json
+
+    from hpcsim import guide
+
+    print(json.dumps(guide.schema(), indent=1, ensure_ascii=False))
+    return COMPLETE
+
+
+def _new(arguments, world) -> int:
+    from hpcsim import guide
+
+    text = guide.template(arguments.model, arguments.method)
+    try:
+        with open(arguments.config, "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UsageError(f"{arguments.config}: exists; give another name, or move it away") from None
+    except OSError as error:
+        raise UsageError(f"{arguments.config}: cannot be written ({error.strerror}); choose another place") from None
+    print(f"{arguments.config}: try hpcsim check {arguments.config}, then mpirun -n 2 hpcsim run {arguments.config}")
+    return COMPLETE
 
 
 def _doctor(arguments, world) -> int:

@@ -46,8 +46,8 @@ def mode_matrices(cutoff):
     }
 
 
-def dense_spectrum(system):
-    """All eigenvalues of -i(H ⊗ 1 - 1 ⊗ Hᵀ) + Σ γ (L ⊗ L* - (L†L ⊗ 1 + 1 ⊗ (L†L)ᵀ)/2) on row-stacked ρ."""
+def dense_liouvillian(system):
+    """-i(H ⊗ 1 - 1 ⊗ Hᵀ) + Σ γ (L ⊗ L* - (L†L ⊗ 1 + 1 ⊗ (L†L)ᵀ)/2) on row-stacked ρ."""
     sites = [mode_matrices(c) if c else spin_matrices(S) for S, c in zip(system.spins, system.cutoffs)]
 
     def at(name, site):
@@ -71,7 +71,11 @@ def dense_spectrum(system):
         for rate, A in zip(jumps.rates, [sum(each)] if jumps.collective else each):
             loss = A.conj().T @ A
             L += rate * (np.kron(A, A.conj()) - (np.kron(loss, one) + np.kron(one, loss.T)) / 2)
-    return np.linalg.eigvals(L)
+    return L
+
+
+def dense_spectrum(system):
+    return np.linalg.eigvals(dense_liouvillian(system))
 
 
 def both(system, **more):

@@ -16,7 +16,8 @@ SOURCES = {
 # any module may import them.
 ARROWS = {
     "__main__": {"cli"},
-    "cli": {"api", "run", "store", "figures", "doctor"},
+    "cli": {"api", "run", "store", "figures", "doctor", "guide"},
+    "guide": {"run", "models", "methods", "observables", "analysis"},
     "api": {"run", "store", "methods", "models"},
     "run": {"store", "models", "methods", "observables"},
     "figures": {"analysis", "store"},

@@ -82,8 +82,11 @@ def cost(system: System, options, record: Name) -> Cost:
         vectors = min(2 * (options.eigenvalues or 2) + solvers.SUBSPACE, unknowns)
         solves = 1.5 * vectors
         building += 2e-8 * vectors**3
+    kept = (
+        48 * system.dimension**2 * (options.eigenvalues or 1) if options.save_state else 0
+    )  # and what it is made from
     on_disk = str(options.petsc_options.get(ON_DISK)) == "1"
-    memory = (2.5 if on_disk else 10) * factor + (100 * entries + 8 * vectors) * unknowns
+    memory = kept + (2.5 if on_disk else 10) * factor + (100 * entries + 8 * vectors) * unknowns
     assembling, solving = 6e-7 * entries * unknowns, 7e-12 * factor**1.5 + 5e-10 * solves * factor
     if options.task == "antigap":  # two factorisations, one after the other, and exp(tL) with a copy of the matrix
         memory += (24 * entries + 8 * (solvers.Assembled.vectors + 20)) * unknowns
