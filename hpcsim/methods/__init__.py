@@ -36,7 +36,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpcsim import environment
 from hpcsim.observables import Dim, Output
+
+environment.prepare()  # before kernels are compiled
+
 
 __all__ = ["Cache", "Context", "Cost", "Dim", "Output", "Stopped"]
 
