@@ -1,4 +1,4 @@
-"""The command line: run, check, status, collect, plot, doctor. `main` returns the exit status.
+"""The command line; `main` returns the exit status.
 
 0 complete, 2 bad input, 75 stopped early and resumable, 1 anything else. Errors with an attribute `status`
 explain themselves and are printed as one message. Each command imports what it needs, so that `doctor`
@@ -14,7 +14,7 @@ import traceback
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hpcsim import __version__
+from hpcsim import __version__, environment
 
 COMPLETE, FAILED, BAD_INPUT, RESUMABLE = 0, 1, 2, 75
 
@@ -76,11 +76,20 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("collected", type=_path)
     plot.add_argument("--to", type=_path, help="folder for the figures (default: beside the file)")
     plot.add_argument("--config", type=_path, help="take the figures from this YAML, not from the one that was run")
+    listing = add("list", _list, "the models, methods, observables, theories and analyses there are")
+    listing.add_argument("kind", nargs="?", help="one of these")
+    add("describe", _describe, "formula, keys, defaults and outputs of one of them").add_argument("name")
+    add("schema", _schema, "the JSON Schema of a config, for editors that complete and check YAML")
+    new = add("new", _new, "write a commented config that runs as it is")
+    new.add_argument("config", help="YAML file to write")
+    new.add_argument("--model", required=True)
+    new.add_argument("--method", default="liouvillian")
     add("doctor", _doctor, "what this installation has, and the fix for what is missing")
     return parser
 
 
 def main(argv=None) -> int:
+    environment.prepare()
     world = _world(sys.argv[1:] if argv is None else argv)
     rank = world.rank if world else 0
     logging.raiseExceptions = False  # a message that cannot be written, as to a closed pipe, is dropped
@@ -155,14 +164,21 @@ def _seconds(text: str | None) -> float | None:
     raise UsageError(f"--max-walltime {text}: write seconds, 90m, 12h, H:MM:SS or D-HH:MM:SS")
 
 
-def _plan(arguments):
+def _plan(arguments, quick=None):
     """The plan of a config, its figures checked too: a typo there must not wait for the end of a run."""
+    from hpcsim import figures, store
     from hpcsim.run import config
     from hpcsim.run import plan as planning
+    from hpcsim.store.collect import outline
 
-    loaded = config.load(arguments.config, arguments.set, arguments.quick)
-    _figures(loaded)
-    return planning.plan(loaded)
+    loaded = config.load(arguments.config, arguments.set, arguments.quick if quick is None else quick)
+    parsed = _figures(loaded)
+    planned = planning.plan(loaded)
+    try:
+        figures.verify(parsed, outline(planned.layout))
+    except store.StoreError as error:
+        raise config.ConfigError(f"figures: {error}") from None
+    return planned
 
 
 def _figures(loaded):
@@ -170,8 +186,7 @@ def _figures(loaded):
     from hpcsim.run import config
 
     with config.explained("figures"):
-        figures.parse(loaded["figures"])
-    return loaded["figures"]
+        return figures.parse(loaded["figures"])
 
 
 def _run(arguments, world) -> int:
@@ -206,7 +221,12 @@ def _check(arguments, world) -> int:
         }
         for name, value in rows.items():
             print(f"{name:16} {value}")
+        for text in planning.warnings(plan):
+            print(f"{'warning':16} {text}")
         memory.check_memory(plan, ranks)
+    if not arguments.quick and config.read(arguments.config).get("quick"):
+        with config.in_file(arguments.config), config.in_file("with --quick"):
+            _plan(arguments, quick=True)
     return COMPLETE
 
 
@@ -231,12 +251,51 @@ def _plot(arguments, world) -> int:
     section = None
     if arguments.config:
         with config.in_file(arguments.config):
-            section = _figures(config.load(arguments.config))
+            section = config.load(arguments.config)["figures"]
+            _figures({"figures": section})
     files, results = figures.plot(arguments.collected, arguments.to, section)
     for file in files:
         print(file)
     print(figures.table(results))
     return COMPLETE if all(result.passed for result in results) else FAILED
+
+
+def _list(arguments, world) -> int:
+    from hpcsim import guide
+
+    print(guide.listed(arguments.kind))
+    return COMPLETE
+
+
+def _describe(arguments, world) -> int:
+    from hpcsim import guide
+
+    print(guide.described(arguments.name))
+    return COMPLETE
+
+
+def _schema(arguments, world) -> int:
+    import json
+
+    from hpcsim import guide
+
+    print(json.dumps(guide.schema(), indent=1, ensure_ascii=False))
+    return COMPLETE
+
+
+def _new(arguments, world) -> int:
+    from hpcsim import guide
+
+    text = guide.template(arguments.model, arguments.method)
+    try:
+        with open(arguments.config, "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UsageError(f"{arguments.config}: exists; give another name, or move it away") from None
+    except OSError as error:
+        raise UsageError(f"{arguments.config}: cannot be written ({error.strerror}); choose another place") from None
+    print(f"{arguments.config}: try hpcsim check {arguments.config}, then mpirun -n 2 hpcsim run {arguments.config}")
+    return COMPLETE
 
 
 def _doctor(arguments, world) -> int:

@@ -1,0 +1,274 @@
+"""What there is, told from the docstrings and the types of parameters: list, describe, schema, new.
+
+Nothing is written here a second time: a line `name : text` of the docstring of a Params or Options is the description
+of that key, its type is its limit, and what a method delivers is asked of the method.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+
+import hpcsim.methods
+import hpcsim.models
+from hpcsim import observables
+from hpcsim.analysis import ESTIMATES, THEORY
+from hpcsim.run.config import RANGES, ConfigError, Run, Sections
+
+PACKAGES = {"models": hpcsim.models, "methods": hpcsim.methods}
+# for a key that has no default, by the name of its type's bounds: enough to build a small example
+SMALL: dict[str, Any] = {"S": 1, "N": 4, "sites": 4, "cells": 2, "gain": 1.0, "loss": 0.5, "cutoff": 8}
+METHOD_KEY = {"trajectories": {"duration": 50, "burn_in": 10}, "phase_space": {"duration": 50, "burn_in": 10}}
+
+
+def modules(kind: str) -> dict:
+    """{name: module} of all models or methods."""
+    package = PACKAGES[kind]
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    return {name: importlib.import_module(f"{package.__name__}.{name}") for name in names}
+
+
+def catalogue() -> dict[str, dict[str, str]]:
+    """{kind: {name: one line}} of everything a config can name."""
+    return {
+        **{kind: {name: _first(module) for name, module in modules(kind).items()} for kind in PACKAGES},
+        "observables": {name: _first(make) for name, make in observables.OBSERVABLES.items()},
+        "theories": {name: _first(function) for name, function in THEORY.items()},
+        "analyses": {name: _first(function) for name, function in ESTIMATES.items()},
+    }
+
+
+def listed(kind: str | None) -> str:
+    """The catalogue, or one kind of it, for people. Raises ConfigError."""
+    known = catalogue()
+    if kind is not None and kind not in known:
+        raise ConfigError(f"list {kind}: there are {', '.join(known)}")
+    lines = []
+    for each in [kind] if kind else known:
+        width = max(map(len, known[each]))
+        lines += [f"{each}:", *(f"  {name:{width}}  {text}" for name, text in known[each].items()), ""]
+    return "\n".join(lines).rstrip()
+
+
+def described(name: str) -> str:
+    """All there is to know of a model, a method, an observable, a theory or an analysis. Raises ConfigError."""
+    for kind, package in PACKAGES.items():
+        if name in (found := modules(kind)):
+            return _model(name, found[name]) if package is hpcsim.models else _method(name, found[name])
+    for what, table in ("observable", observables.OBSERVABLES), ("theory", THEORY), ("analysis", ESTIMATES):
+        if name in table:
+            return f"{what} {name}{_arguments(table[name]) if what != 'observable' else ''}\n\n{_text(table[name])}"
+    known = [each for kind in catalogue().values() for each in kind]
+    raise ConfigError(f"describe {name}: unknown; hpcsim list shows the {len(known)} names there are")
+
+
+def _model(name: str, module) -> str:
+    system, support = None, []
+    try:
+        system = module.build(module.Params(**_example(module.Params)))
+        symmetries = ", ".join(dict.fromkeys(type(each).__name__ for each in system.symmetries)) or "none"
+        reasons = {method: other.supports(system) for method, other in modules("methods").items()}
+        support = [
+            "",
+            f"Of the example {yaml.safe_dump(_example(module.Params), default_flow_style=True).strip()}:",
+            f"  {'sites':14} {system.sites}, sublattices {', '.join(system.sublattices)}",
+            f"  {'unit of rates':14} {system.units}",
+            f"  {'symmetries':14} {symmetries}",
+            *(f"  {method:14} {reason or 'supported'}" for method, reason in reasons.items()),
+        ]
+    except ValidationError:
+        pass
+    return "\n".join(
+        [f"model {name}: {_text(module)}", "", _text(module.Params), "", _defaults(module.Params), *support]
+    )
+
+
+def _method(name: str, module) -> str:
+    return "\n".join(
+        [
+            f"method {name}: {_text(module)}",
+            "",
+            _text(module.Options),
+            "",
+            _defaults(module.Options),
+            "",
+            _outputs(module),
+        ]
+    )
+
+
+def _outputs(module) -> str:
+    """What the method's default task delivers for the first model that it supports."""
+    for name, model in modules("models").items():
+        system = model.build(model.Params(**_example(model.Params)))
+        if module.supports(system) is None:
+            lines = [f"Outputs of its default task for {name}:"]
+            for each in module.outputs(system, module.Options()):
+                if not getattr(each, "internal", False):
+                    dims = f" [{', '.join(dim.name for dim in each.dims)}]" if each.dims else ""
+                    lines.append(f"  {each.name}{dims}, {each.units}: {each.long_name or each.name}")
+            return "\n".join(lines)
+    return ""
+
+
+def _example(kind: type[BaseModel]) -> dict:
+    """Values of the keys without a default, for a small system that has a steady state."""
+    found = {}
+    for key, field in kind.model_fields.items():
+        if field.is_required():
+            choices = getattr(field.annotation, "__args__", ())
+            found[key] = SMALL.get(key, choices[0] if choices and isinstance(choices[0], str) else 1.0)
+        elif key == "decay" and field.default == 0:  # without it the steady state is not unique
+            found[key] = 1.0
+    return found
+
+
+def _defaults(kind: type[BaseModel]) -> str:
+    width = max(map(len, kind.model_fields))
+    lines = ["Keys and defaults:"]
+    for key, field in kind.model_fields.items():
+        value = (
+            "required" if field.is_required() else yaml.safe_dump(_plain(field.get_default()), default_flow_style=True)
+        )
+        lines.append(f"  {key:{width}}  {value.strip().removesuffix('...').strip()}")
+    return "\n".join(lines)
+
+
+def _plain(value):
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _text(thing) -> str:
+    return inspect.getdoc(thing) or ""
+
+
+def _first(thing) -> str:
+    """The first sentence of a docstring, on one line."""
+    paragraph = " ".join(_text(thing).split("\n\n")[0].split())
+    return re.split(r"(?<!\bEq)(?<!\bEqs)(?<!\bFig)(?<!\bFigs)(?<!\bSec)\. ", paragraph)[0].rstrip(".")
+
+
+def _arguments(function) -> str:
+    return str(inspect.signature(function))
+
+
+# ------------------------------------------------------------------ for editors and for a start
+
+
+def descriptions(kind: type[BaseModel]) -> dict[str, str]:
+    """{key: text} from the lines `key : text` of the docstrings of a class and those it extends."""
+    found: dict[str, str] = {}
+    for base in reversed([base for base in kind.__mro__ if issubclass(base, BaseModel) and base.__doc__]):
+        key_lines = re.finditer(r"^(\w[\w, ]*?) *: (.+?)(?=^\S|\Z)", inspect.cleandoc(base.__doc__), re.M | re.S)
+        for names, text in (match.groups() for match in key_lines):
+            for key in names.split(", "):
+                if key in kind.model_fields:
+                    found[key] = " ".join(text.split())
+    return found
+
+
+def schema() -> dict:
+    """The JSON Schema of a config, with descriptions: for editors that complete and check YAML."""
+    swept = {"oneOf": [{"type": "array", "minItems": 1}, _ranges()]}
+    axis = {"type": "object", "minProperties": 1, "additionalProperties": False}
+    sweep = {"type": "array", "items": axis | {"patternProperties": {r"^(model|method)\.\w+$": swept}}}
+    sections = {
+        "title": {"type": "string", "description": "what the run shows"},
+        "model": _one_of("models", "Params", "the system"),
+        "method": _one_of("methods", "Options", "how it is solved"),
+        "sweep": sweep | {"description": "each item is an axis; keys of one item advance together"},
+        "run": _keys(Run) | {"description": "how to run"},
+        "quick": {"type": "object", "description": "replaces parts of the config when run with --quick"},
+        "figures": {"type": "array", "description": "drawn by hpcsim plot"},
+    }
+    if missing := set(Sections.model_fields) - set(sections):
+        raise KeyError(f"the schema lacks {missing}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "hpcsim config",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["model", "method"],
+        "properties": sections,
+    }
+
+
+def _ranges() -> dict:
+    three = {"type": "array", "minItems": 3, "maxItems": 3, "description": "[first, last, count]"}
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": False,
+        "properties": dict.fromkeys(RANGES, three),
+    }
+
+
+def _one_of(kind: str, options: str, what: str) -> dict:
+    """A name and the keys that belong to it. A key may be missing here where the sweep brings it."""
+    names = modules(kind)
+    branches = [
+        {
+            "if": {"properties": {"name": {"const": name}}, "required": ["name"]},
+            "then": _keys(getattr(module, options), name),
+        }
+        for name, module in names.items()
+    ]
+    named = {"properties": {"name": {"enum": list(names)}}, "required": ["name"]}
+    whole = {"type": "object", "allOf": [named, *branches]}
+    return {"description": what, "anyOf": [whole, {"enum": list(names)}]}
+
+
+class _Lenient(GenerateJsonSchema):
+    """What a validator of ours accepts before pydantic sees it is not in the types: no claim is made of it."""
+
+    def handle_invalid_for_json_schema(self, schema, error_info):
+        return {}
+
+
+def _keys(kind: type[BaseModel], name: str | None = None) -> dict:
+    texts, found = descriptions(kind), {}
+    for key, field in kind.model_json_schema(schema_generator=_Lenient)["properties"].items():
+        default = {"default": field["default"]} if "default" in field else {}
+        listed = {"enum": field["enum"]} if "enum" in field and all(isinstance(v, str) for v in field["enum"]) else {}
+        found[key] = {"description": texts.get(key, key), **default, **listed}
+    if name is not None:
+        found["name"] = {"const": name}
+    return {"type": "object", "properties": found, "additionalProperties": False}
+
+
+def template(model: str, method: str) -> str:
+    """A commented config that runs as it is. Raises ConfigError."""
+    models, methods = modules("models"), modules("methods")
+    for kind, name, known in ("model", model, models), ("method", method, methods):
+        if name not in known:
+            raise ConfigError(f"--{kind} {name}: unknown {kind}; known: {', '.join(known)}")
+    params, options = models[model].Params, methods[method].Options
+    example = params(**_example(params))
+    if reason := methods[method].supports(models[model].build(example)):
+        raise ConfigError(f"--method {method}: does not support model {model}: {reason}")
+    lines = [f"title: {_first(models[model])}", "", "model:", f"  name: {model}"]
+    lines += _lines(params, example.model_dump(mode="json"))
+    lines += ["", "method:", f"  name: {method}", *_lines(options, METHOD_KEY.get(method, {}))]
+    lines += ["", "run:", *_lines(Run, Run().model_dump())]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(kind: type[BaseModel], given: dict) -> list[str]:
+    """`key: value  # description`; keys that have only their default stand as comments."""
+    texts, lines = descriptions(kind), []
+    for key, field in kind.model_fields.items():
+        value = given.get(key, None if field.is_required() else _plain(field.get_default()))
+        shown = yaml.safe_dump(value, default_flow_style=True).strip().removesuffix("...").strip()
+        comment = texts.get(key, "")
+        short = comment if len(comment) < 100 else comment[:97].rsplit(" ", 1)[0] + " ..."
+        active = key in given and value is not None
+        lines.append(f"  {'' if active else '# '}{key}: {shown}" + (f"    # {short}" if short else ""))
+    return lines
