@@ -55,12 +55,25 @@ def _at_min(output, rows):
 
 def _merged_eigenvalues(output, rows):
     key = rows(output.sources[0] if output.sources else output.name).real
-    values = rows(output.name)
+    return _merged(key, rows(output.name)), np.nan
+
+
+def _merged(key, values):
     kept = values.shape[-1]
     key, values = (np.concatenate(list(x), axis=-1) for x in (key, values))
     order = np.argsort(-key, axis=-1, kind="stable")[..., :kept]
     order = order.reshape((1,) * (values.ndim - order.ndim) + order.shape)
-    return np.take_along_axis(values, order, -1), np.nan
+    return np.take_along_axis(values, order, -1)
+
+
+def _reaches(output, rows):
+    """No bound is needed below a rate of zero, and none is enough where no rate was found."""
+    bound, rates = (rows(name) for name in output.sources)
+    if np.iscomplexobj(rates):
+        rates = -np.fmin.reduce(_merged(rates.real, rates.real), axis=-1)[None]
+    rate, bound = np.fmin.reduce(rates), np.fmin.reduce(bound)
+    rate = np.where(np.isnan(rate), np.inf, rate)
+    return np.where(bound >= rate - TIE * abs(rate), 1.0, 0.0), np.nan
 
 
 def _spacing(output, rows):
@@ -74,12 +87,14 @@ def _imbalance(output, rows):
     return abs(np.fmin.reduce(rows(output.sources[0])) - _spacing(output, rows)[0]), np.nan
 
 
+TIE = 1e-7  # rates this close, relative to themselves, are equal
 REDUCTIONS = {
     "single": _single,
     "mean": _mean,
     "min": _min,
     "at_min": _at_min,
     "merge": _merged_eigenvalues,
+    "reaches": _reaches,
     "spacing": _spacing,
     "imbalance": _imbalance,
 }
