@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import mpi_environment, random_seed, require_module
+from functions import NORM, VARIANCE
 from mpi4py import MPI
 
 from hpcsim import store
@@ -28,8 +29,10 @@ ENSEMBLE = (
     Output("Sx", (SUBLATTICE,), "ħ", "mean of ⟨Sx⟩", reduce="mean"),
     Output("Sy", (SUBLATTICE,), "ħ", "mean of ⟨Sy⟩", reduce="mean"),
     Output("Sx2", (SUBLATTICE,), "ħ²", "mean of ⟨Sx²⟩", reduce="mean"),
-    Output("var_Sx", (SUBLATTICE,), "ħ²", "variance of Sx", reduce="variance", sources=("Sx2", "Sx")),
-    Output("S_perp", (SUBLATTICE,), "ħ", "sqrt(Sx² + Sy²)", reduce="norm", sources=("Sx", "Sy")),
+    Output(
+        "var_Sx", (SUBLATTICE,), "ħ²", "variance of Sx", reduce="function", function=VARIANCE, sources=("Sx2", "Sx")
+    ),
+    Output("S_perp", (SUBLATTICE,), "ħ", "sqrt(Sx² + Sy²)", reduce="function", function=NORM, sources=("Sx", "Sy")),
 )
 EIGENVALUE = Dim("eigenvalue", (0, 1, 2, 3))
 SPECTRUM = (

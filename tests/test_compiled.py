@@ -1,12 +1,13 @@
 """Compiled kernels are kept for one state of the sources."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from conftest import mpirun
+from conftest import mpi_environment, mpirun, random_seed
 
 import hpcsim
 
@@ -17,7 +18,7 @@ def test_a_changed_kernel_is_compiled_again_and_nothing_else(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
 
     def folder():
-        code = "import hpcsim, os; print(os.environ['NUMBA_CACHE_DIR'])"
+        code = "import hpcsim.methods, os; print(os.environ['NUMBA_CACHE_DIR'])"
         return subprocess.run(
             [sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
         ).stdout
@@ -67,3 +68,47 @@ def test_ranks_that_need_a_kernel_at_once_compile_it_once(tmp_path):
     done = mpirun(3, [tmp_path / "program.py"], env={"NUMBA_CACHE_DIR": tmp_path / "cache"})
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == ["0 0", "0 0", "1 1"]
+
+
+ALONE = """
+import sys
+sys.path.insert(0, {folder!r})
+import kernels
+assert kernels.outer(3.0) == 45.0
+print(sum(kernels.outer.stats.cache_misses.values()))
+"""
+
+
+def run_alone(tmp_path, **more):
+    code = ALONE.format(folder=str(tmp_path))
+    environment = mpi_environment(NUMBA_CACHE_DIR=tmp_path / "cache", **more)
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+
+def test_a_damaged_cache_is_compiled_again(tmp_path):
+    """Cut, empty, or with zeros anywhere: numba by itself stops with a traceback or aborts."""
+    (tmp_path / "kernels.py").write_text(KERNELS)
+    assert run_alone(tmp_path).stdout == "1\n" and run_alone(tmp_path).stdout == "0\n"
+    rng = random.Random(random_seed())
+    for suffix in ("nbi", "nbc"):
+        [path] = (tmp_path / "cache").rglob(f"*outer*.{suffix}")
+        whole = path.read_bytes()
+        at = rng.randrange(len(whole) - 64)
+        for content in (b"", whole[: len(whole) // 2], whole[:at] + rng.randbytes(64) + whole[at + 64 :]):
+            path.write_bytes(content)
+            ended = run_alone(tmp_path)
+            assert (ended.returncode, ended.stdout) == (0, "1\n"), ended.stderr
+        assert run_alone(tmp_path).stdout == "0\n"
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path):
+    (tmp_path / "kernels.py").write_text(KERNELS)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+    )
+    path = f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}"
+    ended = run_alone(tmp_path, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE=1)
+    assert (ended.returncode, ended.stdout) == (0, "1\n"), ended.stderr
+    assert "compiled kernels are not kept" in ended.stderr

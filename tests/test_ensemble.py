@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy.stats
+from functions import VARIANCE
 from mpi4py import MPI
 from pydantic import ValidationError
 
@@ -188,7 +189,7 @@ AVERAGES = (
     Output("x", (SIZES,), reduce="mean"),
     Output("x2", (SIZES,), reduce="mean"),
     Output("steps", reduce="mean"),
-    Output("var_x", (SIZES,), reduce="variance", sources=("x2", "x")),
+    Output("var_x", (SIZES,), reduce="function", function=VARIANCE, sources=("x2", "x")),
 )
 
 
@@ -277,7 +278,7 @@ def test_targets_are_outputs_with_a_standard_error():
     with pytest.raises(
         ConfigError,
         match=r"method.target_error.Sq = 0.1: no output with a standard error; those of "
-        r"this method are: Sx, Sx2, var_Sx, .*S_perp.*\(point 0 of the sweep",
+        r"this method are: Sx, Sy, Sz, Mz, S_perp, var_Sx, .*\(point 0 of the sweep",
     ):
         planning.plan(resolve(raw))
     raw["method"] = {"name": "liouvillian", "target_error": {"Sz": 0.1}}

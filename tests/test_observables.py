@@ -12,10 +12,16 @@ from mpi4py import MPI
 from scipy import linalg
 
 from hpcsim import observables
-from hpcsim.methods import Context, liouvillian, matrix_product, mean_field, permutation
+from hpcsim.methods import Context, liouvillian, matrix_product, mean_field, permutation, phase_space, trajectories
 from hpcsim.models import all_to_all_xyz
 from hpcsim.system import Jumps, System, Terms, Translation
 
+METHODS = {
+    "liouvillian": liouvillian,
+    "mean_field": mean_field,
+    "trajectories": trajectories,
+    "phase_space": phase_space,
+}
 CONTEXT = Context(MPI.COMM_SELF, (1, 2), lambda: False)
 
 
@@ -283,6 +289,59 @@ def test_matrix_product_of_uncoupled_dimers_is_exact():
     for name in wanted:
         assert found[f"{name}_error"].max() < 1e-4, name
     assert_equal(found, wanted, 1e-5, zero=("apart", "halves"))
+
+
+def collected(method, system, options):
+    """{output: (value, standard error)} of one point, as collect makes them."""
+    arrays = [method.run(system, options, record, CONTEXT) for record in method.records(system, options)]
+
+    def rows(name):
+        return np.stack([each[name] for each in arrays])
+
+    outputs = method.outputs(system, options)
+    return {output.name: observables.reduced(output, rows) for output in outputs if not output.internal}
+
+
+def test_trajectories_measure_the_same():
+    """Every item and every variance of unequal sites, within errors that tell it from twice as much."""
+    system = open_chain()
+    options = trajectories.Options(
+        task="evolve", times=(0.3,), initial=(0.4, 0.3), trajectories=2048, batch=64, observables=ITEMS
+    )
+    found = collected(trajectories, system, options)
+    exact = expected(system, evolved(system, (0.4, 0.3), 0.3))
+    for name in exact.keys() - {*WHOLE, "apart", "halves"}:
+        value, error = (np.asarray(x)[..., 0] for x in found[name])
+        assert (abs(value - exact[name]) < 4 * error + 1e-6).all(), (name, value, exact[name], error)
+        assert (error < np.abs(exact[name]).max() / 4).all(), f"{name}: {error} says nothing of {exact[name]}"
+    assert "squeezing_minimum" in found
+
+
+@pytest.mark.parametrize("S", [0.5, 5.0])
+@pytest.mark.parametrize("name", ["liouvillian", "mean_field", "trajectories", "phase_space"])
+def test_the_variance_is_that_of_a_site_not_between_sites(name, S):
+    """One spin decays and one is pumped, in one sublattice: each is in an eigenstate of Sz, and Sz is 0 on average.
+
+    Pooled over the sites the variance would be S², and more for phase_space. What remains
+    is what phase_space leaves out at a small spin.
+    """
+    system = System(
+        spins=np.full(2, S),
+        hamiltonian=(),
+        jumps=(Jumps("S-", np.array([0]), np.ones(1)), Jumps("S+", np.array([1]), np.ones(1))),
+    )
+    options = {
+        "liouvillian": liouvillian.Options(),
+        "mean_field": mean_field.Options(cluster=2),
+        "trajectories": trajectories.Options(trajectories=16, batch=8, burn_in=40, duration=20),
+        "phase_space": phase_space.Options(trajectories=128, batch=32, burn_in=20, duration=20),
+    }[name]
+    found = collected(METHODS[name], system, options)
+    assert np.abs(found["Sz"][0]) < 0.1 * S
+    left_out = {0.5: 0.8, 5.0: 0.2}[S] if name == "phase_space" else 1e-6
+    assert np.abs(found["var_Sz"][0]) < left_out * S**2
+    assert found["var_Sx"][0] == pytest.approx(S / 2, rel=0.3)
+    assert found["S_perp"][0] < 0.1 * S
 
 
 def test_lengths_of_known_curves():

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import mpirun
+from functions import VARIANCE
 from pydantic import ValidationError
 from test_phase_space import CONTEXT, average, coherent, exact_evolution, moments, one_spin, spin_matrices
 
@@ -159,7 +160,7 @@ def test_relative_bias_of_a_pilot():
     one = [
         Output("x", reduce="mean"),
         Output("x2", reduce="mean"),
-        Output("var", reduce="variance", sources=("x2", "x")),
+        Output("var", reduce="function", function=VARIANCE, sources=("x2", "x")),
     ]
     at_coarse, at_half = [{"x": 1.0, "x2": 3.0}] * 8, [{"x": 0.5, "x2": 3.0}] * 8
     for name, difference in (("x", 0.5), ("var", 0.75)):

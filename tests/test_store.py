@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import mpi_command, mpi_environment, require, require_program
+from functions import NORM
 from mpi4py import MPI
 
 from hpcsim import store
@@ -31,7 +32,7 @@ OUTPUTS = (
     Output("Sz", (Dim("sublattice", ("a", "b")),), "ħ", "mean of ⟨Sz⟩", reduce="mean"),
     Output("eigenvalues", (Dim("eigenvalue", (0, 1, 2)),), "g", dtype="c16", reduce="merge"),
     Output("gap", (), "g", reduce="min"),
-    Output("S_perp", (Dim("sublattice", ("a", "b")),), reduce="norm", sources=("Sz", "Sz")),
+    Output("S_perp", (Dim("sublattice", ("a", "b")),), reduce="function", function=NORM, sources=("Sz", "Sz")),
 )
 
 

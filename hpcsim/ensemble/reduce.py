@@ -6,10 +6,8 @@ order of their index, and gives the value (*dims) and its standard error, NaN wh
 """
 
 import math
-from itertools import cycle
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 
 def missing(dtype):
@@ -24,55 +22,6 @@ def _single(output, rows):
 def _mean(output, rows):
     x = rows(output.name)
     return x.mean(0), x.std(0, ddof=1) / math.sqrt(len(x)) if len(x) > 1 else np.nan
-
-
-def _variance(output, rows):
-    return _jackknife(lambda second, mean: second - mean**2, *map(rows, output.sources))
-
-
-def _norm(output, rows):
-    return _jackknife(np.hypot, *map(rows, output.sources))
-
-
-def _decay_length(output, rows):
-    """Along the second dimension of the source, weighted by its errors over all records."""
-    samples = np.moveaxis(rows(output.sources[0]), 2, -1)
-    shape = samples.shape[1:]
-    error = samples.std(0, ddof=1) / math.sqrt(len(samples)) if len(samples) > 1 else np.ones(shape)
-    errors = error.reshape(-1, shape[-1])
-
-    def lengths(c):
-        found = [_fit_decay(*pair) for pair in zip(c.reshape(-1, shape[-1]), cycle(errors))]
-        return np.array(found).reshape(c.shape[:-1])
-
-    return _jackknife(lengths, samples)
-
-
-def _fit_decay(c, error) -> float:
-    """ξ of c(s) = A (μ^s + μ^(L-s)), μ = exp(-1/ξ), L = 2 (len(c) - 1), by weighted least squares from s = 1.
-
-    Even and odd distances have each their own A: correlations may alternate, or vanish at every second.
-    NaN where no decay is seen at three standard errors.
-    """
-    s, c, weight = np.arange(1, len(c)), c[1:], 1 / np.maximum(error[1:], 1e-300) ** 2
-    length = 2 * len(c)
-
-    def explained(log_xi):
-        """Reduction of χ² by the best A, for each ξ."""
-        decay = np.exp(-np.exp(-np.atleast_1d(log_xi))[:, None])
-        basis = decay**s + decay ** (length - s)
-        halves = (basis * (s % 2), basis * ((s + 1) % 2))
-        return sum(((weight * c * half).sum(1)) ** 2 / np.maximum((weight * half**2).sum(1), 1e-300) for half in halves)
-
-    grid = np.linspace(math.log(0.1), math.log(10 * length), 200)
-    found = explained(grid)
-    best = int(found.argmax())
-    if not found[best] > 9 or best in (0, len(grid) - 1):
-        return np.nan
-    fine = minimize_scalar(
-        lambda x: -explained(x)[0], bounds=(grid[best - 1], grid[best + 1]), method="bounded", options={"xatol": 1e-7}
-    )
-    return math.exp(fine.x)
 
 
 def jackknife(function, samples):
@@ -92,16 +41,6 @@ def jackknife(function, samples):
     return value, np.sqrt((n - 1) / n * ((left_out - left_out.mean(0)) ** 2).sum(0))
 
 
-def _jackknife(function, *samples):
-    """As `jackknife`, of a function of arrays with the records' axis first."""
-    n = len(samples[0])
-    value = function(*(x.mean(0) for x in samples))
-    if n == 1:
-        return value, np.nan
-    left_out = function(*((x.sum(0) - x) / (n - 1) for x in samples))
-    return value, np.sqrt((n - 1) / n * ((left_out - left_out.mean(0)) ** 2).sum(0))
-
-
 def _min(output, rows):
     return np.fmin.reduce(rows(output.name)), np.nan
 
@@ -116,12 +55,25 @@ def _at_min(output, rows):
 
 def _merged_eigenvalues(output, rows):
     key = rows(output.sources[0] if output.sources else output.name).real
-    values = rows(output.name)
+    return _merged(key, rows(output.name)), np.nan
+
+
+def _merged(key, values):
     kept = values.shape[-1]
     key, values = (np.concatenate(list(x), axis=-1) for x in (key, values))
     order = np.argsort(-key, axis=-1, kind="stable")[..., :kept]
     order = order.reshape((1,) * (values.ndim - order.ndim) + order.shape)
-    return np.take_along_axis(values, order, -1), np.nan
+    return np.take_along_axis(values, order, -1)
+
+
+def _reaches(output, rows):
+    """No bound is needed below a rate of zero, and none is enough where no rate was found."""
+    bound, rates = (rows(name) for name in output.sources)
+    if np.iscomplexobj(rates):
+        rates = -np.fmin.reduce(_merged(rates.real, rates.real), axis=-1)[None]
+    rate, bound = np.fmin.reduce(rates), np.fmin.reduce(bound)
+    rate = np.where(np.isnan(rate), np.inf, rate)
+    return np.where(bound >= rate - TIE * abs(rate), 1.0, 0.0), np.nan
 
 
 def _spacing(output, rows):
@@ -135,16 +87,15 @@ def _imbalance(output, rows):
     return abs(np.fmin.reduce(rows(output.sources[0])) - _spacing(output, rows)[0]), np.nan
 
 
+TIE = 1e-7  # rates this close, relative to themselves, are equal
 REDUCTIONS = {
     "single": _single,
     "mean": _mean,
-    "variance": _variance,
-    "norm": _norm,
-    "decay_length": _decay_length,
     "min": _min,
     "at_min": _at_min,
     "merge": _merged_eigenvalues,
+    "reaches": _reaches,
     "spacing": _spacing,
     "imbalance": _imbalance,
 }
-AVERAGED = ("mean", "function", "variance", "norm", "decay_length")  # with standard errors
+AVERAGED = ("mean", "function")  # with standard errors

@@ -28,6 +28,8 @@ class Output:
     at_min       sources (other,): the value in the record that holds the minimum of `other`
     merge        concatenate the records along the last dimension, sort by falling real part of
                  sources[0] (or of itself), keep as many as the dimension has
+    reaches      sources (bound, rates): 1 if the smallest bound is not below the smallest rate, or with merged
+                 eigenvalues below the largest decay rate of those kept, else 0; nothing is stored for it
     spacing      sources (x,): the largest minus the second-largest of all elements of x; nothing is stored for it
     imbalance    sources (y, x): |smallest y - spacing of x|; likewise
 
@@ -47,7 +49,7 @@ class Output:
     @property
     def stored(self) -> bool:
         """Whether a record returns it (else it is derived from its sources)."""
-        return self.reduce not in ("function", "variance", "norm", "decay_length", "spacing", "imbalance")
+        return self.reduce not in ("function", "variance", "norm", "decay_length", "reaches", "spacing", "imbalance")
 
 
 def inverse(units: str) -> str:

@@ -12,12 +12,13 @@ The matrices are real, so this runs on real and complex builds of PETSc alike. E
 collective over the communicator it is given and returns the same on all its ranks (up to rounding).
 """
 
-from hpcsim.solvers.eigenvalues import DENSE, SUBSPACE, TOLERANCE, leading_eigenvalues
+from hpcsim.solvers.eigenvalues import DENSE, SUBSPACE, TOLERANCE, Leading, all_eigenvalues, leading_eigenvalues, search
 from hpcsim.solvers.ends import Assembled, End, both_ends
 from hpcsim.solvers.evolution import end_of_spectrum, propagate
 from hpcsim.solvers.options import PetscOptions
 from hpcsim.solvers.order import TIE, first_largest, slowest
 from hpcsim.solvers.petsc import NotUnique, SolverError, row_range
+from hpcsim.solvers.rest import decay_of_the_rest
 from hpcsim.solvers.steady import GMRES, KEPT, NotConverged, pinned_inverse, response, steady_state
 
 __all__ = [
@@ -29,10 +30,13 @@ __all__ = [
     "SUBSPACE",
     "TIE",
     "TOLERANCE",
+    "Leading",
     "NotConverged",
     "NotUnique",
     "PetscOptions",
     "SolverError",
+    "all_eigenvalues",
+    "decay_of_the_rest",
     "both_ends",
     "end_of_spectrum",
     "first_largest",
@@ -41,6 +45,7 @@ __all__ = [
     "propagate",
     "response",
     "row_range",
+    "search",
     "slowest",
     "steady_state",
 ]

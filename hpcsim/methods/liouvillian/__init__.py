@@ -10,11 +10,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from hpcsim import solvers
-from hpcsim.methods import Context, Dim, Output
-from hpcsim.methods.liouvillian import ends, exclusion, measurement, saved, uniqueness
+from hpcsim.methods import Context, Output
+from hpcsim.methods.liouvillian import ends, measurement, saved, spectrum, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.evolve import evolve
 from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
+from hpcsim.methods.liouvillian.spectrum import LOW
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.observables import Plan
 from hpcsim.observables.outputs import time_dim
@@ -24,8 +25,6 @@ __all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "sup
 
 LEAN = {"petsc_options": {ON_DISK: 1}}
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
-SMALL = 10000  # unknowns up to which approximate minimum degree is faster than the ordering MUMPS chooses
-LOW = 2  # task gap: the sectors k < LOW are solved in any case, of others those not excluded
 
 
 class Options(Parameters):
@@ -167,43 +166,8 @@ def outputs(system: System, options: Options) -> tuple:
         return _plan(system, options).outputs
     if options.task == "antigap":
         return ends.outputs(system)
-    labels = {"k": "k", "parity": "parity (bits of the involutions it is odd under)", "momentum": "momentum"}
-    found = [
-        Output("gap", units=system.units, reduce="min", long_name="smallest -Re λ, the steady state's zero left out")
-    ]
-    found += [
-        Output(f"gap_{label}", reduce="at_min", sources=("gap",), long_name=f"{what} of the sector with the gap")
-        for label, what in labels.items()
-    ]
-    if options.task == "gap":
-        return (
-            *found,
-            Output("residual", reduce="at_min", sources=("gap",), long_name="|Lx - λx| / |L||x|"),
-            Output(
-                "excluded_decay",
-                units=system.units,
-                reduce="min",
-                long_name="rate that all eigenvalues of the excluded sectors exceed",
-            ),
-        )
-    merged = dict(dims=(Dim("eigenvalue", tuple(range(options.eigenvalues))),), reduce="merge")
-    along = dict(merged, sources=("eigenvalues",))
-    return (
-        Output(
-            "eigenvalues",
-            units=system.units,
-            dtype="c16",
-            long_name="eigenvalues of the Liouvillian, largest real part first",
-            **merged,
-        ),
-        Output("residual", long_name="|Lx - λx| / |L||x|", **along),
-        *(
-            Output(f"sector_{label}", long_name=f"{what} of the eigenvalue's sector", **along)
-            for label, what in labels.items()
-        ),
-        *found,
-        *(saved.outputs(system, options) if options.save_state else ()),
-    )
+    states = saved.outputs(system, options) if options.task == "spectrum" and options.save_state else ()
+    return (*spectrum.outputs(system, options), *states)
 
 
 def run(system: System, options: Options, record: Name, context: Context) -> dict:
@@ -213,76 +177,14 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
     if options.task == "antigap":
         return ends.run(system, options, record, context)
     if options.task == "gap":
-        return _gap(system, options, record, context)
+        return spectrum.gap(system, options, record, _names(system, options), context)
     sector = Sector(kept_operators(system, context), record)
     if options.task == "steady_state":
         return _steady_state(system, sector, options, context)
-    found = _spectrum(sector, options, context.comm)
+    found = spectrum.spectrum(system, options, record, context)
     if options.save_state:
         found["eigenmatrices"] = saved.eigenmatrices(context.comm, sector, found["eigenvalues"])
     return found
-
-
-def _gap(system: System, options: Options, record: Name, context: Context) -> dict:
-    """Gap of one sector k < LOW, or of all sectors of a higher k that is not shown to decay faster."""
-    comm, built = context.comm, kept_operators(system, context)
-    if record.k < LOW:
-        return _spectrum(Sector(built, record), options, comm) | {"excluded_decay": np.nan}
-    gap = min((float(found["gap"]) for found in context.earlier.values()), key=_nan_last, default=0.0)
-    fastest = np.nan
-    if gap > 0:
-        key = ("liouvillian", "weights", system.key, *sorted(options.petsc_options.items()))
-        weights = context.cache.get(key, lambda: exclusion.weights(comm, built, options.petsc_options))
-        fastest = comm.bcast(exclusion.decay(weights, record.k, gap) if comm.rank == 0 else None)
-    if np.isnan(fastest):
-        names = [name for name in _names(system, options) if name.k == record.k]
-        results = [_spectrum(Sector(built, name), options, comm) for name in names]
-        return min(results, key=lambda result: _nan_last(result["gap"])) | {"excluded_decay": np.nan}
-    missing = dict.fromkeys((o.name for o in outputs(system, options)), np.nan)
-    return missing | {"excluded_decay": fastest}
-
-
-def _nan_last(rate: float) -> float:
-    return np.inf if np.isnan(rate) else rate
-
-
-def _spectrum(sector: Sector, options: Options, comm) -> dict:
-    wanted, steady = options.eigenvalues or 1, sector.name == HOME
-    values, errors = np.zeros(0, complex), np.zeros(0)
-    if sector.size:
-        count = min(max(wanted, 1 + steady), sector.size)  # the gap is beside the zero
-        ordering = {"st_mat_mumps_icntl_7": 0} if sector.size < SMALL else {}
-        values, errors = solvers.leading_eigenvalues(comm, sector, count, ordering | options.petsc_options)
-    zero = _zero(values, sector) if steady else []
-    decaying, residuals = np.delete(values, zero), np.delete(errors, zero)
-    found = {"gap": -decaying[0].real if len(decaying) else np.nan}
-    found |= {f"gap_{label}": float(value) for label, value in sector.name._asdict().items()}
-    if options.task == "gap":
-        return found | {"residual": residuals[0] if len(residuals) else np.nan}
-    padding = max(wanted - len(values), 0)
-
-    def kept(array):
-        return np.pad(array, (0, padding), constant_values=np.nan)[:wanted]
-
-    return (
-        found
-        | {"eigenvalues": kept(values), "residual": kept(errors)}
-        | {
-            f"sector_{label}": kept(np.full(len(values), float(value)))
-            for label, value in sector.name._asdict().items()
-        }
-    )
-
-
-def _zero(values, sector: Sector) -> int:
-    """Where the steady state's eigenvalue is; RuntimeError if it is not among them."""
-    zero, scale = np.argmin(abs(values)), abs(sector.operators.effective).sum(1).max()
-    if abs(values[zero]) > 1e-9 * scale:
-        raise RuntimeError(
-            "the eigenvalue 0 of the steady state was not found; nearest is "
-            f"{values[zero]:.3e}: raise method.eigenvalues"
-        )
-    return zero
 
 
 def _steady_state(system: System, sector: Sector, options: Options, context: Context) -> dict:

@@ -42,12 +42,14 @@ SECONDS, MEMORY = 20, 2**31
 
 
 def shipped() -> list[dict]:
-    """The shipped configs, with ranges of three values: most of the time would go into planning many points."""
+    """The shipped configs, with three values on each axis: most of the time would go into planning many points."""
     found = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "configs").rglob("*.yaml"))]
-    for config in found:
-        for values in (values for axis in config.get("sweep", ()) for values in axis.values()):
+    sections = [section for config in found for section in (config, config.get("quick") or {})]
+    for axis in (axis for section in sections for axis in section.get("sweep", ())):
+        for key, values in axis.items():
             for arguments in values.values() if isinstance(values, dict) else ():
                 arguments[2] = 3
+            axis[key] = values[:3] if isinstance(values, list) else values
     return found
 
 
@@ -124,7 +126,18 @@ def command_line(rng: random.Random, folder: Path) -> list[str]:
 
 
 def limited(arguments: list[str], seconds: float = SECONDS, memory: int = MEMORY) -> tuple[str, str, float, int]:
-    """(verdict, what was said, seconds, kB) of a command in a process of its own.
+    """`in_a_process` for a command of hpcsim."""
+
+    def command():
+        from hpcsim import cli
+
+        return cli.main(arguments)
+
+    return in_a_process(command, seconds, memory)
+
+
+def in_a_process(action, seconds: float = SECONDS, memory: int = MEMORY) -> tuple[str, str, float, int]:
+    """(verdict, what was said, seconds, kB) of action(), which returns an exit status, in a process of its own.
 
     Verdicts: ok, message, traceback, several messages, silent, signal N, too long.
     """
@@ -137,9 +150,7 @@ def limited(arguments: list[str], seconds: float = SECONDS, memory: int = MEMORY
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
             os.dup2(write, 1), os.dup2(write, 2)
             sys.stdout, sys.stderr = (open(fd, "w", errors="replace", closefd=False) for fd in (1, 2))  # noqa: SIM115
-            from hpcsim import cli
-
-            code = cli.main(arguments)
+            code = action() or 0
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 1
         except BaseException:

@@ -1,0 +1,121 @@
+"""The slowest eigenvalues of a sector, with what shows that none was missed."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hpcsim import solvers
+from hpcsim.methods import Context
+from hpcsim.methods.liouvillian import exclusion
+from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
+from hpcsim.system import System
+
+NOTHING, BOUND, WHOLE = 0.0, 1.0, 2.0  # what shows it, see CODES
+CODES = (
+    "2: all eigenvalues of all sectors were computed; 1: of some, no eigenvalue but those found can decay "
+    "more slowly, because the logarithmic norm of the rest is below; 0: nothing is shown for some"
+)
+LAPACK = 2500  # unknowns up to which all eigenvalues are computed where nothing cheaper shows that none is missed
+QUICK = 1000  # unknowns up to which that takes no longer than a search for MORE[-1] eigenvalues
+MORE = (0, 24, 96)  # eigenvalues to search for beyond those wanted, until it is shown
+VAST = 20000  # unknowns from which the last of these would take too long
+SMALL = 10000  # unknowns up to which approximate minimum degree is faster than the ordering MUMPS chooses
+LOWER = (0.7, 0.4, 0.15, 0.05)  # parts of the rate that are tried where the rate itself is not shown
+MULTIPLICATIONS = 1e13  # floating-point operations of one recursion, at most
+EXACT, SAME = 1e-10, 1e-8  # residuals asked of exp(tL), and distances of equal eigenvalues, relative to |L|
+TIE = 1e-8  # rates this close, relative to themselves, are equal
+
+
+class Slowest(NamedTuple):
+    """The slowest eigenvalues of a sector, falling real part first, and their residuals.
+
+    decay : all eigenvalues that decay more slowly than at this rate are among them
+    code  : what shows it, see CODES
+    """
+
+    values: np.ndarray
+    errors: np.ndarray
+    decay: float
+    code: float
+
+
+def slowest(system: System, sector: Sector, count: int, petsc_options: dict, context: Context) -> Slowest:
+    """At least min(count, size) eigenvalues. Collective."""
+    if sector.size <= solvers.eigenvalues.DENSE:
+        return _whole(context.comm, sector)
+    ordering = {"st_mat_mumps_icntl_7": 0} if sector.size < SMALL else {}
+    count = min(count, sector.size)
+    found = None
+    try:
+        with solvers.search(context.comm, sector, count, ordering | petsc_options) as find:
+            for more in MORE:
+                if more and sector.size <= QUICK or more == MORE[-1] and sector.size > VAST:
+                    break
+                found = find(min(count + more, sector.size))
+                rate = -found.values[count - 1].real
+                decay = shown_decay(system, sector, found.space, rate, petsc_options, context)
+                if decay >= rate:
+                    return Slowest(found.values, found.errors, decay, BOUND)
+    except solvers.SolverError:
+        if found is None and sector.size > LAPACK:
+            raise
+    if sector.size <= LAPACK:
+        return _whole(context.comm, sector)
+    if sector.size <= VAST:
+        found = _with_those_of_the_exponential(context.comm, sector, found, count, petsc_options)
+        rate = -found.values[count - 1].real
+    for part in LOWER:
+        decay = shown_decay(system, sector, found.space, part * rate, petsc_options, context)
+        if decay:
+            return Slowest(found.values, found.errors, min(decay, rate), BOUND)
+    return Slowest(found.values, found.errors, 0.0, NOTHING)
+
+
+def _with_those_of_the_exponential(comm, sector: Sector, found, count: int, petsc_options: dict):
+    """`found`, and the eigenvalues that exp(tL) has beside them: it orders them whatever their frequency."""
+    operator = solvers.Assembled(comm, sector)
+    try:
+        values, errors = solvers.end_of_spectrum(comm, operator, True, count, EXACT * operator.norm, petsc_options)
+    except solvers.SolverError:
+        return found
+    new = np.abs(values[:, None] - found.values).min(1) > SAME * operator.norm
+    values, errors = np.append(found.values, values[new]), np.append(found.errors, errors[new] / operator.norm)
+    order = np.lexsort((-values.imag, -values.real))
+    return found._replace(values=values[order], errors=errors[order])
+
+
+def _whole(comm, sector: Sector) -> Slowest:
+    if not sector.size:
+        return Slowest(np.zeros(0, complex), np.zeros(0), np.inf, WHOLE)
+    found = solvers.all_eigenvalues(comm, sector)
+    return Slowest(found.values, found.errors, np.inf, WHOLE)
+
+
+def shown_decay(system: System, sector: Sector, space, rate: float, petsc_options: dict, context: Context) -> float:
+    """A rate, not below the one given, that all eigenvalues decay with but those of the space; 0 if not shown.
+
+    space : on rank 0 as in `solvers.Leading`. Collective
+    """
+    operators = sector.operators
+    scale = abs(operators.effective).sum(1).max()
+    if rate <= 1e-12 * scale:  # nothing decays more slowly than not at all
+        return max(rate, 0.0)
+    weights = kept_weights(system, petsc_options, context)
+    if weights is None or exclusion.work(sector) > MULTIPLICATIONS:
+        return 0.0
+    shown = None
+    if context.comm.rank == 0:
+        shown = exclusion.decay_beside(weights, sector, space, rate * (1 - TIE))
+    return context.comm.bcast(shown)
+
+
+def kept_weights(system: System, petsc_options: dict, context: Context):
+    """The inner product of the steady state, made once for the records of a system; None where there are several."""
+
+    def make():
+        try:
+            return exclusion.weights(context.comm, kept_operators(system, context), petsc_options)
+        except solvers.SolverError:
+            return None
+
+    return context.cache.get(("liouvillian", "weights", system.key, *sorted(petsc_options.items())), make)
