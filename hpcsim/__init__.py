@@ -1,28 +1,37 @@
-"""hpcsim: driven-dissipative spin systems on clusters and workstations."""
+"""hpcsim: driven-dissipative spin systems on clusters and workstations.
 
-import hashlib
-import os
-from pathlib import Path
+    import hpcsim
+
+    data = hpcsim.solve(model={"name": "gain_loss_lattice", "S": 4, "gain": 0.6, "loss": 0.4})
+    data = hpcsim.open("collected.h5")
+
+solve, open            : see `hpcsim.api`
+System, Terms, Jumps   : a system of one's own, in place of a model
+
+Nothing else is imported, and no environment variable is set, until one of them is used.
+"""
+
+import importlib
+
+from hpcsim import environment
 
 __version__ = "0.1.0"
-
-# One thread per rank, before numpy loads its BLAS: the ranks are the parallelism.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
-
-
-def _compiled() -> Path:
-    """Where numba keeps what it compiled from these sources.
-
-    Its own cache of a function does not see a change in another file that the function calls, and would run the
-    old code: one folder for each state of all files with kernels.
-    """
-    package, state = Path(__file__).parent, hashlib.blake2b(digest_size=8)
-    for file in sorted(package.rglob("*.py")):
-        if b"njit" in (source := file.read_bytes()):
-            state.update(source)
-    return package / "__pycache__" / f"numba-{state.hexdigest()}"
+_FOUND_IN = {
+    "solve": "hpcsim.api",
+    "open": "hpcsim.api",
+    "System": "hpcsim.system",
+    "Terms": "hpcsim.system",
+    "Jumps": "hpcsim.system",
+}
+__all__ = [*_FOUND_IN]
 
 
-if os.access(Path(__file__).parent, os.W_OK):
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(_compiled()))
+def __getattr__(name: str):
+    if name not in _FOUND_IN:
+        raise AttributeError(f"module 'hpcsim' has no attribute {name!r}")
+    environment.prepare()
+    return getattr(importlib.import_module(_FOUND_IN[name]), name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -14,7 +14,7 @@ import traceback
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hpcsim import __version__
+from hpcsim import __version__, environment
 
 COMPLETE, FAILED, BAD_INPUT, RESUMABLE = 0, 1, 2, 75
 
@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv=None) -> int:
+    environment.prepare()
     world = _world(sys.argv[1:] if argv is None else argv)
     rank = world.rank if world else 0
     logging.raiseExceptions = False  # a message that cannot be written, as to a closed pipe, is dropped
@@ -163,14 +164,21 @@ def _seconds(text: str | None) -> float | None:
     raise UsageError(f"--max-walltime {text}: write seconds, 90m, 12h, H:MM:SS or D-HH:MM:SS")
 
 
-def _plan(arguments):
+def _plan(arguments, quick=None):
     """The plan of a config, its figures checked too: a typo there must not wait for the end of a run."""
+    from hpcsim import figures, store
     from hpcsim.run import config
     from hpcsim.run import plan as planning
+    from hpcsim.store.collect import outline
 
-    loaded = config.load(arguments.config, arguments.set, arguments.quick)
-    _figures(loaded)
-    return planning.plan(loaded)
+    loaded = config.load(arguments.config, arguments.set, arguments.quick if quick is None else quick)
+    parsed = _figures(loaded)
+    planned = planning.plan(loaded)
+    try:
+        figures.verify(parsed, outline(planned.layout))
+    except store.StoreError as error:
+        raise config.ConfigError(f"figures: {error}") from None
+    return planned
 
 
 def _figures(loaded):
@@ -178,8 +186,7 @@ def _figures(loaded):
     from hpcsim.run import config
 
     with config.explained("figures"):
-        figures.parse(loaded["figures"])
-    return loaded["figures"]
+        return figures.parse(loaded["figures"])
 
 
 def _run(arguments, world) -> int:
@@ -214,7 +221,12 @@ def _check(arguments, world) -> int:
         }
         for name, value in rows.items():
             print(f"{name:16} {value}")
+        for text in planning.warnings(plan):
+            print(f"{'warning':16} {text}")
         memory.check_memory(plan, ranks)
+    if not arguments.quick and config.read(arguments.config).get("quick"):
+        with config.in_file(arguments.config), config.in_file("with --quick"):
+            _plan(arguments, quick=True)
     return COMPLETE
 
 
@@ -239,7 +251,8 @@ def _plot(arguments, world) -> int:
     section = None
     if arguments.config:
         with config.in_file(arguments.config):
-            section = _figures(config.load(arguments.config))
+            section = config.load(arguments.config)["figures"]
+            _figures({"figures": section})
     files, results = figures.plot(arguments.collected, arguments.to, section)
     for file in files:
         print(file)

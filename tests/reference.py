@@ -87,7 +87,8 @@ def _network(rng):
         return list(rng.uniform(low, high, n)) if rng.random() < 0.5 else float(rng.uniform(low, high))
 
     values = {f"J{a}": rng.normal() for a in "xyz"} | {f"field_{a}": per_site(-1, 1) for a in "xyz"}
-    values |= {name: per_site(0, 1) for name in ("twist", "decay", "gain", "dephasing") if rng.random() < 0.7}
+    values |= {name: per_site(0, 1) for name in ("twist", "gain", "dephasing") if rng.random() < 0.7}
+    values["decay"] = per_site(0.1, 1)
     graph = [{}, {"power": rng.uniform(0, 3)}, {"edges": [[0, n - 1], [1, 0, rng.normal()]]}][rng.integers(3)]
     return (
         {"sites": sites, "S": 0.5, "periodic": bool(rng.integers(2)), "resolve": bool(rng.integers(2))} | values | graph

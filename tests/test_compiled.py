@@ -18,7 +18,7 @@ def test_a_changed_kernel_is_compiled_again_and_nothing_else(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
 
     def folder():
-        code = "import hpcsim, os; print(os.environ['NUMBA_CACHE_DIR'])"
+        code = "import hpcsim.methods, os; print(os.environ['NUMBA_CACHE_DIR'])"
         return subprocess.run(
             [sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
         ).stdout

@@ -144,7 +144,7 @@ def test_a_coordinate_that_advances_with_the_axis():
 def test_values_are_found_but_not_near_misses():
     (curve,) = curves(collected(), Data(y="gap", x="S", select={"loss": 0.3 + 1e-12}))
     assert np.allclose(curve.y, 0.3 / SPINS)
-    with pytest.raises(ValueError, match="loss = 0.31: the file has 0.1, 0.2, 0.3, 0.4, 0.5"):
+    with pytest.raises(ValueError, match="loss = 0.31: the collected file has 0.1, 0.2, 0.3, 0.4, 0.5"):
         curves(collected(), Data(y="gap", x="S", select={"loss": 0.31}))
 
 
@@ -166,7 +166,7 @@ def test_without_x_all_points_are_taken_together():
 @pytest.mark.parametrize(
     "keys, message",
     {
-        "variable": (dict(y="gapp"), "no such variable; the file has S, Sz"),
+        "variable": (dict(y="gapp"), "no such variable; the collected file has S, Sz"),
         "coordinate": (dict(y="gap", x="sublattice"), "no coordinate here; dimensions: S, loss"),
         "left over": (dict(y="gap", x="loss"), "add by or select for S"),
         "divide": (dict(y="gap", x="loss", by="S", divide="spin"), "spin is neither"),

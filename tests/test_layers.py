@@ -57,7 +57,7 @@ def test_arrows(name):
         if here and parts[0] == here[0]:
             assert_own_folder(name, here, parts)
         else:
-            allowed = ARROWS.get(here[0] if here else "", set()) | {"system", "ensemble", "compiled"}
+            allowed = ARROWS.get(here[0] if here else "", set()) | {"system", "ensemble", "environment", "compiled"}
             assert parts[0] in allowed, f"{name} imports {target}; it may import {sorted(allowed)}"
 
 

@@ -17,11 +17,12 @@ from conftest import mpirun
 from mpi4py import MPI
 from pydantic import ValidationError
 
+from hpcsim import cli
 from hpcsim.methods import Context, phase_space
 from hpcsim.methods.phase_space import kernels
-from hpcsim.models import collective_spin, gain_loss_lattice
+from hpcsim.models import collective_spin, gain_loss_lattice, xyz_lattice
 from hpcsim.observables import reduced
-from hpcsim.system import Jumps, System, Terms
+from hpcsim.system import Jumps, System, Terms, matrices
 
 CONTEXT = Context(MPI.COMM_SELF, (2024, 7), lambda: False)
 SCHEMES = ("spin_conserving", "pda")
@@ -494,6 +495,7 @@ def test_runs_repeat_to_the_last_bit_and_keys_differ():
 SHARED = """
 import hashlib, numpy as np
 from mpi4py import MPI
+from hpcsim import cli
 from hpcsim.methods import Context, phase_space
 from hpcsim.models import gain_loss_lattice as model
 system = model.build(model.Params(cells=3, S=20, h=0.5, gain=1.5, loss=1.0))
@@ -537,8 +539,9 @@ def test_outputs_are_what_run_returns(options, extra):
         shape = tuple(len(dim.values) for dim in output.dims)
         names = tuple(dim.name for dim in output.dims)
         if not output.internal:
-            assert names == ("sublattice",) * (output.name not in ("Mz", "burn_in_used")) + ("time",) * len(extra)
-        assert shape[len(shape) - len(extra) :] == extra
+            whole = output.name in ("Mz", "burn_in_used", "truncation")
+            timed = len(extra) * (output.name != "truncation")
+            assert names == ("sublattice",) * (not whole) + ("time",) * timed
         assert set(output.sources) <= set(result)
         if output.stored:
             assert result[output.name].shape == shape and result[output.name].dtype == output.dtype
@@ -616,3 +619,56 @@ def test_options_that_do_not_fit_the_system(values, message):
     options = phase_space.Options.model_validate(values)
     with pytest.raises(ValueError, match=message):
         phase_space.records(small_chain(), options)
+
+
+# what the truncation leaves out
+
+
+TRUNCATED = {
+    "spin 1/2": one_spin(S=0.5, drive=1.2, decay=1.0),
+    "spin 10": one_spin(S=10, drive=1.2, decay=1.0),
+    "ring of 4": xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=4, Jx=0.3, Jy=0.5, Jz=1.0)),
+    "dimer": gain_loss_lattice.build(gain_loss_lattice.Params(S=0.5, gain=0.6, loss=0.4)),
+    "two cells": gain_loss_lattice.build(gain_loss_lattice.Params(cells=2, S=0.5, gain=1.5, loss=1.0, h=0.5)),
+}
+
+
+@pytest.mark.parametrize("name", TRUNCATED)
+def test_truncation_is_told_with_its_size(name):
+    """The estimate against the true error of the steady state, within a factor of four; a rotation has none."""
+    system, S = TRUNCATED[name], TRUNCATED[name].spins[0]
+    result = average(system, burn_in=40, duration=100, trajectories=1024, batch=64)
+    liouvillian = matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system)).toarray()
+    liouvillian[0] = np.eye(D := round(system.dimension)).ravel()
+    rho = np.linalg.solve(liouvillian, np.eye(D * D)[0]).reshape(D, D, order="F")
+    errors, noise = [], []
+    for a in "xyz":
+        sites = np.array([np.trace(matrices.site_operator(system, f"S{a}", i) @ rho).real for i in range(system.sites)])
+        exact = [sites[system.sublattice == k].mean() for k in range(len(system.sublattices))]
+        errors.append(np.abs(result[f"S{a}"][0] - exact).max() / S)
+        noise.append(result[f"S{a}"][1].max() / S)
+    estimate, of_records = result["truncation"]
+    assert of_records == 0  # once for all of them
+    assert 0.25 < (max(errors) + 0.002) / (estimate + 0.002) < 4 and max(noise) < 0.01
+    told = phase_space.warnings(system, phase_space.Options(burn_in=40, duration=100))
+    assert (len(told) == 1) == (estimate > 0.02) == (S < 5)
+    assert not told or f"an error of about {estimate:.1g}"[:-1] in told[0]
+
+
+def test_no_truncation_error_is_told_where_there_is_none():
+    """Dephasing and rotations are exact in every representation."""
+    options = dict(task="evolve", times=[1.0, 2.0], trajectories=64, batch=32)
+    assert average(one_spin(S=2, dephasing=0.5, drive=1.0), **options)["truncation"][0] < 0.02
+
+
+def test_check_and_the_log_tell_of_the_truncation(tmp_path, capsys, caplog):
+    (tmp_path / "c.yaml").write_text(
+        "title: t\nmodel: {name: collective_spin, S: 0.5, drive: 1.2, decay: 1.0}\n"
+        "method: {name: phase_space, burn_in: 5, duration: 10, trajectories: 32, batch: 16}\n"
+        "sweep: [{model.S: [0.5, 30]}]\n"
+    )
+    assert cli.main(["check", str(tmp_path / "c.yaml")]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+    assert len(told) == 1 and "the truncation leaves an error of about 0.2" in told[0] and "'model.S': 0.5" in told[0]
+    assert cli.main(["run", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "c.h5")]) == 0
+    assert sum("the truncation leaves an error" in record.message for record in caplog.records) == 1

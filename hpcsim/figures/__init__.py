@@ -8,7 +8,7 @@
           - {name: jump, y: Sz, x: loss, by: sublattice, analysis: steepest_at,
              select: {loss: [1, 2]}, expect: upper_boundary, sigmas: 1}
 
-`parse` validates the section before anything is computed; `plot` draws and checks.
+`parse` and `verify` validate the section before anything is computed; `plot` draws and checks.
 """
 
 import unicodedata
@@ -20,10 +20,10 @@ import numpy as np
 from hpcsim import store
 from hpcsim.analysis import ESTIMATES
 from hpcsim.figures.curves import Curve, curves, divisor, evaluate, located, name_of
-from hpcsim.figures.draw import draw
-from hpcsim.figures.section import Check, parse
+from hpcsim.figures.draw import draw, verify_panel
+from hpcsim.figures.section import Check, Figure, parse
 
-__all__ = ["CheckResult", "parse", "plot", "table"]
+__all__ = ["CheckResult", "parse", "plot", "table", "verify"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,21 @@ def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
     return files, results
 
 
+def verify(figures: tuple[Figure, ...], outline: store.Collected):
+    """Raise StoreError where a figure or a check asks for what a run's collected file will not have.
+
+    outline : of that file, see `store.collect.outline`
+    """
+    for figure in figures:
+        for i, panel in enumerate(figure.panels):
+            with located(f"figure {figure.file}, panel {i}"):
+                verify_panel(outline, panel)
+        for check in figure.checks:
+            with located(f"figure {figure.file}, check {check.name!r}"):
+                for curve in curves(outline, check):
+                    _criterion(check, curve)
+
+
 def table(results: list[CheckResult]) -> str:
     """The checks in aligned columns, and how many passed."""
     if not results:
@@ -79,9 +94,8 @@ def _columns(text: str) -> int:
     return sum(not unicodedata.combining(character) for character in text)
 
 
-def _judge(check: Check, curve: Curve, several: bool) -> CheckResult:
-    """The verdict on one curve, named after it where there are several."""
-    name = f"{check.name} ({name_of(curve, check)})" if several else check.name
+def _criterion(check: Check, curve: Curve) -> tuple[dict, float | None]:
+    """The arguments of the estimate, and the number that is expected. Raises ValueError where that is none."""
     scale = divisor(check.divide, curve.known)
     arguments = {
         key: evaluate(v, curve.known) / scale if isinstance(v, str) else v for key, v in check.arguments.items()
@@ -89,6 +103,13 @@ def _judge(check: Check, curve: Curve, several: bool) -> CheckResult:
     expect = evaluate(check.expect, curve.known) if isinstance(check.expect, str) else check.expect
     if np.size(expect) > 1:
         raise ValueError(f"expect = {check.expect} is not one number here: it changes along {check.x}")
+    return arguments, expect
+
+
+def _judge(check: Check, curve: Curve, several: bool) -> CheckResult:
+    """The verdict on one curve, named after it where there are several."""
+    name = f"{check.name} ({name_of(curve, check)})" if several else check.name
+    arguments, expect = _criterion(check, curve)
     value = error = np.nan
     try:
         if missing := int(np.sum(np.isnan(curve.y))):

@@ -112,7 +112,7 @@ def _along(coordinate, variable):
 def _variable(data, name, key):
     if name not in data.variables:
         have = ", ".join(sorted(data.variables))
-        raise ValueError(f"{key} = {name}: no such variable; the file has {have}")
+        raise ValueError(f"{key} = {name}: no such variable; the collected file has {have}")
     return data.variables[name]
 
 
@@ -139,7 +139,7 @@ def _select(data, variable, name, wanted):
     else:
         which = np.flatnonzero(np.isclose(values, wanted, rtol=1e-6, atol=1e-9 * np.abs(values).max()))
     if not len(which):
-        raise ValueError(f"select: {name} = {wanted}: the file has " + ", ".join(map(_short, values)))
+        raise ValueError(f"select: {name} = {wanted}: the collected file has " + ", ".join(map(_short, values)))
     return dim, which
 
 
@@ -174,9 +174,12 @@ def parameter(name, known, key):
 
 def evaluate(theory: str, known: dict):
     """A theory with its arguments taken by name from the model's parameters and the coordinates."""
-    function = THEORY[theory]
-    names = inspect.signature(function).parameters
-    return function(**{name: parameter(name, known, theory) for name in names})
+    return THEORY[theory](**arguments_of(theory, known))
+
+
+def arguments_of(theory: str, known: dict) -> dict:
+    """What a theory is evaluated at. Raises ValueError naming what is not known."""
+    return {name: parameter(name, known, theory) for name in inspect.signature(THEORY[theory]).parameters}
 
 
 def name_of(curve: Curve, spec: Data) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hpcsim.analysis import ESTIMATES
-from hpcsim.figures.curves import curves, divisor, evaluate, located, name_of, parameter
+from hpcsim.figures.curves import arguments_of, curves, divisor, evaluate, located, name_of, parameter
 from hpcsim.figures.section import Data, Figure, Panel, fields
 from hpcsim.store import write_whole
 from hpcsim.system import shown
@@ -96,6 +96,34 @@ def _check_texts(canvas):
             raise ValueError(f"the text {text!r} is too wide for a figure")
 
 
+def verify_panel(data, panel: Panel):
+    """Raise ValueError where a panel asks for what `data` does not have; its numbers may all be NaN still."""
+    if panel.kind == "map":
+        x, _, _ = _map_of(data, panel)
+        known = [data.config["model"] | {panel.x: x}]
+    else:
+        several = curves(data, panel)
+        known = [curve.known for curve in several]
+        for curve in several:
+            _label(data, curve, panel)
+    for overlay in panel.overlays:
+        if overlay.fit:
+            curves(data, _narrowed(panel, overlay))
+        for values in known:
+            if overlay.theory:
+                arguments_of(overlay.theory, values)
+            else:
+                _fill(overlay.label, values | {"value": 1.0, "error": 1.0})
+    for line in panel.vlines:
+        if isinstance(line, str):
+            arguments_of(line, data.config["model"])
+    _axis_labels(data, panel)
+
+
+def _narrowed(panel: Panel, overlay) -> Panel:
+    return panel.model_copy(update={"select": panel.select | overlay.select})
+
+
 def _draw_lines(data, panel: Panel, axes):
     several = curves(data, panel)
     colours, fitted = _colours(several, panel), any(overlay.fit for overlay in panel.overlays)
@@ -118,8 +146,7 @@ def _draw_lines(data, panel: Panel, axes):
         if overlay.theory:
             _draw_theory(overlay, dashes, panel, several, colours, axes)
         else:
-            narrowed = panel.model_copy(update={"select": panel.select | overlay.select})
-            for curve, colour in zip(curves(data, narrowed), colours):
+            for curve, colour in zip(curves(data, _narrowed(panel, overlay)), colours):
                 if np.any(np.isnan(curve.y)):
                     continue  # points still to be computed: no fit without them
                 fit = ESTIMATES[overlay.fit](curve.x, curve.y, curve.error, **overlay.arguments)
@@ -148,14 +175,7 @@ def _draw_theory(overlay, dashes, panel, several, colours, axes):
 
 def _draw_map(data, panel: Panel, axes):
     """y in colours over x and z: cividis, or red to blue about zero where y has both signs."""
-    flat = Data(y=panel.y, select=panel.select, divide=panel.divide, part=panel.part)
-    (curve,) = curves(data, flat)
-    x, column = np.unique(parameter(panel.x, curve.known, "x"), return_inverse=True)
-    z, row = np.unique(parameter(panel.z, curve.known, "z"), return_inverse=True)
-    if len(set(zip(row, column))) < len(curve.y):
-        raise ValueError(f"{panel.y[0]} is not one map over {panel.x} and {panel.z}: select along the others")
-    image = np.full((len(z), len(x)), np.nan)
-    image[row, column] = curve.y
+    x, z, image = _map_of(data, panel)
     mesh = axes.pcolormesh(x, z, image, shading="nearest", rasterized=True, **_map_colours(image, panel.categories))
     label = _axis_label(data, panel.y[0]) if panel.barlabel is None else panel.barlabel
     bar = axes.figure.colorbar(mesh, ax=axes, label=label)
@@ -167,6 +187,19 @@ def _draw_map(data, panel: Panel, axes):
         line = evaluate(overlay.theory, data.config["model"] | {panel.x: fine})
         axes.plot(fine, line, color="black", linestyle=dashes, label=overlay.label)
     axes.set(xlim=(x[0], x[-1]), ylim=(z[0], z[-1]))
+
+
+def _map_of(data, panel: Panel):
+    """x (columns,), z (rows,) and y (rows, columns), NaN where there are no points."""
+    flat = Data(y=panel.y, select=panel.select, divide=panel.divide, part=panel.part)
+    (curve,) = curves(data, flat)
+    x, column = np.unique(parameter(panel.x, curve.known, "x"), return_inverse=True)
+    z, row = np.unique(parameter(panel.z, curve.known, "z"), return_inverse=True)
+    if len(set(zip(row, column))) < len(curve.y):
+        raise ValueError(f"{panel.y[0]} is not one map over {panel.x} and {panel.z}: select along the others")
+    image = np.full((len(z), len(x)), np.nan)
+    image[row, column] = curve.y
+    return x, z, image
 
 
 def _map_colours(image, categories) -> dict:
@@ -190,13 +223,7 @@ def _dress(data, panel: Panel, axes):
     for line in panel.vlines:
         at = evaluate(line, data.config["model"]) if isinstance(line, str) else line
         axes.axvline(at, color="0.6", linestyle=":", linewidth=1, zorder=0)
-    vertical = panel.z or panel.y[0]
-    axes.set(
-        xscale=panel.xscale,
-        yscale=panel.yscale,
-        xlabel=_axis_label(data, panel.by if panel.reduce else panel.x) if panel.xlabel is None else panel.xlabel,
-        ylabel=_axis_label(data, vertical) if panel.ylabel is None else panel.ylabel,
-    )
+    axes.set(xscale=panel.xscale, yscale=panel.yscale, **_axis_labels(data, panel))
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":
             _plain_ticks(axis)
@@ -207,6 +234,14 @@ def _dress(data, panel: Panel, axes):
     if panel.legend != "none" and (count := len(axes.get_legend_handles_labels()[0])):
         beside = {"loc": "upper left", "bbox_to_anchor": (1, 1), "ncols": -(-count // LINES), "columnspacing": 1}
         axes.legend(**(beside if panel.legend == "outside" else {"loc": panel.legend}))
+
+
+def _axis_labels(data, panel: Panel) -> dict:
+    horizontal, vertical = panel.by if panel.reduce else panel.x, panel.z or panel.y[0]
+    return {
+        "xlabel": _axis_label(data, horizontal) if panel.xlabel is None else panel.xlabel,
+        "ylabel": _axis_label(data, vertical) if panel.ylabel is None else panel.ylabel,
+    }
 
 
 def _plain_ticks(axis):

@@ -16,6 +16,12 @@ and, where they apply,
                                             run once they are done, by whatever ranks and in whatever session, and
                                             finds their results in context.earlier
 
+and, where results are approximate,
+
+    warnings(system, options)               tuple of texts: what is left out, with its size, where it is not small
+
+which `check` prints, and `run` logs itself.
+
 Options() without arguments is a steady-state task. `records`, `cost` and `outputs` raise ValueError, with a
 message that names the key, where the options do not fit the system.
 
@@ -30,7 +36,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpcsim import environment
 from hpcsim.observables import Dim, Output
+
+environment.prepare()  # before kernels are compiled
+
 
 __all__ = ["Cache", "Context", "Cost", "Dim", "Output", "Stopped"]
 

@@ -19,7 +19,7 @@ from hpcsim.system import Count, Number, Parameters, Whole, spaced
 from hpcsim.system import shown as _show
 
 
-class ConfigError(Exception):
+class ConfigError(ValueError):
     """The user's input is wrong: one message with the key's path, the value and what is allowed."""
 
     status = 2  # of the program, see cli
@@ -64,12 +64,12 @@ def _parse(text: str, where: str):
 
 
 @contextmanager
-def in_file(path):
-    """Name the file in front of every ConfigError."""
+def in_file(place):
+    """Name the file, or another place, in front of every ConfigError."""
     try:
         yield
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{place}: {error}") from None
 
 
 def load(path, overrides=(), quick=False) -> dict:
@@ -79,6 +79,11 @@ def load(path, overrides=(), quick=False) -> dict:
     quick     : merge the file's `quick` section over the rest
     Raises ConfigError.
     """
+    return resolve(read(path), overrides, quick)
+
+
+def read(path):
+    """What the YAML of a config file holds. Raises ConfigError."""
     path = Path(path)
     if not path.is_file():
         raise ConfigError("no such file; give the path of a YAML config")
@@ -87,7 +92,7 @@ def load(path, overrides=(), quick=False) -> dict:
             text = file.read(LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read as UTF-8 text: {error}") from None
-    return resolve(_parse(text, "the file"), overrides, quick)
+    return _parse(text, "the file")
 
 
 def resolve(raw, overrides=(), quick=False) -> dict:

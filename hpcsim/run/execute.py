@@ -190,7 +190,7 @@ class _Session:
             began, compiling = time.monotonic(), self.busy.compiling
             if self.planned.point[record] != at:
                 at = self.planned.point[record]
-                problem = Problem(*self.every[at])
+                problem = Problem(*self.every[at], self.planned.given)
             try:
                 arrays = self._run(problem, record)
             except Stopped:

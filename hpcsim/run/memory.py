@@ -35,11 +35,11 @@ def check_memory(plan: Plan, ranks: int, nodes: int = 1):
         return
     largest = int(np.argmax(plan.bytes))
     model, method = list(points(plan.config))[plan.point[largest]]
+    problem = plan.problem(plan.point[largest])
     raise ConfigError(
         f"model = {model}: needs about {need / 1e9:.3g} GB for {groups} records at once, and "
         f"{have / 1e9:.3g} GB is available; {_fix(plan, ranks, nodes, have)}"
-        f"{_lean(Problem(model, method), have)}"
-        f"{_other_methods(Problem(model, method), method['name'], have)}"
+        f"{_lean(problem, have)}{_other_methods(problem, method['name'], have)}"
     )
 
 

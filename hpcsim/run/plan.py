@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import importlib
+import itertools
 import json
 import pkgutil
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from hpcsim.methods import Output
 from hpcsim.run.config import ConfigError, points, validate
 from hpcsim.run.schedule import assign
 from hpcsim.store import Layout
-from hpcsim.system import dissipates, require_unique
+from hpcsim.system import Parameters, System, dissipates, require_unique
 
 MOST_RECORDS = 4 * 10**6  # of a run
 
@@ -31,6 +32,7 @@ class Plan:
     bytes, time  : (records,) cost of each record
     needs   : {record: the records whose results it starts from}, of those that have any
     sites, dimension : of the largest system and Hilbert space
+    given   : the system, where it was given in place of a model
     """
 
     config: dict
@@ -42,6 +44,12 @@ class Plan:
     needs: dict[int, tuple[int, ...]]
     sites: int
     dimension: float
+    given: System | None = None
+
+    def problem(self, point: int) -> "Problem":
+        """Of one point of the sweep."""
+        model, method = next(itertools.islice(points(self.config), int(point), None))
+        return Problem(model, method, self.given)
 
     @property
     def layout(self) -> Layout:
@@ -58,16 +66,26 @@ def find(package, name: str, what: str):
     return importlib.import_module(f"{package.__name__}.{name}")
 
 
-class Problem:
-    """The system and the method's options of one point. Raises ConfigError if they do not fit."""
+class Given(Parameters):
+    """Stands for the parameters of a model where a System was given in its place: `System.key`, in hexadecimals."""
 
-    def __init__(self, model: dict, method: dict):
+    key: str
+
+
+class Problem:
+    """The system and the method's options of one point. Raises ConfigError if they do not fit.
+
+    system : given in place of a model
+    """
+
+    def __init__(self, model: dict, method: dict, system: System | None = None):
         model, method = dict(model), dict(method)
-        builder = find(hpcsim.models, model_name := model.pop("name"), "model")
-        self.method = find(hpcsim.methods, method_name := method.pop("name"), "method")
-        self.params = validate(builder.Params, model, "model")
+        model_name, method_name = model.pop("name"), method.pop("name")
+        builder = None if system else find(hpcsim.models, model_name, "model")
+        self.method = find(hpcsim.methods, method_name, "method")
+        self.params = validate(builder.Params if builder else Given, model, "model")
         self.options = validate(self.method.Options, method, "method")
-        self.system = builder.build(self.params)
+        self.system = builder.build(self.params) if builder else system
         if reason := self.method.supports(self.system):
             raise ConfigError(f"method.name = {method_name!r}: does not support model {model_name!r}: {reason}")
 
@@ -78,13 +96,16 @@ class Problem:
         return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
 
-def plan(config: dict) -> Plan:
-    """Check every point of the sweep and lay out its records. Raises ConfigError."""
+def plan(config: dict, given: System | None = None) -> Plan:
+    """Check every point of the sweep and lay out its records. Raises ConfigError.
+
+    given : a system in place of a model
+    """
     point, index, bytes_, times, needs, outputs = [], [], [], [], {}, {}
     sites, dimension, resolved = 0, 0.0, _Resolved(config)
     for p, (model, method) in enumerate(points(config)):
         try:
-            problem = Problem(model, method)
+            problem = Problem(model, method, given)
             resolved.add(problem)
             system, options = problem.system, problem.options
             _check_dissipation(system, options)
@@ -116,6 +137,7 @@ def plan(config: dict) -> Plan:
         needs,
         sites,
         dimension,
+        given,
     )
 
 
@@ -195,6 +217,17 @@ def _widen(known: dict, outputs):
                 )
             dims.append(longer)
         known[output.name] = replace(old, dims=tuple(dims))
+
+
+def warnings(plan: Plan) -> tuple[str, ...]:
+    """What an approximate method leaves out, with its size, at the first and at the last point of the sweep."""
+    every, found = list(points(plan.config)), {}
+    for p in sorted({0, len(every) - 1}):
+        problem = Problem(*every[p])
+        where = swept(plan.config, *every[p])
+        for text in getattr(problem.method, "warnings", lambda system, options: ())(problem.system, problem.options):
+            found[f"{text} (point {p} of the sweep: {where})" if where else text] = None
+    return tuple(found)
 
 
 def seconds(plan: Plan, ranks: int) -> float:

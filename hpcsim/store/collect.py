@@ -26,7 +26,20 @@ import yaml
 
 from hpcsim.ensemble.reduce import AVERAGED, missing
 from hpcsim.observables import largest_error, reduced
-from hpcsim.store import RunData, StoreError, Variable, difference, is_collected, read_runs, science, seal, write_whole
+from hpcsim.store import (
+    Collected,
+    Layout,
+    RunData,
+    StoreError,
+    Variable,
+    difference,
+    empty,
+    is_collected,
+    read_runs,
+    science,
+    seal,
+    write_whole,
+)
 
 COUNTS = {
     "records_done": "records that are computed",
@@ -50,13 +63,28 @@ def collect(out_path, run_paths):
             2,
         )
     runs = {run.path.resolve(): run for path in run_paths for run in read_runs(path)}
-    merged = _merge(list(runs.values()))
+    combined = combine(list(runs.values()))
+    _write(out, combined.variables, combined.attrs)
+
+
+def combine(runs: list[RunData]) -> Collected:
+    """What the collected file of these runs holds. Raises StoreError, as `collect` does."""
+    merged = _merge(runs)
     coordinates = _coordinates(merged)
     further = [name for name, variable in coordinates.items() if variable.dims != (name,)]
     attributes = _attributes(merged)
     if further:
         attributes["coordinates"] = " ".join(further)  # CF: these variables are no data
-    _write(out, {**coordinates, **_reduced(merged)}, attributes)
+    return Collected({**coordinates, **_reduced(merged)}, attributes, yaml.safe_load(attributes["config"]))
+
+
+def outline(layout: Layout) -> Collected:
+    """What `combine` will give of a run: the same names, dimensions and labels, and NaN for every number."""
+
+    def full(shape, value, dtype):
+        return np.broadcast_to(np.array(value, dtype), shape)  # takes no memory
+
+    return combine([empty(layout, full)])
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Reading what collect wrote, for figures."""
 
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,12 +37,25 @@ class Collected:
     config: dict
 
 
+@contextmanager
+def _reading(path):
+    """The open file, by Python's own: HDF5 refuses one that this process, for instance xarray, has open otherwise."""
+    with open(path, "rb") as raw, h5py.File(raw, "r") as file:
+        yield file
+
+
 def is_collected(path) -> bool:
     """Whether hpcsim collect wrote the file."""
     try:
-        return seal.has_seal(path) or seal.probe(path)[0]
+        return not _is_run(path) and (seal.has_seal(path) or seal.probe(path)[0])
     except (OSError, StoreError):
         return False
+
+
+def _is_run(path) -> bool:
+    """Whether it begins as a run file does. Raises OSError."""
+    with open(path, "rb") as file:
+        return file.read(len(RUN_FILE)) == RUN_FILE
 
 
 def load(path) -> Collected:
@@ -51,7 +65,7 @@ def load(path) -> Collected:
         raise StoreError(f"{path}: no such file; hpcsim collect writes it", 2)
     try:
         _verify(path)
-        with h5py.File(path, "r", locking=False) as file:
+        with _reading(path) as file:
             variables = {name: _variable(name, data) for name, data in file.items()}
             attrs = dict(file.attrs)
         return Collected(variables, attrs, yaml.safe_load(attrs["config"]))
@@ -64,9 +78,8 @@ def _verify(path: Path):
         seal.verify(path)
         return
     not_yet = StoreError(f"{path}: is not collected yet: hpcsim collect OUT.h5 {path}", 2)
-    with open(path, "rb") as file:
-        if file.read(len(RUN_FILE)) == RUN_FILE:
-            raise not_yet
+    if _is_run(path):
+        raise not_yet
     collected, marked = seal.probe(path)
     if not collected:
         raise not_yet

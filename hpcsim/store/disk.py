@@ -1,5 +1,6 @@
 """The run file on the disk: laid out completely, sealed with a CRC, and verified whenever it is read."""
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -198,6 +199,7 @@ def read_layout(file: h5py.File) -> Layout:
     )
 
 
+@functools.lru_cache(maxsize=1)
 def versions() -> dict:
     """Versions of hpcsim, of its libraries and of HDF5, and the commit if this is a checkout."""
     found = {"hpcsim": __version__, "hdf5": h5py.version.hdf5_version}

@@ -167,12 +167,12 @@ class Memory(Records):
         return data
 
 
-def empty(layout: Layout, path="memory") -> RunData:
-    """What a run of this layout holds before anything is computed."""
+def empty(layout: Layout, full=np.full) -> RunData:
+    """What a run of this layout holds before anything is computed. full : makes the arrays, as np.full does."""
     records = len(layout.point)
-    arrays = {o.name: np.full((records, *slab_shape(o)), missing(o.dtype), o.dtype) for o in layout.outputs if o.stored}
+    arrays = {o.name: full((records, *slab_shape(o)), missing(o.dtype), o.dtype) for o in layout.outputs if o.stored}
     done, skipped = np.zeros(records, bool), np.zeros(records, bool)
-    return RunData(Path(path), layout, done, skipped, {}, arrays, np.full(records, np.nan), [], disk.versions())
+    return RunData(Path("memory"), layout, done, skipped, {}, arrays, np.full(records, np.nan), [], disk.versions())
 
 
 def on_rank0(comm, work, *arguments):

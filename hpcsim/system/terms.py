@@ -11,8 +11,7 @@ once, in `build`.
 
 import functools
 import hashlib
-import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 
 import numpy as np
 
@@ -94,8 +93,8 @@ class System:
 
     @functools.cached_property
     def key(self) -> bytes:
-        """A hash of all tables, equal for equal systems: the key under which results are cached."""
-        return hashlib.blake2b(pickle.dumps(self), digest_size=16).digest()
+        """Equal for equal systems: a hash of all tables, under which results are kept."""
+        return hashlib.blake2b(repr(_content(self)).encode(), digest_size=16).digest()
 
     @property
     def sites(self) -> int:
@@ -111,3 +110,12 @@ class System:
         """Dimension Π_i levels_i of the Hilbert space, as a float: it may be astronomical, even inf."""
         with np.errstate(over="ignore"):
             return float(np.prod(self.levels.astype(float)))
+
+
+def _content(value):
+    """All that a system consists of, in a form whose repr is the same for equal tables, whatever their memory."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if is_dataclass(value):
+        return type(value).__name__, *(_content(getattr(value, each.name)) for each in fields(value))
+    return tuple(map(_content, value)) if isinstance(value, (tuple, list)) else value

@@ -15,14 +15,16 @@ Any graph of couplings of equal spin components, local fields, squares of spin c
 jumps S-, S+, Sx, Sy, Sz.
 """
 
+import dataclasses
 import logging
 
 import numpy as np
+from mpi4py import MPI
 
 from hpcsim.ensemble.burn_in import WINDOWS, relaxed
 from hpcsim.ensemble.options import gather, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.phase_space import initial, kernels, step
+from hpcsim.methods.phase_space import initial, kernels, step, truncation
 from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupported
 from hpcsim.methods.phase_space.options import Options
 from hpcsim.methods.phase_space.results import Measured, measured, numbers
@@ -123,6 +125,8 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
             )
         )
         out.append(Output("burn_in_used", (), unit, "time before averaging", reduce="mean"))
+    text = "estimated error of ⟨S_j⟩ of a site by the truncation, over S; see phase_space/truncation.py"
+    out.append(Output("truncation", (), "1", text, reduce="mean"))
     if options.dt == "auto":
         out += [
             Output("dt_used", (), unit, "step of the integrator", reduce="mean"),
@@ -139,8 +143,11 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     begin = record * options.batch
     sums, counts, burn_in = _sampled(system, options, measured.parts, begin, options.batch, context)
     results = _results(options, measured, sums, counts)
+    results["truncation"] = np.float64(size := _truncation(system, options, context))
     if record == 0 and context.comm.rank == 0:
         _warn_of_drift(system, options, results, context)
+        if told := truncation.text(system, options, size):
+            context.cache.get(("phase_space", told), lambda: log.warning(told))  # once in a run
     if options.task == "steady_state":
         time = options.duration - (burn_in if options.burn_in == "auto" else 0)
         results |= {
@@ -212,6 +219,31 @@ def _pilot(system, options: Options, context: Context) -> tuple[float, float]:
     declared = measured.outputs
     bias = step.relative_bias(declared, step.allowed(system, declared, options.target_error), *batches)
     return step.refined(unit, first, bias)
+
+
+def warnings(system: System, options: Options) -> tuple[str, ...]:
+    """What the method leaves out, with its size, where it is not small."""
+    context = Context(MPI.COMM_SELF, (0, 0), lambda: False)
+    options, _ = _with_step(system, options, context)
+    return tuple(filter(None, [truncation.text(system, options, _truncation(system, options, context))]))
+
+
+def _truncation(system, options: Options, context: Context) -> float:
+    """The estimated error by the truncation, once for each point; every rank computes the same."""
+    sizes = context.cache.get(("phase_space", "truncation"), dict)
+    point = system.key, context.key, options.model_dump_json()
+    alone = dataclasses.replace(context, comm=MPI.COMM_SELF)
+
+    def sample(small, chosen, trajectories):
+        measured = _measured(small, chosen)
+        sums, counts, _ = _sampled(small, chosen, measured.parts, 0, trajectories, alone)
+        split = zip(*(np.split(x, truncation.BATCHES, axis=-1) for x in sums))
+        batches = [_results(chosen, measured, batch, counts) for batch in split]
+        return {name: np.stack([batch[name] for batch in batches]) for name in ("Sx", "Sy", "Sz")}
+
+    if point not in sizes:
+        sizes[point] = truncation.estimate(system, options, sample)
+    return sizes[point]
 
 
 def _coarse(system, options: Options) -> tuple[float, float]:

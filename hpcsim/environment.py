@@ -1,0 +1,39 @@
+"""Environment variables that must be set before numpy and numba load; of the standard library alone."""
+
+import hashlib
+import os
+import re
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+WITH_KERNELS = re.compile(rb"\bnjit\b|^\s*(from|import) numba\b(?!\.core\.event)", re.M)
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def prepare():
+    """One thread per rank, as the ranks are the parallelism, and a folder for compiled kernels.
+
+    Called where numpy and numba are about to be loaded: `import hpcsim` alone sets nothing. What the user has set
+    stays. The threads of a numpy that is loaded already are the user's.
+    """
+    if "numpy" not in sys.modules:
+        for name in THREADS:
+            os.environ.setdefault(name, "1")
+    if "NUMBA_CACHE_DIR" not in os.environ and os.access(PACKAGE, os.W_OK):
+        os.environ["NUMBA_CACHE_DIR"] = str(kernels_folder())
+        if "numba" in sys.modules:  # it has read the variable already
+            sys.modules["numba"].config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
+
+
+def kernels_folder() -> Path:
+    """Where numba keeps what it compiled from these sources.
+
+    Its own cache of a function does not see a change in another file that the function calls, and would run the
+    old code: one folder for each state of all files with kernels.
+    """
+    state = hashlib.blake2b(digest_size=8)
+    for file in sorted(PACKAGE.rglob("*.py")):
+        if WITH_KERNELS.search(source := file.read_bytes()):
+            state.update(source)
+    return PACKAGE / "__pycache__" / f"numba-{state.hexdigest()}"

@@ -1,0 +1,113 @@
+"""What the truncation leaves out, estimated: the same method on one or two sites of the system, against exact numbers.
+
+The site with the smallest spin, and its most strongly coupled neighbour, are taken out of the system. Spins larger
+than LEVELS allow are made smaller, with couplings that leave the classical equations as they are: a field stays, a
+coupling and the rate of S∓ grow as the spins become smaller. A neighbour stands for all of them: its coupling is
+multiplied by the root of their number, as fluctuations add. The relative error of ⟨S_j⟩ falls as 1/S or faster
+(tests/test_phase_space.py), which takes it back to the spins of the system. It is an estimate: right in order of
+magnitude where one or two sites know the physics, not near a phase transition.
+"""
+
+import numpy as np
+import scipy.linalg
+
+from hpcsim.methods.phase_space.options import Options
+from hpcsim.system import Jumps, System, Terms, angles, coherent_state, matrices
+
+LEVELS = {1: 16, 2: 4}  # of each site, by the number of sites: density matrices of 256 elements
+TRAJECTORIES = {"steady_state": 256, "evolve": 4096}
+BATCHES = 8
+TIMES = 8  # of an evolution, that are compared
+LARGE = 0.02  # of S: what is told
+
+
+def estimate(system: System, options: Options, sample) -> float:
+    """Largest error of ⟨S_j⟩ of a site over S, of all components and times.
+
+    sample : (system, options, trajectories) -> {Sx, Sy, Sz: (trajectories' batches, sites, *time)}
+    """
+    small, scale = representative(system)
+    start = _initial(system, options)
+    update = {"observables": (), "initial": start, "target_error": {}}
+    if options.task == "evolve":
+        chosen = np.unique(np.linspace(0, len(options.times) - 1, min(TIMES, len(options.times))).round().astype(int))
+        update["times"] = tuple(options.times[k] for k in chosen)
+    options = options.model_copy(update=update)
+    found, wanted = sample(small, options, TRAJECTORIES[options.task]), _exact(small, options)
+    largest = 0.0
+    for name, exact in wanted.items():
+        batches = found[name].reshape(BATCHES, small.sites, -1)
+        difference = batches.mean(axis=0) - exact
+        noise = batches.var(axis=0, ddof=1) / BATCHES
+        error = np.sqrt(np.maximum(difference**2 - noise, 0)) / (small.spins * scale)[:, None]
+        largest = max(largest, float(error.max()))
+    return largest
+
+
+def representative(system: System) -> tuple[System, np.ndarray]:
+    """One or two sites with spins that can be solved exactly, and by what their spins were divided."""
+    first = int(np.argmin(system.spins))
+    strength = np.zeros(system.sites)
+    for terms in system.hamiltonian:
+        for c, sites in zip(terms.coefficients, terms.sites):
+            if len(sites) == 2 and sites[0] != sites[1] and first in sites:
+                strength[sites[0] if sites[1] == first else sites[1]] += abs(c)
+    sites = [first, int(strength.argmax())] if strength.any() else [first]
+    number = strength.sum() / strength.max() if strength.any() else 1.0
+    spins = np.minimum(system.spins[sites], (LEVELS[len(sites)] - 1) / 2)
+    scale, place = system.spins[sites] / spins, {site: k for k, site in enumerate(sites)}
+    hamiltonian = []
+    for terms in system.hamiltonian:
+        rows = [r for r, where in enumerate(terms.sites) if all(site in place for site in where)]
+        if not rows:
+            continue
+        where = np.array([[place[site] for site in terms.sites[r]] for r in rows])
+        factor = np.prod(scale[where], axis=1) ** (0.5 if where.shape[1] == 2 else 0.0)
+        if where.shape[1] == 2:
+            factor = factor * np.where(where[:, 0] == where[:, 1], 1.0, np.sqrt(number))
+        hamiltonian.append(Terms(terms.operators, where, terms.coefficients[rows] * factor))
+    jumps = []
+    for jump in system.jumps:
+        rates = np.broadcast_to(jump.rates, len(jump.sites))
+        own = [(place[site], rate) for site, rate in zip(jump.sites, rates) if site in place]
+        if own:
+            where = np.array([k for k, _ in own])
+            factor = scale[where] if jump.operator in ("S-", "S+") else 1.0
+            jumps.append(Jumps(jump.operator, where, np.array([rate for _, rate in own]) * factor))
+    names = tuple(f"{site}" for site in sites)
+    return System(spins, tuple(hamiltonian), tuple(jumps), (), np.arange(len(sites)), names, system.units), scale
+
+
+def _initial(system: System, options: Options):
+    """`initial` of the representative sites, each a sublattice."""
+    directions, (small, _) = angles(system, options.initial) / np.pi, representative(system)
+    return {name: tuple(directions[int(name)].tolist()) for name in small.sublattices}
+
+
+def _exact(system: System, options: Options) -> dict[str, np.ndarray]:
+    """{Sx, Sy, Sz: (sites, times)}; of a steady state at its end, a time after which nothing has changed."""
+    liouvillian = matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system)).toarray()
+    psi = coherent_state(system.levels, angles(system, options.initial))
+    state = np.outer(psi, psi.conj()).ravel("F")
+    end = options.duration if options.burn_in == "auto" else (options.burn_in or 0) + (options.duration or 0)
+    times = options.times if options.task == "evolve" else (end,)
+    operators = [[matrices.site_operator(system, f"S{a}", i) for i in range(system.sites)] for a in "xyz"]
+    found = np.empty((3, system.sites, len(times)))
+    for k, (time, before) in enumerate(zip(times, (0.0, *times))):
+        state = scipy.linalg.expm(liouvillian * (time - before)) @ state
+        rho = state.reshape(len(psi), -1, order="F")
+        found[:, :, k] = [[(one @ rho).trace().real for one in own] for own in operators]
+    return dict(zip(("Sx", "Sy", "Sz"), found))
+
+
+def text(system: System, options: Options, size: float) -> str:
+    """The warning, or nothing where the estimate is below LARGE and below the target errors of Sx, Sy and Sz."""
+    S = system.spins.min()
+    targets = [options.target_error[name] / S for name in ("Sx", "Sy", "Sz") if name in options.target_error]
+    if size <= min([LARGE, *targets]):
+        return ""
+    return (
+        f"method: phase_space: the truncation leaves an error of about {size:.2g} S in ⟨Sj⟩ (an estimate, from one or "
+        f"two sites); spins S = {S:g} are too small for less: use liouvillian, permutation or trajectories, or a "
+        f"larger S"
+    )
