@@ -127,6 +127,17 @@ def test_what_is_unique_is_not_refused(system):
     assert steady_state(system)["residual"] < 1e-11
 
 
+@params("system", [all_to_all(3, dephasing=1), *UNSEEN.values()], ids=["in another sector", "in its own sector"])
+def test_a_gap_of_zero_is_refused(system):
+    """Whatever record holds the second zero."""
+    options = Options(task="gap")
+    names = liouvillian.records(system, Options(task="spectrum"))
+    with pytest.raises(solvers.NotUnique, match="not unique: a further eigenvalue of sector"):
+        for name in names:
+            if name.k < 2:
+                liouvillian.run(system, options, name, CONTEXT)
+
+
 def random_system(seed):
     """Spins of random kinds on random bonds, in random fields; each kind of dissipation on some of the sites."""
     random = np.random.default_rng(seed)

@@ -340,7 +340,7 @@ def test_the_variance_is_that_of_a_site_not_between_sites(name, S):
     assert np.abs(found["Sz"][0]) < 0.1 * S
     left_out = {0.5: 0.8, 5.0: 0.2}[S] if name == "phase_space" else 1e-6
     assert np.abs(found["var_Sz"][0]) < left_out * S**2
-    assert found["var_Sx"][0] == pytest.approx(S / 2, rel=0.1)
+    assert found["var_Sx"][0] == pytest.approx(S / 2, rel=0.3)
     assert found["S_perp"][0] < 0.1 * S
 
 

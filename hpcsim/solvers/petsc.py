@@ -25,9 +25,25 @@ class NotUnique(SolverError):
     status = 2
 
 
+class NotInstalled(SolverError):
+    """PETSc or SLEPc cannot be imported; without them only small matrices can be solved."""
+
+
+@contextmanager
+def _explained():
+    try:
+        yield
+    except ImportError as error:
+        raise NotInstalled(
+            f"a matrix of this size needs PETSc and SLEPc, and Python says: {error}. `bash jobs/setup.sh` installs "
+            f"them, `hpcsim doctor` says more; or take another method, for example trajectories"
+        ) from error
+
+
 def petsc(comm):
-    """petsc4py.PETSc, initialised on the first communicator it is asked for."""
-    import petsc4py
+    """petsc4py.PETSc, initialised on the first communicator it is asked for. Raises NotInstalled."""
+    with _explained():
+        import petsc4py
 
     _clear_environment()
     petsc4py.init(ARGUMENTS, comm=comm)
@@ -55,7 +71,8 @@ def _clear_environment():
 def libraries(comm):
     """PETSc and slepc4py.SLEPc, which is large: only for eigenvalues and exponentials."""
     PETSc = petsc(comm)
-    import slepc4py
+    with _explained():
+        import slepc4py
 
     slepc4py.init(ARGUMENTS)
     from slepc4py import SLEPc

@@ -13,14 +13,13 @@ from scipy import sparse
 
 from hpcsim import solvers
 from hpcsim.methods import Dim, Output
-from hpcsim.methods.liouvillian import antigap
+from hpcsim.methods.liouvillian import antigap, uniqueness
 from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.system import System
 
 LABELS = {"k": "k", "parity": "parity (bits of the involutions it is odd under)", "momentum": "momentum"}
 EXTREMES = 2  # decays of the far end that a record keeps: the antigap is their difference
-ZERO = 1e-12  # of the norm: a second eigenvalue this small is another steady state
 
 
 def is_mirrored(system: System) -> bool:
@@ -80,7 +79,7 @@ def run(system: System, options, name: Name, context) -> dict:
 
 def _decaying(near: solvers.End, sector, norm: float, steady: bool) -> solvers.End:
     """Without the zero of the steady state. Raises SolverError if it is not there, NotUnique if there are others."""
-    zeros = np.flatnonzero(abs(near.values) < ZERO * norm + 10 * near.residuals)
+    zeros = np.flatnonzero(abs(near.values) < uniqueness.ZERO * norm + 10 * near.residuals)
     if len(zeros) < steady:
         raise solvers.SolverError(f"the eigenvalue 0 of the steady state was not found in {sector}: {near.values}")
     if len(zeros) > steady:

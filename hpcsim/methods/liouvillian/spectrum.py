@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from hpcsim.methods import Context, Dim, Output
-from hpcsim.methods.liouvillian import certificate, exclusion
+from hpcsim.methods.liouvillian import certificate, exclusion, uniqueness
 from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
 from hpcsim.methods.liouvillian.symmetry import HOME, Name
 from hpcsim.system import System
@@ -92,6 +92,8 @@ def _nan_last(rate: float) -> float:
 def _gap_of(system: System, options, name: Name, context: Context) -> dict:
     found, decaying = _slowest(system, options, name, 1, context)
     first = decaying[0] if len(decaying) else None
+    if first is not None:
+        uniqueness.refuse_zero(found.values[first], Sector(kept_operators(system, context), name))
     return _common(name, found, decaying) | {"residual": np.nan if first is None else found.errors[first]}
 
 

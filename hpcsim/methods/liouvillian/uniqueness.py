@@ -19,7 +19,18 @@ SUPPORT = 1e-14  # eigenvalues of σ below this part of the largest are rounding
 DEGENERATE = 1e-6  # eigenvalues of A this close, relative to their range, count as equal
 CANDIDATE = 1e-9  # Σ_G |[G, X]|² / |X|² below which X is looked at closely, with |G| = 1
 COMMUTES = 1e-9  # its square root, computed from X itself, below which X commutes
+ZERO = 1e-12  # relative to |H_eff|: an eigenvalue this small has no digits, and is that of another steady state
 DENSE = 400  # unknowns up to which a dense eigenvalue problem is faster
+
+
+def refuse_zero(value: complex, sector: Sector) -> None:
+    """Raises NotUnique if this eigenvalue of a sector, not the steady state's own zero, is zero to rounding."""
+    if abs(value) < ZERO * abs(sector.operators.effective).sum(1).max():
+        raise NotUnique(
+            f"the steady state is not unique: a further eigenvalue of {sector} is zero to {abs(value):.1e}; add "
+            "dissipation, or terms of the Hamiltonian, that connect all states, or take task: evolve, from a given "
+            "initial state"
+        )
 
 
 def check(comm, home: Sector, local: np.ndarray) -> None:

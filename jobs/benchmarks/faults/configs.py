@@ -44,7 +44,8 @@ SECONDS, MEMORY = 20, 2**31
 def shipped() -> list[dict]:
     """The shipped configs, with three values on each axis: most of the time would go into planning many points."""
     found = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "configs").rglob("*.yaml"))]
-    for axis in (axis for config in found for axis in config.get("sweep", ())):
+    sections = [section for config in found for section in (config, config.get("quick") or {})]
+    for axis in (axis for section in sections for axis in section.get("sweep", ())):
         for key, values in axis.items():
             for arguments in values.values() if isinstance(values, dict) else ():
                 arguments[2] = 3
