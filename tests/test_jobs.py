@@ -105,6 +105,11 @@ def test_setup_names_what_the_chosen_python_lacks(checkout, tmp_path):
     assert "HPCSIM_PYTHON=" in done.stderr and "ModuleNotFoundError: petsc4py" in done.stderr
 
 
+def test_setup_names_the_routes(checkout):
+    done = bash(checkout / "jobs/setup.sh", env=os.environ | {"HPCSIM_PETSC": "conda"})
+    assert done.returncode == 2 and "system (default), pip or none" in done.stderr
+
+
 def test_setup_takes_one_argument(checkout):
     done = bash(checkout / "jobs/setup.sh", "everything")
     assert done.returncode == 2 and "usage" in done.stderr
@@ -136,16 +141,20 @@ def test_ranks():
 """
 
 
-@pytest.mark.parametrize("serial, ranks, status", [(True, 3, 0), (True, 2, 1), (False, 3, 1)])
-def test_the_test_script_fails_with_any_stage(checkout, serial, ranks, status):
+@pytest.mark.parametrize(
+    "lint, serial, ranks, status", [(0, True, 3, 0), (0, True, 2, 1), (0, False, 3, 1), (1, True, 3, 1)]
+)
+def test_the_test_script_fails_with_any_stage(checkout, tmp_path, lint, serial, ranks, status):
     """ranks=2: a test that fails on the third rank only."""
     program(checkout / "jobs/setup.sh", "exit 0")
     (checkout / "tests/mpi").mkdir(parents=True)
     shutil.copy(ROOT / "setup.cfg", checkout)
     (checkout / "tests/test_serial.py").write_text(f"def test_serial():\n    assert {serial}\n")
     (checkout / "tests/mpi/test_mpi.py").write_text(MPI_TEST.format(ranks=ranks))
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = bash(checkout / "jobs/test.sh", env=mpi_environment(PATH=path))
+    program(tmp_path / "bin/ruff", "exit 0")
+    program(tmp_path / "bin/mypy", f"exit {lint}")
+    path = f"{tmp_path}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = bash(checkout / "jobs/test.sh", env=mpi_environment(PATH=path, HPCSIM_COVERAGE=0))
     assert done.returncode == status, done.stdout
     *_, one, two, three, verdict = done.stdout.splitlines()
     assert "mpirun -n 1" in one and "status 0" in one and "1 passed" in one

@@ -83,8 +83,10 @@ def _linked_libmpi(package) -> list[str]:
     """The libmpi that a package's compiled modules are linked to, as ldd resolves it."""
     spec = importlib.util.find_spec(package)
     paths = sorted(Path(spec.origin).parent.rglob(EXTENSIONS[package])) if spec else []
+    loaded = Path("/proc/self/maps").read_text()
     found = set()
-    for path in paths:
+    # pip's mpi4py has a module for each MPI, and imports the one that fits
+    for path in [path for path in paths if os.path.realpath(path) in loaded] or paths:
         said = subprocess.run(["ldd", path], capture_output=True, text=True, timeout=30).stdout
         found |= {os.path.realpath(library) for library in re.findall(r"=> (/\S+)", said)}
     return sorted(filter(_is_libmpi, found))

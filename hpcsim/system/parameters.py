@@ -32,8 +32,10 @@ def _no_bool(value):
 
 
 def _half_integer(value):
-    if not 0 < value <= LARGEST_SPIN or 2 * value != round(2 * value):
-        raise ValueError(f"a spin is a positive multiple of 1/2 (0.5, 1, 1.5, ...), at most {LARGEST_SPIN:g}")
+    if value > LARGEST_SPIN:
+        raise ValueError(f"a spin is at most {LARGEST_SPIN:g}")
+    if value <= 0 or 2 * value != round(2 * value):
+        raise ValueError("a spin is a positive multiple of 1/2 (0.5, 1, 1.5, ...)")
     return value
 
 

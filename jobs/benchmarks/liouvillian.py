@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -41,8 +42,10 @@ def solve(system, records=None, **options):
 
     options = liouvillian.Options(**options)
     chosen = records or liouvillian.records(system, options)
-    context = Context(MPI.COMM_WORLD, (0, 0), lambda: False)
-    results = [liouvillian.run(system, options, record, context) for record in chosen]
+    context, results = Context(MPI.COMM_WORLD, (0, 0), lambda: False), []
+    for record in chosen:
+        earlier = {i: results[i] for i in liouvillian.needs(system, options, record)} if records is None else {}
+        results.append(liouvillian.run(system, options, record, replace(context, earlier=earlier)))
     best = min((r for r in results if r["gap"] == r["gap"]), key=lambda r: r["gap"])
     fastest = -np.sort(-np.concatenate([r.get("fastest", [np.nan] * 2) for r in results]))
     bytes_ = max(liouvillian.cost(system, options, record).bytes for record in chosen)
