@@ -69,7 +69,7 @@ def _random_words(step, block, trajectory, purpose, k0, k1):
     return a, b, c, d
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4)
 def _kernels(real, lanes: int):
     """The kernels for spins of the type `real`, float64 or float32, and so many trajectories to a thread."""
     number = numba.from_dtype(np.dtype(real))
