@@ -7,6 +7,7 @@ where every axis of `sweep` is a dict {key: list of values}.
 import difflib
 import itertools
 import math
+import pkgutil
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+import hpcsim.methods
+import hpcsim.models
 from hpcsim.run.numbers import numbers
+from hpcsim.run.own import KEYS, with_source
 from hpcsim.run.text import LONGEST, BadText, parse
 from hpcsim.system import Count, Number, Parameters, Whole, spaced
 from hpcsim.system import shown as _show
@@ -83,7 +87,7 @@ def load(path, overrides=(), quick=False) -> dict:
     quick     : merge the file's `quick` section over the rest
     Raises ConfigError.
     """
-    return resolve(read(path), overrides, quick)
+    return resolve(read(path), overrides, quick, Path(path).parent)
 
 
 def read(path):
@@ -99,8 +103,8 @@ def read(path):
     return _parse(text, "the file")
 
 
-def resolve(raw, overrides=(), quick=False) -> dict:
-    """Merge and validate the sections of a parsed file. Raises ConfigError."""
+def resolve(raw, overrides=(), quick=False, folder=Path()) -> dict:
+    """Merge and validate the sections of a parsed file that is in `folder`. Raises ConfigError."""
     if not isinstance(raw, dict):
         raise ConfigError(
             f"the file holds {_show(raw)}: a mapping with the keys {', '.join(Sections.model_fields)} is needed"
@@ -115,7 +119,13 @@ def resolve(raw, overrides=(), quick=False) -> dict:
     _refuse_swept(overrides, raw.get("sweep"))
     _refuse_mapping(raw.get("sweep"))
     sections = _as_numbers(validate(Sections, raw, "").model_dump())
-    for name in ("model", "method"):
+    for name, package in ("model", hpcsim.models), ("method", hpcsim.methods):
+        try:
+            sections[name] = with_source(
+                sections[name], name, folder, {m.name for m in pkgutil.iter_modules(package.__path__)}
+            )
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
         if not isinstance(sections[name].get("name"), str):
             raise ConfigError(f"{name}.name = {_show(sections[name].get('name'))}: the name of a {name} is needed")
     sections["sweep"] = [_axis(item, f"sweep.{i}") for i, item in enumerate(sections["sweep"])]
@@ -197,7 +207,7 @@ def _axis(item: dict, where: str) -> dict:
         raise ConfigError(f"{where}: an empty axis; give it a key and values, or delete it")
     axis = {}
     for key, values in item.items():
-        if not re.fullmatch(r"(model|method)\.[A-Za-z_]\w*", key) or key.endswith(".name"):
+        if not re.fullmatch(r"(model|method)\.[A-Za-z_]\w*", key) or key.split(".")[1] in ("name", *KEYS):
             raise ConfigError(
                 f"{where}.{key}: only parameters of the model or the method are swept; write model.KEY or method.KEY"
             )
