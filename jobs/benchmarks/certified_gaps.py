@@ -311,6 +311,8 @@ def main():
                 )
             how = "none" if not result["certified"] else "whole" if result["certificate"] == 2 else "bound"
             rows[int(np.floor(np.log10(damping))), how].append(result)
+        if done % 20 == 0:
+            print(f"{done} systems", file=sys.stderr)
         if time.time() > end:
             break
     print_table(rows)
