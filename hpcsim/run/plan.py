@@ -15,6 +15,7 @@ import hpcsim.models
 from hpcsim.ensemble.reduce import AVERAGED
 from hpcsim.methods import Output
 from hpcsim.run.config import ConfigError, points, validate
+from hpcsim.run.own import KEYS, executed, told
 from hpcsim.run.schedule import assign
 from hpcsim.store import Layout
 from hpcsim.system import Parameters, System, dissipates, require_unique
@@ -66,6 +67,31 @@ def find(package, name: str, what: str):
     return importlib.import_module(f"{package.__name__}.{name}")
 
 
+def _module(package, section: dict, what: str):
+    """The module of a section: of the package, or the user's own."""
+    if "source" not in section:
+        return find(package, section["name"], what)
+    try:
+        return executed(section["name"], section["source"], what)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _build(builder, params, name: str) -> System:
+    """builder.build(params); a mistake in a file of the user's own is one message."""
+    try:
+        system = builder.build(params)
+    except (ValueError, ArithmeticError, MemoryError):
+        raise
+    except Exception as error:
+        if builder.__name__.startswith("hpcsim."):
+            raise
+        raise ConfigError(told(error, "model", name)) from None
+    if not isinstance(system, System):
+        raise ConfigError(f"model {name}: its build gives {type(system).__name__}; a System is needed")
+    return system
+
+
 class Given(Parameters):
     """Stands for the parameters of a model where a System was given in its place: `System.key`, in hexadecimals."""
 
@@ -80,12 +106,13 @@ class Problem:
 
     def __init__(self, model: dict, method: dict, system: System | None = None):
         model, method = dict(model), dict(method)
-        model_name, method_name = model.pop("name"), method.pop("name")
-        builder = None if system else find(hpcsim.models, model_name, "model")
-        self.method = find(hpcsim.methods, method_name, "method")
+        model_name, method_name = model["name"], method["name"]
+        builder = None if system else _module(hpcsim.models, model, "model")
+        self.method = _module(hpcsim.methods, method, "method")
+        model, method = ({k: v for k, v in each.items() if k not in ("name", *KEYS)} for each in (model, method))
         self.params = validate(builder.Params if builder else Given, model, "model")
         self.options = validate(self.method.Options, method, "method")
-        self.system = builder.build(self.params) if builder else system
+        self.system = _build(builder, self.params, model_name) if builder else system
         if reason := self.method.supports(self.system):
             raise ConfigError(f"method.name = {method_name!r}: does not support model {model_name!r}: {reason}")
 
