@@ -4,6 +4,7 @@ Sectors are those of all the symmetries that the model declares: weak U(1), tran
 transposition (see `symmetry`). Linear systems and eigenvalues are those of `hpcsim.solvers`.
 """
 
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -130,24 +131,29 @@ def records(system: System, options: Options) -> tuple:
 
 
 def needs(system: System, options: Options, record: Name) -> tuple[int, ...]:
-    """task gap: the sectors k < LOW, whose gap those of a higher k are compared with."""
-    if options.task != "gap" or record.k < LOW:
+    """task gap: the first sector, and for k >= LOW all of lower k, whose gap that of the record is compared with."""
+    if options.task != "gap":
         return ()
-    return tuple(range(sum(name.k < LOW for name in _names(system, options))))
+    lower = _names(system, options, LOW)
+    if record.k < LOW:
+        return () if record == lower[0] else (0,)
+    return tuple(range(len(lower)))
 
 
-def _names(system: System, options: Options) -> tuple[Name, ...]:
-    """The sectors that spectrum and gap look into; those of a k follow each other."""
+def _names(system: System, options: Options, below: int | None = None) -> tuple[Name, ...]:
+    """The sectors that spectrum and gap look into, those of k < below alone where given; those of a k follow each
+    other."""
     shifts = len(multiplicities(system))
+    names = symmetries(system).names(shifts if below is None else min(below, shifts))
     if options.sectors == "all":
-        return tuple(symmetries(system).names(shifts))
+        return tuple(names)
     for k in options.sectors:
         if k >= shifts:
             raise ValueError(
                 f"method.sectors: k = {k}, but this model has the sectors 0..{shifts - 1}"
                 + ("" if charge_weights(system) is not None else " (it has no weak U(1) symmetry)")
             )
-    return tuple(name for name in symmetries(system).names(shifts) if name.k in options.sectors)
+    return tuple(name for name in names if name.k in options.sectors)
 
 
 def _plan(system: System, options: Options) -> Plan:
@@ -181,7 +187,7 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
     if options.task == "antigap":
         return ends.run(system, options, record, context)
     if options.task == "gap":
-        return spectrum.gap(system, options, record, _names(system, options), context)
+        return spectrum.gap(system, options, record, partial(_names, system, options), context)
     sector = Sector(kept_operators(system, context), record)
     if options.task == "steady_state":
         return _steady_state(system, sector, options, context)
