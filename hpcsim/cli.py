@@ -181,6 +181,15 @@ def _plan(arguments, quick=None):
     return planned
 
 
+def _plan_into(out: Path, arguments):
+    """The plan, once the folder of the run file is there; `results` alone is made where it is missing."""
+    from hpcsim.run.config import ConfigError
+
+    if out.parent != Path("results") and not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}; make it, or give another")
+    return _plan(arguments)
+
+
 def _figures(loaded):
     from hpcsim import figures
     from hpcsim.run import config
@@ -195,7 +204,7 @@ def _run(arguments, world) -> int:
     out = Path(arguments.out or Path("results") / (Path(arguments.config).stem + ".h5"))
     limit = _seconds(arguments.max_walltime)
     with config.in_file(arguments.config):
-        stopped = execute.run(lambda: _plan(arguments), out, limit, world, arguments.retry_failed)
+        stopped = execute.run(lambda: _plan_into(out, arguments), out, limit, world, arguments.retry_failed)
     return RESUMABLE if stopped else COMPLETE
 
 

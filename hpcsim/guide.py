@@ -223,7 +223,13 @@ def _one_of(kind: str, options: str, what: str) -> dict:
     ]
     named = {"properties": {"name": {"enum": list(names)}}, "required": ["name"]}
     whole = {"type": "object", "allOf": [named, *branches]}
-    return {"description": what, "anyOf": [whole, {"enum": list(names)}]}
+    return {"description": what, "anyOf": [whole, {"enum": list(names)}, _own(what)]}
+
+
+def _own(what: str) -> dict:
+    """A section with a file of the user's own, whose keys nobody knows here."""
+    path = {"type": "string", "pattern": r"\.py$", "description": f"Python file of {what}, relative to the config"}
+    return {"type": "object", "required": ["file"], "properties": {"file": path}}
 
 
 class _Lenient(GenerateJsonSchema):

@@ -123,7 +123,7 @@ BAD = {  # name: (file text, words that the one message must hold)
         ["9 levels", "S = 3", "phase_space"],
     ),
     "dt of zero": (text(method=PHASE[:-1] + ", dt: 0}"), ["method.dt", "0", "greater than"]),
-    "sweep not a list": (text(more="sweep: {model.S: [1, 2]}"), ["sweep", "list"]),
+    "sweep not a list": (text(more="sweep: {model.S: [1, 2]}"), ["list of axes", "sweep: [{model.S: [1, 2]}]"]),
     "empty axis": (text(more="sweep: [{model.S: []}]"), ["sweep.0.model.S", "at least one value"]),
     "axis without keys": (text(more="sweep: [{}]"), ["sweep.0", "empty axis"]),
     "unequal lengths": (
@@ -316,6 +316,9 @@ def test_one_message_and_status_2(name, tmp_path, capsys):
         (["check", "."], [".", "no such file"]),
         (["check", "{good}", "--set", "model.S"], ["--set model.S", "key=value"]),
         (["check", "{good}", "--set", "model.T=3"], ["model.T", "3", "unknown key"]),
+        (["check", "{good}", "--set", "model.S=2"], ["--set model.S=2", "sweep.0", "'sweep=[{model.S: [2]}]'"]),
+        (["check", "{good}", "--set", "model={{loss: 2}}"], ["model.loss", "sweep.1", "'sweep=[{model.loss: [2]}]'"]),
+        (["run", "{good}", "--out", "nosuch/x.h5"], ["--out nosuch/x.h5", "no folder nosuch", "make it"]),
         (["check", "{good}", "--set", "sweep.0=3"], ["sweep.0=3", "replaced whole"]),
         (["run", "{good}", "--max-walltime", "soon"], ["--max-walltime soon", "90m"]),
         (["launch"], ["launch", "run", "check"]),

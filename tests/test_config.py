@@ -1,9 +1,12 @@
 """The config file: what is accepted, and what it becomes."""
 
+import math
+
+import numpy as np
 import pytest
 
 from hpcsim.run import config
-from hpcsim.run.plan import Problem
+from hpcsim.run.plan import Problem, plan
 
 
 def resolve(tmp_path, text, **kw):
@@ -78,3 +81,81 @@ def test_only_the_first_key_of_an_axis_names_its_points(tmp_path):
     assert [(m["a"], m["b"]) for m, _ in config.points(loaded)] == [(1, 0), (2, 0), (3, 1)]
     with pytest.raises(config.ConfigError, match=r"sweep.0.model.a = \[1, 2, 1\]: a value stands twice"):
         resolve(tmp_path, text.format(a="[1, 2, 1]"))
+
+
+@pytest.mark.parametrize(
+    "written, value",
+    [
+        ("1/2", 0.5),
+        ("2/3", 2 / 3),
+        ("-pi/4", -np.pi / 4),
+        ("2*pi", 2 * np.pi),
+        ("sqrt(3)/(2+1)", math.sqrt(3) / 3),
+        ("12/3", 4),
+        ("auto", "auto"),
+        ("4x6", "4x6"),
+        ("'017'", "017"),
+        ("2020-10-12", "2020-10-12"),
+        ("2**3", "2**3"),
+        ("exp(1)", "exp(1)"),
+        ("Sx_0_Sy_3", "Sx_0_Sy_3"),
+        ("sqrt(2", "sqrt(2"),
+    ],
+)
+def test_numbers_as_people_write_them(tmp_path, written, value):
+    loaded = resolve(
+        tmp_path,
+        f"model: {{name: m, x: {written}, y: [{written}, 1]}}\nmethod: n\nsweep: [{{model.a: [{written}, 1]}}]",
+        overrides=[f"method.z={written}"],
+    )
+    found = loaded["model"]["x"], loaded["model"]["y"][0], loaded["method"]["z"], loaded["sweep"][0]["model.a"][0]
+    assert found == (value,) * 4 and all(type(each) is type(value) for each in found)
+
+
+def test_ranges_end_at_numbers_as_people_write_them_and_names_stay_words(tmp_path):
+    loaded = resolve(
+        tmp_path,
+        "model: {name: pi}\nmethod: n\n"
+        "sweep: [{model.a: {linspace: [0, pi, 3]}}, {model.b: {geomspace: [1/8, 1/2, 3]}}]",
+    )
+    assert loaded["model"]["name"] == "pi" and loaded["method"] == {"name": "n"}
+    assert loaded["sweep"] == [{"model.a": [0, 1.57079632679, 3.14159265359]}, {"model.b": [0.125, 0.25, 0.5]}]
+
+
+@pytest.mark.parametrize("wrong", ["1/0", "sqrt(-1)", "1e300*1e300"])
+def test_what_has_no_value_is_told(tmp_path, wrong):
+    with pytest.raises(config.ConfigError, match=r"model.x = .*: no number"):
+        resolve(tmp_path, f"model: {{name: m, x: {wrong}}}\nmethod: n")
+
+
+def test_a_word_is_a_model_or_method_without_options(tmp_path):
+    text = "model: m\nmethod: n\nquick: {method: {a: 1}}"
+    assert resolve(tmp_path, text)["model"] == {"name": "m"}
+    assert resolve(tmp_path, text, quick=True)["method"] == {"name": "n", "a": 1}
+    assert resolve(tmp_path, text, overrides=["method.b=2"])["method"] == {"name": "n", "b": 2}
+    assert resolve(tmp_path, text, overrides=["method=other"])["method"] == {"name": "other"}
+
+
+def test_the_resolved_config_holds_the_numbers():
+    raw = {"model": {"name": "collective_spin", "S": "1/2", "drive": "pi/4", "decay": 1}, "method": "liouvillian"}
+    resolved = plan(config.resolve(raw)).config
+    assert resolved["model"]["S"] == 0.5 and resolved["model"]["drive"] == np.pi / 4
+    assert resolved["method"]["task"] == "steady_state"
+
+
+@pytest.mark.parametrize("method, most", [("phase_space", 64), ("trajectories", 8)])
+@pytest.mark.parametrize("n", [2, 7, 10, 64, 100, 256, 1000, 4096])
+def test_a_batch_is_found_for_any_number_of_trajectories(method, most, n):
+    model = {"name": "collective_spin", "S": 1, "decay": 1}
+    planned = plan(config.resolve({"model": model, "method": {"name": method, "trajectories": n}}))
+    batch = planned.config["method"]["batch"]
+    assert n % batch == 0 and batch <= most and len(planned.point) == n // batch >= min(8, n)
+    assert not any(n % b == 0 and n // b >= 8 for b in range(batch + 1, most + 1))
+    again = plan(config.resolve(planned.config))
+    assert again.config == planned.config
+
+
+def test_a_target_error_has_enough_records():
+    model = {"name": "collective_spin", "S": 1, "decay": 1}
+    method = {"name": "phase_space", "trajectories": 1000, "target_error": {"Sz": 0.1}}
+    assert plan(config.resolve({"model": model, "method": method})).config["method"]["batch"] == 10

@@ -125,7 +125,7 @@ def test_trajectories_must_fill_two_batches_or_more(values):
 def test_a_target_error_needs_more_records_than_the_first_look():
     assert EnsembleOptions(trajectories=49, batch=1, target_error={"Sz": "1e-2"}).target_error == {"Sz": 0.01}
     with pytest.raises(ValidationError, match="trajectories = 256, the most to take, are 4 of batch = 64; raise"):
-        EnsembleOptions(target_error={"Sz": 0.01})
+        EnsembleOptions(batch=64, target_error={"Sz": 0.01})
     with pytest.raises(ValidationError, match="greater than 0"):
         EnsembleOptions(trajectories=49, batch=1, target_error={"Sz": 0})
 

@@ -51,6 +51,12 @@ def test_the_schema_accepts_every_shipped_config(validator, path):
     assert not [error.message for error in validator.iter_errors(raw)]
 
 
+def test_the_schema_accepts_numbers_as_people_write_them_and_words(validator):
+    model = {"name": "gain_loss_lattice", "S": "1/2", "gain": "2/3", "loss": 1}
+    sweep = [{"model.g": {"linspace": ["-pi/4", "2*pi", 3]}}, {"model.h": ["1/3", 1]}]
+    assert not list(validator.iter_errors({"model": model, "method": "liouvillian", "sweep": sweep}))
+
+
 @pytest.mark.parametrize(
     "change, word",
     [

@@ -1,6 +1,6 @@
 """Options of every ensemble, and the split of its trajectories over records and ranks."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
@@ -40,19 +40,23 @@ class EnsembleOptions(Parameters):
     """Options of every method that averages over trajectories.
 
     trajectories : how many per point
-    batch        : how many make one record; standard errors come from the spread of the records
+    batch        : how many make one record; standard errors come from the spread of the records. By default the largest
+                   divisor of trajectories up to 64 that leaves at least 8 records, 96 with a target_error
     target_error : {output: standard error, ...}: end a point, after 48 records or more, where the first sixth of
                    them tells with a confidence of 90 % that all elements of these outputs are known as well (see
                    hpcsim.ensemble.stopping); trajectories is then how many at most. The end depends on nothing but
                    the records before it: not on the number of ranks, nor on kills
     """
 
+    LARGEST_BATCH: ClassVar[int] = 64
     trajectories: Count = 256
-    batch: Count = 64
+    batch: Count | None = None
     target_error: dict[str, Annotated[Number, Field(gt=0)]] = {}
 
     @model_validator(mode="after")
     def _whole_batches(self):
+        if self.batch is None:  # an option like one that is written: the resolved config states it
+            object.__setattr__(self, "batch", self._default_batch())
         if self.trajectories % self.batch or self.trajectories < 2 * self.batch:
             fix = max(2, round(self.trajectories / self.batch)) * self.batch
             raise ValueError(
@@ -72,6 +76,11 @@ class EnsembleOptions(Parameters):
                 f"trajectories, or lower batch"
             )
         return self
+
+    def _default_batch(self) -> int:
+        records = 2 * FIRST_LOOK if self.target_error else 8
+        fitting = range(min(self.LARGEST_BATCH, self.trajectories // records), 0, -1)
+        return next((batch for batch in fitting if self.trajectories % batch == 0), 1)
 
     @property
     def batches(self) -> int:

@@ -7,6 +7,7 @@ where every axis of `sweep` is a dict {key: list of values}.
 import difflib
 import itertools
 import math
+import pkgutil
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+import hpcsim.methods
+import hpcsim.models
+from hpcsim.run.numbers import numbers
+from hpcsim.run.own import KEYS, with_source
 from hpcsim.run.text import LONGEST, BadText, parse
 from hpcsim.system import Count, Number, Parameters, Whole, spaced
 from hpcsim.system import shown as _show
@@ -82,7 +87,7 @@ def load(path, overrides=(), quick=False) -> dict:
     quick     : merge the file's `quick` section over the rest
     Raises ConfigError.
     """
-    return resolve(read(path), overrides, quick)
+    return resolve(read(path), overrides, quick, Path(path).parent)
 
 
 def read(path):
@@ -98,8 +103,8 @@ def read(path):
     return _parse(text, "the file")
 
 
-def resolve(raw, overrides=(), quick=False) -> dict:
-    """Merge and validate the sections of a parsed file. Raises ConfigError."""
+def resolve(raw, overrides=(), quick=False, folder=Path()) -> dict:
+    """Merge and validate the sections of a parsed file that is in `folder`. Raises ConfigError."""
     if not isinstance(raw, dict):
         raise ConfigError(
             f"the file holds {_show(raw)}: a mapping with the keys {', '.join(Sections.model_fields)} is needed"
@@ -107,11 +112,20 @@ def resolve(raw, overrides=(), quick=False) -> dict:
     if quick:
         if not isinstance(raw.get("quick"), dict) or not raw["quick"]:
             raise ConfigError("quick: missing; --quick needs a section of overrides in the file")
-        raw = _merge(raw, raw["quick"])
+        raw = _named(_merge(_named(raw), raw["quick"]))
+    raw = _named(raw)
     for override in overrides:
-        raw = _set(raw, override)
-    sections = validate(Sections, raw, "").model_dump()
-    for name in ("model", "method"):
+        raw = _named(_set(raw, override))
+    _refuse_swept(overrides, raw.get("sweep"))
+    _refuse_mapping(raw.get("sweep"))
+    sections = _as_numbers(validate(Sections, raw, "").model_dump())
+    for name, package in ("model", hpcsim.models), ("method", hpcsim.methods):
+        try:
+            sections[name] = with_source(
+                sections[name], name, folder, {m.name for m in pkgutil.iter_modules(package.__path__)}
+            )
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
         if not isinstance(sections[name].get("name"), str):
             raise ConfigError(f"{name}.name = {_show(sections[name].get('name'))}: the name of a {name} is needed")
     sections["sweep"] = [_axis(item, f"sweep.{i}") for i, item in enumerate(sections["sweep"])]
@@ -123,6 +137,45 @@ def resolve(raw, overrides=(), quick=False) -> dict:
         raise ConfigError(f"sweep: {sizes} points are more than {MOST_POINTS}; split it, and collect the runs together")
     del sections["quick"]
     return sections
+
+
+def _named(raw: dict) -> dict:
+    """`method: liouvillian` stands for `method: {name: liouvillian}`, a method without options; so for a model."""
+    words = {key: {"name": raw[key]} for key in ("model", "method") if isinstance(raw.get(key), str)}
+    return {**raw, **words}
+
+
+def _as_numbers(sections: dict) -> dict:
+    """1/2, 2*pi and the like replaced by their values."""
+    try:
+        found = {key: numbers(sections[key], key) for key in ("model", "method", "run")}
+        return {**sections, **found, "sweep": [numbers(axis, f"sweep.{i}") for i, axis in enumerate(sections["sweep"])]}
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _refuse_mapping(sweep):
+    if isinstance(sweep, dict):
+        key, values = next(iter(sweep.items()), ("model.S", [1, 2]))
+        raise ConfigError(
+            f"sweep = {_show(sweep)}: a list of axes is needed; put a dash before the first key of each axis, as in "
+            f"sweep: [{{{key}: {_show(values)}}}]"
+        )
+
+
+def _refuse_swept(overrides, sweep):
+    """ConfigError where --set gives one value to a key that an axis of the sweep gives its values."""
+    swept = {key: i for i, axis in enumerate(sweep or []) if isinstance(axis, dict) for key in axis}
+    for override in overrides:
+        path, _, text = override.partition("=")
+        value = _parse(text, f"--set {override}")
+        inside = [f"{path}.{key}" for key in value] if isinstance(value, dict) else []
+        for key in {".".join(path.split(".")[:2]), *inside} & {*swept}:
+            raise ConfigError(
+                f"--set {override}: {key} has its values from the sweep, sweep.{swept[key]}; replace the sweep, for "
+                f"example --set 'sweep=[{{{key}: [{text if not inside else value[key.split('.')[1]]}]}}]', or "
+                f"delete it with --set 'sweep=[]'"
+            )
 
 
 def _merge(base: dict, over: dict) -> dict:
@@ -154,7 +207,7 @@ def _axis(item: dict, where: str) -> dict:
         raise ConfigError(f"{where}: an empty axis; give it a key and values, or delete it")
     axis = {}
     for key, values in item.items():
-        if not re.fullmatch(r"(model|method)\.[A-Za-z_]\w*", key) or key.endswith(".name"):
+        if not re.fullmatch(r"(model|method)\.[A-Za-z_]\w*", key) or key.split(".")[1] in ("name", *KEYS):
             raise ConfigError(
                 f"{where}.{key}: only parameters of the model or the method are swept; write model.KEY or method.KEY"
             )

@@ -46,9 +46,10 @@ def both_ends(comm, sector, counts: tuple[int, int], tolerance: float, options: 
         return _dense(comm, sector, counts)
     operator = Assembled(comm, sector)
     if operator.radius == 0:
-        zeros = [np.zeros(count) for count in counts]
-        return tuple(End(zero.astype(complex), zero, zero) for zero in zeros)
-    ends = tuple(_one_end(comm, sector, operator, *end, tolerance, options) for end in zip((True, False), counts))
+        near, far = (End(np.zeros(count, complex), *np.zeros((2, count))) for count in counts)
+        return near, far
+    near, far = (_one_end(comm, sector, operator, *end, tolerance, options) for end in zip((True, False), counts))
+    ends = near, far
     agree = all(np.all(end.differences < AGREE * operator.norm) for end in ends)
     return ends if agree or sector.size > DENSE_IF_NEEDED else _dense(comm, sector, counts)
 
@@ -105,7 +106,8 @@ def _dense(comm, sector, counts) -> tuple[End, End]:
         order = np.lexsort((-values.imag, -values.real))
         chosen = order[: counts[0]], order[::-1][: counts[1]]
         result = [(values[each], errors[each]) for each in chosen]
-    return tuple(End(*found, np.full(len(found[0]), np.nan)) for found in comm.bcast(result))
+    near, far = (End(*found, np.full(len(found[0]), np.nan)) for found in comm.bcast(result))
+    return near, far
 
 
 class Reversed:

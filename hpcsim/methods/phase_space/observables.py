@@ -20,7 +20,13 @@ from hpcsim.observables.squeezing import PAIRS
 from hpcsim.system import System, orbits
 
 BINS = 50
-SYMBOLS = {"Sx": {0: 1}, "Sy": {1: 1}, "Sz": {2: 1}, "S+": {0: 1, 1: 1j}, "S-": {0: 1, 1: -1j}}
+SYMBOLS: dict[str, dict[int, complex]] = {
+    "Sx": {0: 1},
+    "Sy": {1: 1},
+    "Sz": {2: 1},
+    "S+": {0: 1, 1: 1j},
+    "S-": {0: 1, 1: -1j},
+}
 CYCLIC = {(0, 1): (2, 1), (1, 2): (0, 1), (2, 0): (1, 1), (1, 0): (2, -1), (2, 1): (0, -1), (0, 2): (1, -1)}
 NAMES = ("Sx", "Sy", "Sz", "Sx2", "Sy2", "Sz2", None, None, None, "spin_length", "spin_length2")
 

@@ -1,6 +1,6 @@
 """Options of the method `trajectories`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,7 +14,7 @@ STEADY_STATE = {"burn_in": 200.0, "duration": 200.0, "sample_every": 1.0}
 class Options(EnsembleOptions):
     """Every time is in the model's unit of time.
 
-    trajectories, batch, target_error : as of every ensemble, see EnsembleOptions; 64 and 8 by default
+    trajectories, batch, target_error : see EnsembleOptions; 64 and at most 8 by default
     task         : steady_state (averaged over time after burn_in) or evolve (at given times)
     initial      : [polar, azimuth] in units of π of the spin coherent state of all sites, or one for each
                    sublattice by name; along x by default
@@ -33,7 +33,7 @@ class Options(EnsembleOptions):
     """
 
     trajectories: Count = 64
-    batch: Count = 8
+    LARGEST_BATCH: ClassVar[int] = 8
     task: Literal["steady_state", "evolve"] = "steady_state"
     initial: Initial = (0.5, 0.0)
     tolerance: Annotated[Number, Field(gt=0, le=1e-2)] = 1e-6
