@@ -4,6 +4,7 @@ Sectors are those of all the symmetries that the model declares: weak U(1), tran
 transposition (see `symmetry`). Linear systems and eigenvalues are those of `hpcsim.solvers`.
 """
 
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, u
 from hpcsim.methods.liouvillian.evolve import evolve
 from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
 from hpcsim.methods.liouvillian.spectrum import LOW
-from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
+from hpcsim.methods.liouvillian.symmetry import HOME, Name, symmetries
 from hpcsim.observables import Plan
 from hpcsim.observables.outputs import time_dim
 from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, charge_weights, require_unique
@@ -91,11 +92,15 @@ class Options(Parameters):
 
 def supports(system: System):
     """None, or why not: a direct solver cannot number the unknowns of the steady state's sector."""
+    return system.of_structure(("liouvillian", "supports"), lambda: _too_large(system))
+
+
+def _too_large(system: System) -> str | None:
     charges = np.sum(system.levels - 1) + 1 if charge_weights(system) is not None else 1
     # at least D² / (100 charges) unknowns, where D may be astronomical
     magnitude = 2 * np.sum(np.log10(system.levels)) - np.log10(100 * charges)
     if magnitude < np.log10(LARGEST):
-        magnitude = np.log10(unknowns_of(system, Symmetries(system), HOME))
+        magnitude = np.log10(unknowns_of(system, symmetries(system), HOME))
     if magnitude < np.log10(LARGEST):
         return None
     return (
@@ -126,24 +131,29 @@ def records(system: System, options: Options) -> tuple:
 
 
 def needs(system: System, options: Options, record: Name) -> tuple[int, ...]:
-    """task gap: the sectors k < LOW, whose gap those of a higher k are compared with."""
-    if options.task != "gap" or record.k < LOW:
+    """task gap: the first sector, and for k >= LOW all of lower k, whose gap that of the record is compared with."""
+    if options.task != "gap":
         return ()
-    return tuple(range(sum(name.k < LOW for name in _names(system, options))))
+    lower = _names(system, options, LOW)
+    if record.k < LOW:
+        return () if record == lower[0] else (0,)
+    return tuple(range(len(lower)))
 
 
-def _names(system: System, options: Options) -> tuple[Name, ...]:
-    """The sectors that spectrum and gap look into; those of a k follow each other."""
+def _names(system: System, options: Options, below: int | None = None) -> tuple[Name, ...]:
+    """The sectors that spectrum and gap look into, those of k < below alone where given; those of a k follow each
+    other."""
     shifts = len(multiplicities(system))
+    names = symmetries(system).names(shifts if below is None else min(below, shifts))
     if options.sectors == "all":
-        return tuple(Symmetries(system).names(shifts))
+        return tuple(names)
     for k in options.sectors:
         if k >= shifts:
             raise ValueError(
                 f"method.sectors: k = {k}, but this model has the sectors 0..{shifts - 1}"
                 + ("" if charge_weights(system) is not None else " (it has no weak U(1) symmetry)")
             )
-    return tuple(name for name in Symmetries(system).names(shifts) if name.k in options.sectors)
+    return tuple(name for name in names if name.k in options.sectors)
 
 
 def _plan(system: System, options: Options) -> Plan:
@@ -177,7 +187,7 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
     if options.task == "antigap":
         return ends.run(system, options, record, context)
     if options.task == "gap":
-        return spectrum.gap(system, options, record, _names(system, options), context)
+        return spectrum.gap(system, options, record, partial(_names, system, options), context)
     sector = Sector(kept_operators(system, context), record)
     if options.task == "steady_state":
         return _steady_state(system, sector, options, context)
@@ -191,7 +201,7 @@ def _steady_state(system: System, sector: Sector, options: Options, context: Con
     comm = context.comm
     state, residual = solvers.steady_state(comm, sector, options.petsc_options, cache=context.cache)
     uniqueness.check(comm, sector, state)
-    found = measurement.steady(system, _plan(system, options), sector, state, comm)
+    found = measurement.steady(system, _plan(system, options), repr(options.observables), sector, state, comm)
     if options.save_state:
         found["rho"] = saved.density_matrix(comm, sector, state)
     return found | {"impurity": 1 / (system.dimension * found["purity"]), "residual": residual}

@@ -39,8 +39,13 @@ class Slowest(NamedTuple):
     code: float
 
 
-def slowest(system: System, sector: Sector, count: int, petsc_options: dict, context: Context) -> Slowest:
-    """At least min(count, size) eigenvalues. Collective."""
+def slowest(
+    system: System, sector: Sector, count: int, petsc_options: dict, context: Context, enough: float = np.inf
+) -> Slowest:
+    """At least min(count, size) eigenvalues. Collective.
+
+    enough : a rate above which nothing has to be shown: another sector has an eigenvalue that decays with it
+    """
     if sector.size <= solvers.eigenvalues.DENSE:
         return _whole(context.comm, sector)
     ordering = {"st_mat_mumps_icntl_7": 0} if sector.size < SMALL else {}
@@ -52,7 +57,7 @@ def slowest(system: System, sector: Sector, count: int, petsc_options: dict, con
                 if more and sector.size <= QUICK or more == MORE[-1] and sector.size > VAST:
                     break
                 found = find(min(count + more, sector.size))
-                rate = -found.values[count - 1].real
+                rate = min(-found.values[count - 1].real, enough)
                 decay = shown_decay(system, sector, found.space, rate, petsc_options, context)
                 if decay >= rate:
                     return Slowest(found.values, found.errors, decay, BOUND)
@@ -63,7 +68,7 @@ def slowest(system: System, sector: Sector, count: int, petsc_options: dict, con
         return _whole(context.comm, sector)
     if sector.size <= VAST:
         found = _with_those_of_the_exponential(context.comm, sector, found, count, petsc_options)
-        rate = -found.values[count - 1].real
+        rate = min(-found.values[count - 1].real, enough)
     for part in LOWER:
         decay = shown_decay(system, sector, found.space, part * rate, petsc_options, context)
         if decay:

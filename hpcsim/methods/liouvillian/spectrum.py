@@ -67,17 +67,23 @@ def outputs(system: System, options) -> tuple:
 def gap(system: System, options, record: Name, names, context: Context) -> dict:
     """Gap of one sector k < LOW, or of all sectors of a higher k that is not shown to decay faster.
 
-    names : of all sectors that are looked into
+    names : makes the list of all sectors that are looked into
+
+    What decays faster than the gap of an earlier record need not be known exactly: a sector's own gap is certified
+    where it is below that one, and otherwise that nothing is.
     """
+    smallest = min([_nan_last(float(found["gap"])) for found in context.earlier.values()], default=np.inf)
     if record.k < LOW:
-        return _gap_of(system, options, record, context) | {"excluded_decay": np.nan}
-    smallest = min((float(found["gap"]) for found in context.earlier.values()), key=_nan_last, default=0.0)
+        return _gap_of(system, options, record, context, smallest) | {"excluded_decay": np.nan}
     fastest = np.nan
-    weights = certificate.kept_weights(system, options.petsc_options, context) if smallest > 0 else None
+    weights = certificate.kept_weights(system, options.petsc_options, context) if smallest < np.inf else None
     if weights is not None:
         fastest = context.comm.bcast(exclusion.decay(weights, record.k, smallest) if context.comm.rank == 0 else None)
     if np.isnan(fastest):
-        results = [_gap_of(system, options, name, context) for name in names if name.k == record.k]
+        results = []
+        for name in (name for name in names() if name.k == record.k):
+            results.append(_gap_of(system, options, name, context, smallest))
+            smallest = min(smallest, _nan_last(results[-1]["gap"]))
         best = min(results, key=lambda result: _nan_last(result["gap"]))
         weakest = {key: min(result[key] for result in results) for key in ("certified_decay", "certificate")}
         return best | weakest | {"excluded_decay": np.nan}
@@ -89,8 +95,9 @@ def _nan_last(rate: float) -> float:
     return np.inf if np.isnan(rate) else rate
 
 
-def _gap_of(system: System, options, name: Name, context: Context) -> dict:
-    found, decaying = _slowest(system, options, name, 1, context)
+def _gap_of(system: System, options, name: Name, context: Context, smallest: float) -> dict:
+    """smallest : gap of the sectors that were solved before"""
+    found, decaying = _slowest(system, options, name, 1, context, smallest)
     first = decaying[0] if len(decaying) else None
     if first is not None:
         uniqueness.refuse_zero(found.values[first], Sector(kept_operators(system, context), name))
@@ -111,11 +118,11 @@ def spectrum(system: System, options, name: Name, context: Context) -> dict:
     return _common(name, found, decaying) | {"eigenvalues": kept(found.values), "residual": kept(found.errors)} | labels
 
 
-def _slowest(system: System, options, name: Name, wanted: int, context: Context):
+def _slowest(system: System, options, name: Name, wanted: int, context: Context, enough: float = np.inf):
     """certificate.Slowest of a sector, the zero of the steady state among them, and the places of all others."""
     sector, steady = Sector(kept_operators(system, context), name), name == HOME
     count = max(wanted, 2) if steady else wanted  # the gap is beside the zero
-    found = certificate.slowest(system, sector, count, options.petsc_options, context)
+    found = certificate.slowest(system, sector, count, options.petsc_options, context, enough)
     places = np.arange(len(found.values))
     if steady:
         zero = int(np.argmin(abs(found.values)))
@@ -124,7 +131,8 @@ def _slowest(system: System, options, name: Name, wanted: int, context: Context)
             places, zero = np.arange(len(found.values)), 0
         places = np.delete(places, zero)
     last = min(wanted + (options.task == "gap" and steady), len(found.values)) - 1
-    if context.comm.rank == 0 and last >= 0 and found.decay < -found.values[last].real * (1 - certificate.TIE):
+    needed = min(-found.values[last].real, enough) if last >= 0 else 0.0
+    if context.comm.rank == 0 and found.decay < needed * (1 - certificate.TIE):
         log.warning(
             "%s: eigenvalues that decay with %.6g or faster may be missing beside those found; the results are "
             "certified where they decay more slowly, see certified_decay",
