@@ -151,7 +151,7 @@ def test_steady_state_against_the_full_space(name, N):
     assert abs(results["trace_error"]) < 1e-13 and results["negative_probability"] < 1e-14
     c = dict(zip(STRINGS, results["correlator"]))
     for key, of in {"Mz": "z", "Sxx": "xx", "Syy": "yy", "Szz": "zz", "Sxy": "xy"}.items():
-        assert results[key] == c[of]
+        assert results[key] == pytest.approx(c[of], rel=1e-14, abs=1e-15)
     for a in "xyz":
         assert results[f"S{a}"] == pytest.approx(c[a] / 2)
         assert results[f"var_S{a}"] == pytest.approx(0.25 - c[a] ** 2 / 4)
