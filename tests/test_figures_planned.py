@@ -111,7 +111,7 @@ def test_every_shipped_figure_finds_its_numbers_at_both_scales(path, quick):
     """Outputs are planned at the corners of the sweep, where dimensions are longest, labels at all points."""
     raw = config.read(path)
     assert raw.get("quick"), "every shipped config has a quick scale"
-    loaded = config.resolve(raw, quick=quick)
+    loaded = config.resolve(raw, quick=quick, folder=path.parent)
     planned = plan(corners(loaded))
     points = math.prod(config.shape(loaded))
     whole = planned.config | {"sweep": loaded["sweep"]}
