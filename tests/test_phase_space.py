@@ -596,7 +596,7 @@ EVOLVE = {"task": "evolve", "times": [1, 2]}
         (EVOLVE | {"times": [1, 1.02]}, "1.02 is not a multiple of dt = 0.05"),
         (EVOLVE | {"times": [2, 1]}, "rising list"),
         (EVOLVE | {"times": []}, "rising list"),
-        (EVOLVE | {"times": {"linspace": [1]}}, r"write linspace: \[first, last, count\]"),
+        (EVOLVE | {"times": {"linspace": [1]}}, r"linspace = \[1\]: needs \[first, last, count\]"),
         (EVOLVE | {"times": None}, "times is missing; task: evolve requires it"),
         (EVOLVE | {"duration": 5}, "duration belongs to task: steady_state"),
         (EVOLVE | {"trajectory": 5}, "Extra inputs"),

@@ -89,7 +89,8 @@ def test_trajectories_of_the_pilot_are_not_those_of_the_records(monkeypatch):
     begun, sampled = [], phase_space._sampled
 
     def watched(system, options, parts, begin, trajectories, context):
-        begun.append((begin, begin + trajectories, options.dt))
+        if system.spins[0] == 20:  # smaller ones belong to the estimate of the truncation
+            begun.append((begin, begin + trajectories, options.dt))
         return sampled(system, options, parts, begin, trajectories, context)
 
     monkeypatch.setattr(phase_space, "_sampled", watched)
