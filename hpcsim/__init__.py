@@ -6,6 +6,7 @@
     data = hpcsim.open("collected.h5")
 
 solve, open            : see `hpcsim.api`
+to_qutip, from_qutip   : systems to and from QuTiP, see `hpcsim.exchange`
 System, Terms, Jumps   : a system of one's own, in place of a model
 
 Nothing else is imported, and no environment variable is set, until one of them is used.
@@ -19,6 +20,8 @@ __version__ = "0.1.0"
 _FOUND_IN = {
     "solve": "hpcsim.api",
     "open": "hpcsim.api",
+    "to_qutip": "hpcsim.exchange",
+    "from_qutip": "hpcsim.exchange",
     "System": "hpcsim.system",
     "Terms": "hpcsim.system",
     "Jumps": "hpcsim.system",

@@ -6,6 +6,8 @@ A `System` is read as the tables that it is: operators of one site, products of 
 import functools
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
 
 
 def site_matrices(system, site) -> dict:
@@ -48,19 +50,23 @@ def jump_operators(system) -> list[np.ndarray]:
 
 def liouvillian(system) -> np.ndarray:
     """(D², D²) dense, on row-stacked ρ: vec(AρB) = (A ⊗ Bᵀ) vec ρ."""
-    H, one = hamiltonian(system), np.eye(int(system.dimension))
-    L = -1j * (np.kron(H, one) - np.kron(one, H.T))
-    for c in jump_operators(system):
+    return _sparse_liouvillian(system).toarray()
+
+
+def _sparse_liouvillian(system) -> sparse.csr_matrix:
+    H, one = sparse.csr_matrix(hamiltonian(system)), sparse.identity(int(system.dimension))
+    L = -1j * (sparse.kron(H, one) - sparse.kron(one, H.T))
+    for c in map(sparse.csr_matrix, jump_operators(system)):
         n = c.conj().T @ c
-        L += np.kron(c, c.conj()) - np.kron(n, one) / 2 - np.kron(one, n.T) / 2
-    return L
+        L = L + sparse.kron(c, c.conj()) - sparse.kron(n, one) / 2 - sparse.kron(one, n.T) / 2
+    return L.tocsr()
 
 
 def steady_state(system) -> np.ndarray:
     """ρ with Lρ = 0 and trace 1: the trace replaces one of the dependent rows."""
-    L, D = liouvillian(system), int(system.dimension)
+    L, D = _sparse_liouvillian(system).tolil(), int(system.dimension)
     L[0] = np.eye(D).ravel()
-    return np.linalg.solve(L, np.eye(D * D)[0]).reshape(D, D)
+    return spsolve(L.tocsc(), np.eye(D * D)[0].astype(complex)).reshape(D, D)
 
 
 def product_state(system, directions) -> np.ndarray:

@@ -3,11 +3,10 @@
 The expected numbers are written here from their definitions, with the matrices of reference.py.
 """
 
-import functools
-
 import numpy as np
 import pytest
 import reference
+from exact import along, entropy, moments, negativity, product, reduced, squeezing, whole
 from mpi4py import MPI
 from scipy import linalg
 
@@ -92,33 +91,6 @@ OF_RING = [{**item, "weights": "alternating"} if "weights" in item else item for
 WHOLE = ["purity", "entropy", "renyi2"]
 
 
-def reduced(system, rho, kept):
-    """The density matrix of some sites, in the given order."""
-    n, shape = system.sites, system.levels.tolist()
-    others = [i for i in range(n) if i not in kept]
-    order = [*kept, *others, *(n + i for i in kept), *(n + i for i in others)]
-    a, b = (int(np.prod([shape[i] for i in part], dtype=int)) for part in (kept, others))
-    return np.einsum("aibi->ab", rho.reshape(*shape, *shape).transpose(order).reshape(a, b, a, b))
-
-
-def entropy(rho):
-    p = np.linalg.eigvalsh(rho)
-    p = p[p > 1e-15]
-    return -np.sum(p * np.log(p))
-
-
-def negativity(rho, a):
-    """Sum of the moduli of the negative eigenvalues of the partial transpose of the first factor, of dimension a."""
-    b = len(rho) // a
-    values = np.linalg.eigvalsh(rho.reshape(a, b, a, b).transpose(2, 1, 0, 3).reshape(a * b, a * b))
-    return -values[values < 0].sum()
-
-
-def product(system, *factors):
-    """The product of (name, site), in the written order."""
-    return functools.reduce(np.matmul, [reference.on_site(system, *factor) for factor in factors])
-
-
 def evolved(system, direction, time):
     """ρ at a time, from spin coherent states along [polar, azimuth] in units of π."""
     start = reference.product_state(system, np.pi * np.array([direction] * system.sites))
@@ -132,22 +104,14 @@ def expected(system, rho):
     def mean(*factors):
         return np.trace(product(system, *factors) @ rho)
 
-    lattice = [np.flatnonzero(system.sublattice == k) for k in range(len(system.sublattices))]
-    found, site = {}, {}
-    for a in "xyz":
-        site[a] = np.array([mean((f"S{a}", i)).real for i in range(N)])
-        second = np.array([mean((f"S{a}", i), (f"S{a}", i)).real for i in range(N)])
-        found[f"S{a}"] = np.array([site[a][own].mean() for own in lattice])
-        found[f"var_S{a}"] = np.array([(second - site[a] ** 2)[own].mean() for own in lattice])
-    found["S_perp"] = np.array([np.hypot(site["x"], site["y"])[own].mean() for own in lattice])
-    found["Mz"] = np.mean(site["z"] / system.spins)
+    found, site = moments(system, rho), {a: [mean((f"S{a}", i)).real for i in range(N)] for a in "xyz"}
     total = [sum(reference.on_site(system, f"S{a}", i) for i in range(N)) for a in "xyz"]
     found["squeezing"] = squeezing(total, rho, system.spins.sum())
     found["Sy_1"] = site["y"][1]
     found["Sx_0_Sz_1"] = mean(("Sx", 0), ("Sz", 1)).real
     found["three"] = mean(("Sz", 0), ("S+", 1), ("Sx", 2))
     found["one_site"] = mean(("Sx", 1), ("Sy", 1), ("Sz", 1))
-    found["staggered"] = site["z"] @ [1.0, -1.0, 1.0, -1.0][:N]
+    found["staggered"] = np.dot(site["z"], [1.0, -1.0, 1.0, -1.0][:N])
     found["raised"] = sum(mean(("S+", i)) for i in range(N))
     found["rho"] = reduced(system, rho, [2, 0])
     found["apart"] = negativity(reduced(system, rho, [0, 1]), system.levels[0])
@@ -155,22 +119,8 @@ def expected(system, rho):
     two = reduced(system, rho, [1, 2])
     found["purity_12"], found["entropy_12"] = np.trace(two @ two).real, entropy(two)
     found["renyi2_0"] = -np.log(np.trace(np.linalg.matrix_power(reduced(system, rho, [0]), 2)).real)
-    found["purity"], found["entropy"] = np.trace(rho @ rho).real, entropy(rho) / N
-    found["renyi2"] = -np.log(found["purity"]) / N
+    found |= {name: value for name, value in whole(system, rho).items() if name in WHOLE}
     return found
-
-
-def squeezing(total, rho, S):
-    """2S min Var(n·J)/|⟨J⟩|² over a fine mesh of directions n perpendicular to the mean."""
-    mean = np.array([np.trace(J @ rho).real for J in total])
-    first = np.cross(mean, [0.3, -0.5, 0.8])
-    second = np.cross(mean, first)
-    first, second = (sum(c * J for c, J in zip(v / np.linalg.norm(v), total)) for v in (first, second))
-    angle = np.linspace(0, np.pi, 200001)
-    xx, yy = (np.trace(J @ J @ rho).real for J in (first, second))
-    xy = np.trace((first @ second + second @ first) @ rho).real / 2
-    least = np.min(xx * np.cos(angle) ** 2 + yy * np.sin(angle) ** 2 + 2 * xy * np.sin(angle) * np.cos(angle))
-    return 2 * S * least / (mean @ mean)
 
 
 def assert_equal(found, exact, tolerance, zero=()):
@@ -248,30 +198,11 @@ def test_mean_field_of_spins_half_is_a_product_state():
     assert_equal(found, exact, 1e-10, zero=("apart", "halves"))
 
 
-def along(system, rho):
-    """Correlations against the distance, and structure factors, of the ring."""
-    found = {}
-    for a, b in ("xx", "yy", "zz", "+-"):
-        pair = np.array(
-            [[np.trace(product(system, (f"S{a}", i), (f"S{b}", j)) @ rho).real for j in range(4)] for i in range(4)]
-        )
-        curves = np.array(
-            [[(pair[k, k] + pair[k + 2, k + 2]) / 2, (pair[k, k + 2] + pair[k + 2, k]) / 2] for k in (0, 1)]
-        )
-        found["correlation" if a == "+" else f"correlation_{a}{a}"] = curves
-        if a != "+":
-            found[f"structure_factor_{a}{a}"] = np.column_stack([curves.sum(axis=1), curves[:, 0] - curves[:, 1]])
-    found["Sx_Sy"] = np.array(
-        [np.mean([np.trace(product(system, ("Sx", i), ("Sy", (i + d) % 4)) @ rho) for i in range(4)]) for d in (0, 2)]
-    )
-    return found
-
-
 def test_correlations_along_a_ring():
     system = ring()
     items = ["correlation", "structure_factor", "Sx_Sy"]
     found = liouvillian.run(system, liouvillian.Options(observables=items), liouvillian.HOME, CONTEXT)
-    assert_equal(found, along(system, reference.steady_state(system)), 1e-9)
+    assert_equal(found, along(system, reference.steady_state(system), system.symmetries[0].permutation), 1e-9)
 
 
 def test_matrix_product_of_uncoupled_dimers_is_exact():
@@ -285,7 +216,11 @@ def test_matrix_product_of_uncoupled_dimers_is_exact():
     exact = expected(system, rho)
     assert found["renyi2"] == pytest.approx(exact["renyi2"], abs=1e-5)
     wanted = {name: value for name, value in exact.items() if name not in (*WHOLE, "squeezing")}
-    wanted |= {name: value for name, value in along(system, rho).items() if "factor" not in name}
+    wanted |= {
+        name: value
+        for name, value in along(system, rho, system.symmetries[0].permutation).items()
+        if "factor" not in name
+    }
     for name in wanted:
         assert found[f"{name}_error"].max() < 1e-4, name
     assert_equal(found, wanted, 1e-5, zero=("apart", "halves"))

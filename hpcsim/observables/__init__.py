@@ -23,6 +23,7 @@ A family is one file of this folder. It may have
 The functions raise ValueError with the reason where a system does not have the observable.
 """
 
+import functools
 import importlib
 import math
 import pkgutil
@@ -125,7 +126,7 @@ class Plan:
     time: tuple[Dim, ...]
     ensemble: bool
 
-    @property
+    @functools.cached_property
     def outputs(self) -> tuple[Output, ...]:
         """For an exact method the public outputs; for an ensemble the means and the functions of their averages."""
         found = []
@@ -165,6 +166,11 @@ def plan(
     setting : what else there is to know of the method
     """
     setting = replace(setting or Setting(), evolving=bool(time))
+    key = "observables", repr(items), time, ensemble, own, setting
+    return system.of_structure(key, lambda: _plan(system, items, time, ensemble, own, setting))
+
+
+def _plan(system: System, items, time, ensemble: bool, own, setting: Setting) -> Plan:
     found: dict[str, Mean | Derived] = {}
     for item in items:
         if isinstance(item, str) and item in own:

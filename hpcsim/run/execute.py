@@ -137,6 +137,7 @@ class _Session:
         self.planned, self.records, self.groups, self.stop = planned, records, groups, stop
         self.keep_failures, self.failed = keep_failures, {}
         self.busy, self.cache, self.every = _Busy(), Cache(), list(points(planned.config))
+        self.structures = Cache()
         self.shares = Shares(groups, log)
 
     def work(self, progress: Progress | None = None):
@@ -190,7 +191,7 @@ class _Session:
             began, compiling = time.monotonic(), self.busy.compiling
             if self.planned.point[record] != at:
                 at = self.planned.point[record]
-                problem = Problem(*self.every[at], self.planned.given)
+                problem = Problem(*self.every[at], self.planned.given, self.structures)
             try:
                 arrays = self._run(problem, record)
             except Stopped:
@@ -252,8 +253,8 @@ class _Session:
         ask = functools.partial(self.stop, record_ahead=False)
         device = self.planned.config["run"]["device"]
         context = Context(self.groups.comm, key, ask, self.cache, earlier, device)
-        arrays = problem.method.run(system, options, problem.method.records(system, options)[index[record]], context)
-        declared = {output.name for output in problem.method.outputs(system, options) if output.stored}
+        arrays = problem.method.run(system, options, problem.records[index[record]], context)
+        declared = {output.name for output in problem.outputs if output.stored}
         if arrays.keys() != declared:
             raise ValueError(f"a record returned {sorted(arrays)}, the outputs are {sorted(declared)}")
         return arrays

@@ -18,7 +18,7 @@ from hpcsim.run.config import ConfigError, points, validate
 from hpcsim.run.own import KEYS, executed, told
 from hpcsim.run.schedule import assign
 from hpcsim.store import Layout
-from hpcsim.system import Parameters, System, dissipates, require_unique
+from hpcsim.system import Cache, Parameters, System, dissipates, require_unique
 
 MOST_RECORDS = 4 * 10**6  # of a run
 
@@ -101,10 +101,11 @@ class Given(Parameters):
 class Problem:
     """The system and the method's options of one point. Raises ConfigError if they do not fit.
 
-    system : given in place of a model
+    system     : given in place of a model
+    structures : of the points planned or computed together, which share what follows from their equal structure
     """
 
-    def __init__(self, model: dict, method: dict, system: System | None = None):
+    def __init__(self, model: dict, method: dict, system: System | None = None, structures: Cache | None = None):
         model, method = dict(model), dict(method)
         model_name, method_name = model["name"], method["name"]
         builder = None if system else _module(hpcsim.models, model, "model")
@@ -113,8 +114,18 @@ class Problem:
         self.params = validate(builder.Params if builder else Given, model, "model")
         self.options = validate(self.method.Options, method, "method")
         self.system = _build(builder, self.params, model_name) if builder else system
+        if structures is not None:
+            self.system.join(structures)
         if reason := self.method.supports(self.system):
             raise ConfigError(f"method.name = {method_name!r}: does not support model {model_name!r}: {reason}")
+
+    @functools.cached_property
+    def records(self) -> tuple:
+        return self.method.records(self.system, self.options)
+
+    @functools.cached_property
+    def outputs(self) -> tuple[Output, ...]:
+        return self.method.outputs(self.system, self.options)
 
     def key(self, seed: int) -> tuple[int, int]:
         """Two 32-bit words from the seed and the model's parameters: the key of the random streams."""
@@ -129,19 +140,21 @@ def plan(config: dict, given: System | None = None) -> Plan:
     given : a system in place of a model
     """
     point, index, bytes_, times, needs, outputs = [], [], [], [], {}, {}
-    sites, dimension, resolved = 0, 0.0, _Resolved(config)
+    sites, dimension, resolved, structures = 0, 0.0, _Resolved(config), Cache()
+    found: tuple[Output, ...] = ()
     for p, (model, method) in enumerate(points(config)):
         try:
-            problem = Problem(model, method, given)
+            problem = Problem(model, method, given, structures)
             resolved.add(problem)
             system, options = problem.system, problem.options
             _check_dissipation(system, options)
             _check_device(config["run"]["device"], method["name"], problem.method)
-            records = problem.method.records(system, options)
+            records = problem.records
             costs = [problem.method.cost(system, options, record) for record in records]
             needs |= _needs(problem, records, len(point))
-            found = problem.method.outputs(system, options)
-            _widen(outputs, found)
+            if problem.outputs != found:
+                found = problem.outputs
+                _widen(outputs, found)
             _check_targets(method.get("target_error") or {}, found)
             if len(point) + len(records) > MOST_RECORDS:
                 raise ValueError(f"more than {MOST_RECORDS} records: split the sweep, or raise method.batch")
@@ -224,6 +237,8 @@ def _check_dissipation(system, options):
 
 
 def _check_targets(targets: dict, outputs):
+    if not targets:
+        return
     allowed = [output.name for output in outputs if output.reduce in AVERAGED and not output.internal]
     for name, value in targets.items():
         if name not in allowed:

@@ -1,6 +1,7 @@
 """The one description of an open quantum system that every method compiles: tables, symmetries, states, matrices."""
 
 from hpcsim.system.action import Action, order_of
+from hpcsim.system.cache import Cache
 from hpcsim.system.conserved import dissipates, require_unique
 from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
 from hpcsim.system.orbits import lines, lines_along, orbits
@@ -38,6 +39,7 @@ from hpcsim.system.terms import Jumps, System, Terms
 __all__ = [
     "Action",
     "BOSON_OPERATORS",
+    "Cache",
     "HERMITIAN_BOSON_OPERATORS",
     "HERMITIAN_OPERATORS",
     "MOST_SITES",

@@ -4,6 +4,9 @@ Basis: site 0 is the slowest index. On every site Sz falls, S, S-1, ..., -S; so 
 mode, cutoff-1, ..., 0. Everything is D x D with D = Π_i levels_i, except `full_liouvillian`, D² x D².
 """
 
+import functools
+import operator
+
 import numpy as np
 from scipy import sparse
 
@@ -11,9 +14,20 @@ from hpcsim.system.action import ROUNDING
 from hpcsim.system.operators import local_operator
 from hpcsim.system.terms import System
 
+SMALL = 128  # basis states of a system up to which the matrices of one-site operators are kept for its structure
+
 
 def site_operator(system: System, name: str, site: int) -> sparse.csr_matrix:
-    """The one-site operator `name` of one site, on the whole space: (D, D)."""
+    """The one-site operator `name` of one site, on the whole space: (D, D). It is not to be changed."""
+    if system.dimension > SMALL:
+        return _on_site(system, name, site)
+    kept = system.of_structure("matrices", dict)
+    if (name, int(site)) not in kept:
+        kept[name, int(site)] = _on_site(system, name, site)
+    return kept[name, int(site)]
+
+
+def _on_site(system: System, name: str, site: int) -> sparse.csr_matrix:
     size = system.levels
     left, right = int(np.prod(size[:site])), int(np.prod(size[site + 1 :]))
     return sparse.kron(
@@ -23,7 +37,7 @@ def site_operator(system: System, name: str, site: int) -> sparse.csr_matrix:
 
 def _clean(matrix: sparse.spmatrix) -> sparse.csr_matrix:
     """Drop entries that are rounding, and the imaginary part if nothing of it is left."""
-    matrix = sparse.csr_matrix(matrix)
+    matrix = sparse.csr_matrix(matrix, copy=True)
     matrix.data[abs(matrix.data) <= ROUNDING * abs(matrix.data).max(initial=0)] = 0
     matrix.eliminate_zeros()
     matrix.sort_indices()
@@ -37,21 +51,26 @@ def hamiltonian(system: System) -> sparse.csr_matrix:
     for terms in system.hamiltonian:
         for coefficient, sites in zip(terms.coefficients, terms.sites):
             if coefficient != 0:
-                product = coefficient * sparse.identity(dimension, format="csr")
-                for name, site in zip(terms.operators, sites):
-                    product = product @ site_operator(system, name, site)
-                total = total + product
+                factors = [site_operator(system, name, site) for name, site in zip(terms.operators, sites)]
+                total = total + functools.reduce(operator.matmul, factors[1:], coefficient * factors[0])
     return _clean(total)
 
 
 def jump_operators(system: System) -> list[tuple[float, sparse.csr_matrix]]:
-    """(rate, L) of every jump operator whose rate is not zero; L is (D, D)."""
+    """(rate, L) of every jump operator whose rate is not zero; L is (D, D). They are not to be changed."""
+    rates = [float(rate) for jumps in system.jumps for rate in jumps.rates if rate]
+    small = system.dimension <= SMALL
+    found = system.of_structure("jump operators", lambda: _jumps(system)) if small else _jumps(system)
+    return list(zip(rates, found))
+
+
+def _jumps(system: System) -> list[sparse.csr_matrix]:
     found = []
     for jumps in system.jumps:
         operators = (site_operator(system, jumps.operator, site) for site in jumps.sites)
         if jumps.collective:
             operators = [sum(operators)]
-        found += [(float(rate), _clean(operator)) for rate, operator in zip(jumps.rates, operators) if rate]
+        found += [_clean(each) for rate, each in zip(jumps.rates, operators) if rate]
     return found
 
 

@@ -16,6 +16,10 @@ def orbits(system: System) -> np.ndarray:
     sublattice lead from one to the other: they then have the same mean values, in the steady state and from
     any initial state that is the same within every sublattice.
     """
+    return system.of_structure("orbits", lambda: _orbits(system))
+
+
+def _orbits(system: System) -> np.ndarray:
     sites = np.arange(system.sites)
     declared = actions(system, cyclic=True) + actions(system, cyclic=False)
     moves = [action.permutation for action in declared if action.is_permutation]

@@ -11,11 +11,16 @@ once, in `build`.
 
 import functools
 import hashlib
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
 
 import numpy as np
 
+from hpcsim.system.cache import Cache
 from hpcsim.system.operators import OPERATORS, operator_names
+
+MAGNITUDES = ("coefficients", "rates")  # fields of tables: what the structure of a system leaves out
 
 
 @dataclass(frozen=True)
@@ -96,16 +101,46 @@ class System:
         """Equal for equal systems: a hash of all tables, under which results are kept."""
         return hashlib.blake2b(repr(_content(self)).encode(), digest_size=16).digest()
 
-    @property
+    @functools.cached_property
+    def structure(self) -> bytes:
+        """Equal for systems that differ in coefficients and rates alone, and have the same ones zero: a hash."""
+        found = hashlib.blake2b(digest_size=16)
+        _add_structure(found, self)
+        return found.digest()
+
+    @functools.cached_property
+    def _kept(self) -> Cache:
+        return Cache(16)
+
+    @functools.cached_property
+    def _of_structure(self) -> Cache:
+        return Cache(16)
+
+    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """make(), of which `key` tells the kind: computed once for this system. Nobody may change the value."""
+        return self._kept.get(key, make)
+
+    def of_structure(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """As `kept`, of what coefficients and rates do not change: one value for all systems that `join` connects."""
+        return self._of_structure.get(key, make)
+
+    def join(self, structures: Cache) -> None:
+        """From now on share `of_structure` with the systems of equal structure that have joined the same cache."""
+        self.__dict__["_of_structure"] = structures.get(self.structure, lambda: self._of_structure)
+
+    def __getstate__(self):
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @functools.cached_property
     def sites(self) -> int:
         return len(self.spins)
 
-    @property
+    @functools.cached_property
     def levels(self) -> np.ndarray:
         """(sites,) dimension of every site: 2S + 1, or the cutoff of a boson mode."""
         return np.where(self.cutoffs > 0, self.cutoffs, np.rint(2 * self.spins + 1).astype(int))
 
-    @property
+    @functools.cached_property
     def dimension(self) -> float:
         """Dimension Π_i levels_i of the Hilbert space, as a float: it may be astronomical, even inf."""
         with np.errstate(over="ignore"):
@@ -119,3 +154,21 @@ def _content(value):
     if is_dataclass(value):
         return type(value).__name__, *(_content(getattr(value, each.name)) for each in fields(value))
     return tuple(map(_content, value)) if isinstance(value, (tuple, list)) else value
+
+
+def _add_structure(digest, value) -> None:
+    """Add all that a system consists of to a hash; of MAGNITUDES only which are zero."""
+    if isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype.str}{value.shape}".encode())
+        digest.update(value.tobytes())
+    elif is_dataclass(value):
+        digest.update(type(value).__name__.encode())
+        for name in value.__dataclass_fields__:
+            part = getattr(value, name)
+            _add_structure(digest, np.asarray(part) != 0 if name in MAGNITUDES else part)
+    elif isinstance(value, (tuple, list)):
+        digest.update(f"({len(value)}".encode())
+        for part in value:
+            _add_structure(digest, part)
+    else:
+        digest.update(f"{value!r};".encode())

@@ -45,6 +45,7 @@ def solve(system: System, record: int, keep: int) -> dict[str, np.ndarray]:
         "magnetisation": up.mean(axis=1),
         "code": code.astype(float),
     }
+    found = {name: np.where(np.isnan(least), np.nan, x) for name, x in found.items()}
     return {name: np.pad(x[order], (0, padding), constant_values=np.nan) for name, x in found.items()}
 
 

@@ -17,7 +17,7 @@ from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, u
 from hpcsim.methods.liouvillian.evolve import evolve
 from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
 from hpcsim.methods.liouvillian.spectrum import LOW
-from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
+from hpcsim.methods.liouvillian.symmetry import HOME, Name, symmetries
 from hpcsim.observables import Plan
 from hpcsim.observables.outputs import time_dim
 from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, charge_weights, require_unique
@@ -92,11 +92,15 @@ class Options(Parameters):
 
 def supports(system: System):
     """None, or why not: a direct solver cannot number the unknowns of the steady state's sector."""
+    return system.of_structure(("liouvillian", "supports"), lambda: _too_large(system))
+
+
+def _too_large(system: System) -> str | None:
     charges = np.sum(system.levels - 1) + 1 if charge_weights(system) is not None else 1
     # at least D² / (100 charges) unknowns, where D may be astronomical
     magnitude = 2 * np.sum(np.log10(system.levels)) - np.log10(100 * charges)
     if magnitude < np.log10(LARGEST):
-        magnitude = np.log10(unknowns_of(system, Symmetries(system), HOME))
+        magnitude = np.log10(unknowns_of(system, symmetries(system), HOME))
     if magnitude < np.log10(LARGEST):
         return None
     return (
@@ -140,7 +144,7 @@ def _names(system: System, options: Options, below: int | None = None) -> tuple[
     """The sectors that spectrum and gap look into, those of k < below alone where given; those of a k follow each
     other."""
     shifts = len(multiplicities(system))
-    names = Symmetries(system).names(shifts if below is None else min(below, shifts))
+    names = symmetries(system).names(shifts if below is None else min(below, shifts))
     if options.sectors == "all":
         return tuple(names)
     for k in options.sectors:
@@ -197,7 +201,7 @@ def _steady_state(system: System, sector: Sector, options: Options, context: Con
     comm = context.comm
     state, residual = solvers.steady_state(comm, sector, options.petsc_options, cache=context.cache)
     uniqueness.check(comm, sector, state)
-    found = measurement.steady(system, _plan(system, options), sector, state, comm)
+    found = measurement.steady(system, _plan(system, options), repr(options.observables), sector, state, comm)
     if options.save_state:
         found["rho"] = saved.density_matrix(comm, sector, state)
     return found | {"impurity": 1 / (system.dimension * found["purity"]), "residual": residual}

@@ -15,7 +15,7 @@ from hpcsim import solvers
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.liouvillian import antigap, uniqueness
 from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
-from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
+from hpcsim.methods.liouvillian.symmetry import HOME, Name, symmetries
 from hpcsim.system import System
 
 LABELS = {"k": "k", "parity": "parity (bits of the involutions it is odd under)", "momentum": "momentum"}
@@ -29,7 +29,7 @@ def is_mirrored(system: System) -> bool:
 
 def names(system: System, shifts: int) -> tuple[Name, ...]:
     """The records: one for each sector."""
-    return (Name(0, 0), Name(0, 1)) if is_mirrored(system) else tuple(Symmetries(system).names(shifts))
+    return (Name(0, 0), Name(0, 1)) if is_mirrored(system) else tuple(symmetries(system).names(shifts))
 
 
 def outputs(system: System) -> tuple[Output, ...]:

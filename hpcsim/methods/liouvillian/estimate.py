@@ -6,6 +6,7 @@ from hpcsim import solvers
 from hpcsim.methods import Cost
 from hpcsim.methods.liouvillian import antigap
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
+from hpcsim.methods.liouvillian.symmetry import symmetries as symmetries_of
 from hpcsim.system import System, angles, charge_weights
 
 ON_DISK = "st_mat_mumps_icntl_22"  # MUMPS's option to keep the factors out of core
@@ -13,6 +14,10 @@ ON_DISK = "st_mat_mumps_icntl_22"  # MUMPS's option to keep the factors out of c
 
 def multiplicities(system: System) -> np.ndarray:
     """How many basis states each charge has, from the lowest: the coefficients of Π_i Σ_j x^(w_i j)."""
+    return system.of_structure(("liouvillian", "multiplicities"), lambda: _multiplicities(system))
+
+
+def _multiplicities(system: System) -> np.ndarray:
     weights = charge_weights(system)
     if weights is None:
         return np.array([system.dimension])
@@ -32,6 +37,10 @@ def unknowns_of(system: System, symmetries: Symmetries, name: Name) -> float:
 
 def _entries_per_row(system: System) -> float:
     """Entries in a row of a sector's matrix, about: the diagonal, H on either side, and every jump."""
+    return system.of_structure(("liouvillian", "entries"), lambda: _count_entries(system))
+
+
+def _count_entries(system: System) -> float:
     conserved = charge_weights(system) is not None
     flips = {
         tuple(sorted(set(sites)))
@@ -67,7 +76,7 @@ def cost(system: System, options, record: Name) -> Cost:
     problems of a Krylov space, and building the operators, are what small systems take.
     jobs/benchmarks/costs.py compares both with what is then used.
     """
-    symmetries = Symmetries(system)
+    symmetries = symmetries_of(system)
     entries = _entries_per_row(system)
     rows = [len(terms.sites) for terms in system.hamiltonian] + [len(jump.sites) for jump in system.jumps]
     building = 0.02 + 1.5e-3 * sum(rows)

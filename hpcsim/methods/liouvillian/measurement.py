@@ -28,7 +28,8 @@ def plan(system: System, items, time: tuple[Dim, ...]) -> Plan:
 class Compiled:
     """The expectation values of a Plan as Hermitian operators: ⟨O⟩ = Tr Aρ + i Tr Bρ with A, B Hermitian.
 
-    diagonal  : [(name, index, element)], of operators that are all diagonal: the probabilities say everything
+    diagonal  : [(name, index, [(weight, {site: diagonal})])], of operators that are all diagonal: the probabilities
+                say everything
     operators : [(name, index, 1 or i, matrix (D, D))], in the product basis
     """
 
@@ -39,7 +40,7 @@ class Compiled:
                 if element is None:
                     continue
                 if probabilities and all(map(_is_diagonal, (name for part in element for name in part.operators))):
-                    self.diagonal.append((name, index, element))
+                    self.diagonal.append((name, index, _diagonals(system, element)))
                     continue
                 matrix = operator(system, element)
                 adjoint = matrix.conj().T.tocsr()
@@ -56,8 +57,8 @@ class Compiled:
         }
         for (name, index, unit, _), trace in zip(self.operators, traces):
             found[name][index] = trace if unit == 1 else found[name][index] + unit * trace
-        for name, index, element in self.diagonal:
-            found[name][index] = _average(self.system, element, probability)
+        for name, index, terms in self.diagonal:
+            found[name][index] = _average(self.system, terms, probability)
         return found
 
 
@@ -65,23 +66,40 @@ def _is_diagonal(name: str) -> bool:
     return name in ("Sz", "n") or (name[0] == "|" and len(set(UNIT.fullmatch(name).groups())) == 1)
 
 
-def _average(system: System, element, probability) -> float:
-    """Σ_s P_s Π_i O_i(s_i) of diagonal operators."""
+def _diagonals(system: System, element) -> list[tuple[complex, dict[int, np.ndarray]]]:
+    """(weight, {site: diagonal of its operator}) of every term of an element."""
+    return [
+        (weight, {site: np.diag(matrix) for site, matrix in by_site(system, factors).items()})
+        for products in element
+        for weight, factors in products
+    ]
+
+
+def _average(system: System, terms, probability) -> float:
+    """Σ_s P_s Π_i O_i(s_i) of diagonal operators, as from `_diagonals`."""
     total = 0.0
-    for products in element:
-        for weight, factors in products:
-            rest, diagonals = probability.reshape(system.levels), by_site(system, factors)
-            for site in reversed(range(system.sites)):
-                rest = rest @ np.diag(diagonals[site]) if site in diagonals else rest.sum(axis=-1)
-            total += weight * rest
+    for weight, diagonals in terms:
+        rest = probability.reshape(system.levels)
+        for site in reversed(range(system.sites)):
+            rest = rest @ diagonals[site] if site in diagonals else rest.sum(axis=-1)
+        total += weight * rest
     return total
 
 
-def steady(system: System, found: Plan, sector: Sector, local: np.ndarray, comm) -> dict[str, np.ndarray]:
-    """Outputs of a steady state from this rank's components of its sector. Collective over comm."""
+def steady(system: System, found: Plan, items: str, sector: Sector, local: np.ndarray, comm) -> dict[str, np.ndarray]:
+    """Outputs of a steady state from this rank's components of its sector. Collective over comm.
+
+    items : what tells this plan from others of the system
+    """
     rows = solvers.row_range(comm, sector.size)
-    compiled = Compiled(system, found, probabilities=True)
-    traces = [sector.functional(matrix, *rows).real @ local for *_, matrix in compiled.operators]
+
+    def functionals():
+        compiled = Compiled(system, found, probabilities=True)
+        return compiled, [sector.functional(matrix, *rows).real for *_, matrix in compiled.operators]
+
+    key = "liouvillian", "functionals", items, sector.name, rows
+    compiled, vectors = sector.operators.share(key, functionals)
+    traces = [vector @ local for vector in vectors]
     probability = comm.allreduce(sector.diagonal(local, *rows))
     values = compiled.values(comm.allreduce(np.array(traces)), probability)
     if "purity" in found.means:

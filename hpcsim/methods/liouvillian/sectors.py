@@ -7,6 +7,7 @@ antilinear map its eigenvalues are those of the sector and their conjugates.
 """
 
 from collections import namedtuple
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,10 @@ from scipy import sparse
 
 from hpcsim.compiled import njit
 from hpcsim.methods import Context
-from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
+from hpcsim.methods.liouvillian.symmetry import Name, Symmetries, symmetries
 from hpcsim.system import System, charges, matrices
+
+SMALL = 128  # basis states of a system up to which what follows from its structure is kept
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Operators:
     order : (D,) index of each state in the product basis
     symmetries : what divides the sectors further
     spin  : Σ_i S_i; of a boson mode S = (cutoff - 1)²/2, for its energies grow as n²
+    share : (key, make) -> make(), which small systems of one structure share: see System.of_structure
     """
 
     effective: sparse.csr_matrix
@@ -39,6 +43,12 @@ class Operators:
     order: np.ndarray
     symmetries: Symmetries
     spin: float
+    share: Callable
+
+
+def unshared(key, make: Callable):
+    """For Operators.share."""
+    return make()
 
 
 def kept_operators(system: System, context: Context) -> Operators:
@@ -60,8 +70,9 @@ def operators(system: System) -> Operators:
         first=np.searchsorted(charge[order], np.arange(charge.max() + 2)),
         block=charge[order],
         order=order,
-        symmetries=Symmetries(system),
+        symmetries=symmetries(system),
         spin=float(np.where(system.cutoffs > 0, (system.levels - 1) ** 2 / 2, system.spins).sum()),
+        share=system.of_structure if system.dimension <= SMALL else unshared,
     )
 
 
@@ -70,6 +81,16 @@ Layout = namedtuple("Layout", "k first block pairs")
 # of every |m><n| of the sector: the (first) unknown of its orbit or -1, and the map that leads there from
 # that unknown's m, n
 Orbits = namedtuple("Orbits", "unknown map")
+
+
+def _numbered(operators: Operators, name: Name):
+    """layout, maps, orbits, m, n, phase and weight of a `Sector`."""
+    first, k = operators.first, name.k
+    widths = np.diff(first)
+    layout = Layout(k, first, operators.block, np.concatenate([[0], np.cumsum(widths[k:] * widths[: len(widths) - k])]))
+    maps = operators.symmetries.maps(name, operators.order)
+    unknown, chosen, *unknowns = _orbits(layout, maps)
+    return layout, maps, Orbits(unknown, chosen), *unknowns
 
 
 class Sector:
@@ -83,15 +104,9 @@ class Sector:
 
     def __init__(self, operators: Operators, name: Name):
         self.operators, self.name = operators, name
-        first, k = operators.first, name.k
-        widths = np.diff(first)
-        self.layout = Layout(
-            k, first, operators.block, np.concatenate([[0], np.cumsum(widths[k:] * widths[: len(widths) - k])])
-        )
-        self.maps = operators.symmetries.maps(name, operators.order)
+        numbered = operators.share(("liouvillian", "unknowns", name), lambda: _numbered(operators, name))
+        self.layout, self.maps, self.orbits, self.m, self.n, self.phase, self.weight = numbered
         self.doubled = operators.symmetries.of(name).antilinear is None
-        unknown, chosen, self.m, self.n, self.phase, self.weight = _orbits(self.layout, self.maps)
-        self.orbits = Orbits(unknown, chosen)
         self.size = len(self.m)
 
     def rows(self, start: int, stop: int) -> sparse.csr_matrix:

@@ -252,6 +252,11 @@ class Symmetries:
         )
 
 
+def symmetries(system: System) -> Symmetries:
+    """The `Symmetries` of a system, found once for all of its structure."""
+    return system.of_structure(("liouvillian", "symmetries"), lambda: Symmetries(system))
+
+
 class Maps(NamedTuple):
     """ρ_mn -> phase sign_m sign_n ρ_mn (or its conjugate) at (image m, image n) or swapped; a row per map."""
 

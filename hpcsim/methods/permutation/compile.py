@@ -7,6 +7,7 @@ sites of one superoperator and over ordered pairs of sites of another. Both are 
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Moves:
         """Whether rotations by π about z commute with the Liouvillian: n_x + n_y stays even or odd."""
         return not np.any((self.shift[:, 0] + self.shift[:, 1]) % 2)
 
-    @property
+    @cached_property
     def shifts(self):
         """The different shifts, and the first row of each followed by the number of rows."""
         different, first = np.unique(self.shift, axis=0, return_index=True)
@@ -53,28 +54,53 @@ class Moves:
 
 def compile_system(system: System) -> Moves:
     """The moves of a system. Raises NotSymmetric with the reason if it is not permutation symmetric."""
+    return system.kept("permutation", lambda: _compile(system))
+
+
+def _compile(system: System) -> Moves:
     if np.any(wrong := system.spins != 0.5):
         raise NotSymmetric(f"it needs sites of spin 1/2, not {system.spins[wrong][0]:g}")
     fields, couplings = _hamiltonian(system)
     local, collective = _jumps(system)
-    parts = [(_one_site(_commutator(SPIN[name])), None, c) for name, c in fields.items()]
-    for (a, b), c in couplings.items():
-        pair = np.kron(SPIN[a], SPIN[b])
-        if a != b:
-            pair = pair + np.kron(SPIN[b], SPIN[a])
-        parts.append((None, _two_sites(_commutator(pair / 2)), c))  # ordered pairs count each pair twice
-    for operator, rate in local + collective:
-        parts.append((_one_site(lambda A: _dissipator(operator, operator, A)), None, rate))
-    unit = np.eye(2)
-    for operator, rate in collective:
-        left, right = np.kron(operator, unit), np.kron(unit, operator)
-        parts.append((None, _two_sites(lambda A: _dissipator(left, right, A)), rate))
+    tables = system.of_structure("permutation", dict)
+
+    def table(make, *names):
+        if (make, names) not in tables:
+            tables[make, names] = make(*names)
+        return tables[make, names]
+
+    parts = [(table(_field, name), c) for name, c in fields.items()]
+    parts += [(table(_coupling, *names), c) for names, c in couplings.items()]
+    parts += [(table(_decay, name), rate) for name, rate in local + collective]
+    parts += [(table(_collective_decay, name), rate) for name, rate in collective]
     return _moves(parts)
 
 
 def field_moves(name: str) -> Moves:
     """The action of i[Σ_j σ_j, .] on strings, for the Pauli matrix of Sx, Sy or Sz."""
-    return _moves([(_one_site(_commutator(2 * SPIN[name])), None, 1.0)])
+    return _moves([(_table(_one_site(_commutator(2 * SPIN[name]))), 1.0)])
+
+
+def _field(name: str) -> dict:
+    return _table(_one_site(_commutator(SPIN[name])))
+
+
+def _coupling(a: str, b: str) -> dict:
+    pair = np.kron(SPIN[a], SPIN[b])
+    if a != b:
+        pair = pair + np.kron(SPIN[b], SPIN[a])
+    return _table(two=_two_sites(_commutator(pair / 2)))  # ordered pairs count each pair twice
+
+
+def _decay(name: str) -> dict:
+    operator = SPIN[name]
+    return _table(_one_site(lambda A: _dissipator(operator, operator, A)))
+
+
+def _collective_decay(name: str) -> dict:
+    """Of different sites; each site by itself decays as well."""
+    left, right = np.kron(SPIN[name], np.eye(2)), np.kron(np.eye(2), SPIN[name])
+    return _table(two=_two_sites(lambda A: _dissipator(left, right, A)))
 
 
 def _commutator(H):
@@ -102,16 +128,19 @@ def _two_sites(action):
     return np.einsum("cdij,abji->abcd", strings, images).real / 4
 
 
+def _table(one=None, two=None) -> dict:
+    """{(shift of n_x, n_y, n_z, label a, label b): factor} of a one-site or a two-site matrix."""
+    change, found = np.vstack([np.zeros(3, int), np.eye(3, dtype=int)]), defaultdict(float)
+    for a, b in zip(*np.nonzero(one)) if one is not None else ():
+        found[*(change[b] - change[a]), a, -1] += one[a, b]
+    for a, b, c, d in zip(*np.nonzero(two)) if two is not None else ():
+        found[*(change[c] + change[d] - change[a] - change[b]), *sorted((a, b))] += two[a, b, c, d]
+    return found
+
+
 def _moves(parts) -> Moves:
-    """From the one-site matrix, the two-site matrix (or None) and the rate of every term and jump."""
-    rows, change = [], np.vstack([np.zeros(3, int), np.eye(3, dtype=int)])
-    for one, two, rate in parts:
-        table = defaultdict(float)
-        for a, b in zip(*np.nonzero(one)) if one is not None else ():
-            table[*(change[b] - change[a]), a, -1] += one[a, b]
-        for a, b, c, d in zip(*np.nonzero(two)) if two is not None else ():
-            table[*(change[c] + change[d] - change[a] - change[b]), *sorted((a, b))] += two[a, b, c, d]
-        rows += [(*key, factor, rate) for key, factor in table.items() if factor != 0 and rate != 0]
+    """From the table and the rate of every term and jump."""
+    rows = [(*key, factor, rate) for table, rate in parts for key, factor in table.items() if factor != 0 and rate != 0]
     rows = np.array(sorted(rows)).reshape(-1, 7)
     return Moves(rows[:, 3:5].astype(int), rows[:, :3].astype(int), rows[:, 5], rows[:, 6])
 
@@ -170,18 +199,18 @@ def _of_every_pair(system, a, b, sites, coefficients) -> float:
 
 
 def _jumps(system: System):
-    """Pairs (2 x 2 matrix, rate) of the jump operators of every site, and of the collective ones."""
+    """Pairs (operator, rate) of the jump operators of every site, and of the collective ones."""
     local, collective = [], []
     for jumps in system.jumps:
         if not np.any(jumps.rates):
             continue
         if jumps.operator not in SPIN:
             raise NotSymmetric(f"it has the jump operator {jumps.operator}")
-        name, operator = jumps.operator, SPIN[jumps.operator]
+        name = jumps.operator
         if jumps.collective:
             _of_every_site(system, jumps.sites, np.ones(len(jumps.sites)), f"weight of {name} in a collective jump")
-            collective.append((operator, float(jumps.rates[0])))
+            collective.append((name, float(jumps.rates[0])))
         else:
             rate = _of_every_site(system, jumps.sites, jumps.rates, f"rate of the jump {name}")
-            local.append((operator, rate))
+            local.append((name, rate))
     return local, collective

@@ -139,8 +139,7 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
 def run(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:
     """Means over the trajectories of one batch; bit-identical on any number of ranks."""
     options, chosen = _with_step(system, options, context)
-    key = "phase_space", system.key, options.model_dump_json()
-    measured = context.cache.get(key, lambda: _measured(system, options))
+    measured = _measured(system, options)
     begin = record * options.batch
     sums, counts, burn_in = _sampled(system, options, measured.parts, begin, options.batch, context)
     results = _results(options, measured, sums, counts)
@@ -316,7 +315,8 @@ def _measured(system: System, options: Options) -> Measured:
     """What is measured. Raises ValueError if the system does not allow it."""
     time = (time_dim(options.times, system.units),) if options.task == "evolve" else ()
     conserving = options.scheme == "spin_conserving"
-    return measured(system, options.observables, time, conserving, ORDERING[options.representation])
+    setting = options.observables, time, conserving, ORDERING[options.representation]
+    return system.of_structure(("phase_space", "measured", repr(setting)), lambda: measured(system, *setting))
 
 
 def _lanes(system: System, trajectories: int) -> int:

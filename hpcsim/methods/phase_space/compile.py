@@ -99,6 +99,24 @@ def unsupported(system: System) -> str | None:
     return None
 
 
+class Graph(NamedTuple):
+    """Which sites are coupled, the same for all systems of a structure.
+
+    pairs     : (2 x couplings, 2) of all couplings both directions; alone : which of them are on one site
+    where     : of each of the others, its place among the different ones
+    start, neighbour : of those, in compressed sparse rows
+    order, sizes     : of `Tables`, and the number of sites in each half
+    """
+
+    pairs: np.ndarray
+    alone: np.ndarray
+    where: np.ndarray
+    start: np.ndarray
+    neighbour: np.ndarray
+    order: np.ndarray
+    sizes: list
+
+
 def compile_system(system: System, scheme: str) -> Tables:
     """Tables of a system for the scheme "spin_conserving" or "pda", in the Wigner representation.
 
@@ -106,10 +124,14 @@ def compile_system(system: System, scheme: str) -> Tables:
     c Sj² on one site gives 2c s_j. The jump operator S∓ with (standard Lindblad) rate γ damps with ±γ and
     drives b_x and b_y by white noises of power γ; Sj with rate γ drives b_j by one of power γ.
     """
-    n = system.sites
+    return system.kept(("phase_space", scheme), lambda: _compile(system, scheme))
+
+
+def _compile(system: System, scheme: str) -> Tables:
+    n, graph = system.sites, system.of_structure(("phase_space", "graph"), lambda: _graph(system))
     field, power = np.zeros((n, 3)), np.zeros((n, 3))
     loss, gain = np.zeros(n), np.zeros(n)
-    pairs, values = [np.empty((0, 2), int)], [np.empty((0, 3))]
+    values = [np.empty((0, 3))]
     for terms in system.hamiltonian:
         if not np.any(terms.coefficients):
             continue
@@ -118,7 +140,6 @@ def compile_system(system: System, scheme: str) -> Tables:
             np.add.at(field[:, axis], terms.sites[:, 0], terms.coefficients)
         else:
             # both directions; on one site they add up to the factor 2 of the square
-            pairs += [terms.sites, terms.sites[:, ::-1]]
             values += 2 * [np.outer(terms.coefficients, np.eye(3)[axis])]
     for jumps in system.jumps:
         rates = np.broadcast_to(jumps.rates, len(jumps.sites))
@@ -130,21 +151,22 @@ def compile_system(system: System, scheme: str) -> Tables:
     if scheme == "spin_conserving":
         power += np.outer(loss + gain, [1, 1, 0])
         loss, gain = np.zeros(n), np.zeros(n)
-    pairs, values = np.vstack(pairs), np.vstack(values)
-    alone = pairs[:, 0] == pairs[:, 1]
-    square = np.zeros((n, 3))
-    np.add.at(square, pairs[alone, 0], values[alone])
-    start, neighbour, coupling = _sparse_rows(n, pairs[~alone], values[~alone])
-    order, sizes = _halves(n, start, neighbour)
+    values, alone = np.vstack(values), graph.alone
+    square, coupling = np.zeros((n, 3)), np.zeros((len(graph.neighbour), 3))
+    np.add.at(square, graph.pairs[alone, 0], values[alone])
+    np.add.at(coupling, graph.where, values[~alone])
+    noisy = power != 0
+    key = "phase_space", "draws", noisy.tobytes()
+    begin, first_half, skew, draw, row = system.of_structure(key, lambda: _draws(noisy, graph))
+    strength = np.zeros((len(begin) - 1, DRAWS_PER_BLOCK))
+    strength[row[noisy], draw[noisy]] = np.sqrt(power[noisy])
     others = (power.sum(axis=1, keepdims=True) - power) / 2
-    begin, first_half, draw, strength = _draws(power, order, sizes)
-    skew = _skew(start, neighbour, order, begin, first_half)
     return Tables(
         field,
-        *_even_rows(start, neighbour, coupling),
+        *_even_rows(graph.start, graph.neighbour, coupling),
         square,
         damping,
-        order,
+        graph.order,
         begin,
         first_half,
         skew,
@@ -156,12 +178,16 @@ def compile_system(system: System, scheme: str) -> Tables:
     )
 
 
-def _sparse_rows(n, pairs, values):
-    """start, neighbour and coupling of Σ values over equal (site, neighbour) pairs."""
-    flat, where = np.unique(pairs[:, 0] * n + pairs[:, 1], return_inverse=True)
-    coupling = np.zeros((len(flat), 3))
-    np.add.at(coupling, where, values)
-    return np.searchsorted(flat, n * np.arange(n + 1)), flat % n, coupling
+def _graph(system: System) -> Graph:
+    n, pairs = system.sites, [np.empty((0, 2), int)]
+    for terms in system.hamiltonian:
+        if np.any(terms.coefficients) and len(terms.operators) > 1:
+            pairs += [terms.sites, terms.sites[:, ::-1]]
+    pairs = np.vstack(pairs)
+    alone = pairs[:, 0] == pairs[:, 1]
+    flat, where = np.unique(pairs[~alone, 0] * n + pairs[~alone, 1], return_inverse=True)
+    start, neighbour = np.searchsorted(flat, n * np.arange(n + 1)), flat % n
+    return Graph(pairs, alone, where, start, neighbour, *_halves(n, start, neighbour))
 
 
 def _even_rows(start, neighbour, coupling):
@@ -192,9 +218,13 @@ def _halves(n, start, neighbour):
     return np.concatenate([near[~second], near[second]]), [n - int(second.sum()), int(second.sum())]
 
 
-def _draws(power, order, sizes):
-    """begin, first_half, draw and strength: a site's numbers are all in one block, and no block serves both halves."""
-    needed = np.count_nonzero(power, axis=1)[order]
+def _draws(noisy, graph: Graph):
+    """begin, first_half, skew and draw of `Tables`, and the block of every row of draw (sites, 3).
+
+    A site's numbers are all in one block, and no block serves both halves. noisy : (sites, 3) where there is noise
+    """
+    order, sizes = graph.order, graph.sizes
+    needed = np.count_nonzero(noisy, axis=1)[order]
     begin, blocks, row, block = [], [0], np.empty(len(order), int), np.empty(len(order), int)
     for last, size in zip(np.cumsum(sizes), sizes):
         # the sites of one half in blocks, as many to a block as the neediest allows
@@ -204,13 +234,11 @@ def _draws(power, order, sizes):
         block[sites] = blocks[-1] + np.arange(size) // share
         row[sites] = np.arange(size) % share * (DRAWS_PER_BLOCK // share)
         blocks.append(blocks[-1] + len(begin[-1]))
-    strength = np.zeros((blocks[-1], DRAWS_PER_BLOCK))
-    draw = np.full(power.shape, DRAWS_PER_BLOCK)
-    rank = np.cumsum(power > 0, axis=1) - 1
-    site, axis = np.nonzero(power)
-    draw[site, axis] = row[site] + rank[site, axis]
-    strength[block[site], draw[site, axis]] = np.sqrt(power[site, axis])
-    return np.concatenate([*begin, [len(order)]]), blocks[1] if len(sizes) == 2 else -1, draw, strength
+    rank = np.cumsum(noisy, axis=1) - 1
+    draw = np.where(noisy, row[:, None] + rank, DRAWS_PER_BLOCK)
+    begin, first_half = np.concatenate([*begin, [len(order)]]), blocks[1] if len(sizes) == 2 else -1
+    skew = _skew(graph.start, graph.neighbour, order, begin, first_half)
+    return begin, first_half, skew, draw, np.repeat(block[:, None], 3, axis=1)
 
 
 def _skew(start, neighbour, order, begin, first_half):

@@ -1,5 +1,6 @@
 """What a run measures, from the observables asked for: what to add up, and the results made of it."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ class Measured:
     parts: tuple
     plan: observables.Plan
 
-    @property
+    @functools.cached_property
     def outputs(self) -> tuple[Output, ...]:
         own = [output for part in self.parts if hasattr(part, "outputs") for output in part.outputs(self.plan.time)]
         return (*self.plan.outputs, *own)
