@@ -36,7 +36,7 @@ def write(path, records, comm=WORLD, **kw):
     return run.done
 
 
-def test_results_that_others_need_are_known_to_all_ranks(folder, way):
+def test_results_that_others_need_are_known_to_all_ranks(folder):
     """Whoever computed them, in this session or an earlier one."""
     needed, path = {0, 5, 7}, folder / "r.h5"
     for records, known in (range(6), {0, 5}), (range(6, 9), needed), ((), needed):
