@@ -167,6 +167,14 @@ def test_where_it_cannot_be_started_records_are_shared_out_beforehand(monkeypatc
     shares.close()
 
 
+def test_a_process_that_nobody_needs_ends_without_a_word(capfd):
+    for _ in range(3):
+        shares = dispatch.Shares(Groups(2, 0), logging.getLogger("hpcsim"))
+        shares.close()
+        assert shares._process.returncode == 0
+    assert capfd.readouterr().err == ""
+
+
 def test_a_queue_for_each_round_of_records():
     shares = dispatch.Shares(Groups(2, 0), logging.getLogger("hpcsim"))
     for records in (np.arange(3), np.arange(7, 9)):

@@ -250,4 +250,7 @@ def _end(process):
 
 
 if __name__ == "__main__":
-    serve()
+    try:
+        serve()
+    except BrokenPipeError:  # whoever started it is gone, or had nothing to share out
+        os._exit(0)
