@@ -13,7 +13,7 @@ from conftest import ROOT, mpirun
 from mpi4py import MPI
 
 from hpcsim import store
-from hpcsim.run import dispatch
+from hpcsim.run import dispatch, parallel
 from hpcsim.run.schedule import LARGEST_SHARE, Queue, assign, kinds_of
 
 sys.path.insert(0, str(ROOT / "jobs" / "benchmarks"))
@@ -85,16 +85,21 @@ class Groups:
 
 @pytest.fixture
 def served():
-    """(records, groups) -> addresses and token of a process that keeps a queue of records of one second."""
+    """(records, groups) -> addresses and token of a process that keeps a queue of records of one second.
+
+    signals : sent to it when it has the queue
+    """
     started = []
 
-    def serve(records, groups):
+    def serve(records, groups, signals=()):
         token = b"0123456789abcdef"
         process = dispatch._start(token)
         started.append(process)
         addresses = [("127.0.0.1", int(process.stdout.readline()))]
         dispatch._send_queue(process.stdin, np.arange(records), np.ones(records), np.zeros(records, int), groups)
         assert process.stdout.readline() == b"1\n"
+        for number in signals:
+            process.send_signal(number)
         return addresses, token
 
     yield serve
@@ -126,6 +131,13 @@ def test_a_repeated_question_gets_the_same_answer_and_a_stranger_none(served):
     assert line.next([]) == []
     line.close()
     other.close()
+
+
+def test_signals_that_stop_a_run_do_not_end_the_queue(served):
+    """Slurm sends them to all processes of a job; every rank still asks, after the record that it computes."""
+    line = line_to(0, *served(2, 1, signals=parallel.SIGNALS))
+    assert [line.next([]) for _ in range(3)] == [[0], [1], []]
+    line.close()
 
 
 def test_answers_that_are_lost_are_asked_for_again(served, monkeypatch):

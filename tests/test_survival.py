@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -101,6 +102,11 @@ def children(pid):
             continue
         found += direct + [q for p in direct if os.path.exists(f"/proc/{p}") for q in children(p)]
     return found
+
+
+def ranks(pid):
+    """Process ids of the ranks below mpirun."""
+    return [p for p in children(pid) if b"hpcsim\0run" in Path(f"/proc/{p}/cmdline").read_bytes()]
 
 
 @contextmanager
