@@ -11,6 +11,7 @@
 `parse` and `verify` validate the section before anything is computed; `plot` draws and checks.
 """
 
+import logging
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from hpcsim.figures.curves import Curve, curves, divisor, evaluate, located, nam
 from hpcsim.figures.draw import draw, verify_panel
 from hpcsim.figures.section import Check, Figure, parse
 from hpcsim.figures.theories import NotExecuted, Theory
+
+log = logging.getLogger("hpcsim")
 
 __all__ = ["CheckResult", "parse", "plot", "table", "verify"]
 
@@ -51,6 +54,8 @@ def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
     folder = Path(to) if to else Path(path).parent
     if folder.exists() and not folder.is_dir():
         raise store.StoreError(f"--to {folder}: is a file; give the name of a folder for the figures", 2)
+    if there := store.shortfall(data):
+        log.warning("%s: holds %s; figures and checks lack the others", path, there)
     files, results = [], []
     for figure in parse(data.config["figures"] if section is None else section, section is not None):
         files += draw(data, figure, folder)

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import textwrap
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hpcsim.analysis import ESTIMATES
 from hpcsim.figures.curves import arguments_of, curves, divisor, evaluate, located, name_of, parameter
 from hpcsim.figures.section import Data, Figure, Panel, fields
 from hpcsim.figures.theories import NotExecuted, Theory
-from hpcsim.store import write_whole
+from hpcsim.store import shortfall, write_whole
 from hpcsim.system import shown
 
 log = logging.getLogger("hpcsim")
@@ -22,6 +23,7 @@ MARKERS = "osD^vP*X"
 DENSE = 80  # points
 DASHES = ("-", "--", ":", "-.")
 LINES = 15  # in a column of a legend beside the axes
+LABEL = 36  # characters in a line of a label that is made of a long name
 LONGEST, WIDEST = 1000, 5000  # text: characters, points
 SUFFIXES = (".png", ".pdf")
 STYLE = {
@@ -62,6 +64,8 @@ def draw(data, figure: Figure, folder: Path) -> list[Path]:
             tag = f"({chr(97 + i)})  " if len(figure.panels) > 1 else ""
             axes.set_title(tag + panel.title, loc="left", fontsize=10)
         canvas.suptitle(figure.title, fontsize=10)
+        if there := shortfall(data):
+            canvas.supxlabel(there, x=0.99, ha="right", fontsize=7, color="0.45")
         with located(f"figure {figure.file}"):
             _check_texts(canvas)
             images = {suffix: _image(canvas, suffix) for suffix in SUFFIXES}
@@ -226,7 +230,7 @@ def _map_colours(image, categories) -> dict:
             "vmin": -0.5,
             "vmax": len(categories) - 0.5,
         }
-    if np.nanmin(image) < 0 < np.nanmax(image):
+    if np.any(image < 0) and np.any(image > 0):
         extent = np.nanmax(np.abs(image))
         return {"cmap": "RdBu_r", "vmin": -extent, "vmax": extent}
     return {"cmap": "cividis"}
@@ -308,4 +312,5 @@ def _fill(template: str, values: dict) -> str:
 def _axis_label(data, name) -> str:
     attrs = data.variables[name].attrs
     units = attrs.get("units", "1")
-    return (attrs.get("long_name") or name) + ("" if units in ("1", "") else f" ({units})")
+    text = (attrs.get("long_name") or name) + ("" if units in ("1", "") else f" ({units})")
+    return textwrap.fill(text, LABEL, break_long_words=False)
