@@ -201,7 +201,7 @@ def _figures(loaded):
     from hpcsim.run import config
 
     with config.explained("figures"):
-        return figures.parse(loaded["figures"])
+        return figures.parse(loaded["figures"], execute=True)
 
 
 def _run(arguments, world) -> int:

@@ -14,6 +14,7 @@ or its standard errors are below that. Points that no file has are NaN; figures 
 import hashlib
 import io
 import json
+import logging
 import math
 import time
 from collections import defaultdict
@@ -38,8 +39,11 @@ from hpcsim.store import (
     read_runs,
     science,
     seal,
+    shortfall,
     write_whole,
 )
+
+log = logging.getLogger("hpcsim")
 
 COUNTS = {
     "records_done": "records that are computed",
@@ -64,6 +68,8 @@ def collect(out_path, run_paths):
         )
     runs = {run.path.resolve(): run for path in run_paths for run in read_runs(path)}
     combined = combine(list(runs.values()))
+    if there := shortfall(combined):
+        log.warning("%s: holds %s; hpcsim run goes on with the others, then collect again", out, there)
     _write(out, combined.variables, combined.attrs)
 
 

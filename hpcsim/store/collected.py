@@ -37,6 +37,16 @@ class Collected:
     config: dict
 
 
+def shortfall(data: Collected) -> str:
+    """How much of a file is there, "12 of 40 records, 2 failed"; "" where nothing is missing.
+
+    Points that no run has are not missing; records that a target_error did not need are not, either.
+    """
+    counts = (data.variables.get(f"records_{kind}") for kind in ("done", "total", "failed"))
+    done, total, failed = (0 if count is None else int(np.sum(count.values)) for count in counts)
+    return "" if done == total else f"{done} of {total} records" + f", {failed} failed" * bool(failed)
+
+
 @contextmanager
 def _reading(path):
     """The open file, by Python's own: HDF5 refuses one that this process, for instance xarray, has open otherwise."""
