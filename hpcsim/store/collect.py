@@ -36,6 +36,7 @@ from hpcsim.store import (
     difference,
     empty,
     is_collected,
+    load,
     read_runs,
     science,
     seal,
@@ -82,6 +83,11 @@ def combine(runs: list[RunData]) -> Collected:
     if further:
         attributes["coordinates"] = " ".join(further)  # CF: these variables are no data
     return Collected({**coordinates, **_reduced(merged)}, attributes, yaml.safe_load(attributes["config"]))
+
+
+def opened(path) -> Collected:
+    """What a collected file holds, or a run file, complete or not. Raises StoreError."""
+    return load(path) if is_collected(path) else combine(read_runs(path))
 
 
 def outline(layout: Layout) -> Collected:
