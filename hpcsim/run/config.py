@@ -20,7 +20,7 @@ import hpcsim.models
 from hpcsim.run.numbers import numbers
 from hpcsim.run.own import KEYS, with_source
 from hpcsim.run.text import LONGEST, BadText, parse
-from hpcsim.system import Count, Number, Parameters, Whole, spaced
+from hpcsim.system import Count, Number, Parameters, Whole, spaced, word
 from hpcsim.system import shown as _show
 
 
@@ -241,17 +241,11 @@ def _values(values, where: str) -> list:
     if not values:
         raise ConfigError(f"{where} = []: an axis needs at least one value")
     if ".model." in where:
-        values = [_word(value) for value in values]
+        values = [word(value) for value in values]
     for value in values:
         if isinstance(value, (dict, list)) or value is None:
             raise ConfigError(f"{where}: {_show(value)}: the values of an axis are numbers, words, or sizes [nx, ny]")
     return values
-
-
-def _word(value):
-    """A size [nx, ny] of a lattice as the word nxxny, which labels the axis; anything else as it is."""
-    sizes = isinstance(value, list) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)
-    return "{}x{}".format(*value) if sizes else value
 
 
 def shape(config: dict) -> tuple[int, ...]:
