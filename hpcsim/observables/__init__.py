@@ -110,7 +110,7 @@ def _item(value, own):
             f"{value} is not known: there are {', '.join([*OBSERVABLES, *own])}; correlators by name such as Sz_3, "
             "Sx_3_Sy_5 and, against the distance, Sx_Sy; and items such as {name: edge, product: [[Sz, 0], [Sz, 3]]}"
         )
-    if isinstance(value, dict) and "source" in value:
+    if isinstance(value, dict) and {"source", "package"} & value.keys():
         return of_files.checked(value, lambda name: is_known(name) or name in own)
     kinds = [key for key in KINDS if isinstance(value, dict) and key in value]
     if len(kinds) != 1:
@@ -210,7 +210,7 @@ def _plan(system: System, items, time, ensemble: bool, own, setting: Setting) ->
 
 
 def _parts(system, item, setting: Setting) -> list:
-    if not isinstance(item, str) and "source" in item:
+    if not isinstance(item, str) and {"source", "package"} & item.keys():
         return of_files.parts(system, item)
     if not isinstance(item, str):
         kind = next(key for key in KINDS if key in item)

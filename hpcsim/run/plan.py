@@ -69,7 +69,7 @@ def find(package, name: str, what: str):
 
 def _module(package, section: dict, what: str):
     """The module of a section: of the package, or the user's own."""
-    if "source" not in section:
+    if not {"source", "package"} & section.keys():
         return find(package, section["name"], what)
     try:
         own = module(section, what)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import hpcsim.methods
 import hpcsim.models
-from hpcsim.observables import is_known
+from hpcsim.observables import KINDS, is_known
 from hpcsim.own import IN_A_FILE, read, with_source
 
 PLACES = ("theory", "distance", "expect", "arguments", "vlines")  # of a theory in a figure
@@ -16,7 +16,7 @@ def with_sources(sections: dict, folder: Path) -> dict:
     found = dict(sections)
     for what, package in ("model", hpcsim.models), ("method", hpcsim.methods):
         known = {module.name for module in pkgutil.iter_modules(package.__path__)}
-        found[what] = with_source(sections[what], what, folder, known)
+        found[what] = with_source(sections[what], what, folder, known.__contains__)
     items = found["method"].get("observables")
     if isinstance(items, list):
         own = [_observable(item, folder, f"method.observables.{i}") for i, item in enumerate(items)]
@@ -26,10 +26,13 @@ def with_sources(sections: dict, folder: Path) -> dict:
 
 
 def _observable(item, folder: Path, where: str):
-    if isinstance(item, str) and not is_known(item):
-        section = with_source({"name": item}, "observable", folder, (), where)
-        return section if "source" in section else item
-    return with_source(item, "observable", folder, (), where) if isinstance(item, dict) and "file" in item else item
+    """An item as it is, unless it stands for an observable outside hpcsim."""
+    if isinstance(item, str):
+        section = with_source({"name": item}, "observable", folder, is_known, where)
+        return section if {"source", "package"} & {*section} else item
+    if not isinstance(item, dict) or KINDS.keys() & item.keys():
+        return item
+    return with_source(item, "observable", folder, is_known, where)
 
 
 def _figure(figure, folder: Path, where: str):
