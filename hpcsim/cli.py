@@ -109,6 +109,11 @@ def main(argv=None) -> int:
             return arguments.action(arguments, world)
     except BrokenPipeError:  # nobody reads on, as in hpcsim status | head
         return COMPLETE
+    except KeyboardInterrupt:
+        if rank == 0:
+            with suppress(OSError, ValueError):
+                print("hpcsim: interrupted; the same command begins again", file=sys.stderr)
+        return FAILED
     except Exception as error:
         if not hasattr(error, "status") and not isinstance(error, (OSError, MemoryError)):
             raise
@@ -132,7 +137,8 @@ def _all_or_none(world):
         if world is None or world.size == 1 or hasattr(error, "status"):
             raise
         try:
-            sys.stderr.write(f"[rank {world.rank}] {traceback.format_exc()}")
+            told = "interrupted\n" if isinstance(error, KeyboardInterrupt) else traceback.format_exc()
+            sys.stderr.write(f"[rank {world.rank}] {told}")
             sys.stderr.flush()
         finally:
             world.Abort(1)
@@ -203,7 +209,7 @@ def _figures(loaded):
     from hpcsim.run import config
 
     with config.explained("figures"):
-        return figures.parse(loaded["figures"])
+        return figures.parse(loaded["figures"], execute=True)
 
 
 def _run(arguments, world) -> int:

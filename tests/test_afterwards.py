@@ -104,9 +104,9 @@ def test_one_file_of_three_methods_holds_the_numbers_of_each(methods):
         one = hpcsim.open(run)
         assert one.method.item() == name
         for variable in ("Sx", "Sz", "var_Sz", "records_done"):
-            assert np.array_equal(data[variable].sel(method=name).values, one[variable].values, equal_nan=True)
+            assert np.array_equal(data[variable].sel({"method": name}).values, one[variable].values, equal_nan=True)
     assert data.residual_liouvillian.attrs["units"] == "1" and data.residual_mean_field.attrs["units"] == "ħ 1"
-    assert np.isnan(data.residual_liouvillian.sel(method="mean_field")).all() and "residual" not in data
+    assert np.isnan(data.residual_liouvillian.sel({"method": "mean_field"})).all() and "residual" not in data
 
 
 def test_a_curve_for_each_method(methods):

@@ -1,15 +1,14 @@
 """Curves out of a collected file, and theories with arguments taken from the same place."""
 
-import inspect
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from hpcsim.analysis import THEORY
 from hpcsim.analysis.interpolation import crossings, extremum
 from hpcsim.figures.section import Data
+from hpcsim.figures.theories import Theory
 from hpcsim.store import Collected, StoreError
 
 
@@ -213,14 +212,14 @@ def parameter(name, known, key):
     return known[name]
 
 
-def evaluate(theory: str, known: dict):
+def evaluate(theory: Theory, known: dict):
     """A theory with its arguments taken by name from the model's parameters and the coordinates."""
-    return THEORY[theory](**arguments_of(theory, known))
+    return theory(**arguments_of(theory, known))
 
 
-def arguments_of(theory: str, known: dict) -> dict:
+def arguments_of(theory: Theory, known: dict) -> dict:
     """What a theory is evaluated at. Raises ValueError naming what is not known."""
-    return {name: parameter(name, known, theory) for name in inspect.signature(THEORY[theory]).parameters}
+    return {name: parameter(name, known, theory) for name in theory.arguments}
 
 
 def name_of(curve: Curve, spec: Data) -> str:

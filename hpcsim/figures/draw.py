@@ -3,6 +3,7 @@
 import io
 import logging
 import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import numpy as np
 from hpcsim.analysis import ESTIMATES
 from hpcsim.figures.curves import arguments_of, curves, divisor, evaluate, located, name_of, parameter
 from hpcsim.figures.section import Data, Figure, Panel, fields
+from hpcsim.figures.theories import NotExecuted, Theory
 from hpcsim.store import shortfall, write_whole
 from hpcsim.system import shown
 
+log = logging.getLogger("hpcsim")
 # Okabe and Ito's palette: told apart with every kind of colour blindness
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 CATEGORIES = ("#56B4E9", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00")  # of a map, after white
@@ -119,7 +122,7 @@ def verify_panel(data, panel: Panel):
             else:
                 _fill(overlay.label, values | {"value": 1.0, "error": 1.0})
     for line in panel.vlines:
-        if isinstance(line, str):
+        if isinstance(line, Theory):
             arguments_of(line, data.config["model"])
     _axis_labels(data, panel)
 
@@ -149,7 +152,8 @@ def _draw_lines(data, panel: Panel, axes):
         )
     for overlay, dashes in zip(panel.overlays, DASHES):
         if overlay.theory:
-            _draw_theory(overlay, dashes, panel, several, colours, axes)
+            with _left_out():
+                _draw_theory(overlay, dashes, panel, several, colours, axes)
         else:
             for curve, colour in zip(curves(data, _narrowed(panel, overlay)), colours):
                 if np.any(np.isnan(curve.y)):
@@ -158,6 +162,15 @@ def _draw_lines(data, panel: Panel, axes):
                 label = _fill(overlay.label, curve.known | {"value": fit.value, "error": fit.error})
                 x = _fine(curve.x, panel.xscale)
                 axes.plot(x, fit.line(x), color=colour, linestyle=dashes, zorder=1, label=label)
+
+
+@contextmanager
+def _left_out():
+    """A theory that is not to be executed is left out of the figure, with a warning."""
+    try:
+        yield
+    except NotExecuted as reason:
+        log.warning("left out: %s", reason)
 
 
 def _draw_theory(overlay, dashes, panel, several, colours, axes):
@@ -189,8 +202,9 @@ def _draw_map(data, panel: Panel, axes):
         bar.ax.tick_params(length=0)
     for overlay, dashes in zip(panel.overlays, DASHES):
         fine = _fine(x, panel.xscale)
-        line = evaluate(overlay.theory, data.config["model"] | {panel.x: fine})
-        axes.plot(fine, line, color="black", linestyle=dashes, label=overlay.label)
+        with _left_out():
+            line = evaluate(overlay.theory, data.config["model"] | {panel.x: fine})
+            axes.plot(fine, line, color="black", linestyle=dashes, label=overlay.label)
     axes.set(xlim=(x[0], x[-1]), ylim=(z[0], z[-1]))
 
 
@@ -226,8 +240,9 @@ def _map_colours(image, categories) -> dict:
 def _dress(data, panel: Panel, axes):
     """Labels, scales, limits, vertical lines and legend."""
     for line in panel.vlines:
-        at = evaluate(line, data.config["model"]) if isinstance(line, str) else line
-        axes.axvline(at, color="0.6", linestyle=":", linewidth=1, zorder=0)
+        with _left_out():
+            at = evaluate(line, data.config["model"]) if isinstance(line, Theory) else line
+            axes.axvline(at, color="0.6", linestyle=":", linewidth=1, zorder=0)
     axes.set(xscale=panel.xscale, yscale=panel.yscale, **_axis_labels(data, panel))
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":

@@ -7,7 +7,6 @@ where every axis of `sweep` is a dict {key: list of values}.
 import difflib
 import itertools
 import math
-import pkgutil
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-import hpcsim.methods
-import hpcsim.models
+from hpcsim.own import KEYS
 from hpcsim.run.numbers import numbers
-from hpcsim.run.own import KEYS, with_source
+from hpcsim.run.sources import with_sources
 from hpcsim.run.text import LONGEST, BadText, parse
 from hpcsim.system import Count, Number, Parameters, Whole, spaced, word
 from hpcsim.system import shown as _show
@@ -119,13 +117,11 @@ def resolve(raw, overrides=(), quick=False, folder=Path()) -> dict:
     _refuse_swept(overrides, raw.get("sweep"))
     _refuse_mapping(raw.get("sweep"))
     sections = _as_numbers(validate(Sections, raw, "").model_dump())
-    for name, package in ("model", hpcsim.models), ("method", hpcsim.methods):
-        try:
-            sections[name] = with_source(
-                sections[name], name, folder, {m.name for m in pkgutil.iter_modules(package.__path__)}
-            )
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+    try:
+        sections = with_sources(sections, folder)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    for name in ("model", "method"):
         if not isinstance(sections[name].get("name"), str):
             raise ConfigError(f"{name}.name = {_show(sections[name].get('name'))}: the name of a {name} is needed")
     sections["sweep"] = [_axis(item, f"sweep.{i}") for i, item in enumerate(sections["sweep"])]

@@ -50,8 +50,8 @@ def run(
     Raises ConfigError or StoreError, the same on every rank, before anything is computed; RecordsFailed, the same on
     every rank, at the end.
     """
-    with all_fall_together(world, (store.StoreError,)), watching(world):
-        stop = Stop(max_walltime)
+    stop = Stop(max_walltime)
+    with stop.at_signals(world, str(path)), all_fall_together(world, (store.StoreError,), stop), watching(world):
         planned, groups = _begin(make_plan, world, stop)
         file = error = None
         if groups.leaders is not None:
@@ -75,8 +75,8 @@ def compute(make_plan, world: MPI.Comm = MPI.COMM_SELF) -> store.RunData | None:
 
     No signals are handled and nothing is shown. Raises ConfigError, the same on every rank.
     """
-    with all_fall_together(world, ()):
-        stop = Stop(None, signals=())
+    stop = Stop(None)
+    with all_fall_together(world, (), stop):
         planned, groups = _begin(make_plan, world, stop)
         kept = data = None
         if groups.leaders is not None:
@@ -230,6 +230,8 @@ class _Session:
         while not self.stop():
             mine = self.groups.comm.bcast(source and source.next(finished))
             finished.clear()
+            if self.groups.world.rank == 0:
+                self.stop.under_way(*source.under_way())
             for i, record in enumerate(mine):
                 if i and self.stop():
                     return

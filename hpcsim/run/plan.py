@@ -14,8 +14,8 @@ import hpcsim.methods
 import hpcsim.models
 from hpcsim.ensemble.reduce import AVERAGED
 from hpcsim.methods import Output
+from hpcsim.own import KEYS, Guarded, module, told
 from hpcsim.run.config import ConfigError, points, validate
-from hpcsim.run.own import KEYS, executed, told
 from hpcsim.run.schedule import assign
 from hpcsim.store import Layout
 from hpcsim.system import Cache, Parameters, System, dissipates, require_unique
@@ -69,10 +69,11 @@ def find(package, name: str, what: str):
 
 def _module(package, section: dict, what: str):
     """The module of a section: of the package, or the user's own."""
-    if "source" not in section:
+    if not {"source", "package"} & section.keys():
         return find(package, section["name"], what)
     try:
-        return executed(section["name"], section["source"], what)
+        own = module(section, what)
+        return Guarded(own, section["name"]) if what == "method" else own
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
