@@ -1,5 +1,9 @@
 """After the run: what collect and plot say of records that are missing."""
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
@@ -76,6 +80,19 @@ def test_records_that_failed_are_counted():
     variables = {name: store.Variable(("S",), np.array(values)) for name, values in counts.items()}
     assert store.shortfall(store.Collected(variables, {}, {})) == "5 of 8 records, 2 failed"
     assert store.shortfall(store.Collected({}, {}, {})) == ""
+
+
+def test_points_are_added_to_a_finished_run(whole, tmp_path):
+    """The edited config on the same file: what is there stays, the rest is computed as in a run from the start."""
+    sweep = [{"model.S": [0.5, 1]}, {"model.loss": [1.0, 1.25, 1.5, 2.0]}]
+    figures = [{"file": "f", "panels": [{"y": "Sz", "x": "loss", "by": "S", "select": {"sublattice": "a"}}]}]
+    path = Path(shutil.copy(whole, tmp_path / "run.h5"))
+    run(path, sweep=sweep, figures=figures)
+    one, other = hpcsim.open(path), hpcsim.open(run(tmp_path / "new.h5", sweep=sweep, figures=figures))
+    assert one.Sz.sizes["S"] == 2 and one.Sz.equals(other.Sz) and (one.records_done == 1).all()
+    assert len(json.loads(one.attrs["sessions"])) == 2
+    before = path.read_bytes()
+    assert command("run", write(tmp_path / "run.yaml"), "--out", path) == 2 and path.read_bytes() == before
 
 
 METHODS = {
