@@ -91,7 +91,13 @@ def test_open_gives_what_xarray_reads(tmp_path):
     path = by_command(CONFIGS["spectrum"], tmp_path)
     with xarray.open_dataset(path, engine="h5netcdf") as data:
         ours = hpcsim.open(path)
-        assert ours.equals(data) and set(ours.coords) == set(data.coords) == {"S", "gain", "loss", "eigenvalue"}
+        assert ours.equals(data) and set(ours.coords) == set(data.coords) == {
+            "method",
+            "S",
+            "gain",
+            "loss",
+            "eigenvalue",
+        }
     assert ours.gap.dims == ("S", "gain") and ours.loss.dims == ("gain",)
     assert ours.gap.sel(S=1, gain=0.6).item() > 0
 
