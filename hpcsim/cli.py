@@ -72,6 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     merge = add("collect", _collect, "merge run files into one self-describing file")
     merge.add_argument("out", type=_path)
     merge.add_argument("runs", type=_path, nargs="+")
+    merge.add_argument(
+        "--over",
+        action="append",
+        default=[],
+        type=lambda text: tuple(text.split(",")),
+        metavar="KEY",
+        help="make an axis of a parameter that the files do not sweep, for example model.S; KEY,KEY advance together",
+    )
     plot = add("plot", _plot, "draw the config's figures and print its checks")
     plot.add_argument("collected", type=_path)
     plot.add_argument("--to", type=_path, help="folder for the figures (default: beside the file)")
@@ -258,7 +266,7 @@ def _status(arguments, world) -> int:
 def _collect(arguments, world) -> int:
     from hpcsim.store.collect import collect
 
-    collect(arguments.out, arguments.runs)
+    collect(arguments.out, arguments.runs, arguments.over)
     return COMPLETE
 
 

@@ -1,12 +1,20 @@
 """After the run: what collect and plot say of records that are missing."""
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
+from conftest import ROOT
 from matplotlib.figure import Figure
 from mpi4py import MPI
 
+import hpcsim
 from hpcsim import cli, store
+from hpcsim.figures.curves import curves
+from hpcsim.figures.section import Data
 
 CONFIG = {
     "title": "two spins",
@@ -23,7 +31,7 @@ CONFIG = {
 }
 
 
-def hpcsim(*words):
+def command(*words):
     return cli.main([str(word) for word in words])
 
 
@@ -34,7 +42,7 @@ def write(path, **sections):
 
 def run(path, **sections):
     """The run file `path` of CONFIG with other sections."""
-    assert hpcsim("run", write(path.with_suffix(".yaml"), **sections), "--out", path) == 0
+    assert command("run", write(path.with_suffix(".yaml"), **sections), "--out", path) == 0
     return path
 
 
@@ -55,13 +63,13 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("without, there", [({1}, "2 of 3 records"), ({0, 1, 2}, "0 of 3 records"), ((), "")])
 def test_missing_records_are_told_and_noted_in_the_picture(whole, tmp_path, caplog, monkeypatch, without, there):
-    drawn, original = [], Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: drawn.append(self) or original(self, *a, **k))
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: drawn.append(self))
     path = tmp_path / "c.h5"
-    assert hpcsim("collect", path, shortened(whole, without)) == 0
+    assert command("collect", path, shortened(whole, without)) == 0
     said = [record.getMessage() for record in caplog.records if "records;" in record.getMessage()]
     assert [line.split(";")[0] for line in said] == [f"{path}: holds {there}"] * bool(there)
-    assert hpcsim("plot", path) == (1 if there else 0)  # the check needs all points
+    assert command("plot", path) == (1 if there else 0)  # the check needs all points
     assert sum(f"{path}: holds {there};" in record.getMessage() for record in caplog.records) == 2 * bool(there)
     notes = [text.get_text() for text in drawn[0].findobj(lambda artist: hasattr(artist, "get_text"))]
     assert sum("records" in note for note in notes) == bool(there) and (not there or there in notes)
@@ -72,3 +80,97 @@ def test_records_that_failed_are_counted():
     variables = {name: store.Variable(("S",), np.array(values)) for name, values in counts.items()}
     assert store.shortfall(store.Collected(variables, {}, {})) == "5 of 8 records, 2 failed"
     assert store.shortfall(store.Collected({}, {}, {})) == ""
+
+
+def test_points_are_added_to_a_finished_run(whole, tmp_path):
+    """The edited config on the same file: what is there stays, the rest is computed as in a run from the start."""
+    sweep = [{"model.S": [0.5, 1]}, {"model.loss": [1.0, 1.25, 1.5, 2.0]}]
+    figures = [{"file": "f", "panels": [{"y": "Sz", "x": "loss", "by": "S", "select": {"sublattice": "a"}}]}]
+    path = Path(shutil.copy(whole, tmp_path / "run.h5"))
+    run(path, sweep=sweep, figures=figures)
+    one, other = hpcsim.open(path), hpcsim.open(run(tmp_path / "new.h5", sweep=sweep, figures=figures))
+    assert one.Sz.sizes["S"] == 2 and one.Sz.equals(other.Sz) and (one.records_done == 1).all()
+    assert len(json.loads(one.attrs["sessions"])) == 2
+    before = path.read_bytes()
+    assert command("run", write(tmp_path / "run.yaml"), "--out", path) == 2 and path.read_bytes() == before
+
+
+METHODS = {
+    "liouvillian": "liouvillian",
+    "trajectories": "{name: trajectories, burn_in: 5, duration: 10, trajectories: 16, batch: 8}",
+    "mean_field": "mean_field",
+}
+
+
+@pytest.fixture(scope="module")
+def methods(tmp_path_factory):
+    """A collected file of the tutorial on three methods, and {method: run file}."""
+    folder, config = tmp_path_factory.mktemp("methods"), ROOT / "configs/tutorials/several_methods.yaml"
+    small, runs = ["--quick", "--set", "model.sites=3"], {name: folder / f"{name}.h5" for name in METHODS}
+    for name, section in METHODS.items():
+        assert command("run", config, *small, "--set", f"method={section}", "--out", runs[name]) == 0
+    assert command("collect", folder / "c.h5", *runs.values()) == 0
+    return folder / "c.h5", runs
+
+
+def test_one_file_of_three_methods_holds_the_numbers_of_each(methods):
+    path, runs = methods
+    data = hpcsim.open(path)
+    assert data.method.values.tolist() == [*METHODS] and data.Sz.dims == ("method", "field_x", "sublattice")
+    for name, run in runs.items():
+        one = hpcsim.open(run)
+        assert one.method.item() == name
+        for variable in ("Sx", "Sz", "var_Sz", "records_done"):
+            assert np.array_equal(data[variable].sel({"method": name}).values, one[variable].values, equal_nan=True)
+    assert data.residual_liouvillian.attrs["units"] == "1" and data.residual_mean_field.attrs["units"] == "ħ 1"
+    assert np.isnan(data.residual_liouvillian.sel({"method": "mean_field"})).all() and "residual" not in data
+
+
+def test_a_curve_for_each_method(methods):
+    """With standard errors where the method has them, and none for a method that lacks the output."""
+    path, runs = methods
+    data = store.load(path)
+    several = curves(data, Data(y="Sz", x="field_x", by="method"))
+    assert [curve.known["method"] for curve in several] == [*METHODS]
+    assert [curve.error is not None for curve in several] == [False, True, False]
+    assert all(np.isfinite(curve.y).all() and len(curve.x) == 4 for curve in several)
+    (one,) = curves(data, Data(y="residual_mean_field", x="field_x", by="method"))
+    assert one.known["method"] == "mean_field"
+    with pytest.raises(ValueError, match="add by or select for method"):
+        curves(data, Data(y="Sz", x="field_x"))
+    alone = store.load(collected(runs["mean_field"]))
+    for select in ({}, {"method": "mean_field"}):
+        (curve,) = curves(alone, Data(y="Sz", x="field_x", by="method", select=select))
+        assert np.array_equal(curve.y, several[2].y)
+    with pytest.raises(ValueError, match="method = gaussian: the collected file has mean_field"):
+        curves(alone, Data(y="Sz", x="field_x", select={"method": "gaussian"}))
+
+
+def collected(run):
+    path = run.with_suffix(".c.h5")
+    assert command("collect", path, run) == 0
+    return path
+
+
+def test_the_legend_names_the_methods(methods, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: drawn.append(self))
+    assert command("plot", methods[0]) == 0
+    (axes,) = drawn[0].axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["liouvillian", "trajectories", "mean field"]
+
+
+def test_times_that_a_method_was_not_asked_for_are_no_holes():
+    time = np.array([0.0, 0.5, 1.0])
+    values = np.array([[1.0, np.nan, 3.0], [4.0, 5.0, np.nan], [np.nan, np.nan, np.nan]])[:, None]
+    variables = {
+        "method": store.Variable(("method",), np.array(["a", "b", "c"], object)),
+        "S": store.Variable(("S",), np.array([2.0])),
+        "time": store.Variable(("time",), time),
+        "Sz": store.Variable(("method", "S", "time"), values),
+        "records_total": store.Variable(("method", "S"), np.ones((3, 1))),
+    }
+    data = store.Collected(variables, {}, {"model": {}})
+    several = curves(data, Data(y="Sz", x="time", by="method", select={"S": 2}))
+    assert [curve.x.tolist() for curve in several] == [[0, 1], [0, 0.5], [0, 0.5, 1]]  # c is still to be computed
+    assert [curve.y.tolist() for curve in several[:2]] == [[1, 3], [4, 5]]

@@ -119,6 +119,14 @@ def test_a_launcher_that_ends_its_ranks_is_told_of(tmp_path):
     assert warned == "hpcsim: SIGUSR1: ending before the next record; the same command goes on from there\n"
 
 
+def test_signals_to_all_processes_of_a_job_do_not_end_it():
+    command = [sys.executable, interrupt.__file__, str(os.getpid()), "r.h5"]
+    with interrupt.start_beside(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as watcher:
+        for number in interrupt.STOPPING:
+            watcher.send_signal(number)
+        assert b"SIGUSR1: ending before" in watcher.communicate(bytes([signal.SIGUSR1]))[1] and not watcher.returncode
+
+
 def test_an_interrupted_command_is_one_line(folder, monkeypatch, capsys):
     monkeypatch.setattr(cli, "_plan", lambda arguments: os.kill(os.getpid(), signal.SIGINT) or time.sleep(1))
     assert cli.main(["check", str(folder / "c.yaml")]) == 1

@@ -145,6 +145,7 @@ def _draw_lines(data, panel: Panel, axes):
             color=colour,
             label=_label(data, curve, panel),
             marker=marker,
+            markerfacecolor="none" if panel.by == "method" and curve.error is not None else None,  # over an exact one
             linestyle=joined,
             linewidth=0.8 if marker != "none" else 1.3,
             elinewidth=0.8,

@@ -18,7 +18,7 @@ from hpcsim.own import KEYS
 from hpcsim.run.numbers import numbers
 from hpcsim.run.sources import with_sources
 from hpcsim.run.text import LONGEST, BadText, parse
-from hpcsim.system import Count, Number, Parameters, Whole, spaced
+from hpcsim.system import Count, Number, Parameters, Whole, spaced, word
 from hpcsim.system import shown as _show
 
 
@@ -237,17 +237,11 @@ def _values(values, where: str) -> list:
     if not values:
         raise ConfigError(f"{where} = []: an axis needs at least one value")
     if ".model." in where:
-        values = [_word(value) for value in values]
+        values = [word(value) for value in values]
     for value in values:
         if isinstance(value, (dict, list)) or value is None:
             raise ConfigError(f"{where}: {_show(value)}: the values of an axis are numbers, words, or sizes [nx, ny]")
     return values
-
-
-def _word(value):
-    """A size [nx, ny] of a lattice as the word nxxny, which labels the axis; anything else as it is."""
-    sizes = isinstance(value, list) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)
-    return "{}x{}".format(*value) if sizes else value
 
 
 def shape(config: dict) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ its questions: one that comes again, since an answer was lost, gets the same ans
 import io
 import os
 import selectors
-import signal
 import socket
 import struct
 import subprocess
@@ -19,6 +18,7 @@ import time
 
 import numpy as np
 
+from hpcsim.run.interrupt import start_beside
 from hpcsim.run.schedule import LARGEST_SHARE, FixedShare, OwnQueue, Queue
 
 TOKEN = 16  # bytes
@@ -27,7 +27,6 @@ FINISHED = struct.Struct("<qd")  # record, seconds
 ANSWER = struct.Struct("<IdIdH")  # number of the question, seconds left, records under way, seconds, records
 LARGEST = TOKEN + QUESTION.size + FINISHED.size * 2 * LARGEST_SHARE
 WAITS = (0.1, 0.2, 0.5, 1, 2, 5, 5, 5, 5, 5)  # seconds for an answer, before the question is sent again
-NOT_ITS_END = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 GREETING = 0xFFFFFFFF  # number of a question that takes nothing
 
 
@@ -156,7 +155,8 @@ class Line:
 
     def under_way(self) -> tuple[int, float]:
         """How many records groups are at, and in how many seconds all are done, as of the last answer."""
-        return tuple(self._under_way)
+        records, seconds = self._under_way
+        return records, seconds
 
     def close(self):
         self._socket.close()
@@ -226,14 +226,7 @@ def _start(token: bytes):
     """The process; the first line that it prints is its port."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMI", "PRTE_"))}
     command = [sys.executable, "-m", "hpcsim.run.dispatch"]
-    # a new process inherits what is blocked: signals that stop a run, sent to all processes of a job, do not end it
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, NOT_ITS_END)
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=own, start_new_session=True
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    process = start_beside(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=own)
     process.stdin.write(token)
     process.stdin.flush()
     return process

@@ -19,11 +19,21 @@ from pathlib import Path
 
 BY_HAND = (signal.SIGINT, signal.SIGTERM)
 STOPPING = (signal.SIGUSR1, *BY_HAND)
+NOT_ITS_END = (signal.SIGHUP, signal.SIGUSR2, *STOPPING)
 SAME = 0.5  # seconds within which a signal that comes twice is one: a batch system may send it along two ways
 GRACE = 1.0  # seconds that Python has, to end rank 0 in good order
 AFTER_CONT = 3.0  # Open MPI's mpirun sends SIGCONT, after a second SIGTERM, after another SIGKILL
 LAUNCHERS = ("mpirun", "mpiexec", "orterun", "orted", "prterun", "prted")
 STATUS = struct.Struct("<xId")  # a zero byte, which is no signal; records under way, time by which they are done
+
+
+def start_beside(command, **keys) -> subprocess.Popen:
+    """A process that signals which stop a run, sent to all processes of a job, do not end."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, NOT_ITS_END)  # a new process inherits what is blocked
+    try:
+        return subprocess.Popen(command, start_new_session=True, **keys)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 class Watcher:
@@ -37,7 +47,7 @@ class Watcher:
         os.set_blocking(self._pipe, False)
         command = [sys.executable, "-I", "-S", __file__, str(os.getpid()), out]
         try:
-            self._process = subprocess.Popen(command, stdin=read, stdout=subprocess.DEVNULL, start_new_session=True)
+            self._process = start_beside(command, stdin=read, stdout=subprocess.DEVNULL)
         finally:
             os.close(read)
 

@@ -101,7 +101,7 @@ def _verify(path: Path):
 
 
 def _variable(name: str, data: h5py.Dataset) -> Variable:
-    values = data.asstr()[()] if h5py.check_string_dtype(data.dtype) else data[()]
+    values = np.array(data.asstr()[()], object) if h5py.check_string_dtype(data.dtype) else data[()]
     dims = (name,) if h5py.h5ds.is_scale(data.id) else tuple(dim.keys()[0] for dim in data.dims)
     attrs = {key: value for key, value in data.attrs.items() if key not in HDF5_OWN_ATTRIBUTES}
     return Variable(dims, values, attrs)

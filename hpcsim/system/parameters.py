@@ -78,6 +78,12 @@ def spaced(kind: str, arguments, most: int) -> list[float]:
     return [float(f"{x:.12g}") for x in getattr(np, kind)(*arguments)]
 
 
+def word(value):
+    """A size [nx, ny] of a lattice as the word nxxny, which labels an axis; anything else as it is."""
+    sizes = isinstance(value, list) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)
+    return "{}x{}".format(*value) if sizes else value
+
+
 def _times(value):
     if isinstance(value, dict) and list(value) == ["linspace"]:
         value = spaced("linspace", value["linspace"], MOST_TIMES)
