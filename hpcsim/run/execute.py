@@ -228,7 +228,9 @@ class _Session:
         finished : (record, seconds) of those computed since the last question; emptied when told
         """
         while not self.stop():
-            mine = self.groups.comm.bcast(source and source.next(finished))
+            mine = source and source.next(finished)
+            if not self._alone():
+                mine = self.groups.comm.bcast(mine)
             finished.clear()
             for i, record in enumerate(mine):
                 if i and self.stop():

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import yaml
 
 from hpcsim.ensemble.reduce import AVERAGED, missing
 from hpcsim.observables import largest_error, reduced
@@ -40,6 +39,7 @@ from hpcsim.store import (
     seal,
     write_whole,
 )
+from hpcsim.store.layout import config_text, plain
 
 COUNTS = {
     "records_done": "records that are computed",
@@ -72,10 +72,11 @@ def combine(runs: list[RunData]) -> Collected:
     merged = _merge(runs)
     coordinates = _coordinates(merged)
     further = [name for name, variable in coordinates.items() if variable.dims != (name,)]
-    attributes = _attributes(merged)
+    config = json.loads(json.dumps({**merged.runs[0].layout.config, "sweep": merged.axes}, default=plain))
+    attributes = _attributes(merged, config)
     if further:
         attributes["coordinates"] = " ".join(further)  # CF: these variables are no data
-    return Collected({**coordinates, **_reduced(merged)}, attributes, yaml.safe_load(attributes["config"]))
+    return Collected({**coordinates, **_reduced(merged)}, attributes, config)
 
 
 def outline(layout: Layout) -> Collected:
@@ -311,10 +312,9 @@ def _labels(values) -> np.ndarray:
     return np.array([v if isinstance(v, str) else json.dumps(v) for v in values], object)
 
 
-def _attributes(merged: _Merged) -> dict:
+def _attributes(merged: _Merged, config: dict) -> dict:
     layouts = [run.layout for run in merged.runs]
-    config = {**layouts[0].config, "sweep": merged.axes}
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    text = config_text(config)
     seeds = sorted({layout.config.get("run", {}).get("seed", 0) for layout in layouts})
     sessions = [entry for run in merged.runs for entry in run.history]
     commits = dict.fromkeys(run.versions["commit"] for run in merged.runs if "commit" in run.versions)
