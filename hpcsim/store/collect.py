@@ -32,6 +32,7 @@ from hpcsim.store import (
     Variable,
     empty,
     is_collected,
+    load,
     read_runs,
     seal,
     shortfall,
@@ -88,6 +89,11 @@ def combine(runs: list[RunData], over=()) -> Collected:
     if further:
         attributes["coordinates"] = " ".join(further)  # CF: these variables are no data
     return Collected({**coordinates, **_reduced(merged, names)}, attributes, yaml.safe_load(attributes["config"]))
+
+
+def opened(path) -> Collected:
+    """What a collected file holds, or a run file, complete or not. Raises StoreError."""
+    return load(path) if is_collected(path) else combine(read_runs(path))
 
 
 def outline(layout: Layout) -> Collected:
