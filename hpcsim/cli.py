@@ -231,6 +231,7 @@ def _run(arguments, world) -> int:
 
 
 def _check(arguments, world) -> int:
+    from hpcsim import guide
     from hpcsim.run import config, memory
     from hpcsim.run import plan as planning
 
@@ -252,6 +253,8 @@ def _check(arguments, world) -> int:
         }
         for name, value in rows.items():
             print(f"{name:16} {value}")
+        for i, line in enumerate(guide.formula(plan.problem(0).params).splitlines()):
+            print(f"{'' if i else 'model':16} {line}".rstrip())
         for text in planning.warnings(plan):
             print(f"{'warning':16} {text}")
         memory.check_memory(plan, ranks)

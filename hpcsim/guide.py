@@ -231,6 +231,19 @@ def descriptions(kind: type[BaseModel]) -> dict[str, str]:
     return found
 
 
+def formula(params: BaseModel) -> str:
+    """What the docstring of a model says of its H and its rates, in the convention that the parameters have."""
+    kind, lines = type(params), []
+    for line in _text(kind).splitlines():
+        key = re.match(r"(\w[\w, ]*?) *: ", line)
+        if key and key[1].split(", ")[0] in kind.model_fields or not line and any("H = " in each for each in lines):
+            break
+        lines.append(line)
+    field, blocks = kind.model_fields.get("convention"), re.split(r"\n(?=\S)", "\n".join(lines).strip())
+    others = set(getattr(field.annotation, "__args__", ())) - {params.convention} if field else set()
+    return "\n".join(block for block in blocks if re.split(r"\W", block)[0] not in others).strip()
+
+
 def schema() -> dict:
     """The JSON Schema of a config, with descriptions: for editors that complete and check YAML."""
     swept = {"oneOf": [{"type": "array", "minItems": 1}, _ranges()]}

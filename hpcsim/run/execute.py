@@ -12,6 +12,7 @@ from numba.core.event import install_timer
 
 from hpcsim import __version__, store
 from hpcsim.methods import Cache, Context, Stopped
+from hpcsim.run import states
 from hpcsim.run.config import ConfigError, points
 from hpcsim.run.dispatch import Shares
 from hpcsim.run.memory import check_memory
@@ -254,7 +255,7 @@ class _Session:
             )
         ask = functools.partial(self.stop, record_ahead=False)
         device = self.planned.config["run"]["device"]
-        context = Context(self.groups.comm, key, ask, self.cache, earlier, device)
+        context = Context(self.groups.comm, key, ask, self.cache, earlier, device, states.read)
         arrays = problem.method.run(system, options, problem.records[index[record]], context)
         declared = {output.name for output in problem.outputs if output.stored}
         if arrays.keys() != declared:

@@ -17,6 +17,7 @@ from hpcsim.methods import Output
 from hpcsim.own import KEYS, Guarded, module, told
 from hpcsim.run.config import ConfigError, points, validate
 from hpcsim.run.schedule import assign
+from hpcsim.run.states import with_state
 from hpcsim.store import Layout
 from hpcsim.system import Cache, Parameters, System, dissipates, require_unique
 
@@ -130,7 +131,7 @@ class Problem:
 
     def key(self, seed: int) -> tuple[int, int]:
         """Two 32-bit words from the seed and the model's parameters: the key of the random streams."""
-        text = json.dumps([seed, self.params.model_dump()], sort_keys=True)
+        text = json.dumps([seed, self.params.identity()], sort_keys=True)
         digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
@@ -140,6 +141,10 @@ def plan(config: dict, given: System | None = None) -> Plan:
 
     given : a system in place of a model
     """
+    try:
+        config = with_state(config)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     point, index, bytes_, times, needs, outputs = [], [], [], [], {}, {}
     sites, dimension, resolved, structures = 0, 0.0, _Resolved(config), Cache()
     found: tuple[Output, ...] = ()

@@ -15,6 +15,10 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def identity(self) -> dict:
+        """What keys the random streams of a point: plain data, the same in all versions."""
+        return self.model_dump()
+
 
 def shown(value, length: int = 60) -> str:
     """`value` as a message shows it: repr, cut to `length` characters."""
@@ -52,6 +56,10 @@ def _direction(value):
 
 
 def _initial(value):
+    if isinstance(value, dict) and isinstance(value.get("state"), str):
+        raise ValueError(
+            "a saved state is evolved by the method liouvillian alone; give a direction, or take that method"
+        )
     if isinstance(value, dict) and value:
         return {str(name): _direction(direction) for name, direction in value.items()}
     return _direction(value)
