@@ -12,8 +12,8 @@ SOURCES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 
-# `system` holds the base class of all parameters, `ensemble` the averages over records, `compiled` numba's decorator:
-# any module may import them.
+# `system` holds the base class of all parameters, `ensemble` the averages over records, `compiled` numba's decorator,
+# `own` the files that the user names: any module may import them.
 ARROWS = {
     "__main__": {"cli"},
     "cli": {"api", "run", "store", "figures", "doctor", "guide"},
@@ -57,7 +57,13 @@ def test_arrows(name):
         if here and parts[0] == here[0]:
             assert_own_folder(name, here, parts)
         else:
-            allowed = ARROWS.get(here[0] if here else "", set()) | {"system", "ensemble", "environment", "compiled"}
+            allowed = ARROWS.get(here[0] if here else "", set()) | {
+                "system",
+                "ensemble",
+                "environment",
+                "compiled",
+                "own",
+            }
             assert parts[0] in allowed, f"{name} imports {target}; it may import {sorted(allowed)}"
 
 

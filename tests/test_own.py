@@ -9,9 +9,9 @@ import yaml
 from conftest import ROOT, mpirun
 
 import hpcsim
-from hpcsim import cli
+from hpcsim import cli, own
 from hpcsim.models import spin_network
-from hpcsim.run import config, own
+from hpcsim.run import config
 
 SOURCE = ROOT / "configs/tutorials/ising_twist.py"
 OWN = {"file": "ising_twist.py", "sites": 3, "field": "1/2"}

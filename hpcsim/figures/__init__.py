@@ -11,6 +11,7 @@
 `parse` and `verify` validate the section before anything is computed; `plot` draws and checks.
 """
 
+import logging
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from hpcsim.analysis import ESTIMATES
 from hpcsim.figures.curves import Curve, curves, divisor, evaluate, located, name_of
 from hpcsim.figures.draw import draw, verify_panel
 from hpcsim.figures.section import Check, Figure, parse
+from hpcsim.figures.theories import NotExecuted, Theory
+
+log = logging.getLogger("hpcsim")
 
 __all__ = ["CheckResult", "parse", "plot", "table", "verify"]
 
@@ -41,7 +45,8 @@ class CheckResult:
 def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
     """Draw the figures of a collected file as PNG and PDF into the folder `to` (default: beside it).
 
-    section : the `figures` of another config, to draw instead of those the run was started with
+    section : the `figures` of a config that the user names, to draw instead of those the run was started with. Theories
+              of files of his own are executed then alone, and else left out, with a warning
     Returns the files written and the results of the checks. Raises store.StoreError where a figure
     asks for what the file does not have.
     """
@@ -49,14 +54,23 @@ def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
     folder = Path(to) if to else Path(path).parent
     if folder.exists() and not folder.is_dir():
         raise store.StoreError(f"--to {folder}: is a file; give the name of a folder for the figures", 2)
+    if there := store.shortfall(data):
+        log.warning("%s: holds %s; figures and checks lack the others", path, there)
     files, results = [], []
-    for figure in parse(data.config["figures"] if section is None else section):
+    for figure in parse(data.config["figures"] if section is None else section, section is not None):
         files += draw(data, figure, folder)
         for check in figure.checks:
             with located(f"figure {figure.file}, check {check.name!r}"):
-                several = curves(data, check)
-                results += [_judge(check, curve, len(several) > 1) for curve in several]
+                results += _judged(data, check)
     return files, results
+
+
+def _judged(data: store.Collected, check: Check) -> list[CheckResult]:
+    try:
+        several = curves(data, check)
+        return [_judge(check, curve, len(several) > 1) for curve in several]
+    except NotExecuted as reason:
+        return [CheckResult(check.name, np.nan, np.nan, str(check.expect or ""), False, str(reason))]
 
 
 def verify(figures: tuple[Figure, ...], outline: store.Collected):
@@ -98,12 +112,14 @@ def _criterion(check: Check, curve: Curve) -> tuple[dict, float | None]:
     """The arguments of the estimate, and the number that is expected. Raises ValueError where that is none."""
     scale = divisor(check.divide, curve.known)
     arguments = {
-        key: evaluate(v, curve.known) / scale if isinstance(v, str) else v for key, v in check.arguments.items()
+        key: evaluate(v, curve.known) / scale if isinstance(v, Theory) else v for key, v in check.arguments.items()
     }
-    expect = evaluate(check.expect, curve.known) if isinstance(check.expect, str) else check.expect
-    if np.size(expect) > 1:
+    if not isinstance(check.expect, Theory):
+        return arguments, check.expect
+    expect = np.ravel(evaluate(check.expect, curve.known))
+    if len(expect) != 1:
         raise ValueError(f"expect = {check.expect} is not one number here: it changes along {check.x}")
-    return arguments, expect
+    return arguments, float(expect[0])
 
 
 def _judge(check: Check, curve: Curve, several: bool) -> CheckResult:

@@ -2,6 +2,8 @@
 
 import io
 import logging
+import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,11 @@ import numpy as np
 from hpcsim.analysis import ESTIMATES
 from hpcsim.figures.curves import arguments_of, curves, divisor, evaluate, located, name_of, parameter
 from hpcsim.figures.section import Data, Figure, Panel, fields
-from hpcsim.store import write_whole
+from hpcsim.figures.theories import NotExecuted, Theory
+from hpcsim.store import shortfall, write_whole
 from hpcsim.system import shown
 
+log = logging.getLogger("hpcsim")
 # Okabe and Ito's palette: told apart with every kind of colour blindness
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 CATEGORIES = ("#56B4E9", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00")  # of a map, after white
@@ -19,6 +23,7 @@ MARKERS = "osD^vP*X"
 DENSE = 80  # points
 DASHES = ("-", "--", ":", "-.")
 LINES = 15  # in a column of a legend beside the axes
+LABEL = 36  # characters in a line of a label that is made of a long name
 LONGEST, WIDEST = 1000, 5000  # text: characters, points
 SUFFIXES = (".png", ".pdf")
 STYLE = {
@@ -59,6 +64,8 @@ def draw(data, figure: Figure, folder: Path) -> list[Path]:
             tag = f"({chr(97 + i)})  " if len(figure.panels) > 1 else ""
             axes.set_title(tag + panel.title, loc="left", fontsize=10)
         canvas.suptitle(figure.title, fontsize=10)
+        if there := shortfall(data):
+            canvas.supxlabel(there, x=0.99, ha="right", fontsize=7, color="0.45")
         with located(f"figure {figure.file}"):
             _check_texts(canvas)
             images = {suffix: _image(canvas, suffix) for suffix in SUFFIXES}
@@ -115,7 +122,7 @@ def verify_panel(data, panel: Panel):
             else:
                 _fill(overlay.label, values | {"value": 1.0, "error": 1.0})
     for line in panel.vlines:
-        if isinstance(line, str):
+        if isinstance(line, Theory):
             arguments_of(line, data.config["model"])
     _axis_labels(data, panel)
 
@@ -138,13 +145,15 @@ def _draw_lines(data, panel: Panel, axes):
             color=colour,
             label=_label(data, curve, panel),
             marker=marker,
+            markerfacecolor="none" if panel.by == "method" and curve.error is not None else None,  # over an exact one
             linestyle=joined,
             linewidth=0.8 if marker != "none" else 1.3,
             elinewidth=0.8,
         )
     for overlay, dashes in zip(panel.overlays, DASHES):
         if overlay.theory:
-            _draw_theory(overlay, dashes, panel, several, colours, axes)
+            with _left_out():
+                _draw_theory(overlay, dashes, panel, several, colours, axes)
         else:
             for curve, colour in zip(curves(data, _narrowed(panel, overlay)), colours):
                 if np.any(np.isnan(curve.y)):
@@ -153,6 +162,15 @@ def _draw_lines(data, panel: Panel, axes):
                 label = _fill(overlay.label, curve.known | {"value": fit.value, "error": fit.error})
                 x = _fine(curve.x, panel.xscale)
                 axes.plot(x, fit.line(x), color=colour, linestyle=dashes, zorder=1, label=label)
+
+
+@contextmanager
+def _left_out():
+    """A theory that is not to be executed is left out of the figure, with a warning."""
+    try:
+        yield
+    except NotExecuted as reason:
+        log.warning("left out: %s", reason)
 
 
 def _draw_theory(overlay, dashes, panel, several, colours, axes):
@@ -184,8 +202,9 @@ def _draw_map(data, panel: Panel, axes):
         bar.ax.tick_params(length=0)
     for overlay, dashes in zip(panel.overlays, DASHES):
         fine = _fine(x, panel.xscale)
-        line = evaluate(overlay.theory, data.config["model"] | {panel.x: fine})
-        axes.plot(fine, line, color="black", linestyle=dashes, label=overlay.label)
+        with _left_out():
+            line = evaluate(overlay.theory, data.config["model"] | {panel.x: fine})
+            axes.plot(fine, line, color="black", linestyle=dashes, label=overlay.label)
     axes.set(xlim=(x[0], x[-1]), ylim=(z[0], z[-1]))
 
 
@@ -212,7 +231,7 @@ def _map_colours(image, categories) -> dict:
             "vmin": -0.5,
             "vmax": len(categories) - 0.5,
         }
-    if np.nanmin(image) < 0 < np.nanmax(image):
+    if np.any(image < 0) and np.any(image > 0):
         extent = np.nanmax(np.abs(image))
         return {"cmap": "RdBu_r", "vmin": -extent, "vmax": extent}
     return {"cmap": "cividis"}
@@ -221,8 +240,9 @@ def _map_colours(image, categories) -> dict:
 def _dress(data, panel: Panel, axes):
     """Labels, scales, limits, vertical lines and legend."""
     for line in panel.vlines:
-        at = evaluate(line, data.config["model"]) if isinstance(line, str) else line
-        axes.axvline(at, color="0.6", linestyle=":", linewidth=1, zorder=0)
+        with _left_out():
+            at = evaluate(line, data.config["model"]) if isinstance(line, Theory) else line
+            axes.axvline(at, color="0.6", linestyle=":", linewidth=1, zorder=0)
     axes.set(xscale=panel.xscale, yscale=panel.yscale, **_axis_labels(data, panel))
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":
@@ -293,4 +313,5 @@ def _fill(template: str, values: dict) -> str:
 def _axis_label(data, name) -> str:
     attrs = data.variables[name].attrs
     units = attrs.get("units", "1")
-    return (attrs.get("long_name") or name) + ("" if units in ("1", "") else f" ({units})")
+    text = (attrs.get("long_name") or name) + ("" if units in ("1", "") else f" ({units})")
+    return textwrap.fill(text, LABEL, break_long_words=False)

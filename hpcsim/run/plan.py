@@ -14,9 +14,10 @@ import hpcsim.methods
 import hpcsim.models
 from hpcsim.ensemble.reduce import AVERAGED
 from hpcsim.methods import Output
+from hpcsim.own import KEYS, Guarded, module, told
 from hpcsim.run.config import ConfigError, points, validate
-from hpcsim.run.own import KEYS, executed, told
 from hpcsim.run.schedule import assign
+from hpcsim.run.states import with_state
 from hpcsim.store import Layout
 from hpcsim.system import Cache, Parameters, System, dissipates, require_unique
 
@@ -69,10 +70,11 @@ def find(package, name: str, what: str):
 
 def _module(package, section: dict, what: str):
     """The module of a section: of the package, or the user's own."""
-    if "source" not in section:
+    if not {"source", "package"} & section.keys():
         return find(package, section["name"], what)
     try:
-        return executed(section["name"], section["source"], what)
+        own = module(section, what)
+        return Guarded(own, section["name"]) if what == "method" else own
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
@@ -129,7 +131,7 @@ class Problem:
 
     def key(self, seed: int) -> tuple[int, int]:
         """Two 32-bit words from the seed and the model's parameters: the key of the random streams."""
-        text = json.dumps([seed, self.params.model_dump()], sort_keys=True)
+        text = json.dumps([seed, self.params.identity()], sort_keys=True)
         digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
@@ -139,6 +141,10 @@ def plan(config: dict, given: System | None = None) -> Plan:
 
     given : a system in place of a model
     """
+    try:
+        config = with_state(config)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     point, index, bytes_, times, needs, outputs = [], [], [], [], {}, {}
     sites, dimension, resolved, structures = 0, 0.0, _Resolved(config), Cache()
     found: tuple[Output, ...] = ()

@@ -1,5 +1,6 @@
 """Reading what collect wrote, for figures."""
 
+import json
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,36 @@ class Collected:
     variables: dict[str, Variable]
     attrs: dict
     config: dict
+
+
+def shortfall(data: Collected) -> str:
+    """How much of a file is there, "12 of 40 records, 2 failed"; "" where nothing is missing.
+
+    Points that no run has are not missing; records that a target_error did not need are not, either.
+    """
+    counts = (data.variables.get(f"records_{kind}") for kind in ("done", "total", "failed"))
+    done, total, failed = (0 if count is None else int(np.sum(count.values)) for count in counts)
+    return "" if done == total else f"{done} of {total} records" + f", {failed} failed" * bool(failed)
+
+
+def methods_of(variable: Variable, default) -> list:
+    """Those that deliver a variable, as a file of several methods names them."""
+    return json.loads(variable.attrs["methods"]) if "methods" in variable.attrs else default
+
+
+def asked(data: Collected, variable: Variable) -> np.ndarray:
+    """Of the variable's shape: whether a run has the point, and its method the variable and the label, as a time."""
+    records, values = data.variables.get("records_total"), variable.values
+    if not records or variable.dims[: len(records.dims)] != records.dims:  # the sweep's dimensions come first
+        return np.ones(values.shape, bool)
+    sweep, further = len(records.dims), tuple(range(len(records.dims), values.ndim))
+    asked = np.broadcast_to(np.expand_dims(records.values > 0, further), values.shape)
+    if "method" not in records.dims[:1]:
+        return asked
+    methods = data.variables["method"].values
+    delivers = np.isin(methods.astype(str), methods_of(variable, methods)).reshape(-1, *[1] * (values.ndim - 1))
+    labels = ~np.isnan(values).all(axis=tuple(range(1, sweep)), keepdims=True)
+    return asked & delivers & (labels | ~labels.any(axis=further, keepdims=True))
 
 
 @contextmanager
@@ -91,7 +122,7 @@ def _verify(path: Path):
 
 
 def _variable(name: str, data: h5py.Dataset) -> Variable:
-    values = data.asstr()[()] if h5py.check_string_dtype(data.dtype) else data[()]
+    values = np.array(data.asstr()[()], object) if h5py.check_string_dtype(data.dtype) else data[()]
     dims = (name,) if h5py.h5ds.is_scale(data.id) else tuple(dim.keys()[0] for dim in data.dims)
     attrs = {key: value for key, value in data.attrs.items() if key not in HDF5_OWN_ATTRIBUTES}
     return Variable(dims, values, attrs)

@@ -15,6 +15,10 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def identity(self) -> dict:
+        """What keys the random streams of a point: plain data, the same in all versions."""
+        return self.model_dump()
+
 
 def shown(value, length: int = 60) -> str:
     """`value` as a message shows it: repr, cut to `length` characters."""
@@ -52,6 +56,10 @@ def _direction(value):
 
 
 def _initial(value):
+    if isinstance(value, dict) and isinstance(value.get("state"), str):
+        raise ValueError(
+            "a saved state is evolved by the method liouvillian alone; give a direction, or take that method"
+        )
     if isinstance(value, dict) and value:
         return {str(name): _direction(direction) for name, direction in value.items()}
     return _direction(value)
@@ -68,6 +76,12 @@ def spaced(kind: str, arguments, most: int) -> list[float]:
         raise ValueError(f"{kind} = {shown(arguments)}: {arguments[2]} values are more than {most}")
     # twelve digits: the value is the one a person would have typed
     return [float(f"{x:.12g}") for x in getattr(np, kind)(*arguments)]
+
+
+def word(value):
+    """A size [nx, ny] of a lattice as the word nxxny, which labels an axis; anything else as it is."""
+    sizes = isinstance(value, list) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)
+    return "{}x{}".format(*value) if sizes else value
 
 
 def _times(value):
