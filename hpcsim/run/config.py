@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from hpcsim.own import KEYS
 from hpcsim.run.numbers import numbers
-from hpcsim.run.sources import with_sources
+from hpcsim.run.sources import figures_with_sources, with_sources
 from hpcsim.run.text import LONGEST, BadText, parse
 from hpcsim.system import Count, Number, Parameters, Whole, spaced, word
 from hpcsim.system import shown as _show
@@ -100,6 +100,23 @@ def read(path):
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read as UTF-8 text: {error}") from None
     return _parse(text, "the file")
+
+
+def figures(path) -> list:
+    """The section `figures` of a config file, which needs no other section. Raises ConfigError."""
+    raw = read(path)
+    section = raw.get("figures") if isinstance(raw, dict) else None
+    if not isinstance(section, list) or not section:
+        raise ConfigError(
+            f"figures = {_show(section)}: a list of figures is needed, as in "
+            "figures: [{file: f, panels: [{y: Sz, x: gain}]}]"
+        )
+    if unknown := [key for key in raw if key not in Sections.model_fields]:
+        raise ConfigError(f"{unknown[0]}: unknown key; known: {', '.join(Sections.model_fields)}")
+    try:
+        return figures_with_sources(section, Path(path).parent)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def resolve(raw, overrides=(), quick=False, folder=Path()) -> dict:

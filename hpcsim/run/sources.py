@@ -25,8 +25,12 @@ def with_sources(sections: dict, folder: Path) -> dict:
     if "initial" in found["method"]:
         initial = located(found["method"]["initial"], folder, "method.initial")
         found["method"] = found["method"] | {"initial": initial}
-    found["figures"] = [_figure(figure, folder, f"figures.{i}") for i, figure in enumerate(sections["figures"])]
-    return found
+    return found | {"figures": figures_with_sources(sections["figures"], folder)}
+
+
+def figures_with_sources(section: list, folder: Path) -> list:
+    """The section `figures` with the sources of all files that it names. Raises ValueError."""
+    return [_figure(figure, folder, f"figures.{i}") for i, figure in enumerate(section)]
 
 
 def _observable(item, folder: Path, where: str):
