@@ -83,7 +83,15 @@ def parser() -> argparse.ArgumentParser:
     plot = add("plot", _plot, "draw the config's figures and print its checks")
     plot.add_argument("collected", type=_path)
     plot.add_argument("--to", type=_path, help="folder for the figures (default: beside the file)")
-    plot.add_argument("--config", type=_path, help="take the figures from this YAML, not from the one that was run")
+    plot.add_argument(
+        "--config",
+        type=_path,
+        help="take the figures from this YAML, which may hold nothing else, not from the one run",
+    )
+    export = add("export", _export, "write the results of a collected file or a run file as tables")
+    export.add_argument("file", type=_path)
+    export.add_argument("--csv", action="store_true", required=True, help="as CSV: one file for each result")
+    export.add_argument("--to", type=_path, help="folder for the tables (default: beside the file)")
     listing = add("list", _list, "the models, methods, observables, theories and analyses there are")
     listing.add_argument("kind", nargs="?", help="one of these")
     add("describe", _describe, "formula, keys, defaults and outputs of one of them").add_argument("name")
@@ -223,6 +231,7 @@ def _run(arguments, world) -> int:
 
 
 def _check(arguments, world) -> int:
+    from hpcsim import guide
     from hpcsim.run import config, memory
     from hpcsim.run import plan as planning
 
@@ -244,6 +253,8 @@ def _check(arguments, world) -> int:
         }
         for name, value in rows.items():
             print(f"{name:16} {value}")
+        for i, line in enumerate(guide.formula(plan.problem(0).params).splitlines()):
+            print(f"{'' if i else 'model':16} {line}".rstrip())
         for text in planning.warnings(plan):
             print(f"{'warning':16} {text}")
         memory.check_memory(plan, ranks)
@@ -274,13 +285,26 @@ def _plot(arguments, world) -> int:
     section = None
     if arguments.config:
         with config.in_file(arguments.config):
-            section = config.load(arguments.config)["figures"]
+            section = config.figures(arguments.config)
             _figures({"figures": section})
     files, results = figures.plot(arguments.collected, arguments.to, section)
     for file in files:
         print(file)
     print(figures.table(results))
     return COMPLETE if all(result.passed for result in results) else FAILED
+
+
+def _export(arguments, world) -> int:
+    from hpcsim import store
+    from hpcsim.store.collect import opened
+    from hpcsim.store.export import export_csv
+
+    data = opened(arguments.file)
+    if there := store.shortfall(data):
+        logging.getLogger("hpcsim").warning("%s: holds %s; their fields are empty", arguments.file, there)
+    for file in export_csv(data, arguments.file, arguments.to):
+        print(file)
+    return COMPLETE
 
 
 def _list(arguments, world) -> int:

@@ -1,5 +1,6 @@
 """After the run: what collect and plot say of records that are missing."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ import hpcsim
 from hpcsim import cli, store
 from hpcsim.figures.curves import curves
 from hpcsim.figures.section import Data
+from hpcsim.store import export
 
 CONFIG = {
     "title": "two spins",
@@ -93,6 +95,32 @@ def test_points_are_added_to_a_finished_run(whole, tmp_path):
     assert len(json.loads(one.attrs["sessions"])) == 2
     before = path.read_bytes()
     assert command("run", write(tmp_path / "run.yaml"), "--out", path) == 2 and path.read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def complete(whole):
+    return collected(whole)
+
+
+def test_figures_alone_are_a_config_for_plot(complete, tmp_path, capsys):
+    alone = tmp_path / "figures.yaml"
+    figure = {"file": "other", "panels": [{"y": "Sz", "x": "loss", "by": "sublattice"}]}
+    for config in ({"figures": [figure]}, CONFIG | {"model": {"name": "of another program"}, "figures": [figure]}):
+        alone.write_text(yaml.safe_dump(config))
+        assert command("plot", complete, "--config", alone, "--to", tmp_path) == 0
+        assert (tmp_path / "other.png").exists() and "other.pdf" in capsys.readouterr().out
+    for text, words in {
+        "title: x": "figures = None: a list of figures is needed",
+        "figures: {file: x}": "a list of figures is needed",
+        "- 1": "a list of figures is needed",
+        "figures: [{file: x, panels: []}]": "figures.0.panels",
+        "figures: [{file: x, panels: [{y: Sz, x: nothing}]}]": "x = nothing: no such variable",
+        "figures: [{file: x, panels: [{y: Sz, x: loss}]}]\nfigurs: 1": "figurs: unknown key",
+    }.items():
+        alone.write_text(text)
+        assert command("plot", complete, "--config", alone, "--to", tmp_path) == 2
+        message = capsys.readouterr().err
+        assert words in message and message.count("\n") == 1
 
 
 METHODS = {
@@ -174,3 +202,58 @@ def test_times_that_a_method_was_not_asked_for_are_no_holes():
     several = curves(data, Data(y="Sz", x="time", by="method", select={"S": 2}))
     assert [curve.x.tolist() for curve in several] == [[0, 1], [0, 0.5], [0, 0.5, 1]]  # c is still to be computed
     assert [curve.y.tolist() for curve in several[:2]] == [[1, 3], [4, 5]]
+
+
+def tables(folder):
+    """{file name: rows as dicts}"""
+    return {path.name: [*csv.DictReader(path.open(encoding="utf-8"))] for path in sorted(folder.glob("*.csv"))}
+
+
+def test_tables_hold_the_numbers_with_their_labels_and_errors(methods, tmp_path):
+    assert command("export", methods[0], "--csv", "--to", tmp_path) == 0
+    data, found = hpcsim.open(methods[0]), tables(tmp_path)
+    assert not [name for name in found if "stderr" in name] and "c.records_done.csv" in found
+    rows = found["c.Sz.csv"]
+    assert [*rows[0]] == ["method", "field_x", "sublattice", "value", "stderr", "units"] and len(rows) == 12
+    for row in rows:
+        at = {"method": row["method"], "field_x": float(row["field_x"]), "sublattice": row["sublattice"]}
+        assert float(row["value"]) == data.Sz.sel(at).item() and row["units"] == "ħ"
+        assert (row["stderr"] == "") == (row["method"] != "trajectories")
+        assert row["stderr"] == "" or float(row["stderr"]) == data.Sz_stderr.sel(at).item()
+    assert {row["method"] for row in found["c.residual_mean_field.csv"]} == {"mean_field"}
+
+
+def test_what_is_missing_is_an_empty_field(whole, tmp_path, caplog):
+    """Of a run file, too; a coordinate along an axis is a column of its own, complex numbers are two."""
+    short = shortened(whole, {1})
+    assert command("export", short, "--csv", "--to", tmp_path) == 0 and "holds 2 of 3 records" in caplog.text
+    rows = [row for row in tables(tmp_path)["short.Sz.csv"] if row["sublattice"] == "a"]
+    assert [row["loss"] for row in rows] == ["1.0", "1.5", "2.0"] and [row["value"] == "" for row in rows] == [0, 1, 0]
+    assert {row["method"] for row in rows} == {"gaussian"} and "stderr" not in rows[0]
+    variables = {
+        "gain": store.Variable(("gain",), np.array([1, 2])),
+        "loss": store.Variable(("gain",), np.array([0.5, 0.25])),
+        "z": store.Variable(("gain",), np.array([1 + 2j, complex(np.nan, np.nan)]), {"units": "g"}),
+        "z_error": store.Variable(("gain",), np.array([0.5, np.nan])),
+    }
+    data = store.Collected(variables, {"coordinates": "loss"}, {})
+    assert export.results(data) == ["z"]
+    assert export.table(data, "z").splitlines() == [
+        "gain,loss,value_real,value_imag,error,units",
+        "1,0.5,1.0,2.0,0.5,g",
+        "2,0.25,,,,g",
+    ]
+
+
+def test_tables_replace_their_like_and_nothing_else(complete, tmp_path, capsys):
+    assert command("export", complete, "--csv", "--to", tmp_path) == 0
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert command("export", complete, "--csv", "--to", tmp_path) == 0
+    (tmp_path / "run.c.Sz.csv").write_text("my,own\n1,2\n")
+    (tmp_path / "run.c.Sx.csv").unlink()
+    assert command("export", complete, "--csv", "--to", tmp_path) == 2
+    assert "run.c.Sz.csv: exists and is not a table" in capsys.readouterr().err
+    assert (tmp_path / "run.c.Sz.csv").read_text() == "my,own\n1,2\n" and not (tmp_path / "run.c.Sx.csv").exists()
+    assert command("export", complete, "--csv", "--to", tmp_path / "run.c.Sz.csv") == 2
+    assert command("export", tmp_path / "nothing.h5", "--csv") == 2 and command("export", complete) == 2
+    assert len(before) == len([*tmp_path.iterdir()]) + 1

@@ -1,6 +1,5 @@
 """Curves out of a collected file, and theories with arguments taken from the same place."""
 
-import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ import numpy as np
 from hpcsim.analysis.interpolation import crossings, extremum
 from hpcsim.figures.section import Data
 from hpcsim.figures.theories import Theory
-from hpcsim.store import Collected, StoreError
+from hpcsim.store import Collected, StoreError, asked, methods_of
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def _curve(data, spec, name, kept) -> Curve:
     error = None if error is None else error[grid].ravel() / scale
     x = np.atleast_1d(known[spec.x] if spec.x else np.arange(len(y)))
     order = np.argsort(x, kind="stable")
-    order = order[_asked(data, variable)[grid].ravel()[order]]
+    order = order[asked(data, variable)[grid].ravel()[order]]
     known = {key: v[order] if isinstance(v, np.ndarray) else v for key, v in known.items()}
     return Curve(x[order], y[order], None if error is None else error[order], known, name)
 
@@ -107,27 +106,7 @@ def _error(data, name, known) -> np.ndarray | None:
     """Standard errors of a variable, or the errors that a method without them states; None where it has neither."""
     found = (data.variables[key] for key in (f"{name}_stderr", f"{name}_error") if key in data.variables)
     method = known.get("method")
-    return next((v.values for v in found if not isinstance(method, str) or method in _methods(v, [method])), None)
-
-
-def _methods(variable, default) -> list:
-    """Those that deliver a variable, as a file of several methods names them."""
-    return json.loads(variable.attrs["methods"]) if "methods" in variable.attrs else default
-
-
-def _asked(data, variable) -> np.ndarray:
-    """Of the variable's shape: whether a run has the point, and its method the variable and the label, as a time."""
-    records, values = data.variables.get("records_total"), variable.values
-    if not records or variable.dims[: len(records.dims)] != records.dims:  # the sweep's dimensions come first
-        return np.ones(values.shape, bool)
-    sweep, further = len(records.dims), tuple(range(len(records.dims), values.ndim))
-    asked = np.broadcast_to(np.expand_dims(records.values > 0, further), values.shape)
-    if "method" not in records.dims[:1]:
-        return asked
-    methods = data.variables["method"].values
-    delivers = np.isin(methods.astype(str), _methods(variable, methods)).reshape(-1, *[1] * (values.ndim - 1))
-    labels = ~np.isnan(values).all(axis=tuple(range(1, sweep)), keepdims=True)
-    return asked & delivers & (labels | ~labels.any(axis=further, keepdims=True))
+    return next((v.values for v in found if not isinstance(method, str) or method in methods_of(v, [method])), None)
 
 
 def _is_scalar(data, name) -> bool:

@@ -12,6 +12,7 @@ from numba.core.event import install_timer
 
 from hpcsim import __version__, store
 from hpcsim.methods import Cache, Context, Stopped
+from hpcsim.run import states
 from hpcsim.run.config import ConfigError, points
 from hpcsim.run.dispatch import Shares
 from hpcsim.run.memory import check_memory
@@ -228,7 +229,9 @@ class _Session:
         finished : (record, seconds) of those computed since the last question; emptied when told
         """
         while not self.stop():
-            mine = self.groups.comm.bcast(source and source.next(finished))
+            mine = source and source.next(finished)
+            if not self._alone():
+                mine = self.groups.comm.bcast(mine)
             finished.clear()
             if self.groups.world.rank == 0:
                 self.stop.under_way(*source.under_way())
@@ -254,7 +257,7 @@ class _Session:
             )
         ask = functools.partial(self.stop, record_ahead=False)
         device = self.planned.config["run"]["device"]
-        context = Context(self.groups.comm, key, ask, self.cache, earlier, device)
+        context = Context(self.groups.comm, key, ask, self.cache, earlier, device, states.read)
         arrays = problem.method.run(system, options, problem.records[index[record]], context)
         declared = {output.name for output in problem.outputs if output.stored}
         if arrays.keys() != declared:

@@ -1,4 +1,4 @@
-"""The files of one's own that a config names: found, read, and kept in it, see `hpcsim.own`."""
+"""The files that a config names: those of one's own are kept in it, see `hpcsim.own`; of a saved state its hash is."""
 
 import pkgutil
 from pathlib import Path
@@ -7,6 +7,7 @@ import hpcsim.methods
 import hpcsim.models
 from hpcsim.observables import KINDS, is_known
 from hpcsim.own import IN_A_FILE, read, with_source
+from hpcsim.run.states import located
 
 PLACES = ("theory", "distance", "expect", "arguments", "vlines")  # of a theory in a figure
 
@@ -21,8 +22,15 @@ def with_sources(sections: dict, folder: Path) -> dict:
     if isinstance(items, list):
         own = [_observable(item, folder, f"method.observables.{i}") for i, item in enumerate(items)]
         found["method"] = found["method"] | {"observables": own}
-    found["figures"] = [_figure(figure, folder, f"figures.{i}") for i, figure in enumerate(sections["figures"])]
-    return found
+    if "initial" in found["method"]:
+        initial = located(found["method"]["initial"], folder, "method.initial")
+        found["method"] = found["method"] | {"initial": initial}
+    return found | {"figures": figures_with_sources(sections["figures"], folder)}
+
+
+def figures_with_sources(section: list, folder: Path) -> list:
+    """The section `figures` with the sources of all files that it names. Raises ValueError."""
+    return [_figure(figure, folder, f"figures.{i}") for i, figure in enumerate(section)]
 
 
 def _observable(item, folder: Path, where: str):
