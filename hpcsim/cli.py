@@ -245,6 +245,7 @@ def _check(arguments, world) -> int:
             "title": plan.config["title"],
             "points": plan.point.max() + 1,
             "records": f"{most}{len(plan.point)}",
+            "realisations": plan.config.get("disorder", {}).get("realisations"),
             "sites": plan.sites,
             "Hilbert space": f"{plan.dimension:.6g} states",
             "memory": f"{need / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",
@@ -252,7 +253,8 @@ def _check(arguments, world) -> int:
             "suggested ranks": f"up to {planning.suggested_ranks(plan)}",
         }
         for name, value in rows.items():
-            print(f"{name:16} {value}")
+            if value is not None:
+                print(f"{name:16} {value}")
         for i, line in enumerate(guide.formula(plan.problem(0).params).splitlines()):
             print(f"{'' if i else 'model':16} {line}".rstrip())
         for text in planning.warnings(plan):

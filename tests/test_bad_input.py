@@ -60,7 +60,7 @@ BAD = {  # name: (file text, words that the one message must hold)
     "no rows": (text(model=MODEL.replace("cells: 1", "cells: [2, 0]")), ["model.cells", "[2, 0]", "greater than"]),
     "three lengths": (
         text(model=MODEL.replace("cells: 1", "cells: [2, 2, 2]")),
-        ["model.cells", "[2, 2, 2]", "[nx, ny]"],
+        ["model.cells", "2x2x2", "[nx, ny]"],
     ),
     "odd periodic square": (
         text(model=MODEL.replace("cells: 1", "cells: [2, 3]")),
@@ -138,8 +138,8 @@ BAD = {  # name: (file text, words that the one message must hold)
     "sweep of run": (text(more="sweep: [{run.seed: [0, 1]}]"), ["sweep.0.run.seed", "model.KEY"]),
     "unknown swept key": (text(more="sweep: [{model.gian: [0, 1]}]"), ["model.gian", "unknown key", "gain"]),
     "bad swept value": (text(more="sweep: [{model.S: [1, 0.3]}]"), ["model.S", "0.3", "multiple of 1/2", "point 1"]),
-    "sweep of triples": (text(more="sweep: [{model.cells: [[2, 2, 2]]}]"), ["model.cells", "[2, 2, 2]", "[nx, ny]"]),
-    "sweep of pairs": (text(more="sweep: [{model.S: [[1, 1]]}]"), ["model.S", "'1x1'", "number"]),
+    "sweep of triples": (text(more="sweep: [{model.cells: [[2, 2, 2]]}]"), ["model.cells", "2x2x2", "[nx, ny]"]),
+    "sweep of pairs": (text(more="sweep: [{model.S: [[1, 1]]}]"), ["model.S", "[1, 1]", "number"]),
     "negative seed": (text(more="run: {seed: -1}"), ["run.seed", "-1", "greater than"]),
     "unknown run key": (text(more="run: {rank_per_point: 2}"), ["run.rank_per_point", "did you mean ranks_per_point"]),
     "ranks per point": (text(more="run: {ranks_per_point: 0}"), ["run.ranks_per_point", "0", "greater than"]),

@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from hpcsim.own import KEYS
+from hpcsim.run import disorder
 from hpcsim.run.numbers import numbers
 from hpcsim.run.sources import figures_with_sources, with_sources
 from hpcsim.run.text import LONGEST, BadText, parse
-from hpcsim.system import Count, Number, Parameters, Whole, spaced, word
+from hpcsim.system import Count, Number, Parameters, Whole, axis_value, spaced
 from hpcsim.system import shown as _show
 from hpcsim.system.vocabulary import NAMES, preferred
 
@@ -55,11 +56,13 @@ class Sections(Parameters):
     run: Run = Run()
     quick: dict[str, Any] = {}
     figures: list[Any] = []
+    disorder: dict[str, Any] = {}
 
 
 RANGES = ("linspace", "geomspace")
 
 
+SWEPT = r"(model|method)\.[A-Za-z_]\w*|disorder\.strength"
 MOST_POINTS = 10**6  # of a sweep
 
 
@@ -150,7 +153,15 @@ def resolve(raw, overrides=(), quick=False, folder=Path()) -> dict:
         sizes = " times ".join(map(str, shape(sections)))
         raise ConfigError(f"sweep: {sizes} points are more than {MOST_POINTS}; split it, and collect the runs together")
     del sections["quick"]
-    return sections
+    if not sections[disorder.KEY]:
+        del sections[disorder.KEY]
+        if "disorder.strength" in keys:
+            raise ConfigError("sweep: disorder.strength is swept, and there is no section disorder; add it")
+        return sections
+    try:
+        return sections | {disorder.KEY: disorder.checked(sections[disorder.KEY])}
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _named(raw: dict) -> dict:
@@ -162,7 +173,7 @@ def _named(raw: dict) -> dict:
 def _as_numbers(sections: dict) -> dict:
     """1/2, 2*pi and the like replaced by their values."""
     try:
-        found = {key: numbers(sections[key], key) for key in ("model", "method", "run")}
+        found = {key: numbers(sections[key], key) for key in ("model", "method", "run", "disorder")}
         return {**sections, **found, "sweep": [numbers(axis, f"sweep.{i}") for i, axis in enumerate(sections["sweep"])]}
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -230,9 +241,10 @@ def _axis(item: dict, where: str) -> dict:
         raise ConfigError(f"{where}: an empty axis; give it a key and values, or delete it")
     axis = {}
     for key, values in item.items():
-        if not re.fullmatch(r"(model|method)\.[A-Za-z_]\w*", key) or key.split(".")[1] in ("name", *KEYS):
+        if not re.fullmatch(SWEPT, key) or key.split(".")[1] in ("name", *KEYS):
             raise ConfigError(
-                f"{where}.{key}: only parameters of the model or the method are swept; write model.KEY or method.KEY"
+                f"{where}.{key}: only parameters of the model or the method, and the strength of disorder, are swept; "
+                "write model.KEY, method.KEY or disorder.strength"
             )
         axis[key] = _values(values, f"{where}.{key}")
     first, values = next(iter(axis.items()))  # names the dimension; the others may repeat values
@@ -263,12 +275,18 @@ def _values(values, where: str) -> list:
         raise ConfigError(f"{where} = {_show(values)}: a list of values is needed")
     if not values:
         raise ConfigError(f"{where} = []: an axis needs at least one value")
-    if ".model." in where:
-        values = [word(value) for value in values]
+    values = [axis_value(where, value) for value in values]
     for value in values:
-        if isinstance(value, (dict, list)) or value is None:
-            raise ConfigError(f"{where}: {_show(value)}: the values of an axis are numbers, words, or sizes [nx, ny]")
+        if isinstance(value, dict) or value is None or isinstance(value, list) and not _numbers(value):
+            raise ConfigError(
+                f"{where}: {_show(value)}: the values of an axis are numbers, words, sizes [nx, ny], or lists of one "
+                "number for each site"
+            )
     return values
+
+
+def _numbers(value: list) -> bool:
+    return bool(value) and all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in value)
 
 
 def shape(config: dict) -> tuple[int, ...]:
@@ -277,13 +295,16 @@ def shape(config: dict) -> tuple[int, ...]:
 
 
 def points(config: dict):
-    """Yield (model, method) dicts of every point, the first axis slowest."""
+    """Yield (model, method) dicts of every point, the first axis slowest; with disorder the model's have its POINT."""
+    sections = {key: config[key] for key in ("model", "method", disorder.KEY) if key in config}
     for where in itertools.product(*(range(n) for n in shape(config))):
-        point = {"model": dict(config["model"]), "method": dict(config["method"])}
+        point = {key: dict(section) for key, section in sections.items()}
         for axis, i in zip(config["sweep"], where):
             for key, values in axis.items():
                 section, name = key.split(".")
                 point[section][name] = values[i]
+        if disorder.KEY in point:
+            point["model"][disorder.POINT] = point[disorder.KEY] | {"seed": config["run"]["seed"]}
         yield point["model"], point["method"]
 
 

@@ -21,6 +21,7 @@ from hpcsim.run.plan import Plan, Problem, swept
 from hpcsim.run.progress import Progress
 from hpcsim.run.schedule import kinds_of
 from hpcsim.run.watch import watching
+from hpcsim.store.layout import REALISATION
 
 log = logging.getLogger("hpcsim")
 
@@ -190,9 +191,10 @@ class _Session:
         flushed, at, finished = time.monotonic(), None, []
         for record in self._given(source, finished):
             began, compiling = time.monotonic(), self.busy.compiling
-            if self.planned.point[record] != at:
-                at = self.planned.point[record]
-                problem = Problem(*self.every[at], self.planned.given, self.structures)
+            where = int(self.planned.point[record]), self.planned.realisation(record)
+            if where != at:
+                at, (point, realisation) = where, where
+                problem = Problem(*self.every[point], self.planned.given, self.structures, realisation)
             try:
                 arrays = self._run(problem, record)
             except Stopped:
@@ -248,7 +250,7 @@ class _Session:
 
     def _run(self, problem: Problem, record: int) -> dict:
         """What the method returns for one record. Collective over the group."""
-        system, options, index = problem.system, problem.options, self.planned.index
+        system, options, index = problem.system, problem.options, self.planned.index % REALISATION
         key, earlier = problem.key(self.planned.config["run"]["seed"]), {}
         if record in self.planned.needs:
             found = None if self.records is None else self.records.earlier

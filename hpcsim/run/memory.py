@@ -35,7 +35,7 @@ def check_memory(plan: Plan, ranks: int, nodes: int = 1):
         return
     largest = int(np.argmax(plan.bytes))
     model, method = list(points(plan.config))[plan.point[largest]]
-    problem = plan.problem(plan.point[largest])
+    problem = plan.problem(largest)
     raise ConfigError(
         f"model = {model}: needs about {need / 1e9:.3g} GB for {groups} records at once, and "
         f"{have / 1e9:.3g} GB is available; {_fix(plan, ranks, nodes, have)}"

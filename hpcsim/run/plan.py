@@ -16,9 +16,12 @@ from hpcsim.ensemble.reduce import AVERAGED
 from hpcsim.methods import Output
 from hpcsim.own import KEYS, Guarded, module, told
 from hpcsim.run.config import ConfigError, points, validate
+from hpcsim.run.disorder import KEY as DISORDER
+from hpcsim.run.disorder import POINT, drawn
 from hpcsim.run.schedule import assign
 from hpcsim.run.states import with_state
 from hpcsim.store import Layout
+from hpcsim.store.layout import REALISATION
 from hpcsim.system import Cache, Parameters, System, dissipates, require_unique
 from hpcsim.system.vocabulary import in_preferred_names, preferred
 
@@ -31,7 +34,7 @@ class Plan:
 
     config  : resolved, with every default written out
     outputs : of the method, with dimensions as long as the longest point needs
-    point, index : (records,) point of each record, and its number within the point
+    point, index : (records,) point of each record, and its number within the point, see `store.Layout`
     bytes, time  : (records,) cost of each record
     needs   : {record: the records whose results it starts from}, of those that have any
     sites, dimension : of the largest system and Hilbert space
@@ -49,10 +52,14 @@ class Plan:
     dimension: float
     given: System | None = None
 
-    def problem(self, point: int) -> "Problem":
-        """Of one point of the sweep."""
-        model, method = next(itertools.islice(points(self.config), int(point), None))
-        return Problem(model, method, self.given)
+    def problem(self, record: int) -> "Problem":
+        """The one that a record is of."""
+        model, method = next(itertools.islice(points(self.config), int(self.point[record]), None))
+        return Problem(model, method, self.given, None, self.realisation(record))
+
+    def realisation(self, record: int) -> int | None:
+        """Of the disorder that a record has, if there is any."""
+        return int(self.index[record] // REALISATION) if DISORDER in self.config else None
 
     @property
     def layout(self) -> Layout:
@@ -104,23 +111,45 @@ class Given(Parameters):
 class Problem:
     """The system and the method's options of one point. Raises ConfigError if they do not fit.
 
-    system     : given in place of a model
-    structures : of the points planned or computed together, which share what follows from their equal structure
+    system      : given in place of a model
+    structures  : of the points planned or computed together, which share what follows from their equal structure
+    realisation : of the disorder; None: without it
     """
 
-    def __init__(self, model: dict, method: dict, system: System | None = None, structures: Cache | None = None):
+    def __init__(
+        self,
+        model: dict,
+        method: dict,
+        system: System | None = None,
+        structures: Cache | None = None,
+        realisation: int | None = None,
+    ):
         model, method = dict(model), dict(method)
+        disorder = model.pop(POINT, None)
         model_name, method_name = model["name"], method["name"]
         builder = None if system else _module(hpcsim.models, model, "model")
         self.method = _module(hpcsim.methods, method, "method")
         model, method = ({k: v for k, v in each.items() if k not in ("name", *KEYS)} for each in (model, method))
         self.params = validate(builder.Params if builder else Given, model, "model")
         self.options = validate(self.method.Options, method, "method")
+        if disorder and realisation is not None:
+            self.params = self._realised(builder, model, disorder, realisation)
         self.system = _build(builder, self.params, model_name) if builder else system
         if structures is not None:
             self.system.join(structures)
         if reason := self.method.supports(self.system):
             raise ConfigError(f"method.name = {method_name!r}: does not support model {model_name!r}: {reason}")
+
+    def _realised(self, builder, model: dict, disorder: dict, realisation: int) -> Parameters:
+        """The parameters of one realisation of the disorder about those that the point has."""
+        if builder is None:
+            raise ConfigError("disorder: needs a model; of a System draw the coefficients yourself")
+        sites = _build(builder, self.params, builder.__name__).sites
+        try:
+            values = drawn(disorder, self.params, sites, self.key(disorder["seed"]), realisation)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        return validate(builder.Params, in_preferred_names(model, builder.Params.model_fields) | values, "disorder")
 
     @functools.cached_property
     def records(self) -> tuple:
@@ -150,10 +179,12 @@ def plan(config: dict, given: System | None = None) -> Plan:
     point, index, bytes_, times, needs, outputs = [], [], [], [], {}, {}
     sites, dimension, resolved, structures = 0, 0.0, _Resolved(config), Cache()
     found: tuple[Output, ...] = ()
-    for p, (model, method) in enumerate(points(config)):
+    realisations = range(config[DISORDER]["realisations"]) if DISORDER in config else (None,)
+    for p, (model, method), r in ((p, each, r) for p, each in enumerate(points(config)) for r in realisations):
         try:
-            problem = Problem(model, method, given, structures)
-            resolved.add(problem)
+            if not r:
+                resolved.add(Problem(model, method, given, structures))
+            problem = Problem(model, method, given, structures, r)
             system, options = problem.system, problem.options
             _check_dissipation(system, options)
             _check_device(config["run"]["device"], method["name"], problem.method)
@@ -163,7 +194,7 @@ def plan(config: dict, given: System | None = None) -> Plan:
             if problem.outputs != found:
                 found = problem.outputs
                 _widen(outputs, found)
-            _check_targets(method.get("target_error") or {}, found)
+            _check_targets(method.get("target_error") or {}, found, r)
             if len(point) + len(records) > MOST_RECORDS:
                 raise ValueError(f"more than {MOST_RECORDS} records: split the sweep, or raise method.batch")
         except (ConfigError, ValueError, ArithmeticError, MemoryError) as error:
@@ -172,7 +203,7 @@ def plan(config: dict, given: System | None = None) -> Plan:
             where = swept(config, model, method)
             raise ConfigError(f"{error} (point {p} of the sweep: {where})" if where else str(error)) from None
         point += [p] * len(records)
-        index += range(len(records))
+        index += range((r or 0) * REALISATION, (r or 0) * REALISATION + len(records))
         bytes_ += [cost.bytes for cost in costs]
         times += [cost.time for cost in costs]
         sites, dimension = max(sites, system.sites), max(dimension, system.dimension)
@@ -251,7 +282,7 @@ def _needs(problem: Problem, records, first: int) -> dict[int, tuple[int, ...]]:
 
 def swept(config: dict, model: dict, method: dict) -> dict:
     """The values of the sweep at one point."""
-    sections = {"model": model, "method": method}
+    sections = {"model": model, "method": method, DISORDER: model.get(POINT)}
     return {key: sections[key.split(".")[0]][key.split(".")[1]] for axis in config["sweep"] for key in axis}
 
 
@@ -260,9 +291,13 @@ def _check_dissipation(system, options):
         require_unique(system, options.task)
 
 
-def _check_targets(targets: dict, outputs):
+def _check_targets(targets: dict, outputs, realisation: int | None):
     if not targets:
         return
+    if realisation is not None:
+        raise ConfigError(
+            "method.target_error: is not for disorder; delete it, and choose trajectories and realisations"
+        )
     allowed = [output.name for output in outputs if output.reduce in AVERAGED and not output.internal]
     for name, value in targets.items():
         if name not in allowed:
@@ -295,7 +330,7 @@ def warnings(plan: Plan) -> tuple[str, ...]:
     """What an approximate method leaves out, with its size, at the first and at the last point of the sweep."""
     every, found = list(points(plan.config)), {}
     for p in sorted({0, len(every) - 1}):
-        problem = Problem(*every[p])
+        problem = Problem(*every[p], realisation=0 if DISORDER in plan.config else None)
         where = swept(plan.config, *every[p])
         for text in getattr(problem.method, "warnings", lambda system, options: ())(problem.system, problem.options):
             found[f"{text} (point {p} of the sweep: {where})" if where else text] = None

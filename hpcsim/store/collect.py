@@ -7,6 +7,8 @@ of each point are reduced as `methods.Output` says. Of a point that is not compl
     mean, function              are taken over the records that are done;
     single, min, at_min, merge  are NaN: a gap over some of the sectors would be wrong.
 
+With disorder each realisation is reduced so, and the point has the mean over the realisations and its standard error.
+
 `records_done` and `records_total` say for each point how far it is, `target_met` whether a `target_error` ended it
 or its standard errors are below that. Points that no file has are NaN; figures leave them out.
 """
@@ -123,9 +125,13 @@ def _reduced(merged: Merged, names: dict) -> dict[str, Variable]:
     variables, met = {}, np.array([bool(records) for records in merged.points])
     for name, output, kinds in merged.results():
         values, errors = _values(merged, output, kinds, met)
-        first, averaged = next(iter(kinds.values())), [m for m in kinds if kinds[m].reduce in AVERAGED]
+        first, averaged = (
+            next(iter(kinds.values())),
+            [m for m in kinds if merged.disordered or kinds[m].reduce in AVERAGED],
+        )
         dims = axes + tuple(dim.name for dim in first.dims)
-        about = {"units": first.units, "long_name": _long_name(merged, kinds) or name}
+        about = {"cell_methods": "realisation: mean"} if merged.disordered else {}
+        about |= {"units": first.units, "long_name": _long_name(merged, kinds) or name}
         if averaged:
             error = {**about, "long_name": f"standard error of {about['long_name']}", **_methods(merged, averaged)}
             variables[f"{name}_stderr"] = Variable(dims, errors.reshape(merged.shape + errors.shape[1:]), error)
@@ -168,16 +174,33 @@ def _values(merged: Merged, name: str, kinds: dict, met) -> tuple[np.ndarray, np
     errors = np.full(values.shape, np.nan)
     for p, records in enumerate(merged.points):
         output = kinds.get(merged.method(p))
-        if not records or output is None or output.reduce not in AVERAGED and len(records) < merged.total[p]:
+        if not records or output is None:
             continue
-
-        def rows(source, records=records):
-            return np.stack([merged.arrays[k][source][r] for _, k, r in records])
-
-        values[p], errors[p] = reduced(output, rows)
+        if not (groups := merged.realisations(p, whole=output.reduce not in AVERAGED)):
+            continue
+        values[p], errors[p] = _averaged([_of_records(merged, output, own) for own in groups], merged.disordered)
         if target := _targets(merged.methods[merged.method(p)][0]).get(name):
             met[p] &= merged.ended[p] or largest_error(output, values[p], errors[p]) <= target
     return values, errors
+
+
+def _of_records(merged: Merged, output, records):
+    """The value of an output and its standard error from records, of one realisation."""
+
+    def rows(source):
+        return np.stack([merged.arrays[k][source][r] for _, k, r in records])
+
+    return reduced(output, rows)
+
+
+def _averaged(realisations: list, disordered: bool):
+    """The mean over realisations, with the standard error of their scatter: of disorder and trajectories together."""
+    if not disordered:
+        return realisations[0]
+    values = np.array([value for value, _ in realisations])
+    with np.errstate(invalid="ignore"):  # inf, where something did not happen at all
+        error = values.std(0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return values.mean(0), error
 
 
 def _coordinates(merged: Merged, names: dict) -> dict[str, Variable]:
@@ -198,8 +221,9 @@ def _coordinates(merged: Merged, names: dict) -> dict[str, Variable]:
 
 def _labels(values) -> np.ndarray:
     """Numbers as they are, anything else as text."""
-    array = np.array(values)
-    if array.ndim == 1 and array.dtype.kind in "iuf":
+    several = any(isinstance(value, (list, tuple)) for value in values)
+    array = np.array([] if several else values)
+    if not several and array.ndim == 1 and array.dtype.kind in "iuf":
         return array
     return np.array([v if isinstance(v, str) else json.dumps(v) for v in values], object)
 

@@ -25,6 +25,13 @@ class StoreError(Exception):
         return self.args[0]
 
 
+REALISATION = 10**7  # more than a point has records
+
+
+def _frozen(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
 @dataclass(frozen=True)
 class Layout:
     """All that is known of a run before it starts.
@@ -34,7 +41,8 @@ class Layout:
               outer product with the first axis slowest
     outputs : methods.Output of every result, with dims as long as the longest point needs
     point   : (records,) flat index of the point of each record
-    index   : (records,) number of the record within its point
+    index   : (records,) number of the record within its point; with disorder, REALISATION times the number of its
+              realisation more
     """
 
     config: dict
@@ -44,8 +52,11 @@ class Layout:
     index: np.ndarray
 
     def __post_init__(self):
+        # lists of one number for each site are labels, too
+        frozen = tuple({key: [_frozen(v) for v in values] for key, values in axis.items()} for axis in self.axes)
+        object.__setattr__(self, "axes", frozen)
         for output in self.outputs:
-            if output.reduce == "single" and np.any(self.index):
+            if output.reduce == "single" and np.any(np.asarray(self.index) % REALISATION):
                 raise ValueError(f"output {output.name} is single, but a point has several records")
 
     @property

@@ -2,14 +2,14 @@
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 
 from hpcsim.ensemble.reduce import missing
 from hpcsim.store.align import METHOD, on_common_axes
-from hpcsim.store.layout import RunData, StoreError
+from hpcsim.store.layout import REALISATION, RunData, StoreError
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Merged:
     total   : (points,) number of records, without those that a target_error did not need
     ended   : (points,) bool, whether these are all done and a target_error spared others
     failed  : for each point, {index of the record: reason}
+    known   : for each point, {realisation: number of its records}; one realisation where there is no disorder
     arrays  : for each run, {output: (records, *dims)} with the common dims
     """
 
@@ -35,6 +36,7 @@ class Merged:
     total: np.ndarray
     ended: np.ndarray
     failed: list[dict]
+    known: list[dict]
     arrays: list[dict]
 
     @property
@@ -54,6 +56,23 @@ class Merged:
     def method(self, point: int) -> int:
         """The method of a point, as an index of `methods`."""
         return point * len(self.methods) // len(self.points)
+
+    @property
+    def disordered(self) -> bool:
+        """Whether points are averaged over realisations of disorder."""
+        return "disorder" in self.runs[0].layout.config
+
+    def realisations(self, point: int, whole: bool) -> list[list]:
+        """The records of a point that are done, those of each realisation together.
+
+        whole : leave out realisations that are not complete, but for what a target_error did not need
+        """
+        found: dict[int, list] = defaultdict(list)
+        for record in self.points[point]:
+            found[int(record[0]) // REALISATION].append(record)
+        if not self.disordered:
+            return [own for own in found.values() if not whole or len(own) >= self.total[point]]
+        return [own for r, own in found.items() if not whole or len(own) == self.known[point][r]]
 
     def results(self):
         """Yield (name, name of the output, {method: Output}) of all that is to be collected.
@@ -90,8 +109,8 @@ def merge(runs: list[RunData], over=()) -> Merged:
         name = tuple(run.layout.axes[0].get(METHOD, ())) if axes else ()
         methods.setdefault(name, (run.layout.config["method"], {o.name: o for o in run.layout.outputs}))
     dims, units, arrays = _common_dims(runs)
-    points, total, ended, failed = _records(runs, at, arrays, math.prod(map(len, union)))
-    return Merged(runs, axes, [*methods.values()], dims, units, points, total, ended, failed, arrays)
+    points, total, ended, failed, known = _records(runs, at, arrays, math.prod(map(len, union)))
+    return Merged(runs, axes, [*methods.values()], dims, units, points, total, ended, failed, known, arrays)
 
 
 def _union(lists) -> list:
@@ -149,7 +168,7 @@ def _placed(array, output, dims):
 
 
 def _records(runs, at, arrays, points: int):
-    """For each point the done records in order of their index; and `total`, `ended` and `failed` of _Merged."""
+    """For each point the done records in order of their index; and `total`, `ended`, `failed` and `known`."""
     known, skipped = ([set() for _ in range(points)] for _ in range(2))
     done, failed = ([{} for _ in range(points)] for _ in range(2))
     for k, run in enumerate(runs):
@@ -176,4 +195,5 @@ def _records(runs, at, arrays, points: int):
     total = np.array([len(own) for own in known]) - spared
     failed = [{i: why for i, why in own.items() if i not in there} for own, there in zip(failed, done)]
     ended = [left > 0 and len(there) + len(lost) == n for left, there, lost, n in zip(spared, done, failed, total)]
-    return ordered, total, np.array(ended), failed
+    sizes = [Counter(int(index) // REALISATION for index in own) for own in known]
+    return ordered, total, np.array(ended), failed, sizes
