@@ -21,13 +21,13 @@ import numpy as np
 from hpcsim import store
 from hpcsim.analysis import ESTIMATES
 from hpcsim.figures.curves import Curve, curves, divisor, evaluate, located, name_of
-from hpcsim.figures.draw import draw, verify_panel
+from hpcsim.figures.draw import draw, images, verify_panel
 from hpcsim.figures.section import Check, Figure, parse
 from hpcsim.figures.theories import NotExecuted, Theory
 
 log = logging.getLogger("hpcsim")
 
-__all__ = ["CheckResult", "parse", "plot", "table", "verify"]
+__all__ = ["CheckResult", "Figure", "images", "judge", "parse", "plot", "table", "verify"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class CheckResult:
     expect: str
     passed: bool
     note: str
+
+    @property
+    def measured(self) -> str:
+        """The value and its error."""
+        return f"{self.value:.4g}" + (f" ± {self.error:.2g}" if self.error else "")
 
 
 def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
@@ -59,10 +64,17 @@ def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
     files, results = [], []
     for figure in parse(data.config["figures"] if section is None else section, section is not None):
         files += draw(data, figure, folder)
-        for check in figure.checks:
-            with located(f"figure {figure.file}, check {check.name!r}"):
-                results += _judged(data, check)
+        results += judge(data, figure)
     return files, results
+
+
+def judge(data: store.Collected, figure: Figure) -> list[CheckResult]:
+    """The checks of a figure. Raises store.StoreError where one asks for what the file does not have."""
+    results = []
+    for check in figure.checks:
+        with located(f"figure {figure.file}, check {check.name!r}"):
+            results += _judged(data, check)
+    return results
 
 
 def _judged(data: store.Collected, check: Check) -> list[CheckResult]:
@@ -94,8 +106,7 @@ def table(results: list[CheckResult]) -> str:
         return "no checks"
     rows = [("", "check", "value", "expected", "note")]
     for r in results:
-        value = f"{r.value:.4g}" + (f" ± {r.error:.2g}" if r.error else "")
-        rows.append(("pass" if r.passed else "FAIL", r.name, value, r.expect, r.note))
+        rows.append(("pass" if r.passed else "FAIL", r.name, r.measured, r.expect, r.note))
     width = [max(_columns(row[i]) for row in rows) for i in range(len(rows[0]))]
     padded = [[cell + " " * (w - _columns(cell)) for cell, w in zip(row, width)] for row in rows]
     lines = ["  ".join(cells).rstrip() for cells in padded]
