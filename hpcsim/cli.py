@@ -42,7 +42,7 @@ def _path(text: str) -> str:
     return text
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="hpcsim", description="Driven-dissipative spin systems on clusters and workstations.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
@@ -116,7 +116,7 @@ def main(argv=None) -> int:
     logging.basicConfig(format="hpcsim: %(message)s", stream=sys.stderr)
     logging.getLogger("hpcsim").setLevel(logging.ERROR if rank else logging.INFO)
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = parser().parse_args(argv)
         with _all_or_none(world):
             return arguments.action(arguments, world)
     except BrokenPipeError:  # nobody reads on, as in hpcsim status | head

@@ -22,10 +22,11 @@ import hpcsim.models
 from hpcsim import observables, own
 from hpcsim.analysis import ESTIMATES, THEORY
 from hpcsim.run.config import RANGES, ConfigError, Run, Sections
+from hpcsim.system.vocabulary import others
 
 PACKAGES = {"models": hpcsim.models, "methods": hpcsim.methods}
 # for a key that has no default, by the name of its type's bounds: enough to build a small example
-SMALL: dict[str, Any] = {"S": 1, "N": 4, "sites": 4, "cells": 2, "gain": 1.0, "loss": 0.5, "cutoff": 8}
+SMALL: dict[str, Any] = {"S": 1, "sites": 4, "cells": 2, "gain": 1.0, "loss": 0.5, "cutoff": 8}
 METHOD_KEY = {"trajectories": {"duration": 50, "burn_in": 10}, "phase_space": {"duration": 50, "burn_in": 10}}
 
 
@@ -189,7 +190,9 @@ def _defaults(kind: type[BaseModel]) -> str:
         value = (
             "required" if field.is_required() else yaml.safe_dump(_plain(field.get_default()), default_flow_style=True)
         )
-        lines.append(f"  {key:{width}}  {value.strip().removesuffix('...').strip()}")
+        also = ", ".join(others(key, kind.model_fields))
+        text = f"{value.strip().removesuffix('...').strip()}{f' (also: {also})' * bool(also)}"
+        lines.append(f"  {key:{width}}  {text}")
     return "\n".join(lines)
 
 
@@ -315,6 +318,8 @@ def _keys(kind: type[BaseModel], name: str | None = None) -> dict:
         default = {"default": field["default"]} if "default" in field else {}
         listed = {"enum": field["enum"]} if "enum" in field and all(isinstance(v, str) for v in field["enum"]) else {}
         found[key] = {"description": texts.get(key, key), **default, **listed}
+        for other in others(key, kind.model_fields):
+            found[other] = {"description": f"another name of {key}", "deprecated": True}
     if name is not None:
         found["name"] = {"const": name}
     return {"type": "object", "properties": found, "additionalProperties": False}

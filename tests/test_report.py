@@ -134,10 +134,10 @@ def test_what_is_not_converged_is_said_with_its_place():
 
 def test_a_figure_that_the_file_cannot_fill_is_left_out_with_the_reason(monkeypatch):
     section = [{"file": "f", "panels": [{"y": "nothing", "x": "S"}]}]
-    data = store.Collected(QUALITY, {}, {"figures": section})
+    data = store.Collected(QUALITY, {}, {"model": {}, "figures": section})
     shown, checks, problems = contents.drawn(data)
     assert shown == "" and checks == [] and "y = nothing: no such variable" in problems[0]
-    _, _, problems = contents.drawn(store.Collected(QUALITY, {}, {"figures": [{"panels": 1}]}))
+    _, _, problems = contents.drawn(store.Collected(QUALITY, {}, {"model": {}, "figures": [{"panels": 1}]}))
     assert "not understood" in problems[0]
 
 

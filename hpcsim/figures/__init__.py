@@ -13,7 +13,7 @@
 
 import logging
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,11 @@ from hpcsim.figures.curves import Curve, curves, divisor, evaluate, located, nam
 from hpcsim.figures.draw import draw, images, verify_panel
 from hpcsim.figures.section import Check, Figure, parse
 from hpcsim.figures.theories import NotExecuted, Theory
+from hpcsim.system.vocabulary import with_synonyms
 
 log = logging.getLogger("hpcsim")
 
-__all__ = ["CheckResult", "Figure", "images", "judge", "parse", "plot", "table", "verify"]
+__all__ = ["CheckResult", "Figure", "images", "in_all_words", "judge", "parse", "plot", "table", "verify"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
     Returns the files written and the results of the checks. Raises store.StoreError where a figure
     asks for what the file does not have.
     """
-    data = store.load(path)
+    data = in_all_words(store.load(path))
     folder = Path(to) if to else Path(path).parent
     if folder.exists() and not folder.is_dir():
         raise store.StoreError(f"--to {folder}: is a file; give the name of a folder for the figures", 2)
@@ -77,6 +78,14 @@ def judge(data: store.Collected, figure: Figure) -> list[CheckResult]:
     return results
 
 
+def in_all_words(data: store.Collected) -> store.Collected:
+    """With parameters and coordinates under all their names, so that figures may use any."""
+    further = data.attrs.get("coordinates", "").split()
+    coordinates = {name: v for name, v in data.variables.items() if v.dims == (name,) or name in further}
+    model = with_synonyms(data.config["model"])
+    return replace(data, variables=with_synonyms(coordinates) | data.variables, config=data.config | {"model": model})
+
+
 def _judged(data: store.Collected, check: Check) -> list[CheckResult]:
     try:
         several = curves(data, check)
@@ -90,6 +99,7 @@ def verify(figures: tuple[Figure, ...], outline: store.Collected):
 
     outline : of that file, see `store.collect.outline`
     """
+    outline = in_all_words(outline)
     for figure in figures:
         for i, panel in enumerate(figure.panels):
             with located(f"figure {figure.file}, panel {i}"):

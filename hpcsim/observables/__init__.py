@@ -182,7 +182,9 @@ def plan(
     own   : names to leave out, which only this method knows
     setting : what else there is to know of the method
     """
-    setting = replace(setting or Setting(), evolving=bool(time))
+    setting = setting or Setting()
+    if setting.evolving != bool(time):
+        setting = replace(setting, evolving=bool(time))
     key = "observables", repr(items), time, ensemble, own, setting
     return system.of_structure(key, lambda: _plan(system, items, time, ensemble, own, setting))
 

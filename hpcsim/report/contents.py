@@ -53,6 +53,7 @@ def drawn(data: store.Collected, given=None) -> tuple[Markup, list, list[str]]:
         parsed = figures.parse(data.config.get("figures", []) if given is None else given, given is not None)
     except ValidationError as error:
         return Markup(""), [], [f"the figures of the file are not understood: {error.errors()[0]['msg']}"]
+    data = figures.in_all_words(data)
     for figure in parsed:
         try:
             svg = figures.images(data, figure, (".svg",))[".svg"]

@@ -229,7 +229,9 @@ class _Session:
         finished : (record, seconds) of those computed since the last question; emptied when told
         """
         while not self.stop():
-            mine = self.groups.comm.bcast(source and source.next(finished))
+            mine = source and source.next(finished)
+            if not self._alone():
+                mine = self.groups.comm.bcast(mine)
             finished.clear()
             if self.groups.world.rank == 0:
                 self.stop.under_way(*source.under_way())

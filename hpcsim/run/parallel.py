@@ -102,7 +102,7 @@ class Stop:
         if self.reason is None and world.Iprobe(tag=TAG_STOP):
             self.reason = world.recv(tag=TAG_STOP)
             self._told = True
-        reasons = [r for r in group.allgather(self.reason) if r]
+        reasons = [r for r in (group.allgather(self.reason) if group.size > 1 else [self.reason]) if r]
         if not reasons:
             return False
         self.reason = reasons[0]

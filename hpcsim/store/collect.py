@@ -20,7 +20,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import yaml
 
 from hpcsim.ensemble.reduce import AVERAGED, missing
 from hpcsim.observables import largest_error, reduced
@@ -39,6 +38,7 @@ from hpcsim.store import (
     write_whole,
 )
 from hpcsim.store.align import METHOD
+from hpcsim.store.layout import config_text, plain
 from hpcsim.store.merge import Merged, merge
 
 log = logging.getLogger("hpcsim")
@@ -85,10 +85,11 @@ def combine(runs: list[RunData], over=()) -> Collected:
     names = _names(keys, {*merged.dims, *(name for _, outputs in merged.methods for name in outputs)})
     coordinates = _coordinates(merged, names)
     further = [name for name, variable in coordinates.items() if variable.dims != (name,)]
-    attributes = _attributes(merged)
+    config = _config(merged)
+    attributes = _attributes(merged, config)
     if further:
         attributes["coordinates"] = " ".join(further)  # CF: these variables are no data
-    return Collected({**coordinates, **_reduced(merged, names)}, attributes, yaml.safe_load(attributes["config"]))
+    return Collected({**coordinates, **_reduced(merged, names)}, attributes, config)
 
 
 def opened(path) -> Collected:
@@ -203,14 +204,19 @@ def _labels(values) -> np.ndarray:
     return np.array([v if isinstance(v, str) else json.dumps(v) for v in values], object)
 
 
-def _attributes(merged: Merged) -> dict:
-    layouts = [run.layout for run in merged.runs]
-    config = {**layouts[0].config, "sweep": merged.axes}
+def _config(merged: Merged) -> dict:
+    """The resolved config of all runs together, as plain data."""
+    config = {**merged.runs[0].layout.config, "sweep": merged.axes}
     if merged.several:
         del config[METHOD]
         config["sweep"] = merged.axes[1:]
         config["methods"] = {name: section for name, (section, _) in zip(merged.names, merged.methods)}
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    return json.loads(json.dumps(config, default=plain))
+
+
+def _attributes(merged: Merged, config: dict) -> dict:
+    layouts = [run.layout for run in merged.runs]
+    text = config_text(config)
     seeds = sorted({layout.config.get("run", {}).get("seed", 0) for layout in layouts})
     sessions = [entry for run in merged.runs for entry in run.history]
     commits = dict.fromkeys(run.versions["commit"] for run in merged.runs if "commit" in run.versions)

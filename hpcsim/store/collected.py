@@ -13,7 +13,7 @@ import yaml
 
 from hpcsim.store import seal
 from hpcsim.store.disk import MAGIC as RUN_FILE
-from hpcsim.store.layout import StoreError
+from hpcsim.store.layout import StoreError, config_of
 
 log = logging.getLogger("hpcsim")
 
@@ -105,7 +105,7 @@ def load(path) -> Collected:
         with _reading(path) as file:
             variables = {name: _variable(name, data) for name, data in file.items()}
             attrs = dict(file.attrs)
-        return Collected(variables, attrs, yaml.safe_load(attrs["config"]))
+        return Collected(variables, attrs, config_of(attrs["config"]))
     except DAMAGE as error:
         raise StoreError(f"{path}: cannot be read ({error}); collect it again") from None
 

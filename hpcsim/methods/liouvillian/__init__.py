@@ -8,11 +8,12 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from mpi4py import MPI
 from pydantic import BeforeValidator, Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Output
-from hpcsim.methods.liouvillian import ends, measurement, saved, spectrum, uniqueness
+from hpcsim.methods.liouvillian import ends, measurement, saved, small, spectrum, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.evolve import evolve
 from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
@@ -190,19 +191,29 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
         return ends.run(system, options, record, context)
     if options.task == "gap":
         return spectrum.gap(system, options, record, partial(_names, system, options), context)
-    sector = Sector(kept_operators(system, context), record)
     if options.task == "steady_state":
-        return _steady_state(system, sector, options, context)
+        return _steady_state(system, options, context)
+    sector = Sector(kept_operators(system, context), record)
     found = spectrum.spectrum(system, options, record, context)
     if options.save_state:
         found["eigenmatrices"] = saved.eigenmatrices(context.comm, sector, found["eigenvalues"])
     return found
 
 
-def _steady_state(system: System, sector: Sector, options: Options, context: Context) -> dict:
-    comm = context.comm
-    state, residual = solvers.steady_state(comm, sector, options.petsc_options, cache=context.cache)
-    uniqueness.check(comm, sector, state)
+def _steady_state(system: System, options: Options, context: Context) -> dict:
+    family, comm = small.family_of(system), context.comm
+
+    def home() -> Sector:
+        operators = kept_operators(system, context, verified=family is not None)
+        return Sector(operators, HOME, like=family and family.home)
+
+    if family and family.dense and not options.petsc_options:
+        comm, sector, (state, residual) = MPI.COMM_SELF, family.home, family.steady_state(system)  # on every rank
+    else:
+        sector = home()
+        state, residual = solvers.steady_state(comm, sector, options.petsc_options, cache=context.cache)
+    if not (family and family.connected and uniqueness.has_full_support(comm, sector, state)):
+        uniqueness.check(comm, home(), state)
     found = measurement.steady(system, _plan(system, options), repr(options.observables), sector, state, comm)
     if options.save_state:
         found["rho"] = saved.density_matrix(comm, sector, state)
