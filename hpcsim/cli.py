@@ -93,14 +93,16 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("file", type=_path)
     export.add_argument("--csv", action="store_true", required=True, help="as CSV: one file for each result")
     export.add_argument("--to", type=_path, help="folder for the tables (default: beside the file)")
+    page = add("report", _report, "write one HTML page on a collected file or a run file: figures, checks, reliability")
+    page.add_argument("file", type=_path)
+    page.add_argument("--to", type=_path, help="the page (default: FILE.html beside the file)")
+    page.add_argument("--config", type=_path, help="take the figures from this YAML, as plot does")
     listing = add("list", _list, "the models, methods, observables, theories, analyses and examples there are")
     _completes(listing.add_argument("kind", nargs="?", help="one of these"), "kinds")
     describe = add("describe", _describe, "formula, keys, defaults and outputs of one of them")
     _completes(describe.add_argument("name"), "names")
     add("schema", _schema, "the JSON Schema of a config, for editors that complete and check YAML")
-    new = add(
-        "new", _new, "write a commented config that runs as it is, an example, or a script for Slurm (NAME.sbatch)"
-    )
+    new = add("new", _new, "write a commented config that runs as it is, an example, or a script for Slurm")
     new.add_argument("config", nargs="?", type=_path, help="file to write (an example's own name by default)")
     _completes(new.add_argument("--model", help="of a new config"), "models")
     _completes(new.add_argument("--method", default="liouvillian", help="of a new config"), "methods")
@@ -285,16 +287,22 @@ def _collect(arguments, world) -> int:
     return COMPLETE
 
 
-def _plot(arguments, world) -> int:
-    from hpcsim import figures
+def _section(path):
+    """The figures of a config that the user names; None where there is none."""
     from hpcsim.run import config
 
-    section = None
-    if arguments.config:
-        with config.in_file(arguments.config):
-            section = config.figures(arguments.config)
-            _figures({"figures": section})
-    files, results = figures.plot(arguments.collected, arguments.to, section)
+    if path is None:
+        return None
+    with config.in_file(path):
+        section = config.figures(path)
+        _figures({"figures": section})
+    return section
+
+
+def _plot(arguments, world) -> int:
+    from hpcsim import figures
+
+    files, results = figures.plot(arguments.collected, arguments.to, _section(arguments.config))
     for file in files:
         print(file)
     print(figures.table(results))
@@ -312,6 +320,14 @@ def _export(arguments, world) -> int:
     for file in export_csv(data, arguments.file, arguments.to):
         print(file)
     return COMPLETE
+
+
+def _report(arguments, world) -> int:
+    from hpcsim.report import report
+
+    page, passed = report(arguments.file, arguments.to, _section(arguments.config))
+    print(page)
+    return COMPLETE if passed else FAILED
 
 
 def _list(arguments, world) -> int:
