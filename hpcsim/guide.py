@@ -19,13 +19,14 @@ from pydantic.json_schema import GenerateJsonSchema
 
 import hpcsim.methods
 import hpcsim.models
-from hpcsim import observables, own
+from hpcsim import examples, observables, own
 from hpcsim.analysis import ESTIMATES, THEORY
 from hpcsim.run.config import RANGES, ConfigError, Run, Sections
+from hpcsim.system.vocabulary import others
 
 PACKAGES = {"models": hpcsim.models, "methods": hpcsim.methods}
 # for a key that has no default, by the name of its type's bounds: enough to build a small example
-SMALL: dict[str, Any] = {"S": 1, "N": 4, "sites": 4, "cells": 2, "gain": 1.0, "loss": 0.5, "cutoff": 8}
+SMALL: dict[str, Any] = {"S": 1, "sites": 4, "cells": 2, "gain": 1.0, "loss": 0.5, "cutoff": 8}
 METHOD_KEY = {"trajectories": {"duration": 50, "burn_in": 10}, "phase_space": {"duration": 50, "burn_in": 10}}
 
 
@@ -46,11 +47,27 @@ def catalogue() -> dict[str, dict[str, str]]:
     }
 
 
+def words() -> dict[str, list[str]]:
+    """{what: names}: what a shell may complete an argument of the command line with."""
+    known, keys = catalogue(), [f"run.{key}=" for key in Run.model_fields]
+    for kind, options in ("models", "Params"), ("methods", "Options"):
+        fields = {key for module in modules(kind).values() for key in getattr(module, options).model_fields}
+        keys += [f"{kind[:-1]}.{key}=" for key in sorted(fields)]
+    return {
+        **{kind: list(names) for kind, names in known.items()},
+        "kinds": [*known, "examples"],
+        "names": [name for names in known.values() for name in names],
+        "examples": list(examples.found()),
+        "keys": keys,
+    }
+
+
 def listed(kind: str | None) -> str:
     """The catalogue, or one kind of it, for people. Raises ConfigError."""
     known, outside = catalogue(), own.named()
     for what, names in zip(known, (outside["model"], outside["method"], outside["observable"], outside["theory"])):
         known[what] = {**names, **known[what]}
+    known["examples"] = examples.titles()
     if kind is not None and kind not in known:
         raise ConfigError(f"list {kind}: there are {', '.join(known)}")
     lines = []
@@ -189,7 +206,9 @@ def _defaults(kind: type[BaseModel]) -> str:
         value = (
             "required" if field.is_required() else yaml.safe_dump(_plain(field.get_default()), default_flow_style=True)
         )
-        lines.append(f"  {key:{width}}  {value.strip().removesuffix('...').strip()}")
+        also = ", ".join(others(key, kind.model_fields))
+        text = f"{value.strip().removesuffix('...').strip()}{f' (also: {also})' * bool(also)}"
+        lines.append(f"  {key:{width}}  {text}")
     return "\n".join(lines)
 
 
@@ -315,6 +334,8 @@ def _keys(kind: type[BaseModel], name: str | None = None) -> dict:
         default = {"default": field["default"]} if "default" in field else {}
         listed = {"enum": field["enum"]} if "enum" in field and all(isinstance(v, str) for v in field["enum"]) else {}
         found[key] = {"description": texts.get(key, key), **default, **listed}
+        for other in others(key, kind.model_fields):
+            found[other] = {"description": f"another name of {key}", "deprecated": True}
     if name is not None:
         found["name"] = {"const": name}
     return {"type": "object", "properties": found, "additionalProperties": False}

@@ -19,6 +19,7 @@ from hpcsim.run.sources import figures_with_sources, with_sources
 from hpcsim.run.text import LONGEST, BadText, parse
 from hpcsim.system import Count, Number, Parameters, Whole, spaced, word
 from hpcsim.system import shown as _show
+from hpcsim.system.vocabulary import NAMES, preferred
 
 
 class ConfigError(ValueError):
@@ -177,17 +178,26 @@ def _refuse_mapping(sweep):
 
 def _refuse_swept(overrides, sweep):
     """ConfigError where --set gives one value to a key that an axis of the sweep gives its values."""
-    swept = {key: i for i, axis in enumerate(sweep or []) if isinstance(axis, dict) for key in axis}
+    swept = {_canonical(key): i for i, axis in enumerate(sweep or []) if isinstance(axis, dict) for key in axis}
     for override in overrides:
         path, _, text = override.partition("=")
         value = _parse(text, f"--set {override}")
         inside = [f"{path}.{key}" for key in value] if isinstance(value, dict) else []
-        for key in {".".join(path.split(".")[:2]), *inside} & {*swept}:
+        for key in (".".join(path.split(".")[:2]), *inside):
+            if _canonical(key) not in swept:
+                continue
+            axis = swept[_canonical(key)]
             raise ConfigError(
-                f"--set {override}: {key} has its values from the sweep, sweep.{swept[key]}; replace the sweep, for "
+                f"--set {override}: {key} has its values from the sweep, sweep.{axis}; replace the sweep, for "
                 f"example --set 'sweep=[{{{key}: [{text if not inside else value[key.split('.')[1]]}]}}]', or "
                 f"delete it with --set 'sweep=[]'"
             )
+
+
+def _canonical(path: str) -> str:
+    """A path of the config under the preferred name of its key."""
+    section, _, key = path.partition(".")
+    return f"{section}.{NAMES.get(key, key)}"
 
 
 def _merge(base: dict, over: dict) -> dict:
@@ -268,8 +278,11 @@ def shape(config: dict) -> tuple[int, ...]:
 def point(config: dict, number: int) -> tuple[dict, dict]:
     """(model, method) of one point of the sweep, the first axis slowest."""
     found = {"model": dict(config["model"]), "method": dict(config["method"])}
-    for axis in reversed(config["sweep"]):
-        number, i = divmod(int(number), len(next(iter(axis.values()))))
+    lengths = shape(config)
+    stride = math.prod(lengths)
+    for axis, length in zip(config["sweep"], lengths):
+        stride //= length
+        i = int(number) // stride % length
         for key, values in axis.items():
             section, name = key.split(".")
             found[section][name] = values[i]
@@ -277,22 +290,27 @@ def point(config: dict, number: int) -> tuple[dict, dict]:
 
 
 @contextmanager
-def explained(where: str, kind=None):
-    """Turn pydantic's errors into a ConfigError that names the key path, the value and what is allowed."""
+def explained(where: str, kind=None, given=()):
+    """Turn pydantic's errors into a ConfigError that names the key path, the value and what is allowed.
+
+    given : the keys as the user wrote them, which may be other names
+    """
     try:
         yield
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(kind, e, where) for e in error.errors()[:3])) from None
+        raise ConfigError("; ".join(_explain(kind, e, where, given) for e in error.errors()[:3])) from None
 
 
 def validate(kind: type[Parameters], values: dict, where: str) -> Parameters:
     """kind(**values). Raises ConfigError."""
-    with explained(where, kind):
+    with explained(where, kind, values):
         return kind.model_validate(values)
 
 
-def _explain(kind, error: dict, where: str) -> str:
-    path = ".".join([where] * bool(where) + [str(part) for part in error["loc"]])
+def _explain(kind, error: dict, where: str, given) -> str:
+    own = {preferred(key, getattr(kind, "model_fields", ())): key for key in given if isinstance(key, str)}
+    names = [str(own.get(part, part) if i == 0 else part) for i, part in enumerate(error["loc"])]
+    path = ".".join([where] * bool(where) + names)
     if error["type"] == "extra_forbidden":
         known = _fields_at(kind, error["loc"][:-1])
         close = difflib.get_close_matches(str(error["loc"][-1]), known, 1)

@@ -24,6 +24,7 @@ from hpcsim.run.schedule import assign
 from hpcsim.run.states import with_state
 from hpcsim.store import Layout
 from hpcsim.system import Cache, Parameters, System, dissipates, require_unique
+from hpcsim.system.vocabulary import in_preferred_names, preferred
 
 log = logging.getLogger("hpcsim")
 MOST_RECORDS = 4 * 10**6  # of a run
@@ -168,6 +169,7 @@ def plan(config: dict, given: System | None = None) -> Plan:
         config = with_state(config)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    config = _without_swept(config, given)
     size = math.prod(shape(config))
     if size > EVERY:
         _check_values(config)
@@ -248,10 +250,22 @@ def _check_values(config: dict):
     for axis in reversed(config["sweep"]):
         for key, values in axis.items():
             section, name = key.split(".")
-            wrong = samples.first_wrong(kinds[section], name, values)
+            wrong = samples.first_wrong(kinds[section], preferred(name, kinds[section].model_fields), values)
             if wrong is not None:
                 Problem(*config_point(config, wrong * stride))
         stride *= len(values)
+
+
+def _without_swept(config: dict, given: System | None) -> dict:
+    """A config whose model lacks what is swept under another name.
+
+    Axes keep the names that the user gave them: those are the coordinates of the results.
+    """
+    fields = (Given if given else _module(hpcsim.models, config["model"], "model").Params).model_fields
+    swept = {key.split(".")[1] for axis in config["sweep"] for key in axis if key.startswith("model.")}
+    meant = {preferred(key, fields) for key in swept}
+    kept = {key: value for key, value in config["model"].items() if key in swept or preferred(key, fields) not in meant}
+    return config | {"model": kept}
 
 
 def _check_device(device: str, name: str, method):
@@ -260,17 +274,18 @@ def _check_device(device: str, name: str, method):
 
 
 class _Resolved:
-    """A config with every default written out that is the same at all points of the sweep.
+    """A config with every default written out that is the same at all points of the sweep, under preferred names.
 
     A default that depends on what is swept is left out: every point finds its own again.
     """
 
     def __init__(self, config: dict):
-        self._config, self._found = config, {}
+        self._config, self._found, self._fields = config, {}, {}
         self._swept = {tuple(key.split(".")) for axis in config["sweep"] for key in axis}
 
     def add(self, problem: Problem):
         for section, values in ("model", problem.params), ("method", problem.options):
+            self._fields[section] = type(values).model_fields
             values = values.model_dump()
             first = self._found.setdefault(section, values)
             for key in [key for key, value in first.items() if value != values[key]]:
@@ -280,8 +295,11 @@ class _Resolved:
     def config(self) -> dict:
         """As plain data."""
         sections = {}
-        for section, values in self._found.items():
-            given = self._config[section]
+        for section, found in self._found.items():
+            fields = self._fields[section]
+            renamed = {preferred(key, fields) for name, key in self._swept if name == section and key not in fields}
+            values = {key: value for key, value in found.items() if key not in renamed}
+            given = in_preferred_names(self._config[section], fields)
             sections[section] = {"name": given["name"], **values} | {k: v for k, v in given.items() if k not in values}
         return json.loads(json.dumps(self._config | sections))
 

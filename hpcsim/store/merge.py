@@ -1,7 +1,6 @@
 """The records of several runs at the points of one data set."""
 
 import math
-import re
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from hpcsim.ensemble.reduce import missing
 from hpcsim.store.align import METHOD, on_common_axes
+from hpcsim.store.collected import slug
 from hpcsim.store.layout import RunData, StoreError
 
 
@@ -72,11 +72,7 @@ class Merged:
             if len(meanings) == 1 and name not in self.dims:
                 yield name, name, kinds
             else:
-                yield from ((f"{name}_{_slug(self.names[m])}", name, {m: o}) for m, o in kinds.items())
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"\W+", "_", text).strip("_")
+                yield from ((f"{name}_{slug(self.names[m])}", name, {m: o}) for m, o in kinds.items())
 
 
 def merge(runs: list[RunData], over=()) -> Merged:

@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import shlex
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -62,9 +63,13 @@ def write_page(path: Path, folder: Path):
     with contextlib.chdir(folder):
         for is_code, source, printed, drawn in run(path, save):
             if is_code:
-                parts.append(f"```{'console' if source.startswith('!') else 'python'}\n{source}\n```")
+                parts.append(f"```{'text' if source.startswith('!') else 'python'}\n{source}\n```")
             else:
                 parts.append(source)
             parts += [f"```text\n{printed.rstrip()}\n```"] * bool(printed.strip())
             parts += [f"![]({name})" for name in drawn]
     (folder / f"{path.stem}.md").write_text("\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    write_page(Path(sys.argv[1]).resolve(), Path(sys.argv[2]))
