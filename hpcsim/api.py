@@ -19,7 +19,7 @@ from mpi4py import MPI
 from hpcsim import store
 from hpcsim.run import config, execute
 from hpcsim.run import plan as planning
-from hpcsim.store.collect import combine
+from hpcsim.store.collect import combine, opened
 from hpcsim.system import System
 
 
@@ -53,7 +53,7 @@ def open(path) -> xarray.Dataset:
 
     Raises StoreError where there is no such file, or it is damaged.
     """
-    return _dataset(store.load(path) if store.is_collected(path) else combine(store.read_runs(path)))
+    return _dataset(opened(path))
 
 
 def _section(given) -> dict:

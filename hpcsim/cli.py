@@ -42,7 +42,12 @@ def _path(text: str) -> str:
     return text
 
 
-def _parser() -> argparse.ArgumentParser:
+def _completes(action, what: str):
+    """What a shell may complete an argument with: a key of guide.words()."""
+    action.completes = what
+
+
+def parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="hpcsim", description="Driven-dissipative spin systems on clusters and workstations.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
@@ -53,13 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         if configured:
             command.add_argument("config", type=_path, help="YAML config")
             command.add_argument("--quick", action="store_true", help="apply the config's quick section")
-            command.add_argument(
-                "--set",
-                action="append",
-                default=[],
-                metavar="KEY=VALUE",
-                help="override one value, for example model.S=4",
-            )
+            text = "override one value, for example model.S=4"
+            override = command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+            _completes(override, "keys")
         return command
 
     run = add("run", _run, "compute what is not yet in the run file; the same line again resumes", True)
@@ -72,18 +73,42 @@ def _parser() -> argparse.ArgumentParser:
     merge = add("collect", _collect, "merge run files into one self-describing file")
     merge.add_argument("out", type=_path)
     merge.add_argument("runs", type=_path, nargs="+")
+    merge.add_argument(
+        "--over",
+        action="append",
+        default=[],
+        type=lambda text: tuple(text.split(",")),
+        metavar="KEY",
+        help="make an axis of a parameter that the files do not sweep, for example model.S; KEY,KEY advance together",
+    )
     plot = add("plot", _plot, "draw the config's figures and print its checks")
     plot.add_argument("collected", type=_path)
     plot.add_argument("--to", type=_path, help="folder for the figures (default: beside the file)")
-    plot.add_argument("--config", type=_path, help="take the figures from this YAML, not from the one that was run")
-    listing = add("list", _list, "the models, methods, observables, theories and analyses there are")
-    listing.add_argument("kind", nargs="?", help="one of these")
-    add("describe", _describe, "formula, keys, defaults and outputs of one of them").add_argument("name")
+    plot.add_argument(
+        "--config",
+        type=_path,
+        help="take the figures from this YAML, which may hold nothing else, not from the one run",
+    )
+    export = add("export", _export, "write the results of a collected file or a run file as tables")
+    export.add_argument("file", type=_path)
+    export.add_argument("--csv", action="store_true", required=True, help="as CSV: one file for each result")
+    export.add_argument("--to", type=_path, help="folder for the tables (default: beside the file)")
+    page = add("report", _report, "write one HTML page on a collected file or a run file: figures, checks, reliability")
+    page.add_argument("file", type=_path)
+    page.add_argument("--to", type=_path, help="the page (default: FILE.html beside the file)")
+    page.add_argument("--config", type=_path, help="take the figures from this YAML, as plot does")
+    listing = add("list", _list, "the models, methods, observables, theories, analyses and examples there are")
+    _completes(listing.add_argument("kind", nargs="?", help="one of these"), "kinds")
+    describe = add("describe", _describe, "formula, keys, defaults and outputs of one of them")
+    _completes(describe.add_argument("name"), "names")
     add("schema", _schema, "the JSON Schema of a config, for editors that complete and check YAML")
-    new = add("new", _new, "write a commented config that runs as it is")
-    new.add_argument("config", help="YAML file to write")
-    new.add_argument("--model", required=True)
-    new.add_argument("--method", default="liouvillian")
+    new = add("new", _new, "write a commented config that runs as it is, an example, or a script for Slurm")
+    new.add_argument("config", nargs="?", type=_path, help="file to write (an example's own name by default)")
+    _completes(new.add_argument("--model", help="of a new config"), "models")
+    _completes(new.add_argument("--method", default="liouvillian", help="of a new config"), "methods")
+    _completes(new.add_argument("--example", metavar="NAME", help="copy this one of hpcsim list examples"), "examples")
+    shell = add("completion", _completion, "print the script that lets a shell complete this command line")
+    shell.add_argument("shell", choices=["bash", "zsh"])
     add("doctor", _doctor, "what this installation has, and the fix for what is missing")
     return parser
 
@@ -96,11 +121,16 @@ def main(argv=None) -> int:
     logging.basicConfig(format="hpcsim: %(message)s", stream=sys.stderr)
     logging.getLogger("hpcsim").setLevel(logging.ERROR if rank else logging.INFO)
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = parser().parse_args(argv)
         with _all_or_none(world):
             return arguments.action(arguments, world)
     except BrokenPipeError:  # nobody reads on, as in hpcsim status | head
         return COMPLETE
+    except KeyboardInterrupt:
+        if rank == 0:
+            with suppress(OSError, ValueError):
+                print("hpcsim: interrupted; the same command begins again", file=sys.stderr)
+        return FAILED
     except Exception as error:
         if not hasattr(error, "status") and not isinstance(error, (OSError, MemoryError)):
             raise
@@ -124,7 +154,8 @@ def _all_or_none(world):
         if world is None or world.size == 1 or hasattr(error, "status"):
             raise
         try:
-            sys.stderr.write(f"[rank {world.rank}] {traceback.format_exc()}")
+            told = "interrupted\n" if isinstance(error, KeyboardInterrupt) else traceback.format_exc()
+            sys.stderr.write(f"[rank {world.rank}] {told}")
             sys.stderr.flush()
         finally:
             world.Abort(1)
@@ -195,7 +226,7 @@ def _figures(loaded):
     from hpcsim.run import config
 
     with config.explained("figures"):
-        return figures.parse(loaded["figures"])
+        return figures.parse(loaded["figures"], execute=True)
 
 
 def _run(arguments, world) -> int:
@@ -209,6 +240,7 @@ def _run(arguments, world) -> int:
 
 
 def _check(arguments, world) -> int:
+    from hpcsim import guide
     from hpcsim.run import config, memory
     from hpcsim.run import plan as planning
 
@@ -230,6 +262,8 @@ def _check(arguments, world) -> int:
         }
         for name, value in rows.items():
             print(f"{name:16} {value}")
+        for i, line in enumerate(guide.formula(plan.problem(0).params).splitlines()):
+            print(f"{'' if i else 'model':16} {line}".rstrip())
         for text in planning.warnings(plan):
             print(f"{'warning':16} {text}")
         memory.check_memory(plan, ranks)
@@ -249,24 +283,51 @@ def _status(arguments, world) -> int:
 def _collect(arguments, world) -> int:
     from hpcsim.store.collect import collect
 
-    collect(arguments.out, arguments.runs)
+    collect(arguments.out, arguments.runs, arguments.over)
     return COMPLETE
+
+
+def _section(path):
+    """The figures of a config that the user names; None where there is none."""
+    from hpcsim.run import config
+
+    if path is None:
+        return None
+    with config.in_file(path):
+        section = config.figures(path)
+        _figures({"figures": section})
+    return section
 
 
 def _plot(arguments, world) -> int:
     from hpcsim import figures
-    from hpcsim.run import config
 
-    section = None
-    if arguments.config:
-        with config.in_file(arguments.config):
-            section = config.load(arguments.config)["figures"]
-            _figures({"figures": section})
-    files, results = figures.plot(arguments.collected, arguments.to, section)
+    files, results = figures.plot(arguments.collected, arguments.to, _section(arguments.config))
     for file in files:
         print(file)
     print(figures.table(results))
     return COMPLETE if all(result.passed for result in results) else FAILED
+
+
+def _export(arguments, world) -> int:
+    from hpcsim import store
+    from hpcsim.store.collect import opened
+    from hpcsim.store.export import export_csv
+
+    data = opened(arguments.file)
+    if there := store.shortfall(data):
+        logging.getLogger("hpcsim").warning("%s: holds %s; their fields are empty", arguments.file, there)
+    for file in export_csv(data, arguments.file, arguments.to):
+        print(file)
+    return COMPLETE
+
+
+def _report(arguments, world) -> int:
+    from hpcsim.report import report
+
+    page, passed = report(arguments.file, arguments.to, _section(arguments.config))
+    print(page)
+    return COMPLETE if passed else FAILED
 
 
 def _list(arguments, world) -> int:
@@ -293,17 +354,24 @@ def _schema(arguments, world) -> int:
 
 
 def _new(arguments, world) -> int:
-    from hpcsim import guide
+    from hpcsim import examples, guide
 
-    text = guide.template(arguments.model, arguments.method)
-    try:
-        with open(arguments.config, "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UsageError(f"{arguments.config}: exists; give another name, or move it away") from None
-    except OSError as error:
-        raise UsageError(f"{arguments.config}: cannot be written ({error.strerror}); choose another place") from None
-    print(f"{arguments.config}: try hpcsim check {arguments.config}, then mpirun -n 2 hpcsim run {arguments.config}")
+    name = arguments.config or ""
+    if example := arguments.example or "run.sbatch" * name.endswith(".sbatch"):
+        target = examples.copy(example, arguments.config)
+    elif name and arguments.model:
+        target = examples.write(Path(name), guide.template(arguments.model, arguments.method))
+    else:
+        raise UsageError("new: give FILE.yaml --model NAME, --example NAME or FILE.sbatch; hpcsim list shows the names")
+    tries = f"try hpcsim check {target}, then mpirun -n 2 hpcsim run {target}"
+    print(target if target.suffix == ".sbatch" else f"{target}: {tries}")
+    return COMPLETE
+
+
+def _completion(arguments, world) -> int:
+    from hpcsim import completion, guide
+
+    print(completion.script(parser(), guide.words(), arguments.shell))
     return COMPLETE
 
 

@@ -1,5 +1,7 @@
 """What there is, told from the docstrings and the types of parameters: list, describe, schema, new.
 
+Files of HPCSIM_PATH and of installed packages are listed without being executed; `describe` executes what it describes.
+
 Nothing is written here a second time: a line `name : text` of the docstring of a Params or Options is the description
 of that key, its type is its limit, and what a method delivers is asked of the method.
 """
@@ -8,6 +10,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,13 +19,14 @@ from pydantic.json_schema import GenerateJsonSchema
 
 import hpcsim.methods
 import hpcsim.models
-from hpcsim import observables
+from hpcsim import examples, observables, own
 from hpcsim.analysis import ESTIMATES, THEORY
 from hpcsim.run.config import RANGES, ConfigError, Run, Sections
+from hpcsim.system.vocabulary import others
 
 PACKAGES = {"models": hpcsim.models, "methods": hpcsim.methods}
 # for a key that has no default, by the name of its type's bounds: enough to build a small example
-SMALL: dict[str, Any] = {"S": 1, "N": 4, "sites": 4, "cells": 2, "gain": 1.0, "loss": 0.5, "cutoff": 8}
+SMALL: dict[str, Any] = {"S": 1, "sites": 4, "cells": 2, "gain": 1.0, "loss": 0.5, "cutoff": 8}
 METHOD_KEY = {"trajectories": {"duration": 50, "burn_in": 10}, "phase_space": {"duration": 50, "burn_in": 10}}
 
 
@@ -43,9 +47,27 @@ def catalogue() -> dict[str, dict[str, str]]:
     }
 
 
+def words() -> dict[str, list[str]]:
+    """{what: names}: what a shell may complete an argument of the command line with."""
+    known, keys = catalogue(), [f"run.{key}=" for key in Run.model_fields]
+    for kind, options in ("models", "Params"), ("methods", "Options"):
+        fields = {key for module in modules(kind).values() for key in getattr(module, options).model_fields}
+        keys += [f"{kind[:-1]}.{key}=" for key in sorted(fields)]
+    return {
+        **{kind: list(names) for kind, names in known.items()},
+        "kinds": [*known, "examples"],
+        "names": [name for names in known.values() for name in names],
+        "examples": list(examples.found()),
+        "keys": keys,
+    }
+
+
 def listed(kind: str | None) -> str:
     """The catalogue, or one kind of it, for people. Raises ConfigError."""
-    known = catalogue()
+    known, outside = catalogue(), own.named()
+    for what, names in zip(known, (outside["model"], outside["method"], outside["observable"], outside["theory"])):
+        known[what] = {**names, **known[what]}
+    known["examples"] = examples.titles()
     if kind is not None and kind not in known:
         raise ConfigError(f"list {kind}: there are {', '.join(known)}")
     lines = []
@@ -56,7 +78,15 @@ def listed(kind: str | None) -> str:
 
 
 def described(name: str) -> str:
-    """All there is to know of a model, a method, an observable, a theory or an analysis. Raises ConfigError."""
+    """All there is to know of a model, a method, an observable, a theory or an analysis, or of a file of one's own.
+
+    Raises ConfigError.
+    """
+    try:
+        if outside := _outside(name):
+            return outside
+    except ValueError as error:
+        raise ConfigError(f"describe {name}: {error}") from None
     for kind, package in PACKAGES.items():
         if name in (found := modules(kind)):
             return _model(name, found[name]) if package is hpcsim.models else _method(name, found[name])
@@ -64,7 +94,48 @@ def described(name: str) -> str:
         if name in table:
             return f"{what} {name}{_arguments(table[name]) if what != 'observable' else ''}\n\n{_text(table[name])}"
     known = [each for kind in catalogue().values() for each in kind]
-    raise ConfigError(f"describe {name}: unknown; hpcsim list shows the {len(known)} names there are")
+    raise ConfigError(
+        f"describe {name}: unknown; hpcsim list shows the {len(known)} names there are, and a file of one's own is "
+        "NAME.py"
+    )
+
+
+def _outside(name: str) -> str | None:
+    """Of a file NAME.py, or of a name that others than hpcsim have; None where nobody has it. Raises ValueError."""
+    if not name.endswith(".py") and any(name in names for names in catalogue().values()):
+        return None
+    what, section = _section(name)
+    if what is None:
+        return None
+    module = own.module(section, what)
+    try:
+        return OUTSIDE[what](section["name"], module)
+    except Exception as error:
+        raise ValueError(own.told(error, what, section["name"])) from None
+
+
+def _section(name: str) -> tuple[str | None, dict]:
+    """What a name outside hpcsim is, and what a config would say of it. Raises ValueError."""
+    files = [Path(name)] if name.endswith(".py") else [p for p in own.elsewhere(name, "model") if isinstance(p, Path)]
+    if not files:
+        kinds = [what for what in ("model", "method", "observable") if own.elsewhere(name, what)]
+        return (kinds[0] if kinds else None), {"name": name}
+    section = {"name": files[0].stem, "file": str(files[0]), **own.read(files[0], "file", {})}
+    try:
+        return own.kind_of(section["source"]), section
+    except SyntaxError as error:
+        raise ValueError(f"line {error.lineno}: SyntaxError: {error.msg}") from None
+
+
+def _observable(name: str, module) -> str:
+    keys = [_text(module.Params), "", _defaults(module.Params)] if hasattr(module, "Params") else []
+    return "\n".join([f"observable {name}: {_text(module)}", "", *keys]).rstrip()
+
+
+def _theories(name: str, module) -> str:
+    functions = {key: each for key, each in vars(module).items() if inspect.isfunction(each) and key[0] != "_"}
+    lines = [f"  {name}.py:{key}{_arguments(each)}  {_first(each)}".rstrip() for key, each in functions.items()]
+    return "\n".join([f"theories of {name}: {_text(module)}", "", *lines])
 
 
 def _model(name: str, module) -> str:
@@ -135,7 +206,9 @@ def _defaults(kind: type[BaseModel]) -> str:
         value = (
             "required" if field.is_required() else yaml.safe_dump(_plain(field.get_default()), default_flow_style=True)
         )
-        lines.append(f"  {key:{width}}  {value.strip().removesuffix('...').strip()}")
+        also = ", ".join(others(key, kind.model_fields))
+        text = f"{value.strip().removesuffix('...').strip()}{f' (also: {also})' * bool(also)}"
+        lines.append(f"  {key:{width}}  {text}")
     return "\n".join(lines)
 
 
@@ -159,6 +232,9 @@ def _arguments(function) -> str:
     return str(inspect.signature(function))
 
 
+OUTSIDE = {"model": _model, "method": _method, "observable": _observable, "theory": _theories}
+
+
 # ------------------------------------------------------------------ for editors and for a start
 
 
@@ -172,6 +248,19 @@ def descriptions(kind: type[BaseModel]) -> dict[str, str]:
                 if key in kind.model_fields:
                     found[key] = " ".join(text.split())
     return found
+
+
+def formula(params: BaseModel) -> str:
+    """What the docstring of a model says of its H and its rates, in the convention that the parameters have."""
+    kind, lines = type(params), []
+    for line in _text(kind).splitlines():
+        key = re.match(r"(\w[\w, ]*?) *: ", line)
+        if key and key[1].split(", ")[0] in kind.model_fields or not line and any("H = " in each for each in lines):
+            break
+        lines.append(line)
+    field, blocks = kind.model_fields.get("convention"), re.split(r"\n(?=\S)", "\n".join(lines).strip())
+    others = set(getattr(field.annotation, "__args__", ())) - {params.convention} if field else set()
+    return "\n".join(block for block in blocks if re.split(r"\W", block)[0] not in others).strip()
 
 
 def schema() -> dict:
@@ -245,6 +334,8 @@ def _keys(kind: type[BaseModel], name: str | None = None) -> dict:
         default = {"default": field["default"]} if "default" in field else {}
         listed = {"enum": field["enum"]} if "enum" in field and all(isinstance(v, str) for v in field["enum"]) else {}
         found[key] = {"description": texts.get(key, key), **default, **listed}
+        for other in others(key, kind.model_fields):
+            found[other] = {"description": f"another name of {key}", "deprecated": True}
     if name is not None:
         found["name"] = {"const": name}
     return {"type": "object", "properties": found, "additionalProperties": False}

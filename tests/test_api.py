@@ -91,7 +91,13 @@ def test_open_gives_what_xarray_reads(tmp_path):
     path = by_command(CONFIGS["spectrum"], tmp_path)
     with xarray.open_dataset(path, engine="h5netcdf") as data:
         ours = hpcsim.open(path)
-        assert ours.equals(data) and set(ours.coords) == set(data.coords) == {"S", "gain", "loss", "eigenvalue"}
+        assert ours.equals(data) and set(ours.coords) == set(data.coords) == {
+            "method",
+            "S",
+            "gain",
+            "loss",
+            "eigenvalue",
+        }
     assert ours.gap.dims == ("S", "gain") and ours.loss.dims == ("gain",)
     assert ours.gap.sel(S=1, gain=0.6).item() > 0
 
@@ -156,6 +162,8 @@ def test_importing_loads_nothing_and_sets_nothing():
         " 'solve' in dir(hpcsim), hpcsim.__version__)"
     )
     assert python(code) == ["True", "True", hpcsim.__version__]
+    assert {"solve", "open", "System", "Terms", "Jumps", "to_qutip", "from_qutip"} == {*hpcsim.__all__}
+    assert all(callable(getattr(hpcsim, name)) for name in hpcsim.__all__)
     with pytest.raises(AttributeError, match="no attribute 'slove'"):
         _ = hpcsim.slove
 

@@ -284,17 +284,18 @@ def test_one_record_may_stand_in_two_files_if_it_is_the_same(tmp_path):
 @pytest.mark.parametrize(
     "change, names",
     [
-        ({"model": {"name": "m", "S": 3.0}}, ["model.S", "2.0", "3.0"]),
-        ({"method": {"name": "x", "dt": 0.1}}, ["method.dt", "absent", "0.1"]),
-        ({"sweep": ({"model.loss": [0.5, 1.0, 1.5]},)}, ["keys of the sweep.0.0", "model.gain", "model.loss"]),
+        ({"model": {"name": "m", "S": 3.0}}, ["model.S", "2.0 and 3.0", "--over model.S"]),
+        ({"model": {"name": "m", "S": 3.0, "h": 1.0}}, ["model.S = 2.0 and 3.0", "model.h = absent and 1.0"]),
+        ({"model": {"name": "n", "S": 2.0}}, ["model.name = 'm' and 'n'"]),
+        ({"sweep": ({"model.loss": [0.5, 1.0, 1.5]},)}, ["a.h5: has no one value of model.loss, an axis of"]),
         (
-            {"sweep": (), "model": {"name": "m", "S": 2.0, "gain": 0.5}},
-            ["keys of the sweep = ", "[['model.gain']]", "[]"],
+            {"sweep": ({"model.gain": [1.0], "model.loss": [1.0]},)},
+            ["model.gain advance together in one, model.gain, model.loss in the other"],
         ),
         ({"outputs": ENSEMBLE[:3]}, ["outputs.var_Sx"]),
     ],
 )
-def test_configs_that_differ_elsewhere_are_refused(tmp_path, change, names):
+def test_numbers_that_mean_different_things_are_refused(tmp_path, change, names):
     a = write(tmp_path / "a.h5", ENSEMBLE, ensemble)
     b = write(tmp_path / "b.h5", **{"outputs": ENSEMBLE, "records": ensemble} | change)
     with pytest.raises(StoreError) as caught:
@@ -302,6 +303,76 @@ def test_configs_that_differ_elsewhere_are_refused(tmp_path, change, names):
     assert caught.value.status == 2 and not (tmp_path / "c.h5").exists()
     for name in ["a.h5", "b.h5", *names]:
         assert name in str(caught.value)
+    assert ("--over" in str(caught.value)) == (names[0] == "model.S")
+
+
+def test_methods_become_an_axis(tmp_path):
+    """Each with its own reductions and labels; what a method does not have is NaN."""
+
+    def exact(where, index):
+        return {"Sx": random(where, 99), "P": np.arange(3.0) + where[0], "Sy": 2.0}
+
+    runs = [
+        write(tmp_path / "a.h5", ENSEMBLE, ensemble, method={"name": "wave", "dt": 0.1}, skip={(1, 3)}),
+        write(
+            tmp_path / "b.h5",
+            ENSEMBLE,
+            ensemble,
+            method={"name": "wave", "dt": 0.2},
+            sweep=(),
+            count=4,
+            model={"name": "m", "S": 2.0, "gain": 1.5},
+        ),
+        write(
+            tmp_path / "x.h5",
+            (Output("Sx", (SUBLATTICE,), "ħ"), Output("P", (Dim("time", (0.0, 0.5, 1.0)),)), Output("Sy")),
+            exact,
+            count=1,
+            sweep=({"model.gain": [0.7, 1.5]},),
+            method={"name": "exact"},
+        ),
+    ]
+    data = collected(tmp_path, *runs)
+    got = data.variables
+    assert got["method"].values.tolist() == ["wave dt=0.1", "wave dt=0.2", "exact"]
+    assert got["gain"].values.tolist() == [0.5, 0.7, 1.0, 1.5]
+    assert got["records_total"].values.tolist() == [[4, 0, 4, 4], [0, 0, 0, 4], [0, 1, 0, 1]]
+    assert got["records_done"].values.sum() == 17
+    assert got["Sx"].dims == ("method", "gain", "sublattice") and got["P"].dims == ("method", "gain", "time")
+    assert np.array_equal(got["Sx"].values[2, 1], random((0.7,), 99))
+    assert np.array_equal(got["Sx"].values[0, 0], np.mean([ensemble((0.5,), i)["Sx"] for i in range(4)], 0))
+    there = np.isfinite(got["Sx"].values).all(-1)
+    assert np.array_equal(there, got["records_total"].values > 0)
+    assert np.isnan(got["Sx_stderr"].values[2]).all() and np.isfinite(got["Sx_stderr"].values[0, 0]).all()
+    assert np.isnan(got["P"].values[:2]).all() and got["P"].values[2, 3].tolist() == [1.5, 2.5, 3.5]
+    for name, dims in {"exact": (), "wave_dt_0_1": ("sublattice",), "wave_dt_0_2": ("sublattice",)}.items():
+        assert got[f"Sy_{name}"].dims == ("method", "gain", *dims)
+    assert "Sy" not in got and got["Sy_exact"].values[2, 1] == 2 and "Sy_exact_stderr" not in got
+    assert [*data.config["methods"].values()] == [{"name": "wave", "dt": dt} for dt in (0.1, 0.2)] + [{"name": "exact"}]
+    assert "method" not in data.config and data.config["sweep"] == [{"model.gain": [0.5, 0.7, 1.0, 1.5]}]
+
+
+def test_an_axis_is_made_of_what_the_files_do_not_sweep(tmp_path):
+    runs = [
+        write(tmp_path / f"{S}.h5", SINGLE, value, count=1, model={"name": "m", "S": S, "N": int(4 * S)})
+        for S in (2.0, 0.5)
+    ]
+    collect(tmp_path / "c.h5", runs, over=[("model.S", "model.N")])
+    got = store.load(tmp_path / "c.h5").variables
+    assert got["purity"].dims == ("gain", "S") and got["S"].values.tolist() == [0.5, 2.0]
+    assert got["N"].values.tolist() == [2, 8] and got["N"].dims == ("S",)
+    assert (got["records_total"].values == 1).all()
+    with pytest.raises(StoreError, match="no one value of model.x, an axis of --over"):
+        collect(tmp_path / "d.h5", runs[:1], over=[("model.x",)])
+
+
+def test_axes_are_matched_by_their_keys(tmp_path):
+    first, second = {"model.gain": [1.0, 2.0]}, {"model.h": [0.0, 0.25, 0.5]}
+    a = write(tmp_path / "a.h5", SINGLE, value, (first, second), count=1)
+    b = write(tmp_path / "b.h5", SINGLE, value, (second, {"model.gain": [3.0]}), count=1)
+    got = collected(tmp_path, a, b).variables
+    assert got["purity"].dims == ("gain", "h")
+    assert np.array_equal(got["purity"].values, np.add.outer([1.0, 2.0, 3.0], [0.0, 0.25, 0.5]))
 
 
 def test_a_damaged_file_is_never_used(tmp_path):
@@ -404,7 +475,8 @@ def test_xarray_opens_it_with_labels_units_and_errors(tmp_path):
     with xarray.open_dataset(tmp_path / "c.h5", engine="h5netcdf") as data:
         data.load()
     assert dict(data.sizes) == {"gain": 3, "kind": 2, "sublattice": 2, "eigenvalue": 4, "component": 2}
-    assert set(data.coords) == {"gain", "loss", "kind", "sublattice", "eigenvalue", "component"}
+    assert set(data.coords) == {"method", "gain", "loss", "kind", "sublattice", "eigenvalue", "component"}
+    assert data.method.item() == "x"
     assert data.gain.dtype == float and data.loss.dims == ("gain",)
     assert data.kind.values.tolist() == ["open", "periodic"]
     x = np.mean([ensemble((1.0, 2), i)["Sx"] for i in range(4)], 0)

@@ -139,7 +139,7 @@ def test_a_word_is_a_model_or_method_without_options(tmp_path):
 def test_the_resolved_config_holds_the_numbers():
     raw = {"model": {"name": "collective_spin", "S": "1/2", "drive": "pi/4", "decay": 1}, "method": "liouvillian"}
     resolved = plan(config.resolve(raw)).config
-    assert resolved["model"]["S"] == 0.5 and resolved["model"]["drive"] == np.pi / 4
+    assert resolved["model"]["S"] == 0.5 and resolved["model"]["field_x"] == np.pi / 4
     assert resolved["method"]["task"] == "steady_state"
 
 

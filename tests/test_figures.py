@@ -7,8 +7,10 @@ from conftest import ROOT
 from pydantic import ValidationError
 
 from hpcsim import figures, store
+from hpcsim.analysis import THEORY
 from hpcsim.figures.curves import curves, evaluate
 from hpcsim.figures.section import Data
+from hpcsim.figures.theories import Theory
 from hpcsim.run import config
 
 CONFIGS = sorted(ROOT.glob("configs/*/*.yaml"))
@@ -181,9 +183,9 @@ def test_wrong_names(keys, message):
 
 def test_theory_takes_its_arguments_by_name():
     known = {"gain": 2.0, "g": 1.0, "h": 0.5, "S": 3}
-    assert evaluate("upper_boundary", known) == pytest.approx(2.25 / 2)
+    assert evaluate(Theory("upper_boundary", THEORY["upper_boundary"]), known) == pytest.approx(2.25 / 2)
     with pytest.raises(ValueError, match="gaussian_gap: loss is neither"):
-        evaluate("gaussian_gap", known)
+        evaluate(Theory("gaussian_gap", THEORY["gaussian_gap"]), known)
 
 
 # ------------------------------------------------------------------ drawing and judging

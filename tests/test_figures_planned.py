@@ -112,8 +112,10 @@ def test_every_shipped_figure_finds_its_numbers_at_both_scales(path, quick):
     raw = config.read(path)
     assert raw.get("quick"), "every shipped config has a quick scale"
     loaded = config.resolve(raw, quick=quick, folder=path.parent)
+    if "state" in loaded["method"].get("initial", ()):  # that another run saves: no figure depends on where it starts
+        del loaded["method"]["initial"]
     planned = plan(corners(loaded))
     points = math.prod(config.shape(loaded))
     whole = planned.config | {"sweep": loaded["sweep"]}
     layout = store.Layout(whole, tuple(loaded["sweep"]), planned.outputs, np.arange(points), np.zeros(points, int))
-    figures.verify(figures.parse(loaded["figures"]), outline(layout))
+    figures.verify(figures.parse(loaded["figures"], execute=True), outline(layout))

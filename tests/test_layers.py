@@ -12,14 +12,15 @@ SOURCES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 
-# `system` holds the base class of all parameters, `ensemble` the averages over records, `compiled` numba's decorator:
-# any module may import them.
+# `system` holds the base class of all parameters, `ensemble` the averages over records, `compiled` numba's decorator,
+# `own` the files that the user names: any module may import them.
 ARROWS = {
     "__main__": {"cli"},
-    "cli": {"api", "run", "store", "figures", "doctor", "guide"},
-    "guide": {"run", "models", "methods", "observables", "analysis"},
+    "cli": {"api", "run", "store", "figures", "report", "doctor", "guide", "examples", "completion"},
+    "guide": {"examples", "run", "models", "methods", "observables", "analysis"},
     "api": {"run", "store", "methods", "models"},
     "run": {"store", "models", "methods", "observables"},
+    "report": {"figures", "store"},
     "figures": {"analysis", "store"},
     "methods": {"observables", "solvers"},
     "store": {"observables"},
@@ -57,7 +58,13 @@ def test_arrows(name):
         if here and parts[0] == here[0]:
             assert_own_folder(name, here, parts)
         else:
-            allowed = ARROWS.get(here[0] if here else "", set()) | {"system", "ensemble", "environment", "compiled"}
+            allowed = ARROWS.get(here[0] if here else "", set()) | {
+                "system",
+                "ensemble",
+                "environment",
+                "compiled",
+                "own",
+            }
             assert parts[0] in allowed, f"{name} imports {target}; it may import {sorted(allowed)}"
 
 

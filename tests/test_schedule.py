@@ -13,7 +13,8 @@ from conftest import ROOT, mpirun
 from mpi4py import MPI
 
 from hpcsim import store
-from hpcsim.run import dispatch, parallel
+from hpcsim.run import dispatch
+from hpcsim.run.interrupt import STOPPING
 from hpcsim.run.schedule import LARGEST_SHARE, Queue, assign, kinds_of
 
 sys.path.insert(0, str(ROOT / "jobs" / "benchmarks"))
@@ -68,6 +69,17 @@ def test_what_is_finished_corrects_the_order_and_the_time_left():
     # 8 of 2 s and 8 of 10 s, the kinds drawn a little to the mean of all
     assert queue.time_left() == pytest.approx(8 * 2 + 8 * 10, rel=0.5)
     assert queue.correction(1) > 4 > 2 > queue.correction(0)
+
+
+def test_what_is_under_way_is_known():
+    queue = Queue([0, 1, 2], [3.0, 2.0, 2.0], np.zeros(3, int))
+    assert queue.under_way() == (0, 0.0) and queue.take() == [0]
+    queue.take()
+    records, seconds = queue.under_way()
+    assert records == 2 and 2 < seconds <= 3
+    queue.finished(0, 3.0)
+    records, seconds = queue.under_way()
+    assert records == 1 and 1 < seconds <= 2
 
 
 def test_records_of_one_size_are_of_one_kind():
@@ -135,7 +147,7 @@ def test_a_repeated_question_gets_the_same_answer_and_a_stranger_none(served):
 
 def test_signals_that_stop_a_run_do_not_end_the_queue(served):
     """Slurm sends them to all processes of a job; every rank still asks, after the record that it computes."""
-    line = line_to(0, *served(2, 1, signals=parallel.SIGNALS))
+    line = line_to(0, *served(2, 1, signals=STOPPING))
     assert [line.next([]) for _ in range(3)] == [[0], [1], []]
     line.close()
 

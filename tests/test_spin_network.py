@@ -6,12 +6,15 @@ import scipy.linalg
 from mpi4py import MPI
 from pydantic import ValidationError
 
+from hpcsim import cli
 from hpcsim.methods import Context, liouvillian
 from hpcsim.methods.phase_space.compile import compile_system
 from hpcsim.models import spin_network, xyz_lattice
+from hpcsim.run.plan import Problem
 from hpcsim.system import Translation
 
 CONTEXT = Context(MPI.COMM_SELF, (1, 2), lambda: False)
+KEY = (66744315, 176293844)
 
 
 def network(**values):
@@ -117,3 +120,45 @@ def test_every_term_in_the_steady_state():
 def test_bad_parameters(values, message):
     with pytest.raises(ValidationError, match=message):
         spin_network.Params(**({"sites": 4, "S": 1} | values))
+
+
+RATES = {"field_x": 0.3, "field_z": 0.8, "Jx": 0.9, "Jy": -0.7, "Jz": 0.4, "twist": 0.6}
+RATES |= {"decay": 1.1, "gain": 0.2, "dephasing": 0.5}
+
+
+@pytest.mark.parametrize("S", [0.5, 1.5])
+def test_the_standard_convention_has_nothing_over_2S(S):
+    """Coefficients and standard rates are the numbers given; huber2021 divides by 2S and doubles D."""
+    system = network(convention="standard", sites=3, S=S, **RATES)
+    named = {terms.operators: terms.coefficients[0] for terms in system.hamiltonian}
+    for operators, key in ((("Sx",), "field_x"), (("Sz",), "field_z"), (("Sy", "Sy"), "Jy"), (("Sz", "Sz"), "Jz")):
+        assert named[operators] == RATES[key]
+    assert [jump.rates[0] for jump in system.jumps] == [RATES[key] for key in ("decay", "gain", "dephasing")]
+    over = {key: RATES[key] * 2 * S for key in ("Jx", "Jy", "Jz", "twist")}
+    over |= {"decay": RATES["decay"] * S, "gain": RATES["gain"] * S, "dephasing": RATES["dephasing"] / 2}
+    same = network(convention="huber2021", sites=3, S=S, **RATES | over)
+    for one, other in zip(system.hamiltonian, same.hamiltonian):
+        assert np.allclose(one.coefficients, other.coefficients, rtol=1e-14)
+    assert all(np.allclose(one.rates, other.rates, rtol=1e-14) for one, other in zip(system.jumps, same.jumps))
+    assert type(system.symmetries[0]) is type(same.symmetries[0]) and len(system.symmetries) == len(same.symmetries)
+
+
+def test_without_a_convention_it_is_that_of_former_versions():
+    """Down to the key of the random streams, which version 0.1 had from the parameters without it."""
+    model = {"name": "spin_network", "sites": 2, "Jx": 1.0, "decay": 1.0}
+    old = Problem(model, {"name": "trajectories"})
+    assert old.key(5) == KEY
+    assert old.system.key == Problem(model | {"convention": "huber2021"}, {"name": "trajectories"}).system.key
+    assert Problem(model | {"convention": "standard"}, {"name": "trajectories"}).key(5) != KEY
+
+
+def test_the_convention_is_said(capsys, tmp_path):
+    (tmp_path / "c.yaml").write_text("model: {name: spin_network, sites: 2, Jx: 1, decay: 1}\nmethod: liouvillian\n")
+    said = {"huber2021": "(decay/2S) D[S-]", "standard": "dissipation Σ_i decay D[S-]"}
+    for convention, words in said.items():
+        assert cli.main(["check", str(tmp_path / "c.yaml"), "--set", f"model.convention={convention}"]) == 0
+        shown = capsys.readouterr().out
+        assert words in shown and not any(other in shown for key, other in said.items() if key != convention)
+    assert cli.main(["describe", "spin_network"]) == 0
+    shown = capsys.readouterr().out
+    assert all(words in shown for words in said.values()) and "convention : huber2021 or standard" in shown

@@ -134,7 +134,10 @@ def test_a_run_resumes_and_may_change_what_results_do_not_depend_on(tmp_path):
         ({"model": {"name": "m", "S": 2.5, "size": [2, 3]}}, ["model.S", "1.5", "2.5"]),
         ({"model": {"name": "m", "S": 1.5, "size": [2, 4]}}, ["model.size.1", "3", "4"]),
         ({"method": {"name": "x", "dt": 0.1}}, ["method.dt", "absent", "0.1"]),
-        ({"sweep": [{"model.gain": [0.1, 0.2, 0.4], "model.loss": [1, 2, 3]}]}, ["model.gain", "0.3", "0.4"]),
+        (
+            {"sweep": [{"model.gain": [0.1, 0.2, 0.4], "model.loss": [1, 2, 3]}]},
+            ["holds points at model.gain = 0.3, model.loss = 3", "hpcsim collect OUT.h5"],
+        ),
         ({"run": {"seed": 2, "flush_seconds": 60.0}}, ["run.seed", "1", "2"]),
     ],
 )
@@ -153,8 +156,60 @@ def test_the_first_value_of_an_axis_is_named_by_its_axis(tmp_path):
     path = written(tmp_path / "r.h5", [0], model={"name": "m", "gain": 0.1})
     axis = {"model.gain": [0.0, 0.2, 0.3], "model.loss": [1, 2, 3]}
     moved = layout(model={"name": "m", "gain": 0.0}, sweep=[axis])
-    with pytest.raises(StoreError, match=r"sweep\.0\.model\.gain\.0 = 0\.1 in the file, 0\.0 now"):
+    with pytest.raises(StoreError, match=r"holds points at model\.gain = 0\.1, model\.loss = 1,"):
         store.open_run(path, moved, MPI.COMM_SELF)
+
+
+def more(n=3, first=0.05):
+    """The layout with one more point in front, one more axis, and room for n eigenvalues."""
+    sweep = [{"model.S": [1.0, 1.5]}, {"model.loss": [7, 1, 2, 3], "model.gain": [first, 0.1, 0.2, 0.3]}]
+    outputs = (OUTPUTS[0], replace(OUTPUTS[1], dims=(Dim("eigenvalue", tuple(range(n))),)), *OUTPUTS[2:])
+    return replace(
+        layout(outputs, sweep=sweep),
+        axes=tuple(sweep),
+        point=np.repeat(np.arange(8), 4),
+        index=np.tile(np.arange(4), 8),
+    )
+
+
+def test_points_added_to_the_sweep_come_into_the_same_file(tmp_path, caplog):
+    """Records are where their points now are, bit for bit, with failures and history; the others are to be computed."""
+    path = tmp_path / "r.h5"
+    with store.open_run(path, layout(), MPI.COMM_SELF) as run:
+        for record in (0, 5):
+            run.write(record, arrays(record), 0.5)
+        run.fail(6, "RuntimeError: singular", 0.25)
+        run.finish({"started": 1.0, "ended": "signal"})
+    with caplog.at_level(logging.INFO, "hpcsim"), store.open_run(path, more(5), MPI.COMM_SELF) as run:
+        assert np.flatnonzero(run.done).tolist() == [20, 25] and np.flatnonzero(run.failed).tolist() == [26]
+        run.write(0, arrays(0), 0.5)
+    assert "5 points added to its sweep; the 2 records that it has are kept" in caplog.text
+    [run] = store.read_runs(path)
+    assert np.flatnonzero(run.done).tolist() == [0, 20, 25] and run.failures == {26: "RuntimeError: singular"}
+    for record, old in ((20, 0), (25, 5)):
+        assert run.arrays["eigenvalues"][record, :2].tobytes() == arrays(old)["eigenvalues"].tobytes()
+        assert run.arrays["gap"][record] == arrays(old)["gap"] and run.seconds[record] == 0.5
+    assert np.isnan(run.arrays["eigenvalues"][:, 2:]).all()
+    assert [entry["ended"] for entry in run.history] == ["signal"] and run.history[0]["session"] == 1
+    assert run.layout.axes == more(5).axes and run.layout.config["sweep"] == [*more(5).axes]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r.h5"]
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"holds points at model\.loss = 7, model\.gain = 0\.05, which the sweep"):
+        store.open_run(path, more(5, first=0.06), MPI.COMM_SELF)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_cannot_be_extended_is_left_as_it_was(tmp_path, monkeypatch):
+    path = written(tmp_path / "r.h5", [0, 1])
+    before = path.read_bytes()
+
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store.slots, "write_at", fail)
+    with pytest.raises(StoreError, match="no room for the points that were added"):
+        store.open_run(path, more(), MPI.COMM_SELF)
+    assert path.read_bytes() == before and sorted(p.name for p in tmp_path.iterdir()) == ["r.h5"]
 
 
 def test_other_outputs_are_refused(tmp_path):
@@ -627,7 +682,7 @@ def test_a_dangling_link_is_written_through(tmp_path):
 
 
 def test_a_write_error_is_one_message_and_loses_nothing(tmp_path, monkeypatch):
-    path, whole = tmp_path / "r.h5", store.run.write_at
+    path, whole = tmp_path / "r.h5", store.slots.write_at
     for error in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
         path.unlink(missing_ok=True)
         run, calls = store.open_run(path, layout(), MPI.COMM_SELF), []
@@ -640,10 +695,10 @@ def test_a_write_error_is_one_message_and_loses_nothing(tmp_path, monkeypatch):
                 raise OSError(error, os.strerror(error))
             whole(fd, content, offset)
 
-        monkeypatch.setattr(store.run, "write_at", fail)
+        monkeypatch.setattr(store.slots, "write_at", fail)
         with pytest.raises(StoreError, match="record 5 cannot be written") as caught, run:
             run.write(5, arrays(5), 0.5)
-        monkeypatch.setattr(store.run, "write_at", whole)
+        monkeypatch.setattr(store.slots, "write_at", whole)
         assert caught.value.status == 1 and os.strerror(error) in str(caught.value)
         check_records(written(path, [5, 6]), set(range(7)))
 

@@ -5,14 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 
 import hpcsim
 from hpcsim import observables
+from hpcsim.methods import Context, liouvillian
+from hpcsim.methods.liouvillian import small
+from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.symmetry import HOME
 from hpcsim.methods.permutation import compile as permutation
 from hpcsim.models import gain_loss_lattice
 from hpcsim.run import config
 from hpcsim.run.plan import plan
-from hpcsim.system import Cache, Translation, orbits
+from hpcsim.system import Cache, Jumps, Parity, System, Terms, Translation, orbits
 
 
 def dimer(**changes):
@@ -116,3 +121,56 @@ def test_points_of_a_sweep_are_what_they_are_alone(model, method, key, values):
         alone = hpcsim.solve(model, method, {f"model.{key}": [value]})
         for name, variable in alone.data_vars.items():
             assert variable.values[0].tobytes() == together[name].values[i].tobytes(), (name, value)
+
+
+RING = {"name": "spin_network", "sites": 4, "Jx": 0.5, "Jz": 1.0, "decay": 1.0}
+SPIN = {"name": "collective_spin", "S": 2, "decay": 1.0}
+
+
+@pytest.mark.parametrize(
+    "model, key, value",
+    [
+        (SPIN, "drive", 0.8),
+        (SPIN, "drive", 0.01),  # σ is as good as pure: its uniqueness needs the closer look
+        (SPIN | {"dephasing": 0.3}, "drive", 0.0),  # sectors of charge
+        (RING, "field_x", 0.7),
+        (RING | {"Jx": 1.0}, "field_x", 1.0),  # equal magnitudes
+    ],
+)
+def test_lapack_and_mumps_find_the_same_steady_state(model, key, value):
+    sweep = {f"model.{key}": [0.3, value]}
+    ours = hpcsim.solve(model, sweep=sweep)
+    mumps = hpcsim.solve(model, {"name": "liouvillian", "petsc_options": {"st_mat_mumps_icntl_14": 60}}, sweep)
+    for name in ("Sx", "Sy", "Sz", "var_Sx", "purity"):
+        assert np.allclose(ours[name], mumps[name], rtol=1e-9, atol=1e-12), name
+
+
+def test_a_sweep_builds_its_operators_once(monkeypatch):
+    built = counted(monkeypatch, small, "operators")
+    hpcsim.solve(SPIN, sweep={"model.drive": [0.31 + 0.1 * i for i in range(5)]})
+    assert len(built) == 1
+
+
+def pair(rates, fields=(0.4, 0.4)):
+    """Two spins 1/2 that exchange places; jump operators at site 0, 0 and 1."""
+    return System(
+        np.full(2, 0.5),
+        (Terms(("Sx",), np.arange(2)[:, None], np.array(fields)),),
+        (Jumps("S-", np.array([0, 0, 1]), np.array(rates)),),
+        (Parity(permutation=np.array([1, 0])),),
+    )
+
+
+def test_symmetries_are_looked_at_where_only_the_values_make_them_hold():
+    assert small.family_of(pair([1.0, 2.0, 3.0])) is None
+    assert np.isfinite(hpcsim.solve(pair([1.0, 2.0, 3.0])).Sx).all()
+
+
+def test_a_symmetry_that_fails_at_a_later_point_is_noticed():
+    structures, holds = Cache(), pair([1.0, 1.0, 2.0])
+    holds.join(structures)
+    assert Sector(operators(holds), HOME).size
+    broken = pair([1.0, 1.0, 2.0], (0.4, 0.5))
+    broken.join(structures)
+    with pytest.raises(ValueError, match="the model declares Parity"):
+        liouvillian.run(broken, liouvillian.Options(), HOME, Context(MPI.COMM_SELF, (1, 2), lambda: False))

@@ -313,7 +313,7 @@ def test_sigusr1_stops_at_a_record_and_resumes(config, tmp_path, to_one_rank, wh
     path, out = config(SLOW), tmp_path / "r.h5"
     with started(2, hpcsim_run(path, out), tmp_path) as process:
         wait_for_records(out, process, 3)
-        os.kill(children(process.pid)[-1] if to_one_rank else process.pid, signal.SIGUSR1)
+        os.kill(ranks(process.pid)[-1] if to_one_rank else process.pid, signal.SIGUSR1)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 75, err
     assert "stopped by SIGUSR1" in err and "Traceback" not in err

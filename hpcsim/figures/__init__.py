@@ -13,7 +13,7 @@
 
 import logging
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,14 @@ import numpy as np
 from hpcsim import store
 from hpcsim.analysis import ESTIMATES
 from hpcsim.figures.curves import Curve, curves, divisor, evaluate, located, name_of
-from hpcsim.figures.draw import draw, verify_panel
+from hpcsim.figures.draw import draw, images, verify_panel
 from hpcsim.figures.section import Check, Figure, parse
+from hpcsim.figures.theories import NotExecuted, Theory
+from hpcsim.system.vocabulary import with_synonyms
 
 log = logging.getLogger("hpcsim")
 
-__all__ = ["CheckResult", "parse", "plot", "table", "verify"]
+__all__ = ["CheckResult", "Figure", "images", "in_all_words", "judge", "parse", "plot", "table", "verify"]
 
 
 @dataclass(frozen=True)
@@ -40,28 +42,56 @@ class CheckResult:
     passed: bool
     note: str
 
+    @property
+    def measured(self) -> str:
+        """The value and its error."""
+        return f"{self.value:.4g}" + (f" ± {self.error:.2g}" if self.error else "")
+
 
 def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
     """Draw the figures of a collected file as PNG and PDF into the folder `to` (default: beside it).
 
-    section : the `figures` of another config, to draw instead of those the run was started with
+    section : the `figures` of a config that the user names, to draw instead of those the run was started with. Theories
+              of files of his own are executed then alone, and else left out, with a warning
     Returns the files written and the results of the checks. Raises store.StoreError where a figure
     asks for what the file does not have.
     """
-    data = store.load(path)
+    data = in_all_words(store.load(path))
     folder = Path(to) if to else Path(path).parent
     if folder.exists() and not folder.is_dir():
         raise store.StoreError(f"--to {folder}: is a file; give the name of a folder for the figures", 2)
     if there := store.shortfall(data):
         log.warning("%s: holds %s; figures and checks lack the others", path, there)
     files, results = [], []
-    for figure in parse(data.config["figures"] if section is None else section):
+    for figure in parse(data.config["figures"] if section is None else section, section is not None):
         files += draw(data, figure, folder)
-        for check in figure.checks:
-            with located(f"figure {figure.file}, check {check.name!r}"):
-                several = curves(data, check)
-                results += [_judge(check, curve, len(several) > 1) for curve in several]
+        results += judge(data, figure)
     return files, results
+
+
+def judge(data: store.Collected, figure: Figure) -> list[CheckResult]:
+    """The checks of a figure. Raises store.StoreError where one asks for what the file does not have."""
+    results = []
+    for check in figure.checks:
+        with located(f"figure {figure.file}, check {check.name!r}"):
+            results += _judged(data, check)
+    return results
+
+
+def in_all_words(data: store.Collected) -> store.Collected:
+    """With parameters and coordinates under all their names, so that figures may use any."""
+    further = data.attrs.get("coordinates", "").split()
+    coordinates = {name: v for name, v in data.variables.items() if v.dims == (name,) or name in further}
+    model = with_synonyms(data.config["model"])
+    return replace(data, variables=with_synonyms(coordinates) | data.variables, config=data.config | {"model": model})
+
+
+def _judged(data: store.Collected, check: Check) -> list[CheckResult]:
+    try:
+        several = curves(data, check)
+        return [_judge(check, curve, len(several) > 1) for curve in several]
+    except NotExecuted as reason:
+        return [CheckResult(check.name, np.nan, np.nan, str(check.expect or ""), False, str(reason))]
 
 
 def verify(figures: tuple[Figure, ...], outline: store.Collected):
@@ -69,6 +99,7 @@ def verify(figures: tuple[Figure, ...], outline: store.Collected):
 
     outline : of that file, see `store.collect.outline`
     """
+    outline = in_all_words(outline)
     for figure in figures:
         for i, panel in enumerate(figure.panels):
             with located(f"figure {figure.file}, panel {i}"):
@@ -85,8 +116,7 @@ def table(results: list[CheckResult]) -> str:
         return "no checks"
     rows = [("", "check", "value", "expected", "note")]
     for r in results:
-        value = f"{r.value:.4g}" + (f" ± {r.error:.2g}" if r.error else "")
-        rows.append(("pass" if r.passed else "FAIL", r.name, value, r.expect, r.note))
+        rows.append(("pass" if r.passed else "FAIL", r.name, r.measured, r.expect, r.note))
     width = [max(_columns(row[i]) for row in rows) for i in range(len(rows[0]))]
     padded = [[cell + " " * (w - _columns(cell)) for cell, w in zip(row, width)] for row in rows]
     lines = ["  ".join(cells).rstrip() for cells in padded]
@@ -103,12 +133,14 @@ def _criterion(check: Check, curve: Curve) -> tuple[dict, float | None]:
     """The arguments of the estimate, and the number that is expected. Raises ValueError where that is none."""
     scale = divisor(check.divide, curve.known)
     arguments = {
-        key: evaluate(v, curve.known) / scale if isinstance(v, str) else v for key, v in check.arguments.items()
+        key: evaluate(v, curve.known) / scale if isinstance(v, Theory) else v for key, v in check.arguments.items()
     }
-    expect = evaluate(check.expect, curve.known) if isinstance(check.expect, str) else check.expect
-    if np.size(expect) > 1:
+    if not isinstance(check.expect, Theory):
+        return arguments, check.expect
+    expect = np.ravel(evaluate(check.expect, curve.known))
+    if len(expect) != 1:
         raise ValueError(f"expect = {check.expect} is not one number here: it changes along {check.x}")
-    return arguments, expect
+    return arguments, float(expect[0])
 
 
 def _judge(check: Check, curve: Curve, several: bool) -> CheckResult:

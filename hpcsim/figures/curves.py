@@ -1,15 +1,14 @@
 """Curves out of a collected file, and theories with arguments taken from the same place."""
 
-import inspect
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from hpcsim.analysis import THEORY
 from hpcsim.analysis.interpolation import crossings, extremum
 from hpcsim.figures.section import Data
-from hpcsim.store import Collected, StoreError
+from hpcsim.figures.theories import Theory
+from hpcsim.store import Collected, StoreError, asked, methods_of
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,14 @@ def curves(data: Collected, spec: Data) -> list[Curve]:
         variable = _variable(data, name, "y")
         kept = {dim: np.arange(n) for dim, n in zip(variable.dims, variable.values.shape)}
         for key, wanted in spec.select.items():
+            if _is_scalar(data, key):
+                _require_scalar(data, key, wanted)
+                continue
             dim, which = _select(data, variable, key, wanted)
             kept[dim] = np.intersect1d(kept[dim], which)
         if empty := [dim for dim, which in kept.items() if not len(which)]:
             raise ValueError(f"select: nothing is left along {empty[0]}")
-        if spec.by is None:
+        if spec.by is None or _is_scalar(data, spec.by):
             found.append(_curve(data, spec, name, kept))
         else:
             dim, _ = _coordinate(data, variable, spec.by, "by")
@@ -80,6 +82,8 @@ def _curve(data, spec, name, kept) -> Curve:
     grid = np.ix_(*kept.values())
     known = dict(data.config["model"])
     for key, other in data.variables.items():
+        if _is_scalar(data, key):
+            known[key] = other.values[()]
         if len(other.dims) == 1 and other.dims[0] in kept:
             known[key] = _along(other, variable)[grid].ravel()
             if len(kept[other.dims[0]]) == 1:
@@ -89,17 +93,32 @@ def _curve(data, spec, name, kept) -> Curve:
     if spec.distance is not None:
         y = np.abs(y - evaluate(spec.distance, known))
     y = y / scale
-    stderr = data.variables.get(f"{name}_stderr", data.variables.get(f"{name}_error"))
-    error = None if stderr is None else stderr.values[grid].ravel() / scale
+    error = _error(data, name, known)
+    error = None if error is None else error[grid].ravel() / scale
     x = np.atleast_1d(known[spec.x] if spec.x else np.arange(len(y)))
     order = np.argsort(x, kind="stable")
-    records = data.variables.get("records_total")
-    if records and variable.dims[: len(records.dims)] == records.dims:  # the sweep's dimensions come first
-        axes = tuple(range(len(records.dims), variable.values.ndim))
-        asked = np.broadcast_to(np.expand_dims(records.values, axes), variable.values.shape)[grid].ravel() > 0
-        order = order[asked[order]]
+    order = order[asked(data, variable)[grid].ravel()[order]]
     known = {key: v[order] if isinstance(v, np.ndarray) else v for key, v in known.items()}
     return Curve(x[order], y[order], None if error is None else error[order], known, name)
+
+
+def _error(data, name, known) -> np.ndarray | None:
+    """Standard errors of a variable, or the errors that a method without them states; None where it has neither."""
+    found = (data.variables[key] for key in (f"{name}_stderr", f"{name}_error") if key in data.variables)
+    method = known.get("method")
+    return next((v.values for v in found if not isinstance(method, str) or method in methods_of(v, [method])), None)
+
+
+def _is_scalar(data, name) -> bool:
+    """Whether it is a coordinate of one value, as `method` is in a file of one method."""
+    return (
+        name in data.variables and name in data.attrs.get("coordinates", "").split() and not data.variables[name].dims
+    )
+
+
+def _require_scalar(data, name, wanted):
+    if str(value := data.variables[name].values[()]) != str(wanted):
+        raise ValueError(f"select: {name} = {wanted}: the collected file has {value}")
 
 
 def _along(coordinate, variable):
@@ -172,14 +191,14 @@ def parameter(name, known, key):
     return known[name]
 
 
-def evaluate(theory: str, known: dict):
+def evaluate(theory: Theory, known: dict):
     """A theory with its arguments taken by name from the model's parameters and the coordinates."""
-    return THEORY[theory](**arguments_of(theory, known))
+    return theory(**arguments_of(theory, known))
 
 
-def arguments_of(theory: str, known: dict) -> dict:
+def arguments_of(theory: Theory, known: dict) -> dict:
     """What a theory is evaluated at. Raises ValueError naming what is not known."""
-    return {name: parameter(name, known, theory) for name in inspect.signature(THEORY[theory]).parameters}
+    return {name: parameter(name, known, theory) for name in theory.arguments}
 
 
 def name_of(curve: Curve, spec: Data) -> str:
@@ -187,7 +206,10 @@ def name_of(curve: Curve, spec: Data) -> str:
     parts = [curve.variable] if len(spec.y) > 1 else []
     if spec.by and spec.reduce is None:
         value = curve.known[spec.by]
-        parts.append(f"{spec.by} {value}" if isinstance(value, str) else f"{spec.by} = {value:g}")
+        if spec.by == "method":
+            parts.append(value.replace("_", " "))
+        else:
+            parts.append(f"{spec.by} {value}" if isinstance(value, str) else f"{spec.by} = {value:g}")
     return ", ".join(parts)
 
 

@@ -3,6 +3,7 @@
 import io
 import logging
 import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import numpy as np
 from hpcsim.analysis import ESTIMATES
 from hpcsim.figures.curves import arguments_of, curves, divisor, evaluate, located, name_of, parameter
 from hpcsim.figures.section import Data, Figure, Panel, fields
+from hpcsim.figures.theories import NotExecuted, Theory
 from hpcsim.store import shortfall, write_whole
 from hpcsim.system import shown
 
+log = logging.getLogger("hpcsim")
 # Okabe and Ito's palette: told apart with every kind of colour blindness
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 CATEGORIES = ("#56B4E9", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00")  # of a map, after white
@@ -42,6 +45,14 @@ STYLE = {
 
 def draw(data, figure: Figure, folder: Path) -> list[Path]:
     """Write figure.file as PNG and PDF into the folder; returns both paths."""
+    files = {folder / (figure.file + suffix): image for suffix, image in images(data, figure, SUFFIXES).items()}
+    for file, image in files.items():
+        write_whole(file, image)
+    return [*files]
+
+
+def images(data, figure: Figure, suffixes) -> dict:
+    """{suffix: the bytes of a picture of that kind}."""
     # imported here: hundreds of ranks import this module to validate a config and never draw
     import matplotlib
     from matplotlib.figure import Figure as Canvas
@@ -65,11 +76,7 @@ def draw(data, figure: Figure, folder: Path) -> list[Path]:
             canvas.supxlabel(there, x=0.99, ha="right", fontsize=7, color="0.45")
         with located(f"figure {figure.file}"):
             _check_texts(canvas)
-            images = {suffix: _image(canvas, suffix) for suffix in SUFFIXES}
-    files = [folder / (figure.file + suffix) for suffix in images]
-    for file, image in zip(files, images.values()):
-        write_whole(file, image)
-    return files
+            return {suffix: _image(canvas, suffix) for suffix in suffixes}
 
 
 def _image(canvas, suffix: str):
@@ -119,7 +126,7 @@ def verify_panel(data, panel: Panel):
             else:
                 _fill(overlay.label, values | {"value": 1.0, "error": 1.0})
     for line in panel.vlines:
-        if isinstance(line, str):
+        if isinstance(line, Theory):
             arguments_of(line, data.config["model"])
     _axis_labels(data, panel)
 
@@ -142,13 +149,15 @@ def _draw_lines(data, panel: Panel, axes):
             color=colour,
             label=_label(data, curve, panel),
             marker=marker,
+            markerfacecolor="none" if panel.by == "method" and curve.error is not None else None,  # over an exact one
             linestyle=joined,
             linewidth=0.8 if marker != "none" else 1.3,
             elinewidth=0.8,
         )
     for overlay, dashes in zip(panel.overlays, DASHES):
         if overlay.theory:
-            _draw_theory(overlay, dashes, panel, several, colours, axes)
+            with _left_out():
+                _draw_theory(overlay, dashes, panel, several, colours, axes)
         else:
             for curve, colour in zip(curves(data, _narrowed(panel, overlay)), colours):
                 if np.any(np.isnan(curve.y)):
@@ -157,6 +166,15 @@ def _draw_lines(data, panel: Panel, axes):
                 label = _fill(overlay.label, curve.known | {"value": fit.value, "error": fit.error})
                 x = _fine(curve.x, panel.xscale)
                 axes.plot(x, fit.line(x), color=colour, linestyle=dashes, zorder=1, label=label)
+
+
+@contextmanager
+def _left_out():
+    """A theory that is not to be executed is left out of the figure, with a warning."""
+    try:
+        yield
+    except NotExecuted as reason:
+        log.warning("left out: %s", reason)
 
 
 def _draw_theory(overlay, dashes, panel, several, colours, axes):
@@ -188,8 +206,9 @@ def _draw_map(data, panel: Panel, axes):
         bar.ax.tick_params(length=0)
     for overlay, dashes in zip(panel.overlays, DASHES):
         fine = _fine(x, panel.xscale)
-        line = evaluate(overlay.theory, data.config["model"] | {panel.x: fine})
-        axes.plot(fine, line, color="black", linestyle=dashes, label=overlay.label)
+        with _left_out():
+            line = evaluate(overlay.theory, data.config["model"] | {panel.x: fine})
+            axes.plot(fine, line, color="black", linestyle=dashes, label=overlay.label)
     axes.set(xlim=(x[0], x[-1]), ylim=(z[0], z[-1]))
 
 
@@ -225,8 +244,9 @@ def _map_colours(image, categories) -> dict:
 def _dress(data, panel: Panel, axes):
     """Labels, scales, limits, vertical lines and legend."""
     for line in panel.vlines:
-        at = evaluate(line, data.config["model"]) if isinstance(line, str) else line
-        axes.axvline(at, color="0.6", linestyle=":", linewidth=1, zorder=0)
+        with _left_out():
+            at = evaluate(line, data.config["model"]) if isinstance(line, Theory) else line
+            axes.axvline(at, color="0.6", linestyle=":", linewidth=1, zorder=0)
     axes.set(xscale=panel.xscale, yscale=panel.yscale, **_axis_labels(data, panel))
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":

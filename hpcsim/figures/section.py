@@ -6,22 +6,20 @@ import re
 import string
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationInfo, model_validator
 
-from hpcsim.analysis import ESTIMATES, THEORY
+from hpcsim.analysis import ESTIMATES
+from hpcsim.figures.theories import theory
 from hpcsim.system import Count, Number, Parameters
 
 NAME = re.compile(r"[A-Za-z_]\w*")
 STYLE = re.compile(r"[-+ ]?0?\d{0,2}(\.\d{1,2})?[eEfFgGd%]?")  # of a number
 
 
-def _known(functions: dict, what: str):
-    def check(name: str) -> str:
-        if name not in functions:
-            raise ValueError(f"unknown {what}; known: {', '.join(functions)}")
-        return name
-
-    return check
+def _analysis(name: str) -> str:
+    if name not in ESTIMATES:
+        raise ValueError(f"unknown analysis; known: {', '.join(ESTIMATES)}")
+    return name
 
 
 def fields(template: str):
@@ -48,9 +46,9 @@ def _is_number(value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _quantity(value) -> float | str:
+def _quantity(value, info: ValidationInfo):
     if isinstance(value, str):
-        return _known(THEORY, "theory")(value)
+        return theory(value, info)
     if not _is_number(value):
         raise ValueError("a number or the name of a theory is needed")
     return value
@@ -64,8 +62,8 @@ def _selection(value):
 
 
 # Each checks the whole value itself: a union of types would report every branch that failed.
-Theory = Annotated[str, AfterValidator(_known(THEORY, "theory"))]
-Analysis = Annotated[str, AfterValidator(_known(ESTIMATES, "analysis"))]
+TheoryName = Annotated[str, AfterValidator(theory)]  # becomes a theories.Theory
+Analysis = Annotated[str, AfterValidator(_analysis)]
 Quantity = Annotated[Any, AfterValidator(_quantity)]
 Selection = Annotated[Any, AfterValidator(_selection)]
 Names = Annotated[
@@ -97,7 +95,7 @@ class Data(Parameters):
     select: dict[str, Selection] = {}
     divide: Power | None = None
     part: Literal["real", "imag", "abs", "decay"] | None = None
-    distance: Theory | None = None
+    distance: TheoryName | None = None
     reduce: Literal["maximum", "maximum_at", "minimum", "minimum_at", "crossing"] | None = None
 
     @model_validator(mode="after")
@@ -115,7 +113,7 @@ class Overlay(Parameters):
     select    : narrows what is fitted
     """
 
-    theory: Theory | None = None
+    theory: TheoryName | None = None
     fit: Literal["power_law", "extrapolate"] | None = None
     label: Label = ""
     arguments: dict[str, Number] = {}
@@ -213,13 +211,17 @@ class Check(Data):
 
 
 class Figure(Parameters):
-    """One figure: file.png and file.pdf, its panels in `columns` columns, and its checks."""
+    """One figure: file.png and file.pdf, its panels in `columns` columns, and its checks.
+
+    sources : {file: {source_hash, source}} of theories of one's own, which reading the config fills in
+    """
 
     file: Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=100)]
     title: Text = ""
     columns: Count | None = None
     panels: Annotated[list[Panel], Field(min_length=1, max_length=26)]
     checks: list[Check] = []
+    sources: dict[str, dict[str, str]] = {}
 
 
 def _check_arguments(name: str, arguments: dict):
@@ -229,6 +231,13 @@ def _check_arguments(name: str, arguments: dict):
             raise ValueError(f"{name} has no argument {argument!r}; it has {', '.join(known) or 'none'}")
 
 
-def parse(section: list) -> tuple[Figure, ...]:
-    """The figures of a config. Raises pydantic.ValidationError with paths such as 0.panels.1.x"""
-    return TypeAdapter(tuple[Figure, ...]).validate_python(section)
+def parse(section: list, execute: bool = False) -> tuple[Figure, ...]:
+    """The figures of a config. Raises pydantic.ValidationError with paths such as 0.panels.1.x
+
+    execute : whether the user himself has named the files with theories of his own, see `hpcsim.own`
+    """
+    kept = [figure.get("sources") for figure in section if isinstance(figure, dict)]
+    sources = {
+        file: each.get("source", "") for files in kept if isinstance(files, dict) for file, each in files.items()
+    }
+    return TypeAdapter(tuple[Figure, ...]).validate_python(section, context={"sources": sources, "execute": execute})

@@ -70,6 +70,7 @@ class Context:
     cache       : values shared by the records of one run, by keys that begin with the name of the method
     earlier     : {index: {output: array}} of the records of this point that `needs` names
     device      : cpu, or one of the method's DEVICES
+    saved_state : (item) -> the density matrix (D, D) that an option with the key `state` names in another file
     """
 
     comm: Any
@@ -78,3 +79,4 @@ class Context:
     cache: Cache = field(default_factory=Cache)
     earlier: dict[int, dict[str, Any]] = field(default_factory=dict)
     device: str = "cpu"
+    saved_state: Callable[[dict], Any] | None = None

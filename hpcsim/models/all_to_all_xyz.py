@@ -13,23 +13,25 @@ MOST_SPINS = 5000  # every pair is a term
 class Params(Parameters):
     """Pauli matrices σ, σ∓ = (σx ∓ iσy)/2, and the standard Lindblad form D[c]ρ = cρc† - ½{c†c, ρ}:
 
-    H = (1/(N-1)) Σ_{i<j} (Jx σxσx + Jy σyσy + Jz σzσz) + field Σ_i (cos θ σx + sin θ σy)
-    local       Σ_i ( decay D[σ-] + pump D[σ+] + dephasing D[σz/2] )
-    collective  ( collective_decay D[Σσ-] + collective_pump D[Σσ+] + collective_dephasing D[Σσz/2] ) / (N-1)
+    H = (1/(N-1)) Σ_{i<j} (Jx σxσx + Jy σyσy + Jz σzσz) + field_x Σ_i (cos θ σx + sin θ σy)
+    local       Σ_i ( decay D[σ-] + gain D[σ+] + dephasing D[σz/2] )
+    collective  ( collective_decay D[Σσ-] + collective_gain D[Σσ+] + collective_dephasing D[Σσz/2] ) / (N-1)
 
-    H is Eq. 4 up to a constant. The paper names pump and dephasing but does not define them: here ⟨σx⟩ of one
-    spin decays at (decay + pump + dephasing)/2.
+    H is Eq. 4 up to a constant. The paper names gain, which it calls pump, and dephasing but does not define them:
+    here ⟨σx⟩ of one spin decays at (decay + gain + dephasing)/2.
 
-    N                    : number of spins, at least 2
+    sites                : number N of spins, at least 2
     Jx, Jy, Jz           : couplings, rates
     decay, collective_decay         : γ, Γ
-    pump, collective_pump           : the same upwards
+    gain, collective_gain           : the same upwards
     dephasing, collective_dephasing : of σz/2
-    field                : h of the probe, Eq. 19
+    field_x              : h of the probe, Eq. 19, along x unless field_angle turns it
     field_angle          : θ in units of π, from x to y
     """
 
-    N: Annotated[Whole, Field(ge=2, le=MOST_SPINS)]
+    FORMERLY = {"sites": "N", "gain": "pump", "collective_gain": "collective_pump", "field_x": "field"}
+
+    sites: Annotated[Whole, Field(ge=2, le=MOST_SPINS)]
     Jx: Number
     Jy: Number
     Jz: Number
@@ -37,14 +39,14 @@ class Params(Parameters):
     collective_decay: Rate = 0.0
     dephasing: Rate = 0.0
     collective_dephasing: Rate = 0.0
-    pump: Rate = 0.0
-    collective_pump: Rate = 0.0
-    field: Number = 0.0
+    gain: Rate = 0.0
+    collective_gain: Rate = 0.0
+    field_x: Number = 0.0
     field_angle: Number = 0.0
 
 
 def build(params: Params) -> System:
-    N, sites = params.N, np.arange(params.N)
+    N, sites = params.sites, np.arange(params.sites)
     pairs = np.column_stack(np.triu_indices(N, 1))
     # σ = 2 S
     terms = [
@@ -52,13 +54,13 @@ def build(params: Params) -> System:
         for name, J in (("Sx", params.Jx), ("Sy", params.Jy), ("Sz", params.Jz))
     ]
     terms += [
-        Terms((name,), sites[:, None], np.full(N, 2 * params.field * part))
+        Terms((name,), sites[:, None], np.full(N, 2 * params.field_x * part))
         for name, part in zip(("Sx", "Sy"), _direction(params))
     ]
     jumps = []
     for name, local, collective in (
         ("S-", params.decay, params.collective_decay),
-        ("S+", params.pump, params.collective_pump),
+        ("S+", params.gain, params.collective_gain),
         ("Sz", params.dephasing, params.collective_dephasing),
     ):
         if local:
@@ -80,14 +82,14 @@ def _direction(params: Params) -> np.ndarray:
 
 def _symmetries(params: Params):
     """Of all permutations of the spins two are declared: the cyclic one and the reversal."""
-    if params.field == 0:
+    if params.field_x == 0:
         yield WeakU1() if params.Jx == params.Jy else Parity("z")
-    if params.decay == params.pump and params.collective_decay == params.collective_pump:
+    if params.decay == params.gain and params.collective_decay == params.collective_gain:
         # rotations about x and about y exchange σ- and σ+; one of them keeps the field
         along_x, along_y = _direction(params)
-        if params.field == 0 or along_y == 0:
+        if params.field_x == 0 or along_y == 0:
             yield Parity("x")
         elif along_x == 0:
             yield Parity("y")
-    yield Parity(None, np.arange(params.N)[::-1])
-    yield Translation(np.roll(np.arange(params.N), -1))
+    yield Parity(None, np.arange(params.sites)[::-1])
+    yield Translation(np.roll(np.arange(params.sites), -1))

@@ -6,18 +6,20 @@ from hpcsim.system import Jumps, Number, Parameters, Parity, Rate, Spin, System,
 
 
 class Params(Parameters):
-    """H = drive Sx + (twist/2S) Sx², dissipation (decay/2S) D[S-] + dephasing D[Sz]
+    """H = field_x Sx + (twist/2S) Sx², dissipation (decay/2S) D[S-] + dephasing D[Sz]
     with D[c]ρ = 2cρc† - c†cρ - ρc†c.
 
     S         : the spin
-    drive     : Ω, a rate
+    field_x   : Ω of the drive, a rate
     twist     : g of the one-axis twisting, a rate
     decay     : Γ
     dephasing : Γφ; ⟨Sx⟩ decays as exp(-Γφ t)
     """
 
+    FORMERLY = {"field_x": "drive"}
+
     S: Spin
-    drive: Number = 0.0
+    field_x: Number = 0.0
     twist: Number = 0.0
     decay: Rate = 0.0
     dephasing: Rate = 0.0
@@ -25,10 +27,10 @@ class Params(Parameters):
 
 def build(params: Params) -> System:
     one, S = np.array([0]), params.S
-    field = Terms(("Sx",), one[:, None], np.array([params.drive]))
+    field = Terms(("Sx",), one[:, None], np.array([params.field_x]))
     twist = Terms(("Sx", "Sx"), np.array([[0, 0]]), np.array([params.twist / (2 * S)]))
     symmetries = []
-    if params.drive == 0:
+    if params.field_x == 0:
         symmetries.append(WeakU1() if params.twist == 0 else Parity("z"))
     if params.decay == 0:
         symmetries.append(Parity("x"))

@@ -45,6 +45,15 @@ class Params(Parameters):
     loss: Rate
     periodic: bool = True
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_sites(cls, values):
+        if isinstance(values, dict) and {"sites", "N"} & values.keys():
+            raise ValueError(
+                "this model counts unit cells of two sites, a and b: give cells, half of the sites along x"
+            )
+        return values
+
     @model_validator(mode="after")
     def _closes(self):
         nx, ny = lattice.shape(self.cells)

@@ -1,7 +1,7 @@
 """Spins on any graph of couplings, with parameters that may differ from site to site."""
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
@@ -58,11 +58,17 @@ PerSite, RatePerSite = Annotated[Any, BeforeValidator(_per_site)], Annotated[Any
 
 
 class Params(Parameters):
-    """H = Σ_i (field_x Sx + field_y Sy + field_z Sz + (twist/2S) Sx²)_i
+    """huber2021: D[c]ρ = 2cρc† - c†cρ - ρc†c, couplings and rates over 2S,
+        H = Σ_i (field_x Sx + field_y Sy + field_z Sz + (twist/2S) Sx²)_i
           + (1/2S) Σ_ij w_ij (Jx SxSx + Jy SySy + Jz SzSz)_ij, each pair once,
-    dissipation Σ_i (decay/2S) D[S-] + (gain/2S) D[S+] + dephasing D[Sz] with D[c]ρ = 2cρc† - c†cρ - ρc†c:
-    the convention of huber2021.
+        dissipation Σ_i (decay/2S) D[S-] + (gain/2S) D[S+] + dephasing D[Sz].
+    standard: the Lindblad form D[c]ρ = cρc† - ½(c†cρ + ρc†c), and nothing over 2S,
+        H = Σ_i (field_x Sx + field_y Sy + field_z Sz + twist Sx²)_i
+          + Σ_ij w_ij (Jx SxSx + Jy SySy + Jz SzSz)_ij, each pair once,
+        dissipation Σ_i decay D[S-] + gain D[S+] + dephasing D[Sz].
+    Sx, Sy, Sz are spin operators, of a spin 1/2 half of the Pauli matrices. The fields are the same in both.
 
+    convention : huber2021 or standard
     sites      : n of a chain, [nx, ny] of a square lattice or [nx, ny, nz] of a cubic one
     S          : spin of every site
     power      : w = r^-power for all pairs at the distance r (in lattice spacings); 0 couples all to all alike
@@ -74,6 +80,7 @@ class Params(Parameters):
     resolve    : report every site by itself, as a sublattice with its number, instead of the average
     """
 
+    convention: Literal["huber2021", "standard"] = "huber2021"
     sites: Annotated[Any, BeforeValidator(_shape)]
     S: Spin = 0.5
     power: Annotated[Number, Field(ge=0)] | None = None
@@ -90,6 +97,11 @@ class Params(Parameters):
     dephasing: RatePerSite = 0.0
     periodic: bool = True
     resolve: bool = False
+
+    def identity(self) -> dict:
+        """Without the convention that was the only one, so that streams of random numbers stay what they were."""
+        given = super().identity()
+        return {key: value for key, value in given.items() if (key, value) != ("convention", "huber2021")}
 
     @model_validator(mode="after")
     def _fit(self):
@@ -114,6 +126,8 @@ class Params(Parameters):
 
 def build(params: Params) -> System:
     n, S = int(np.prod(params.sites)), params.S
+    # what couplings are divided by, and the standard rate: D of huber2021 is twice the standard form
+    over, rate = (2 * S, 2.0) if params.convention == "huber2021" else (1.0, 1.0)
     sites = np.arange(n)
     pairs, weights = _couplings(params)
 
@@ -122,18 +136,17 @@ def build(params: Params) -> System:
 
     fields = tuple(Terms((f"S{axis}",), sites[:, None], on_sites(f"field_{axis}")) for axis in "xyz")
     exchange = tuple(
-        Terms((f"S{axis}", f"S{axis}"), pairs, J * weights / (2 * S))
+        Terms((f"S{axis}", f"S{axis}"), pairs, J * weights / over)
         for axis, J in zip("xyz", (params.Jx, params.Jy, params.Jz))
     )
-    twist = Terms(("Sx", "Sx"), np.column_stack([sites, sites]), on_sites("twist", 1 / (2 * S)))
+    twist = Terms(("Sx", "Sx"), np.column_stack([sites, sites]), on_sites("twist", 1 / over))
     return System(
         spins=np.full(n, S),
         hamiltonian=(*fields, *exchange, twist),
-        # D is twice the standard form
         jumps=(
-            Jumps("S-", sites, on_sites("decay", 1 / S)),
-            Jumps("S+", sites, on_sites("gain", 1 / S)),
-            Jumps("Sz", sites, on_sites("dephasing", 2.0)),
+            Jumps("S-", sites, on_sites("decay", rate / over)),
+            Jumps("S+", sites, on_sites("gain", rate / over)),
+            Jumps("Sz", sites, on_sites("dephasing", rate)),
         ),
         symmetries=tuple(_symmetries(params)),
         sublattice=sites if params.resolve else np.zeros(n, int),

@@ -20,7 +20,8 @@ A family is one file of this folder. It may have
     KINDS         {key of an item such as {name: edge, product: ...}: Kind}
     FUNCTIONS     {name: Function}, the finishing functions that its Derived name
 
-The functions raise ValueError with the reason where a system does not have the observable.
+The functions raise ValueError with the reason where a system does not have the observable. A file of the user's own has
+`observable(system, params)` with such a list, see `hpcsim.observables.own`; what it derives is a `formula`.
 """
 
 import functools
@@ -34,24 +35,32 @@ import numpy as np
 from pydantic import BeforeValidator
 
 from hpcsim.ensemble.reduce import REDUCTIONS, jackknife
+from hpcsim.observables import formulas
+from hpcsim.observables import own as of_files
+from hpcsim.observables.formulas import formula
 from hpcsim.observables.outputs import Dim, Output
 from hpcsim.observables.products import NAMED, named
-from hpcsim.observables.terms import Derived, Mean, Products, Setting
+from hpcsim.observables.terms import Derived, Function, Mean, Products, Setting, array_of, derived, number
 from hpcsim.system import System
 
 __all__ = [
     "DEFAULT",
     "FUNCTIONS",
     "OBSERVABLES",
+    "Derived",
     "Dim",
     "Mean",
     "Output",
     "Plan",
     "Products",
     "Setting",
+    "array_of",
+    "derived",
+    "formula",
     "items",
     "largest_error",
     "name_of",
+    "number",
     "plan",
     "reduced",
 ]
@@ -88,24 +97,31 @@ def name_of(item) -> str:
     return item if isinstance(item, str) else item["name"]
 
 
+def is_known(name: str) -> bool:
+    """Whether every method knows the name, if only to refuse it."""
+    return name in OBSERVABLES or NAMED.fullmatch(name) is not None
+
+
 def _item(value, own):
     if isinstance(value, str):
-        if value in OBSERVABLES or value in own or NAMED.fullmatch(value):
+        if is_known(value) or value in own:
             return value
         raise ValueError(
             f"{value} is not known: there are {', '.join([*OBSERVABLES, *own])}; correlators by name such as Sz_3, "
             "Sx_3_Sy_5 and, against the distance, Sx_Sy; and items such as {name: edge, product: [[Sz, 0], [Sz, 3]]}"
         )
+    if isinstance(value, dict) and {"source", "package"} & value.keys():
+        return of_files.checked(value, lambda name: is_known(name) or name in own)
     kinds = [key for key in KINDS if isinstance(value, dict) and key in value]
     if len(kinds) != 1:
         raise ValueError(
-            f"{value} is not known: write the name of an observable, or {{name: NAME, KEY: ...}} with one KEY out of "
-            f"{', '.join(KINDS)}"
+            f"{value} is not known: write the name of an observable, {{name: NAME, KEY: ...}} with one KEY out of "
+            f"{', '.join(KINDS)}, or in a config {{file: my_observable.py}}"
         )
     checks, name = KINDS[kinds[0]].checks, value.get("name")
     if further := sorted(set(value) - {"name", *checks}):
         raise ValueError(f"{value}: unknown key {further[0]}; known: name, {', '.join(checks)}")
-    if not isinstance(name, str) or not name.isidentifier() or name in OBSERVABLES or NAMED.fullmatch(name):
+    if not isinstance(name, str) or not name.isidentifier() or is_known(name):
         raise ValueError(f"{value}: name must be a word, and not that of another observable; such as my_{kinds[0]}")
     return {"name": name} | {key: check(value[key]) for key, check in checks.items() if key in value}
 
@@ -146,7 +162,8 @@ class Plan:
             return {name: values[name] for name in self.means}
         found = {name: values[name] for name, mean in self.means.items() if mean.public}
         for each in self.derived:
-            found[each.name] = FUNCTIONS[each.output.function](*(values[name] for name in each.output.sources))
+            call = each.call or finishing(each.output)
+            found[each.name] = call(*(values[name] for name in each.output.sources))
         return found
 
 
@@ -165,7 +182,9 @@ def plan(
     own   : names to leave out, which only this method knows
     setting : what else there is to know of the method
     """
-    setting = replace(setting or Setting(), evolving=bool(time))
+    setting = setting or Setting()
+    if setting.evolving != bool(time):
+        setting = replace(setting, evolving=bool(time))
     key = "observables", repr(items), time, ensemble, own, setting
     return system.of_structure(key, lambda: _plan(system, items, time, ensemble, own, setting))
 
@@ -180,11 +199,21 @@ def _plan(system: System, items, time, ensemble: bool, own, setting: Setting) ->
                 raise ValueError(f"method.observables: two observables have the name {each.name}; rename one")
             found.setdefault(each.name, each)
     means = {name: each for name, each in found.items() if isinstance(each, Mean)}
-    derived = tuple(each for each in found.values() if isinstance(each, Derived))
-    return Plan(means, derived, time, ensemble)
+    functions = tuple(each for each in found.values() if isinstance(each, Derived))
+    for each in functions:
+        if absent := [name for name in each.output.sources if name not in means]:
+            raise ValueError(f"method.observables: {each.name} is a function of {absent[0]}, which is not measured")
+        if ensemble and each.call is not None:
+            raise ValueError(
+                f"method.observables: {each.name}: its Python function cannot be evaluated by collect, which executes "
+                "no file of one's own; write it as a formula, or take a method without statistical errors"
+            )
+    return Plan(means, functions, time, ensemble)
 
 
 def _parts(system, item, setting: Setting) -> list:
+    if not isinstance(item, str) and {"source", "package"} & item.keys():
+        return of_files.parts(system, item)
     if not isinstance(item, str):
         kind = next(key for key in KINDS if key in item)
         return KINDS[kind].make(system, item)
@@ -196,13 +225,18 @@ def _parts(system, item, setting: Setting) -> list:
 # ------------------------------------------------------------------ how records reduce
 
 
+def finishing(output) -> Function:
+    """The function of a derived output: one of FUNCTIONS, or a formula. Raises ValueError where it is neither."""
+    return FUNCTIONS.get(output.function) or formulas.function(output.function, output.sources)
+
+
 def reduced(output, rows):
     """The value (*dims) of a point and its standard error, NaN where it has none, from its records.
 
     rows : (name) -> (records, *dims), what the records returned for a stored output, in the order of their index
     """
     if output.reduce == "function":
-        return jackknife(FUNCTIONS[output.function], [rows(name) for name in output.sources])
+        return jackknife(finishing(output), [rows(name) for name in output.sources])
     return REDUCTIONS[output.reduce](output, rows)
 
 
@@ -212,7 +246,7 @@ def largest_error(output, value, error) -> float:
     Elements that are NaN in every record are not there: a smaller system has fewer distances. But what an elusive
     function did not find may be found yet.
     """
-    elusive = output.reduce == "function" and FUNCTIONS[output.function].elusive
+    elusive = output.reduce == "function" and finishing(output).elusive
     absent = np.isnan(value) & (not elusive)
     errors = np.where(np.isnan(error), np.inf, error)[~absent]
     return float(errors.max()) if errors.size else math.inf

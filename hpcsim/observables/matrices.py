@@ -1,5 +1,6 @@
 """Matrices of what is measured: of one site, and of sums of products on the whole space."""
 
+import functools
 import re
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy import sparse
 from hpcsim.system import System
 from hpcsim.system.operators import local_operator, operator_names
 
+DENSE = 64  # states up to which dense matrices are faster
 UNIT = re.compile(r"\|(\d+)><(\d+)\|")
 
 
@@ -51,10 +53,15 @@ def by_site(system: System, factors) -> dict[int, np.ndarray]:
     return dict(sorted(found.items()))
 
 
-def product_matrix(system: System, factors) -> sparse.csr_matrix:
+def product_matrix(system: System, factors_of_sites) -> sparse.csr_matrix:
     """A product of (operator, site) on the whole space: (D, D)."""
     total, before, levels = sparse.identity(1, format="csr"), 0, system.levels
-    for site, matrix in by_site(system, factors).items():
+    if system.dimension <= DENSE:
+        factors = [np.eye(size) for size in levels]
+        for site, matrix in by_site(system, factors_of_sites).items():
+            factors[site] = matrix
+        return sparse.csr_matrix(functools.reduce(np.kron, factors))
+    for site, matrix in by_site(system, factors_of_sites).items():
         gap = sparse.identity(int(np.prod(levels[before:site])))
         total = sparse.kron(sparse.kron(total, gap), sparse.csr_matrix(matrix), "csr")
         before = site + 1

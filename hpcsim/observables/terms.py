@@ -78,10 +78,12 @@ class Derived:
     """A function of averages, which need not be linear: output.function of output.sources (all of them a `Mean`).
 
     timed : False where the function takes the times together, such as a minimum over them
+    call  : a Python function of one's own in place of output.function, for methods without statistical errors
     """
 
     output: Output
     timed: bool = True
+    call: Callable | None = None
 
     @property
     def name(self) -> str:
@@ -175,7 +177,10 @@ def constant(name: str, value: float) -> Mean:
 
 
 def derived(name, function, sources, dims=(), units="1", long_name="", timed=True) -> Derived:
-    return Derived(Output(name, dims, units, long_name, reduce="function", function=function, sources=sources), timed)
+    """function : the name of one in FUNCTIONS, or a Python function of one's own, see `Derived`"""
+    call, function = (function, "") if callable(function) else (None, function)
+    output = Output(name, dims, units, long_name, reduce="function", function=function, sources=sources)
+    return Derived(output, timed, call)
 
 
 def check_sites(value) -> list[int]:

@@ -7,7 +7,6 @@ where every axis of `sweep` is a dict {key: list of values}.
 import difflib
 import itertools
 import math
-import pkgutil
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-import hpcsim.methods
-import hpcsim.models
+from hpcsim.own import KEYS
 from hpcsim.run.numbers import numbers
-from hpcsim.run.own import KEYS, with_source
+from hpcsim.run.sources import figures_with_sources, with_sources
 from hpcsim.run.text import LONGEST, BadText, parse
-from hpcsim.system import Count, Number, Parameters, Whole, spaced
+from hpcsim.system import Count, Number, Parameters, Whole, spaced, word
 from hpcsim.system import shown as _show
+from hpcsim.system.vocabulary import NAMES, preferred
 
 
 class ConfigError(ValueError):
@@ -103,6 +102,23 @@ def read(path):
     return _parse(text, "the file")
 
 
+def figures(path) -> list:
+    """The section `figures` of a config file, which needs no other section. Raises ConfigError."""
+    raw = read(path)
+    section = raw.get("figures") if isinstance(raw, dict) else None
+    if not isinstance(section, list) or not section:
+        raise ConfigError(
+            f"figures = {_show(section)}: a list of figures is needed, as in "
+            "figures: [{file: f, panels: [{y: Sz, x: gain}]}]"
+        )
+    if unknown := [key for key in raw if key not in Sections.model_fields]:
+        raise ConfigError(f"{unknown[0]}: unknown key; known: {', '.join(Sections.model_fields)}")
+    try:
+        return figures_with_sources(section, Path(path).parent)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 def resolve(raw, overrides=(), quick=False, folder=Path()) -> dict:
     """Merge and validate the sections of a parsed file that is in `folder`. Raises ConfigError."""
     if not isinstance(raw, dict):
@@ -119,13 +135,11 @@ def resolve(raw, overrides=(), quick=False, folder=Path()) -> dict:
     _refuse_swept(overrides, raw.get("sweep"))
     _refuse_mapping(raw.get("sweep"))
     sections = _as_numbers(validate(Sections, raw, "").model_dump())
-    for name, package in ("model", hpcsim.models), ("method", hpcsim.methods):
-        try:
-            sections[name] = with_source(
-                sections[name], name, folder, {m.name for m in pkgutil.iter_modules(package.__path__)}
-            )
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+    try:
+        sections = with_sources(sections, folder)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    for name in ("model", "method"):
         if not isinstance(sections[name].get("name"), str):
             raise ConfigError(f"{name}.name = {_show(sections[name].get('name'))}: the name of a {name} is needed")
     sections["sweep"] = [_axis(item, f"sweep.{i}") for i, item in enumerate(sections["sweep"])]
@@ -165,17 +179,26 @@ def _refuse_mapping(sweep):
 
 def _refuse_swept(overrides, sweep):
     """ConfigError where --set gives one value to a key that an axis of the sweep gives its values."""
-    swept = {key: i for i, axis in enumerate(sweep or []) if isinstance(axis, dict) for key in axis}
+    swept = {_canonical(key): i for i, axis in enumerate(sweep or []) if isinstance(axis, dict) for key in axis}
     for override in overrides:
         path, _, text = override.partition("=")
         value = _parse(text, f"--set {override}")
         inside = [f"{path}.{key}" for key in value] if isinstance(value, dict) else []
-        for key in {".".join(path.split(".")[:2]), *inside} & {*swept}:
+        for key in (".".join(path.split(".")[:2]), *inside):
+            if _canonical(key) not in swept:
+                continue
+            axis = swept[_canonical(key)]
             raise ConfigError(
-                f"--set {override}: {key} has its values from the sweep, sweep.{swept[key]}; replace the sweep, for "
+                f"--set {override}: {key} has its values from the sweep, sweep.{axis}; replace the sweep, for "
                 f"example --set 'sweep=[{{{key}: [{text if not inside else value[key.split('.')[1]]}]}}]', or "
                 f"delete it with --set 'sweep=[]'"
             )
+
+
+def _canonical(path: str) -> str:
+    """A path of the config under the preferred name of its key."""
+    section, _, key = path.partition(".")
+    return f"{section}.{NAMES.get(key, key)}"
 
 
 def _merge(base: dict, over: dict) -> dict:
@@ -241,17 +264,11 @@ def _values(values, where: str) -> list:
     if not values:
         raise ConfigError(f"{where} = []: an axis needs at least one value")
     if ".model." in where:
-        values = [_word(value) for value in values]
+        values = [word(value) for value in values]
     for value in values:
         if isinstance(value, (dict, list)) or value is None:
             raise ConfigError(f"{where}: {_show(value)}: the values of an axis are numbers, words, or sizes [nx, ny]")
     return values
-
-
-def _word(value):
-    """A size [nx, ny] of a lattice as the word nxxny, which labels the axis; anything else as it is."""
-    sizes = isinstance(value, list) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)
-    return "{}x{}".format(*value) if sizes else value
 
 
 def shape(config: dict) -> tuple[int, ...]:
@@ -271,22 +288,27 @@ def points(config: dict):
 
 
 @contextmanager
-def explained(where: str, kind=None):
-    """Turn pydantic's errors into a ConfigError that names the key path, the value and what is allowed."""
+def explained(where: str, kind=None, given=()):
+    """Turn pydantic's errors into a ConfigError that names the key path, the value and what is allowed.
+
+    given : the keys as the user wrote them, which may be other names
+    """
     try:
         yield
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(kind, e, where) for e in error.errors()[:3])) from None
+        raise ConfigError("; ".join(_explain(kind, e, where, given) for e in error.errors()[:3])) from None
 
 
 def validate(kind: type[Parameters], values: dict, where: str) -> Parameters:
     """kind(**values). Raises ConfigError."""
-    with explained(where, kind):
+    with explained(where, kind, values):
         return kind.model_validate(values)
 
 
-def _explain(kind, error: dict, where: str) -> str:
-    path = ".".join([where] * bool(where) + [str(part) for part in error["loc"]])
+def _explain(kind, error: dict, where: str, given) -> str:
+    own = {preferred(key, getattr(kind, "model_fields", ())): key for key in given if isinstance(key, str)}
+    names = [str(own.get(part, part) if i == 0 else part) for i, part in enumerate(error["loc"])]
+    path = ".".join([where] * bool(where) + names)
     if error["type"] == "extra_forbidden":
         known = _fields_at(kind, error["loc"][:-1])
         close = difflib.get_close_matches(str(error["loc"][-1]), known, 1)

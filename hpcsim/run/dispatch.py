@@ -10,7 +10,6 @@ its questions: one that comes again, since an answer was lost, gets the same ans
 import io
 import os
 import selectors
-import signal
 import socket
 import struct
 import subprocess
@@ -19,15 +18,15 @@ import time
 
 import numpy as np
 
+from hpcsim.run.interrupt import start_beside
 from hpcsim.run.schedule import LARGEST_SHARE, FixedShare, OwnQueue, Queue
 
 TOKEN = 16  # bytes
 QUESTION = struct.Struct("<IIIH")  # group, number of the queue, number of the question, finished records
 FINISHED = struct.Struct("<qd")  # record, seconds
-ANSWER = struct.Struct("<IdH")  # number of the question, seconds left, records
+ANSWER = struct.Struct("<IdIdH")  # number of the question, seconds left, records under way, seconds, records
 LARGEST = TOKEN + QUESTION.size + FINISHED.size * 2 * LARGEST_SHARE
 WAITS = (0.1, 0.2, 0.5, 1, 2, 5, 5, 5, 5, 5)  # seconds for an answer, before the question is sent again
-NOT_ITS_END = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 GREETING = 0xFFFFFFFF  # number of a question that takes nothing
 
 
@@ -86,13 +85,14 @@ def _answer(rounds: int, queue: Queue, message: bytes, answered: dict) -> bytes 
     if len(message) != QUESTION.size + count * FINISHED.size or (turn != rounds and number != GREETING):
         return None
     if number == GREETING:
-        return ANSWER.pack(number, queue.time_left(), 0)
+        return ANSWER.pack(number, queue.time_left(), *queue.under_way(), 0)
     before, answer = answered.get(group, (-1, b""))
     if number > before:
         for i in range(count):
             queue.finished(*FINISHED.unpack_from(message, QUESTION.size + i * FINISHED.size))
         records = queue.take()
-        answer = ANSWER.pack(number, queue.time_left(), len(records)) + struct.pack(f"<{len(records)}q", *records)
+        head = ANSWER.pack(number, queue.time_left(), *queue.under_way(), len(records))
+        answer = head + struct.pack(f"<{len(records)}q", *records)
         answered[group] = number, answer
     return answer if number >= before else None
 
@@ -101,7 +101,8 @@ class Line:
     """One group's line to the queue. Raises Unreachable where nobody answers."""
 
     def __init__(self, group: int, token: bytes, addresses):
-        self._group, self._token, self._rounds, self._number, self._left = group, token, 0, 0, None
+        self._group, self._token, self._rounds, self._number = group, token, 0, 0
+        self._left, self._under_way = None, (0, 0.0)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for address in addresses:
             self._address = tuple(address)
@@ -143,7 +144,7 @@ class Line:
                 except ConnectionError:  # nobody there: the next try comes after the wait
                     time.sleep(max(0.0, ends - time.monotonic()))
                     break
-                same, self._left, count = ANSWER.unpack_from(answer)
+                same, self._left, *self._under_way, count = ANSWER.unpack_from(answer)
                 if same == number:
                     return list(struct.unpack_from(f"<{count}q", answer, ANSWER.size))
         raise Unreachable
@@ -151,6 +152,11 @@ class Line:
     def time_left(self) -> float | None:
         """Seconds that the waiting records need, as of the last answer."""
         return self._left
+
+    def under_way(self) -> tuple[int, float]:
+        """How many records groups are at, and in how many seconds all are done, as of the last answer."""
+        records, seconds = self._under_way
+        return records, seconds
 
     def close(self):
         self._socket.close()
@@ -220,14 +226,7 @@ def _start(token: bytes):
     """The process; the first line that it prints is its port."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMI", "PRTE_"))}
     command = [sys.executable, "-m", "hpcsim.run.dispatch"]
-    # a new process inherits what is blocked: signals that stop a run, sent to all processes of a job, do not end it
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, NOT_ITS_END)
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=own, start_new_session=True
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    process = start_beside(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=own)
     process.stdin.write(token)
     process.stdin.flush()
     return process

@@ -12,6 +12,7 @@ from numba.core.event import install_timer
 
 from hpcsim import __version__, store
 from hpcsim.methods import Cache, Context, Stopped
+from hpcsim.run import states
 from hpcsim.run.config import ConfigError, points
 from hpcsim.run.dispatch import Shares
 from hpcsim.run.memory import check_memory
@@ -50,8 +51,8 @@ def run(
     Raises ConfigError or StoreError, the same on every rank, before anything is computed; RecordsFailed, the same on
     every rank, at the end.
     """
-    with all_fall_together(world, (store.StoreError,)), watching(world):
-        stop = Stop(max_walltime)
+    stop = Stop(max_walltime)
+    with stop.at_signals(world, str(path)), all_fall_together(world, (store.StoreError,), stop), watching(world):
         planned, groups = _begin(make_plan, world, stop)
         file = error = None
         if groups.leaders is not None:
@@ -75,8 +76,8 @@ def compute(make_plan, world: MPI.Comm = MPI.COMM_SELF) -> store.RunData | None:
 
     No signals are handled and nothing is shown. Raises ConfigError, the same on every rank.
     """
-    with all_fall_together(world, ()):
-        stop = Stop(None, signals=())
+    stop = Stop(None)
+    with all_fall_together(world, (), stop):
         planned, groups = _begin(make_plan, world, stop)
         kept = data = None
         if groups.leaders is not None:
@@ -228,8 +229,12 @@ class _Session:
         finished : (record, seconds) of those computed since the last question; emptied when told
         """
         while not self.stop():
-            mine = self.groups.comm.bcast(source and source.next(finished))
+            mine = source and source.next(finished)
+            if not self._alone():
+                mine = self.groups.comm.bcast(mine)
             finished.clear()
+            if self.groups.world.rank == 0:
+                self.stop.under_way(*source.under_way())
             for i, record in enumerate(mine):
                 if i and self.stop():
                     return
@@ -252,7 +257,7 @@ class _Session:
             )
         ask = functools.partial(self.stop, record_ahead=False)
         device = self.planned.config["run"]["device"]
-        context = Context(self.groups.comm, key, ask, self.cache, earlier, device)
+        context = Context(self.groups.comm, key, ask, self.cache, earlier, device, states.read)
         arrays = problem.method.run(system, options, problem.records[index[record]], context)
         declared = {output.name for output in problem.outputs if output.stored}
         if arrays.keys() != declared:

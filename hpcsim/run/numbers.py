@@ -8,6 +8,7 @@ import re
 LONGEST = 100  # characters of an expression
 CHARACTERS = re.compile(r"(?:[\d.eE+\-*/() ]|pi|sqrt)+")
 OPERATIONS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+TEXTS = ("name", "file", "source", "source_hash", "package", "state", "state_hash")
 A_WORD = re.compile(r"[\d-]+")  # a date
 SIGNS = {ast.UAdd: operator.pos, ast.USub: operator.neg}
 
@@ -54,13 +55,12 @@ def _value(tree: ast.expr) -> float | int:
 
 
 def numbers(value, where: str):
-    """Plain data with every expression replaced by its value, but for what has the key `name` or `file`.
+    """Plain data with every expression replaced by its value, but for names, files and sources.
 
     where : the path of the value, for the message of the ValueError
     """
     if isinstance(value, dict):
-        kept = ("name", "file", "source", "source_hash")
-        return {key: item if key in kept else numbers(item, f"{where}.{key}") for key, item in value.items()}
+        return {key: item if key in TEXTS else numbers(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, list):
         return [numbers(item, where) for item in value]
     try:

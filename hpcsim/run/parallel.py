@@ -1,15 +1,20 @@
 """Groups of MPI ranks, who computes what, how a run stops, and how an error reaches every rank."""
 
+import logging
+import os
 import signal
 import sys
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from mpi4py import MPI
 
+from hpcsim.run.interrupt import STOPPING, Again, Watcher
+
+log = logging.getLogger("hpcsim")
 TAG_STOP, TAG_DONE = 1, 2
-SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
+RESUMABLE = 75
 
 
 class Groups:
@@ -46,11 +51,9 @@ class Stop:
     A call is collective over the group. The first group to know tells the other leaders with an
     empty message, so no group waits for another before the end. With a limit, a group also stops
     when the longest record it has seen would no longer fit, if another is ahead.
-
-    signals : those that end the run
     """
 
-    def __init__(self, max_walltime: float | None, signals=SIGNALS):
+    def __init__(self, max_walltime: float | None):
         self.groups: Groups | None = None  # set once known; signals count from now on
         # durations by a clock that nobody sets; `started` is for people
         self.started, self._began, self._limit = time.time(), time.monotonic(), max_walltime
@@ -58,15 +61,38 @@ class Stop:
         self.reason = None
         self._told = False
         self._sends = []
-        for number in signals:
-            signal.signal(number, self._on_signal)
+        self._watcher: Watcher | None = None
+
+    @contextmanager
+    def at_signals(self, world: MPI.Comm, out: str):
+        """Within, the signals STOPPING end the run `out`; a second SIGINT or SIGTERM ends it at once, on all ranks."""
+        again = Again()
+
+        def handle(number, frame):
+            self.reason = self.reason or signal.Signals(number).name
+            if again(number):
+                _leave(world)
+
+        with ExitStack() as stack:
+            for number in STOPPING:
+                stack.callback(signal.signal, number, signal.signal(number, handle))
+            if world.rank == 0:
+                # one that Python handles is seen by the watcher
+                stack.callback(signal.signal, signal.SIGCONT, signal.signal(signal.SIGCONT, lambda number, frame: None))
+                try:
+                    self._watcher = stack.enter_context(Watcher(out))
+                except OSError as error:
+                    log.warning("no process to answer signals can be started here (%s)", error)
+            yield
+
+    def under_way(self, records: int, seconds: float):
+        """So many records are being computed, about so many seconds more: what a signal will tell (on rank 0)."""
+        if self._watcher is not None:
+            self._watcher.tell(records, seconds)
 
     def elapsed(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self._began
-
-    def _on_signal(self, number, frame):
-        self.reason = self.reason or signal.Signals(number).name
 
     def __call__(self, record_ahead: bool = True) -> bool:
         world, group = self.groups.world, self.groups.comm
@@ -76,7 +102,7 @@ class Stop:
         if self.reason is None and world.Iprobe(tag=TAG_STOP):
             self.reason = world.recv(tag=TAG_STOP)
             self._told = True
-        reasons = [r for r in group.allgather(self.reason) if r]
+        reasons = [r for r in (group.allgather(self.reason) if group.size > 1 else [self.reason]) if r]
         if not reasons:
             return False
         self.reason = reasons[0]
@@ -99,6 +125,13 @@ class Stop:
             self.reason = self.reason or told
         self.reason = next((r for r in world.allgather(self.reason) if r), None)
         return self.reason
+
+
+def _leave(world: MPI.Comm):
+    """End all ranks, in the middle of whatever they do."""
+    if world.size > 1:
+        world.Abort(RESUMABLE)
+    os._exit(RESUMABLE)
 
 
 class Tally:
@@ -137,7 +170,7 @@ class Tally:
 
 
 @contextmanager
-def all_fall_together(world: MPI.Comm, expected: tuple[type[Exception], ...]):
+def all_fall_together(world: MPI.Comm, expected: tuple[type[Exception], ...], stop: Stop):
     """An exception on one rank ends every rank within seconds with exit status 1.
 
     Errors of the `expected` kinds, and those with a `status`, explain themselves and are printed as one line,
@@ -153,8 +186,7 @@ def all_fall_together(world: MPI.Comm, expected: tuple[type[Exception], ...]):
         try:
             # ranks of a group often fail together: the lowest speaks first and ends the rest
             time.sleep(0.2 * min(world.rank, 10))
-            told = signal.getsignal(signal.SIGTERM)
-            if getattr(getattr(told, "__self__", None), "reason", None) != "SIGTERM":
+            if stop.reason != "SIGTERM":
                 text = f"hpcsim: error: {error}\n" if isinstance(error, expected) else traceback.format_exc()
                 sys.stderr.write(f"[rank {world.rank}] {text}")
                 sys.stderr.flush()

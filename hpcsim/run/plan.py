@@ -14,11 +14,13 @@ import hpcsim.methods
 import hpcsim.models
 from hpcsim.ensemble.reduce import AVERAGED
 from hpcsim.methods import Output
+from hpcsim.own import KEYS, Guarded, module, told
 from hpcsim.run.config import ConfigError, points, validate
-from hpcsim.run.own import KEYS, executed, told
 from hpcsim.run.schedule import assign
+from hpcsim.run.states import with_state
 from hpcsim.store import Layout
 from hpcsim.system import Cache, Parameters, System, dissipates, require_unique
+from hpcsim.system.vocabulary import in_preferred_names, preferred
 
 MOST_RECORDS = 4 * 10**6  # of a run
 
@@ -69,10 +71,11 @@ def find(package, name: str, what: str):
 
 def _module(package, section: dict, what: str):
     """The module of a section: of the package, or the user's own."""
-    if "source" not in section:
+    if not {"source", "package"} & section.keys():
         return find(package, section["name"], what)
     try:
-        return executed(section["name"], section["source"], what)
+        own = module(section, what)
+        return Guarded(own, section["name"]) if what == "method" else own
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
@@ -129,7 +132,7 @@ class Problem:
 
     def key(self, seed: int) -> tuple[int, int]:
         """Two 32-bit words from the seed and the model's parameters: the key of the random streams."""
-        text = json.dumps([seed, self.params.model_dump()], sort_keys=True)
+        text = json.dumps([seed, self.params.identity()], sort_keys=True)
         digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
@@ -139,6 +142,11 @@ def plan(config: dict, given: System | None = None) -> Plan:
 
     given : a system in place of a model
     """
+    try:
+        config = with_state(config)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    config = _without_swept(config, given)
     point, index, bytes_, times, needs, outputs = [], [], [], [], {}, {}
     sites, dimension, resolved, structures = 0, 0.0, _Resolved(config), Cache()
     found: tuple[Output, ...] = ()
@@ -182,23 +190,36 @@ def plan(config: dict, given: System | None = None) -> Plan:
     )
 
 
+def _without_swept(config: dict, given: System | None) -> dict:
+    """A config whose model lacks what is swept under another name.
+
+    Axes keep the names that the user gave them: those are the coordinates of the results.
+    """
+    fields = (Given if given else _module(hpcsim.models, config["model"], "model").Params).model_fields
+    swept = {key.split(".")[1] for axis in config["sweep"] for key in axis if key.startswith("model.")}
+    meant = {preferred(key, fields) for key in swept}
+    kept = {key: value for key, value in config["model"].items() if key in swept or preferred(key, fields) not in meant}
+    return config | {"model": kept}
+
+
 def _check_device(device: str, name: str, method):
     if device not in (known := getattr(method, "DEVICES", ("cpu",))):
         raise ConfigError(f"run.device = {device}: method {name} computes on {' and '.join(known)} alone; change one")
 
 
 class _Resolved:
-    """A config with every default written out that is the same at all points of the sweep.
+    """A config with every default written out that is the same at all points of the sweep, under preferred names.
 
     A default that depends on what is swept is left out: every point finds its own again.
     """
 
     def __init__(self, config: dict):
-        self._config, self._found = config, {}
+        self._config, self._found, self._fields = config, {}, {}
         self._swept = {tuple(key.split(".")) for axis in config["sweep"] for key in axis}
 
     def add(self, problem: Problem):
         for section, values in ("model", problem.params), ("method", problem.options):
+            self._fields[section] = type(values).model_fields
             values = values.model_dump()
             first = self._found.setdefault(section, values)
             for key in [key for key, value in first.items() if value != values[key]]:
@@ -208,8 +229,11 @@ class _Resolved:
     def config(self) -> dict:
         """As plain data."""
         sections = {}
-        for section, values in self._found.items():
-            given = self._config[section]
+        for section, found in self._found.items():
+            fields = self._fields[section]
+            renamed = {preferred(key, fields) for name, key in self._swept if name == section and key not in fields}
+            values = {key: value for key, value in found.items() if key not in renamed}
+            given = in_preferred_names(self._config[section], fields)
             sections[section] = {"name": given["name"], **values} | {k: v for k, v in given.items() if k not in values}
         return json.loads(json.dumps(self._config | sections))
 

@@ -20,6 +20,7 @@ jobs/benchmarks/schedule.py replays run files, and simulates where latency and s
 
 import heapq
 import math
+import time
 
 import numpy as np
 
@@ -53,6 +54,7 @@ class Queue:
         self._all_sum = self._all_count = 0.0
         self._ranked = [1.0] * len(self._waiting)  # the correction each kind stands in the heap with
         self._heap, self.left = [], len(records)
+        self._ends: dict[int, float] = {}  # of each share that is out, by its last record: when one record is done
         for kind in range(len(self._waiting)):
             self._rank(kind)
 
@@ -72,6 +74,7 @@ class Queue:
 
     def finished(self, record: int, seconds: float):
         """Learn from a record that took so long, without what was compiled meanwhile."""
+        self._ends.pop(record, None)
         kind, ratio = self._kind[record], math.log(max(seconds, 1e-6) / self._estimate[record])
         self._sum[kind] += ratio
         self._count[kind] += 1
@@ -94,8 +97,13 @@ class Queue:
             self._rest[kind] -= float(self._seconds[share].sum())
             self.left -= len(share)
             self._rank(kind)
+            self._ends[int(self._records[share[-1]])] = time.monotonic() - cost
             return self._records[share].tolist()
         return []
+
+    def under_way(self) -> tuple[int, float]:
+        """How many records groups are at, and in how many seconds all of these are done, about."""
+        return len(self._ends), max(self._ends.values()) - time.monotonic() if self._ends else 0.0
 
     def time_left(self) -> float:
         """Seconds that the records not yet taken will need on all groups, about."""
@@ -120,19 +128,28 @@ class OwnQueue:
     def time_left(self) -> float:
         return self._queue.time_left()
 
+    def under_way(self) -> tuple[int, float]:
+        return self._queue.under_way()
+
 
 class FixedShare:
     """What one group has of records that are shared out beforehand, where no queue can be reached."""
 
     def __init__(self, records, seconds, groups: int, index: int):
         self._mine = [int(records[i]) for i in assign(seconds, groups)[index]][::-1]
+        self._groups, self._seconds, self._given = groups, dict(zip(np.asarray(records).tolist(), seconds)), None
 
     def next(self, finished: list[tuple[int, float]]) -> list[int]:
-        return [self._mine.pop()] if self._mine else []
+        self._given = self._mine.pop() if self._mine else None
+        return [] if self._given is None else [self._given]
 
     def time_left(self) -> float | None:
         """Unknown: what the others have left is not known here."""
         return None
+
+    def under_way(self) -> tuple[int, float]:
+        """As if the others were at records like the own one."""
+        return (0, 0.0) if self._given is None else (self._groups, self._seconds[self._given])
 
 
 def kinds_of(bytes_, seconds) -> np.ndarray:

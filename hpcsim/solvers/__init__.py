@@ -19,7 +19,15 @@ from hpcsim.solvers.options import PetscOptions
 from hpcsim.solvers.order import TIE, first_largest, slowest
 from hpcsim.solvers.petsc import NotUnique, SolverError, row_range
 from hpcsim.solvers.rest import decay_of_the_rest
-from hpcsim.solvers.steady import GMRES, KEPT, NotConverged, pinned_inverse, response, steady_state
+from hpcsim.solvers.steady import (
+    GMRES,
+    KEPT,
+    NotConverged,
+    dense_steady_state,
+    pinned_inverse,
+    response,
+    steady_state,
+)
 from hpcsim.solvers.steppers import STEPPERS, Integrator, propagate
 
 __all__ = [
@@ -40,6 +48,7 @@ __all__ = [
     "SolverError",
     "all_eigenvalues",
     "decay_of_the_rest",
+    "dense_steady_state",
     "both_ends",
     "end_of_spectrum",
     "first_largest",

@@ -1,10 +1,14 @@
 """Steady states and linear response of a sector: one zero eigenvalue, by a factorisation or by GMRES."""
 
 import hashlib
+import math
+from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import lapack
 
 from hpcsim.solvers.petsc import (
     PREFIX,
@@ -26,6 +30,11 @@ UNIQUE = 4e-14
 RESIDUAL = 1e-11  # accepted |Lρ| of a steady state, relative to |L||ρ|
 GMRES = (80, 400, 1e-8)  # vectors before a restart, iterations, relative residual
 BY_VALUES = "st_mat_mumps_icntl_6"  # unless it is 0, MUMPS permutes by the values
+NOT_UNIQUE = (
+    "the steady state is not unique: a second eigenvalue of {sector} is zero to {second:.1e} of its norm; add "
+    "dissipation, or terms of the Hamiltonian, that connect all states, or take task: evolve, from a given initial "
+    "state"
+)
 KEPT = ("solvers", "factorisation")  # in a cache
 
 
@@ -97,10 +106,10 @@ def _almost_inverse(PETSc, comm, matrix, norm: float, options: dict, cache):
             ksp.destroy()
 
 
-def _multiply(ksp, source, result, local):
-    """This rank's part of (L - σ)^-1 x from that of x, with two vectors to work in."""
+def _applied(action, source, result, local):
+    """This rank's part of action(x) from that of x, with two vectors to work in."""
     source.array = local
-    ksp.solve(source, result)
+    action(source, result)
     return result.array.real.copy()
 
 
@@ -121,46 +130,73 @@ def steady_state(comm, sector, options: dict, refine=None, cache=None):
     PETSc = petsc(comm)
     matrix = matrix_of(PETSc, comm, sector)
     norm = matrix.norm(PETSc.NormType.NORM_INFINITY)
-    state, other, work = matrix.createVecLeft(), matrix.createVecLeft(), matrix.createVecLeft()
-    trace, rest = matrix.createVecLeft(), matrix.createVecLeft()
-    trace.array = sector.trace(*row_range(comm, sector.size))
-    state.array = trace.array
-    other.array = np.cos(np.arange(*trace.owner_range))
+    source, result = matrix.createVecs()
+    trace, start = sector.trace(*row_range(comm, sector.size)), row_range(comm, sector.size)[0]
     try:
         with _almost_inverse(PETSc, comm, matrix, norm, options, cache) as ksp:
-            residual = np.inf
-            for _ in range(30):
-                if refine is None or not residual < RESIDUAL:
-                    matrix.mult(state, rest)
-                    ksp.solve(rest, work)
-                    state.axpy(-1, work)
-                    state.scale(1 / state.dot(trace))
-                other.axpy(-other.dot(trace), state)
-                other.normalize()
-                ksp.solve(other, work)
-                second = 1 / (norm * work.norm())
-                work.copy(other)
-                matrix.mult(state, rest)
-                previous, residual = residual, rest.norm() / (norm * state.norm())
-                if residual > previous / 2:
-                    break
-            local = state.array.real.copy()
+            given = _Linear(
+                partial(_applied, matrix.mult, source, result),
+                partial(_applied, ksp.solve, source, result),
+                lambda a, b: comm.allreduce(a @ b),
+            )
+            local, residual, second = _iterated(given, trace, norm, np.cos(start + np.arange(len(trace))), refine)
             if refine is not None and residual < RESIDUAL and second >= UNIQUE:
-                local = refine(partial(_multiply, ksp, rest, work), local)
-                state.array = local[0]
-                matrix.mult(state, rest)
-                residual = rest.norm() / (norm * state.norm())
+                local = refine(given.solve, local)
+                residual = given.norm(given.multiply(local[0])) / (norm * given.norm(local[0]))
     finally:
         matrix.destroy()
+    _accept(sector, residual, second)
+    return local, residual
+
+
+def dense_steady_state(matrix: np.ndarray, trace: np.ndarray, sector) -> tuple[np.ndarray, float]:
+    """As `steady_state`, by LAPACK and on this rank alone: of an L (n, n) with Tr ρ = trace·x."""
+    norm = float(abs(matrix).sum(1).max())
+    shifted = matrix - SINGULAR * norm * np.eye(len(matrix))
+    factors, pivots, singular = lapack.dgetrf(shifted.T, overwrite_a=True)  # LAPACK's columns are our rows
+    if singular:
+        raise NotUnique(NOT_UNIQUE.format(sector=sector, second=0.0))
+    given = _Linear(matrix.__matmul__, lambda x: lapack.dgetrs(factors, pivots, x, trans=1)[0], np.dot)
+    x, residual, second = _iterated(given, trace, norm, np.cos(np.arange(len(trace))))
+    _accept(sector, residual, second)
+    return x, residual
+
+
+class _Linear(NamedTuple):
+    """What the iteration needs of L, on this rank's parts of vectors: x -> Lx, x -> (L - σ)^-1 x, and products."""
+
+    multiply: Callable
+    solve: Callable
+    dot: Callable
+
+    def norm(self, x) -> float:
+        return math.sqrt(self.dot(x, x))
+
+
+def _iterated(given: _Linear, trace, norm: float, other, refine=None):
+    """The state, its residual, and how close to zero, relative to the norm, the next eigenvalue is."""
+    state, residual = trace, np.inf
+    rest = given.multiply(state)
+    for _ in range(30):
+        if refine is None or not residual < RESIDUAL:
+            state = state - given.solve(rest)
+            state = state / given.dot(state, trace)
+            rest = given.multiply(state)
+        other = other - given.dot(other, trace) * state
+        other = given.solve(other / given.norm(other))
+        second = 1 / (norm * given.norm(other))
+        previous, residual = residual, given.norm(rest) / (norm * given.norm(state))
+        if residual > previous / 2:
+            break
+    return state, residual, second
+
+
+def _accept(sector, residual: float, second: float):
+    """Raises NotUnique or SolverError unless a steady state has been found, and only one."""
     if second < UNIQUE:
-        raise NotUnique(
-            f"the steady state is not unique: a second eigenvalue of {sector} is zero to "
-            f"{second:.1e} of its norm; add dissipation, or terms of the Hamiltonian, that connect all states, or take "
-            "task: evolve, from a given initial state"
-        )
+        raise NotUnique(NOT_UNIQUE.format(sector=sector, second=second))
     if not residual < RESIDUAL:
         raise SolverError(f"the steady state is not accurate: |Lρ| = {residual:.1e} |L||ρ|")
-    return local, residual
 
 
 @contextmanager

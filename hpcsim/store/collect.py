@@ -15,15 +15,11 @@ import hashlib
 import io
 import json
 import logging
-import math
 import time
-from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
-import yaml
 
 from hpcsim.ensemble.reduce import AVERAGED, missing
 from hpcsim.observables import largest_error, reduced
@@ -33,15 +29,17 @@ from hpcsim.store import (
     RunData,
     StoreError,
     Variable,
-    difference,
     empty,
     is_collected,
+    load,
     read_runs,
-    science,
     seal,
     shortfall,
     write_whole,
 )
+from hpcsim.store.align import METHOD
+from hpcsim.store.layout import config_text, plain
+from hpcsim.store.merge import Merged, merge
 
 log = logging.getLogger("hpcsim")
 
@@ -51,12 +49,13 @@ COUNTS = {
     "records_failed": "records whose method raised an error, see the attribute failures",
 }
 TARGET_MET = "target_met"
+MET = "1 where target_error ended the point, or its standard errors are below it"
 
 
-def collect(out_path, run_paths):
+def collect(out_path, run_paths, over=()):
     """Write the collected file `out_path` from the run files `run_paths`.
 
-    The configs of the files may differ in the values of the sweep and in `run`, `figures` and `title`.
+    The configs of the files may differ in the sweep, the method and in `run`, `figures` and `title`; see `combine`.
     Raises StoreError: a damaged file, other differences, one record with two values, no place to write.
     """
     out = Path(out_path)
@@ -67,21 +66,35 @@ def collect(out_path, run_paths):
             2,
         )
     runs = {run.path.resolve(): run for path in run_paths for run in read_runs(path)}
-    combined = combine(list(runs.values()))
+    combined = combine(list(runs.values()), over)
     if there := shortfall(combined):
         log.warning("%s: holds %s; hpcsim run goes on with the others, then collect again", out, there)
     _write(out, combined.variables, combined.attrs)
 
 
-def combine(runs: list[RunData]) -> Collected:
-    """What the collected file of these runs holds. Raises StoreError, as `collect` does."""
-    merged = _merge(runs)
-    coordinates = _coordinates(merged)
+def combine(runs: list[RunData], over=()) -> Collected:
+    """What the collected file of these runs holds. Raises StoreError, as `collect` does.
+
+    A key that one run sweeps and another gives one value is an axis of both. Where the methods differ, the first
+    axis, `method`, has their names; else `method` is a coordinate of one value.
+
+    over : keys of further axes, tuples of those that advance together
+    """
+    merged = merge(runs, over)
+    keys = [key for axis in merged.axes for key in axis]
+    names = _names(keys, {*merged.dims, *(name for _, outputs in merged.methods for name in outputs)})
+    coordinates = _coordinates(merged, names)
     further = [name for name, variable in coordinates.items() if variable.dims != (name,)]
-    attributes = _attributes(merged)
+    config = _config(merged)
+    attributes = _attributes(merged, config)
     if further:
         attributes["coordinates"] = " ".join(further)  # CF: these variables are no data
-    return Collected({**coordinates, **_reduced(merged)}, attributes, yaml.safe_load(attributes["config"]))
+    return Collected({**coordinates, **_reduced(merged, names)}, attributes, config)
+
+
+def opened(path) -> Collected:
+    """What a collected file holds, or a run file, complete or not. Raises StoreError."""
+    return load(path) if is_collected(path) else combine(read_runs(path))
 
 
 def outline(layout: Layout) -> Collected:
@@ -93,155 +106,9 @@ def outline(layout: Layout) -> Collected:
     return combine([empty(layout, full)])
 
 
-@dataclass(frozen=True)
-class _Merged:
-    """Several runs on common axes and dimensions.
-
-    axes    : {key: values} of the union of the sweeps
-    outputs : {name: Output}, of the first run; dims : {name: union of labels}, units : {name: of the dim}
-    points  : for each point, (index, run, record) of the records that are done, in order of index
-    total   : (points,) number of records, without those that a target_error did not need
-    ended   : (points,) bool, whether these are all done and a target_error spared others
-    failed  : for each point, {index of the record: reason}
-    arrays  : for each run, {output: (records, *dims)} with the common dims
-    names   : {key of an axis: its name as a coordinate}
-    """
-
-    runs: list[RunData]
-    axes: list[dict]
-    outputs: dict
-    dims: dict
-    units: dict
-    points: list[list]
-    total: np.ndarray
-    ended: np.ndarray
-    failed: list[dict]
-    arrays: list[dict]
-    names: dict
-
-    @property
-    def shape(self):
-        return tuple(len(next(iter(axis.values()))) for axis in self.axes)
-
-
-def _merge(runs: list[RunData]) -> _Merged:
-    for run in runs[1:]:
-        _require_same(runs[0], run)
-    labels = [[[*zip(*axis.values())] for axis in run.layout.axes] for run in runs]
-    union = [_union(of_runs) for of_runs in zip(*labels)]
-    axes = [dict(zip(axis, map(list, zip(*values)))) for axis, values in zip(runs[0].layout.axes, union)]
-    at = [_points(run, own, union) for run, own in zip(runs, labels)]
-    outputs = {output.name: output for output in runs[0].layout.outputs}
-    dims, units, arrays = _common_dims(runs)
-    points, total, ended, failed = _records(runs, at, arrays, math.prod(map(len, union)))
-    names = _names([key for axis in axes for key in axis], {*outputs, *dims})
-    return _Merged(runs, axes, outputs, dims, units, points, total, ended, failed, arrays, names)
-
-
-def _require_same(first: RunData, other: RunData):
-    """Configs may differ in the values of the sweep and the seed, outputs in the labels of their dims."""
-
-    def compared(run):
-        outputs = {
-            o.name: [o.units, o.dtype, o.reduce, o.function, o.sources, [[d.name, d.units] for d in o.dims]]
-            for o in run.layout.outputs
-        }
-        sweep = [list(axis) for axis in run.layout.axes]
-        config = {**science(run.layout.config), "sweep": None, "run": None}
-        return {"the keys of the sweep": sweep, **config, "outputs": outputs}
-
-    if found := difference(compared(first), compared(other)):
-        where, a, b = found
-        raise StoreError(
-            f"{first.path} and {other.path}: differ in more than the values of the sweep: "
-            f"{where} = {a!r} and {b!r}; collect them into two files",
-            2,
-        )
-
-
-def _union(lists) -> list:
-    """Every label once: in the given order if all lists are the same, else numbers sorted."""
-    together = [*dict.fromkeys(label for labels in lists for label in labels)]
-    if all(labels == together for labels in lists):
-        return together
-    numbers = all(isinstance(value, (int, float)) for label in together for value in label)
-    return sorted(together) if numbers else together
-
-
-def _points(run: RunData, own, union) -> np.ndarray:
-    """(records,) flat index of each record's point on the common axes."""
-    if not own:
-        return run.layout.point
-    where = np.unravel_index(run.layout.point, run.layout.shape)
-    places = [np.array([common.index(label) for label in labels]) for labels, common in zip(own, union)]
-    return np.ravel_multi_index([place[i] for place, i in zip(places, where)], [len(u) for u in union])
-
-
-def _common_dims(runs):
-    """Union of the labels of every dimension, their units, and the arrays of every run on them."""
-    found, units = defaultdict(list), {}
-    for run in runs:
-        own = {}
-        for dim in (dim for output in run.layout.outputs for dim in output.dims):
-            labels = [(label,) for label in dim.values]
-            if own.setdefault(dim.name, labels) != labels:
-                raise ValueError(f"two outputs have a dimension {dim.name} with different coordinates")
-            units[dim.name] = dim.units
-        for name, labels in own.items():
-            found[name].append(labels)
-    dims = {name: _union(lists) for name, lists in found.items()}
-    placed = [
-        {output.name: _placed(run.arrays[output.name], output, dims) for output in run.layout.outputs if output.stored}
-        for run in runs
-    ]
-    return {name: [label for (label,) in labels] for name, labels in dims.items()}, units, placed
-
-
-def _placed(array, output, dims):
-    """(records, *common dims): every value where its labels are."""
-    places = [[dims[dim.name].index((label,)) for label in dim.values] for dim in output.dims]
-    shape = tuple(len(dims[dim.name]) for dim in output.dims)
-    if places == [list(range(n)) for n in shape]:
-        return array
-    wide = np.full((len(array), *shape), missing(array.dtype), array.dtype)
-    wide[np.ix_(np.arange(len(array)), *places)] = array
-    return wide
-
-
-def _records(runs, at, arrays, points: int):
-    """For each point the done records in order of their index; and `total`, `ended` and `failed` of _Merged."""
-    known, skipped = ([set() for _ in range(points)] for _ in range(2))
-    done, failed = ([{} for _ in range(points)] for _ in range(2))
-    for k, run in enumerate(runs):
-        for r, (p, index, finished) in enumerate(zip(at[k], run.layout.index, run.done)):
-            known[p].add(index)
-            if run.skipped[r]:
-                skipped[p].add(index)
-            if r in run.failures:
-                failed[p][int(index)] = run.failures[r]
-            if not finished:
-                continue
-            other, s = done[p].setdefault(index, (k, r))
-            if other == k:
-                continue
-            for name in arrays[k]:
-                if not np.array_equal(arrays[k][name][r], arrays[other][name][s], equal_nan=True):
-                    raise StoreError(
-                        f"{runs[other].path} and {run.path}: their records {s} and {r} are one "
-                        f"record of one point, but differ in {name}; leave one file out",
-                        2,
-                    )
-    ordered = [sorted((index, *where) for index, where in own.items()) for own in done]
-    spared = [len(own - there.keys()) for own, there in zip(skipped, done)]
-    total = np.array([len(own) for own in known]) - spared
-    failed = [{i: why for i, why in own.items() if i not in there} for own, there in zip(failed, done)]
-    ended = [left > 0 and len(there) + len(lost) == n for left, there, lost, n in zip(spared, done, failed, total)]
-    return ordered, total, np.array(ended), failed
-
-
 def _names(keys, taken) -> dict:
     """Last parts of the dotted keys, or all of the key with _ where that would be ambiguous."""
-    taken = taken | {f"{name}_stderr" for name in taken} | {*COUNTS, TARGET_MET}
+    taken = taken | {f"{name}_stderr" for name in taken} | {*COUNTS, TARGET_MET, METHOD}
     short = [key.rpartition(".")[2] for key in keys]
     return {
         key: name if name not in taken and short.count(name) == 1 else key.replace(".", "_")
@@ -249,60 +116,80 @@ def _names(keys, taken) -> dict:
     }
 
 
-def _reduced(merged: _Merged) -> dict[str, Variable]:
+def _reduced(merged: Merged, names: dict) -> dict[str, Variable]:
     """Every output on the axes of the sweep, its standard error, and the counts of records."""
-    axes = tuple(merged.names[next(iter(axis))] for axis in merged.axes)
-    targets = merged.runs[0].layout.config["method"].get("target_error") or {}
+    axes = tuple(names[next(iter(axis))] for axis in merged.axes)
+    targets = any(_targets(section) for section, _ in merged.methods)
     variables, met = {}, np.array([bool(records) for records in merged.points])
-    for output in merged.outputs.values():
-        shape = tuple(len(merged.dims[dim.name]) for dim in output.dims)
-        values = np.full((len(merged.points), *shape), missing(output.dtype), output.dtype)
-        errors = np.full(values.shape, np.nan)
-        for p, records in enumerate(merged.points):
-            averaged = output.reduce in AVERAGED
-            if not records or not averaged and len(records) < merged.total[p]:
-                continue
-
-            def rows(name):
-                return np.stack([merged.arrays[k][name][r] for _, k, r in records])
-
-            values[p], errors[p] = reduced(output, rows)
-            if output.name in targets:
-                met[p] &= merged.ended[p] or largest_error(output, values[p], errors[p]) <= targets[output.name]
-        if output.internal:
-            continue
-        dims = axes + tuple(dim.name for dim in output.dims)
-        about = {"units": output.units, "long_name": output.long_name or output.name}
-        if output.reduce in AVERAGED:
-            variables[f"{output.name}_stderr"] = Variable(
-                dims,
-                errors.reshape(merged.shape + shape),
-                {**about, "long_name": f"standard error of {about['long_name']}"},
-            )
-            about["ancillary_variables"] = f"{output.name}_stderr"
-        variables[output.name] = Variable(dims, values.reshape(merged.shape + shape), about)
-    counts = ([*map(len, merged.points)], merged.total, [*map(len, merged.failed)])
-    for name, count in zip(COUNTS, counts):
-        variables[name] = Variable(
-            axes, np.array(count, np.int64).reshape(merged.shape), {"units": "1", "long_name": COUNTS[name]}
-        )
+    for name, output, kinds in merged.results():
+        values, errors = _values(merged, output, kinds, met)
+        first, averaged = next(iter(kinds.values())), [m for m in kinds if kinds[m].reduce in AVERAGED]
+        dims = axes + tuple(dim.name for dim in first.dims)
+        about = {"units": first.units, "long_name": _long_name(merged, kinds) or name}
+        if averaged:
+            error = {**about, "long_name": f"standard error of {about['long_name']}", **_methods(merged, averaged)}
+            variables[f"{name}_stderr"] = Variable(dims, errors.reshape(merged.shape + errors.shape[1:]), error)
+            about["ancillary_variables"] = f"{name}_stderr"
+        about |= _methods(merged, kinds)
+        variables[name] = Variable(dims, values.reshape(merged.shape + values.shape[1:]), about)
+    counts = dict(zip(COUNTS, ([*map(len, merged.points)], merged.total, [*map(len, merged.failed)])))
+    about = COUNTS
     if targets:
-        variables[TARGET_MET] = Variable(
-            axes,
-            met.astype(np.int64).reshape(merged.shape),
-            {"units": "1", "long_name": "1 where target_error ended the point, or its standard errors are below it"},
+        counts, about = counts | {TARGET_MET: met}, COUNTS | {TARGET_MET: MET}
+    for name, count in counts.items():
+        variables[name] = Variable(
+            axes, np.array(count, np.int64).reshape(merged.shape), {"units": "1", "long_name": about[name]}
         )
     return variables
 
 
-def _coordinates(merged: _Merged) -> dict[str, Variable]:
+def _methods(merged: Merged, which) -> dict:
+    """The attribute that lists, where there are several methods, those that a variable is from."""
+    return {"methods": json.dumps([merged.names[m] for m in which])} if merged.several else {}
+
+
+def _long_name(merged: Merged, kinds: dict) -> str:
+    """Of the methods; where they do not agree, of each."""
+    texts = {merged.names[m]: output.long_name for m, output in kinds.items()}
+    one = len({*texts.values()}) == 1
+    return next(iter(texts.values())) if one else "; ".join(f"{text} ({name})" for name, text in texts.items())
+
+
+def _targets(section: dict) -> dict:
+    """{output: the standard error that it is to reach} of a section `method`."""
+    return section.get("target_error") or {}
+
+
+def _values(merged: Merged, name: str, kinds: dict, met) -> tuple[np.ndarray, np.ndarray]:
+    """(points, *dims) of an output and its standard error; takes back `met` where that is above its target."""
+    shape = tuple(len(merged.dims[dim.name]) for dim in next(iter(kinds.values())).dims)
+    dtype = np.result_type(*(output.dtype for output in kinds.values()))
+    values = np.full((len(merged.points), *shape), missing(dtype), dtype)
+    errors = np.full(values.shape, np.nan)
+    for p, records in enumerate(merged.points):
+        output = kinds.get(merged.method(p))
+        if not records or output is None or output.reduce not in AVERAGED and len(records) < merged.total[p]:
+            continue
+
+        def rows(source, records=records):
+            return np.stack([merged.arrays[k][source][r] for _, k, r in records])
+
+        values[p], errors[p] = reduced(output, rows)
+        if target := _targets(merged.methods[merged.method(p)][0]).get(name):
+            met[p] &= merged.ended[p] or largest_error(output, values[p], errors[p]) <= target
+    return values, errors
+
+
+def _coordinates(merged: Merged, names: dict) -> dict[str, Variable]:
     """The first key of an axis names its dimension, its further keys are coordinates along that."""
     found = {}
+    if not merged.several:
+        found[METHOD] = Variable((), np.array(merged.names[0], object), {"long_name": METHOD})
     for axis in merged.axes:
-        dim = merged.names[next(iter(axis))]
+        dim = names[next(iter(axis))]
         for key, values in axis.items():
-            found[merged.names[key]] = Variable((dim,), _labels(values), {"long_name": key})
-    collected = {dim.name for output in merged.outputs.values() if not output.internal for dim in output.dims}
+            found[names[key]] = Variable((dim,), _labels(values), {"long_name": key})
+    collected = {dim.name for *_, kinds in merged.results() for output in kinds.values() for dim in output.dims}
     for name, labels in merged.dims.items():
         if name in collected:
             found[name] = Variable((name,), _labels(labels), {"units": merged.units[name], "long_name": name})
@@ -317,10 +204,19 @@ def _labels(values) -> np.ndarray:
     return np.array([v if isinstance(v, str) else json.dumps(v) for v in values], object)
 
 
-def _attributes(merged: _Merged) -> dict:
+def _config(merged: Merged) -> dict:
+    """The resolved config of all runs together, as plain data."""
+    config = {**merged.runs[0].layout.config, "sweep": merged.axes}
+    if merged.several:
+        del config[METHOD]
+        config["sweep"] = merged.axes[1:]
+        config["methods"] = {name: section for name, (section, _) in zip(merged.names, merged.methods)}
+    return json.loads(json.dumps(config, default=plain))
+
+
+def _attributes(merged: Merged, config: dict) -> dict:
     layouts = [run.layout for run in merged.runs]
-    config = {**layouts[0].config, "sweep": merged.axes}
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    text = config_text(config)
     seeds = sorted({layout.config.get("run", {}).get("seed", 0) for layout in layouts})
     sessions = [entry for run in merged.runs for entry in run.history]
     commits = dict.fromkeys(run.versions["commit"] for run in merged.runs if "commit" in run.versions)
@@ -342,7 +238,7 @@ def _attributes(merged: _Merged) -> dict:
     }
 
 
-def _failures(merged: _Merged) -> list[dict]:
+def _failures(merged: Merged) -> list[dict]:
     """Where records have failed, and why; as many as an attribute has room for."""
     found = []
     for p in (p for p, failed in enumerate(merged.failed) if failed):

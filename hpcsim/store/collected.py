@@ -1,6 +1,8 @@
 """Reading what collect wrote, for figures."""
 
+import json
 import logging
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +13,7 @@ import yaml
 
 from hpcsim.store import seal
 from hpcsim.store.disk import MAGIC as RUN_FILE
-from hpcsim.store.layout import StoreError
+from hpcsim.store.layout import StoreError, config_of
 
 log = logging.getLogger("hpcsim")
 
@@ -47,6 +49,31 @@ def shortfall(data: Collected) -> str:
     return "" if done == total else f"{done} of {total} records" + f", {failed} failed" * bool(failed)
 
 
+def slug(method: str) -> str:
+    """The name of a method as it stands behind the name of a result that it does not share with others."""
+    return re.sub(r"\W+", "_", method).strip("_")
+
+
+def methods_of(variable: Variable, default) -> list:
+    """Those that deliver a variable, as a file of several methods names them."""
+    return json.loads(variable.attrs["methods"]) if "methods" in variable.attrs else default
+
+
+def asked(data: Collected, variable: Variable) -> np.ndarray:
+    """Of the variable's shape: whether a run has the point, and its method the variable and the label, as a time."""
+    records, values = data.variables.get("records_total"), variable.values
+    if not records or variable.dims[: len(records.dims)] != records.dims:  # the sweep's dimensions come first
+        return np.ones(values.shape, bool)
+    sweep, further = len(records.dims), tuple(range(len(records.dims), values.ndim))
+    asked = np.broadcast_to(np.expand_dims(records.values > 0, further), values.shape)
+    if "method" not in records.dims[:1]:
+        return asked
+    methods = data.variables["method"].values
+    delivers = np.isin(methods.astype(str), methods_of(variable, methods)).reshape(-1, *[1] * (values.ndim - 1))
+    labels = ~np.isnan(values).all(axis=tuple(range(1, sweep)), keepdims=True)
+    return asked & delivers & (labels | ~labels.any(axis=further, keepdims=True))
+
+
 @contextmanager
 def _reading(path):
     """The open file, by Python's own: HDF5 refuses one that this process, for instance xarray, has open otherwise."""
@@ -78,7 +105,7 @@ def load(path) -> Collected:
         with _reading(path) as file:
             variables = {name: _variable(name, data) for name, data in file.items()}
             attrs = dict(file.attrs)
-        return Collected(variables, attrs, yaml.safe_load(attrs["config"]))
+        return Collected(variables, attrs, config_of(attrs["config"]))
     except DAMAGE as error:
         raise StoreError(f"{path}: cannot be read ({error}); collect it again") from None
 
@@ -101,7 +128,7 @@ def _verify(path: Path):
 
 
 def _variable(name: str, data: h5py.Dataset) -> Variable:
-    values = data.asstr()[()] if h5py.check_string_dtype(data.dtype) else data[()]
+    values = np.array(data.asstr()[()], object) if h5py.check_string_dtype(data.dtype) else data[()]
     dims = (name,) if h5py.h5ds.is_scale(data.id) else tuple(dim.keys()[0] for dim in data.dims)
     attrs = {key: value for key, value in data.attrs.items() if key not in HDF5_OWN_ATTRIBUTES}
     return Variable(dims, values, attrs)

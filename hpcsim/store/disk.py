@@ -15,11 +15,19 @@ from types import SimpleNamespace
 
 import h5py
 import numpy as np
-import yaml
 
 from hpcsim import __version__
 from hpcsim.ensemble.reduce import missing
-from hpcsim.store.layout import Layout, StoreError, plain, plain_layout, plain_output, slab_shape
+from hpcsim.store.layout import (
+    Layout,
+    StoreError,
+    config_of,
+    config_text,
+    plain,
+    plain_layout,
+    plain_output,
+    slab_shape,
+)
 from hpcsim.store.states import FAILURES, HISTORY
 from hpcsim.store.whole import sync_folder
 
@@ -56,7 +64,7 @@ def file_bytes(layout: Layout) -> int:
     """Bytes of the run file, with some room for HDF5's own tables."""
     stored = [output for output in layout.outputs if output.stored]
     record = 32 + sum(np.dtype(o.dtype).itemsize * math.prod(slab_shape(o)) for o in stored)
-    texts = len(_yaml(layout.config).encode()) + len(json.dumps(plain_layout(layout)))
+    texts = len(config_text(layout.config).encode()) + len(json.dumps(plain_layout(layout)))
     return (
         HEADER
         + len(layout.point) * record
@@ -67,13 +75,9 @@ def file_bytes(layout: Layout) -> int:
     )
 
 
-def _yaml(config: dict) -> str:
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-
-
 def _lay_out(file: h5py.File, layout: Layout) -> list[h5py.Dataset]:
     """Make all datasets; those that are written later."""
-    text = _yaml(layout.config)
+    text = config_text(layout.config)
     outputs = [plain_output(output) for output in layout.outputs]
     file.attrs.update(versions=json.dumps(versions()), config_hash=hashlib.sha256(text.encode()).hexdigest())
     for name, content in (
@@ -191,7 +195,7 @@ def read_layout(file: h5py.File) -> Layout:
     for output in outputs:
         output["dims"] = tuple(SimpleNamespace(**dim) for dim in output["dims"])
     return Layout(
-        yaml.safe_load(file["config"][()]),
+        config_of(file["config"][()]),
         tuple(json.loads(file["axes"][()])),
         tuple(SimpleNamespace(**({"function": "", "internal": False} | output)) for output in outputs),  # older files
         file["records/point"][:],

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import yaml
 
+from hpcsim.system import spaced
+
+DUMPER, LOADER = (getattr(yaml, f"CSafe{kind}", getattr(yaml, f"Safe{kind}")) for kind in ("Dumper", "Loader"))
+LONG = 1000  # values of an axis, beyond which the text of a config has their range where they are one
 FREE_SECTIONS = ("run", "figures", "title")  # may change between the sessions of one run
 
 
@@ -70,6 +75,31 @@ class RunData:
     seconds: np.ndarray
     history: list
     versions: dict
+
+
+def config_text(config: dict) -> str:
+    """The YAML of a resolved config; `config_of` reads it."""
+    short = config | {"sweep": [{key: _short(values) for key, values in axis.items()} for axis in config["sweep"]]}
+    return yaml.dump(short, Dumper=DUMPER, sort_keys=False, allow_unicode=True)
+
+
+def config_of(text) -> dict:
+    """The resolved config that `config_text` wrote. Raises yaml.YAMLError."""
+    config = yaml.load(text if isinstance(text, str) else bytes(text), LOADER)
+    for axis in config.get("sweep", ()):
+        for key, values in axis.items():
+            if isinstance(values, dict):
+                axis[key] = spaced(*next(iter(values.items())), most=10**9)
+    return config
+
+
+def _short(values):
+    """The values of an axis, or linspace: [first, last, count] where it has them all."""
+    if len(values) > LONG and all(type(value) is float for value in values):
+        arguments = [values[0], values[-1], len(values)]
+        if spaced("linspace", arguments, len(values)) == values:
+            return {"linspace": arguments}
+    return values
 
 
 def science(config: dict) -> dict:

@@ -57,7 +57,7 @@ class Lock:
             os.close(fd)
 
     def hold(self):
-        """Lock the run file, now that it exists, at a byte that it does not have: this keeps no reader out.
+        """Lock the run file, now that it exists or is another, at a byte it does not have: this keeps no reader out.
 
         On NFS it would.
         """
@@ -65,6 +65,8 @@ class Lock:
             if self._fd is None:
                 self._warn("no room for its lock")
             return
+        if self._own is not None:
+            os.close(self._own)
         self._own = os.open(self._run_file, os.O_RDWR)
         request = struct.pack("hhqqixxxx", fcntl.F_WRLCK, os.SEEK_SET, 2**62, 1, 0)
         self._try(lambda: fcntl.fcntl(self._own, fcntl.F_OFD_SETLK, request))

@@ -152,16 +152,18 @@ class Memory(Records):
 
     def gathered(self) -> RunData | None:
         """All records, on rank 0; None on the others. Collective."""
-        parts, failures = self._comm.gather(self._kept), self.failures()
+        mine = list(self._kept), np.array([seconds for _, seconds in self._kept.values()])
+        slabs = [slabs for slabs, _ in self._kept.values()]
+        arrays = {name: np.array([each[name] for each in slabs]) for name in self._shapes} if slabs else {}
+        parts, failures = self._comm.gather((*mine, arrays)), self.failures()
         if parts is None:
             return None
-        kept = {record: found for part in parts for record, found in part.items()}
         data = empty(self._layout)
         data.skipped[:] = self.targets.skipped
-        for record, (slabs, seconds) in kept.items():
-            data.done[record], data.seconds[record] = True, seconds
-            for name, slab in slabs.items():
-                data.arrays[name][record] = slab
+        for records, seconds, arrays in parts:
+            data.done[records], data.seconds[records] = True, seconds
+            for name, array in arrays.items():
+                data.arrays[name][records] = array
         data.failures.update(failures)
         data.history.extend(self._history)
         return data

@@ -10,23 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from hpcsim.store import disk
+from hpcsim.store.extend import extend
 from hpcsim.store.layout import Layout, StoreError, difference, plain_layout, science
 from hpcsim.store.lock import Lock
 from hpcsim.store.records import Records, on_rank0
-from hpcsim.store.states import (
-    DONE,
-    FAILED,
-    FAILURES,
-    HISTORY,
-    SKIPPED,
-    States,
-    entry_bytes,
-    places,
-    read_failures,
-    read_history,
-    read_records,
-    record_crc,
-)
+from hpcsim.store.slots import Slots
+from hpcsim.store.states import States, places, read_failures, read_history, read_records
 from hpcsim.store.target import Targets
 from hpcsim.store.whole import file_system, write_at
 
@@ -41,46 +30,26 @@ class RunFile(Records):
 
     def __init__(self, path: Path, comm, opened: "_Opened", targets: Targets, values: dict, needed):
         self.cleanup = ExitStack()
-        self._path, self._places, self._version = path, opened.places, opened.version
+        self._path = path
         # NFS may write back whole pages, with old bytes of other nodes' records; not where each write goes through
         through = os.O_DSYNC if comm.size > 1 and file_system(path).startswith("nfs") else 0
-        self._fd = os.open(path, os.O_RDWR | through)
+        self._slots = Slots(path, opened.places, opened.version, through)
         shapes = {name[len("data/") :]: place for name, place in opened.places.items() if name.startswith("data/")}
         super().__init__(comm, opened.done, opened.failed, targets, values, shapes, needed)
         self._reasons = dict(opened.reasons) if comm.rank == 0 else {}
 
     def _store(self, record: int, slabs: dict, seconds: float):
         with self._writing(f"record {record}"):
-            for name, slab in slabs.items():
-                self._put(f"data/{name}", record, slab)
-            self._settle(record, DONE, seconds, slabs.values())
+            self._slots.done(record, slabs, seconds)
 
     def _fail(self, record: int, reason: str, seconds: float):
-        rows, length = FAILURES
-        entries = (entry_bytes({"record": int(record), "reason": reason[:cut]}, length) for cut in (length, 100, 20))
         with self._writing(f"record {record}"):
-            self._put_row("failures", record % rows, next(filter(None, entries)))
-            self._settle(record, FAILED, seconds)
+            self._slots.failed(record, reason, seconds)
 
     def _skip(self, records):
         with self._writing("which records are not needed"):
             for record in records:
-                self._put("records/crc", record, record_crc(self._version, record, SKIPPED, np.nan))
-                self._put("records/done", record, SKIPPED)
-
-    def _settle(self, record: int, flag: int, seconds: float, slabs=()):
-        """The last writes of a record: its seconds, its CRC, then its flag."""
-        self._put("records/seconds", record, seconds)
-        self._put("records/crc", record, record_crc(self._version, record, flag, seconds, slabs))
-        self._put("records/done", record, flag)
-
-    def _put(self, name: str, record: int, value):
-        place = self._places[name]
-        write_at(self._fd, np.ascontiguousarray(value, place.dtype), place.row(record))
-
-    def _put_row(self, name: str, i: int, row: bytes):
-        if name in self._places:  # format 1 has no failures
-            write_at(self._fd, row, self._places[name].row(i))
+                self._slots.skipped(record)
 
     @contextmanager
     def _writing(self, what: str):
@@ -96,26 +65,19 @@ class RunFile(Records):
         """Bring what was written to the disk, against a power cut. Not collective."""
         try:
             with self._timed():
-                os.fsync(self._fd)
+                self._slots.sync()
         except OSError as error:
             raise StoreError(f"{self._path}: cannot be brought to the disk: {error}") from None
 
     def _append(self, entry: dict):
-        sessions, length = HISTORY
         with disk.reading(self._path) as (file, version):
             number = 1 + max((old.get("session", 0) for old in read_history(file, version)), default=0)
-        entry = {"session": number, **entry}
-        if not (row := entry_bytes(entry, length)):  # many groups
-            entry = {
-                key: [min(v), sum(v) / len(v), max(v)] if isinstance(v, list) else v for key, v in entry.items()
-            } | {"lists": "min, mean, max"}
-            row = entry_bytes(entry, length)
         with self._writing("the history"):
-            self._put_row("history", number % sessions, row if self._version > 1 else row[8:].ljust(length, b"\0"))
+            self._slots.session({"session": number, **entry})
 
     def close(self):
         """Collective. Gives up the lock when all ranks have ended their writes: the run has come to a clean end."""
-        os.close(self._fd)
+        self._slots.close()
         self._comm.Barrier()
         self.cleanup.close()
 
@@ -141,6 +103,8 @@ class _Opened:
 
 def open_run(path, layout: Layout, comm, needed=frozenset(), retry_failed: bool = False) -> RunFile:
     """Create the run file, or check that it belongs to `layout` and is intact. Collective over `comm`.
+
+    A file of the same config but for points that were added to its sweep gets these, and keeps its records.
 
     comm         : communicator of all ranks that write
     needed       : numbers of the records whose results others start from, see `Records.earlier`
@@ -187,6 +151,8 @@ def _prepare(path: Path, layout: Layout, watched, needed, lock: Lock, retry_fail
     of the records in `needed`.
     """
     values, forget, reasons = {}, {}, {}
+    if run_files(path) == [path]:
+        extend(path, layout, lock)
     done, failed = np.zeros((2, len(layout.point)), bool)
     for file in run_files(path):
         states, arrays, why = _resume(file, layout)

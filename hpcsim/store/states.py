@@ -43,6 +43,8 @@ def record_slab(name: str, array, place: Place) -> np.ndarray:
     if array is None:
         return np.full(shape, missing(place.dtype), place.dtype)
     array = np.asarray(array)
+    if array.shape == shape and array.dtype == place.dtype:
+        return np.array(array)
     if array.ndim != len(shape) or any(n > m for n, m in zip(array.shape, shape)):
         raise ValueError(f"output {name} has shape {array.shape}, its declared dims allow {shape}")
     if not np.can_cast(array.dtype, place.dtype, "same_kind"):

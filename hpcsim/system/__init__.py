@@ -18,6 +18,7 @@ from hpcsim.system.parameters import (
     Whole,
     shown,
     spaced,
+    word,
 )
 from hpcsim.system.states import angles, coherent_state, spin_coherent
 from hpcsim.system.symmetry import (
@@ -76,6 +77,7 @@ __all__ = [
     "require_unique",
     "shown",
     "spaced",
+    "word",
     "spin_coherent",
     "translations",
     "transposition",

@@ -33,10 +33,10 @@ def require_unique(system: System, task: str) -> None:
 
 def conserved(system: System) -> str | None:
     """Why the steady state is not unique, in words, or None where the tables do not show it."""
+    if system.of_structure("all sites relax", lambda: _all_sites_relax(system)):
+        return None
     if not dissipates(system):
         return "no dissipation acts on the system, and every eigenstate of H is stationary"
-    if _all_sites_relax(system):
-        return None
     terms, jumps = _products(system), _jumps(system)
     for part in _parts(system, terms, jumps):
         here = _named(system, part)

@@ -14,7 +14,7 @@ from hpcsim.system.action import ROUNDING
 from hpcsim.system.operators import local_operator
 from hpcsim.system.terms import System
 
-SMALL = 128  # basis states of a system up to which the matrices of one-site operators are kept for its structure
+SMALL = 256  # basis states of a system up to which matrices that follow from its structure are kept
 
 
 def site_operator(system: System, name: str, site: int) -> sparse.csr_matrix:
@@ -47,13 +47,44 @@ def _clean(matrix: sparse.spmatrix) -> sparse.csr_matrix:
 def hamiltonian(system: System) -> sparse.csr_matrix:
     """H = Σ_terms Σ_r c_r Π_j O_j(site[r, j]): (D, D), real where it can be."""
     dimension = round(system.dimension)
+    if system.dimension <= SMALL:
+        weights = [c for terms in system.hamiltonian for c in terms.coefficients.tolist() if c != 0]
+        return _clean(products(system)(np.array(weights)))
     total = sparse.csr_matrix((dimension, dimension))
+    for coefficient, product in _products(system):
+        total = total + coefficient * product
+    return _clean(total)
+
+
+def products(system: System) -> "WeightedSum":
+    """H of a small system from its coefficients that are not zero."""
+    dimension = round(system.dimension)
+    return system.of_structure("products", lambda: WeightedSum([p for _, p in _products(system)], dimension))
+
+
+def _products(system: System):
+    """(c_r, Π_j O_j(site[r, j])) of every term of H that is not zero."""
     for terms in system.hamiltonian:
         for coefficient, sites in zip(terms.coefficients, terms.sites):
             if coefficient != 0:
                 factors = [site_operator(system, name, site) for name, site in zip(terms.operators, sites)]
-                total = total + functools.reduce(operator.matmul, factors[1:], coefficient * factors[0])
-    return _clean(total)
+                yield coefficient, functools.reduce(operator.matmul, factors)
+
+
+class WeightedSum:
+    """Σ_r w_r A_r of sparse matrices (D, D) that stay the same, with weights that do not."""
+
+    def __init__(self, matrices, dimension: int):
+        self._shape = 2 * (dimension,)
+        flat = [sparse.csr_matrix(each).reshape((1, -1)) for each in matrices]
+        stacked = sparse.vstack([sparse.csr_matrix((1, dimension**2)), *flat], "csc")
+        places = np.flatnonzero(np.diff(stacked.indptr))
+        self._values = stacked[1:, places].T.tocsr()
+        self._columns = places % dimension
+        self._pointer = np.searchsorted(places, dimension * np.arange(dimension + 1))
+
+    def __call__(self, weights: np.ndarray) -> sparse.csr_matrix:
+        return sparse.csr_matrix((self._values @ weights, self._columns, self._pointer), self._shape)
 
 
 def jump_operators(system: System) -> list[tuple[float, sparse.csr_matrix]]:

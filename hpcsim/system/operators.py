@@ -3,6 +3,7 @@
 A site has levels j = 0, 1, ...: of a spin Sz = S, S - 1, ..., -S, of a boson mode n = cutoff - 1, ..., 0.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -73,6 +74,7 @@ HERMITIAN_OPERATORS, SPIN_OPERATORS = operator_names(False, hermitian=True), ope
 HERMITIAN_BOSON_OPERATORS, BOSON_OPERATORS = operator_names(True, hermitian=True), operator_names(True)
 
 
+@functools.lru_cache(maxsize=64)
 def local_operator(name: str, levels: int) -> sparse.csr_matrix:
-    """The matrix of an operator of one site: (levels, levels), real except for Sy and p."""
+    """The matrix of an operator of one site: (levels, levels), real except for Sy and p. It is not to be changed."""
     return sparse.csr_matrix(OPERATORS[name].matrix(int(levels)))

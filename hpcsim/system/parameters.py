@@ -1,9 +1,11 @@
 """Parameters that the YAML file may contain, frozen, and the types of their values."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from hpcsim.system import vocabulary
 
 # Beyond these no machine would come to an end, and the numbers themselves would fill its memory
 LARGEST, LARGEST_SPIN = 1e300, 1e9
@@ -11,9 +13,23 @@ MOST, MOST_SITES, MOST_TIMES = 10**9, 10**6, 10**6
 
 
 class Parameters(BaseModel):
-    """Base of every model's `Params` and method's `Options`: frozen, and no unknown keys."""
+    """Base of every model's `Params` and method's `Options`: frozen, and no unknown keys.
+
+    FORMERLY : {field: its name in the first version}, of fields that were renamed
+    Keys may have other names, see `hpcsim.system.vocabulary`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    FORMERLY: ClassVar[dict[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_vocabulary(cls, values):
+        return vocabulary.in_preferred_names(values, cls.model_fields) if isinstance(values, dict) else values
+
+    def identity(self) -> dict:
+        """What keys the random streams of a point: plain data, the same in all versions."""
+        return {self.FORMERLY.get(key, key): value for key, value in self.model_dump().items()}
 
 
 def shown(value, length: int = 60) -> str:
@@ -52,6 +68,10 @@ def _direction(value):
 
 
 def _initial(value):
+    if isinstance(value, dict) and isinstance(value.get("state"), str):
+        raise ValueError(
+            "a saved state is evolved by the method liouvillian alone; give a direction, or take that method"
+        )
     if isinstance(value, dict) and value:
         return {str(name): _direction(direction) for name, direction in value.items()}
     return _direction(value)
@@ -68,6 +88,12 @@ def spaced(kind: str, arguments, most: int) -> list[float]:
         raise ValueError(f"{kind} = {shown(arguments)}: {arguments[2]} values are more than {most}")
     # twelve digits: the value is the one a person would have typed
     return [float(f"{x:.12g}") for x in getattr(np, kind)(*arguments)]
+
+
+def word(value):
+    """A size [nx, ny] of a lattice as the word nxxny, which labels an axis; anything else as it is."""
+    sizes = isinstance(value, list) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)
+    return "{}x{}".format(*value) if sizes else value
 
 
 def _times(value):

@@ -12,7 +12,7 @@ once, in `build`.
 import functools
 import hashlib
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,19 +81,20 @@ class System:
             object.__setattr__(self, "sublattice", np.zeros(len(self.spins), int))
         if self.cutoffs is None:
             object.__setattr__(self, "cutoffs", np.zeros(len(self.spins), int))
+        modes = bool(self.cutoffs.any())
         for terms in self.hamiltonian:
             for name, sites in zip(terms.operators, terms.sites.T):
-                self._check("Hamiltonian term", name, sites, hermitian=True)
+                self._check("Hamiltonian term", name, self.cutoffs[sites], True, modes)
         for jumps in self.jumps:
-            self._check("jump operator", jumps.operator, jumps.sites, hermitian=False)
+            self._check("jump operator", jumps.operator, self.cutoffs[jumps.sites], False, modes)
 
-    def _check(self, what: str, name: str, sites, hermitian: bool):
-        """ValueError if the operator is not known, or not on these sites."""
+    def _check(self, what: str, name: str, cutoffs, hermitian: bool, modes: bool):
+        """ValueError if the operator is not known, or not on sites of these cutoffs."""
         operator = OPERATORS.get(name)
         if operator is None or (hermitian and not operator.hermitian):
             of_spins, of_bosons = operator_names(False, hermitian), operator_names(True, hermitian)
             raise ValueError(f"a {what} is made of {of_spins} and {of_bosons}, not {name}")
-        if np.any((self.cutoffs[sites] > 0) != operator.boson):
+        if (modes or operator.boson) and np.any((cutoffs > 0) != operator.boson):
             raise ValueError(f"a {what} {name} is on a {'spin' if operator.boson else 'boson mode'}")
 
     @functools.cached_property
@@ -104,9 +105,9 @@ class System:
     @functools.cached_property
     def structure(self) -> bytes:
         """Equal for systems that differ in coefficients and rates alone, and have the same ones zero: a hash."""
-        found = hashlib.blake2b(digest_size=16)
+        found: list[bytes] = []
         _add_structure(found, self)
-        return found.digest()
+        return hashlib.blake2b(b"".join(found), digest_size=16).digest()
 
     @functools.cached_property
     def _kept(self) -> Cache:
@@ -114,7 +115,7 @@ class System:
 
     @functools.cached_property
     def _of_structure(self) -> Cache:
-        return Cache(16)
+        return Cache(64)
 
     def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """make(), of which `key` tells the kind: computed once for this system. Nobody may change the value."""
@@ -127,6 +128,27 @@ class System:
     def join(self, structures: Cache) -> None:
         """From now on share `of_structure` with the systems of equal structure that have joined the same cache."""
         self.__dict__["_of_structure"] = structures.get(self.structure, lambda: self._of_structure)
+
+    @functools.cached_property
+    def magnitudes(self) -> tuple[tuple[int, ...], np.ndarray]:
+        """Coefficients and rates, table after table, as numbers of different values; and (different,) these values."""
+        numbers: dict[float, int] = {}
+        tables = [*(terms.coefficients for terms in self.hamiltonian), *(jumps.rates for jumps in self.jumps)]
+        labels = tuple(numbers.setdefault(value, len(numbers)) for table in tables for value in table.tolist())
+        return labels, np.array([*numbers], float)
+
+    def with_magnitudes(self, values: np.ndarray) -> "System":
+        """The system with other values (different,) in place of those of `magnitudes`, zero where these are."""
+        every = iter(values[np.array(self.magnitudes[0], int)])
+
+        def taken(table):
+            return np.fromiter(every, float, len(table))
+
+        hamiltonian = tuple(replace(each, coefficients=taken(each.coefficients)) for each in self.hamiltonian)
+        jumps = tuple(replace(each, rates=taken(each.rates)) for each in self.jumps)
+        found = replace(self, hamiltonian=hamiltonian, jumps=jumps)
+        found.__dict__["_of_structure"] = self._of_structure
+        return found
 
     def __getstate__(self):
         return {each.name: getattr(self, each.name) for each in fields(self)}
@@ -156,19 +178,18 @@ def _content(value):
     return tuple(map(_content, value)) if isinstance(value, (tuple, list)) else value
 
 
-def _add_structure(digest, value) -> None:
-    """Add all that a system consists of to a hash; of MAGNITUDES only which are zero."""
+def _add_structure(found: list[bytes], value) -> None:
+    """Add all that a system consists of to the parts of a hash; of MAGNITUDES only which are zero."""
     if isinstance(value, np.ndarray):
-        digest.update(f"{value.dtype.str}{value.shape}".encode())
-        digest.update(value.tobytes())
-    elif is_dataclass(value):
-        digest.update(type(value).__name__.encode())
-        for name in value.__dataclass_fields__:
-            part = getattr(value, name)
-            _add_structure(digest, np.asarray(part) != 0 if name in MAGNITUDES else part)
+        found += (f"{value.dtype.char}{value.shape}".encode(), value.tobytes())
     elif isinstance(value, (tuple, list)):
-        digest.update(f"({len(value)}".encode())
+        found.append(b"(%d" % len(value))
         for part in value:
-            _add_structure(digest, part)
+            _add_structure(found, part)
+    elif names := getattr(type(value), "__dataclass_fields__", None):
+        found.append(type(value).__name__.encode())
+        for name in names:
+            part = getattr(value, name)
+            _add_structure(found, np.asarray(part) != 0 if name in MAGNITUDES else part)
     else:
-        digest.update(f"{value!r};".encode())
+        found.append(f"{value!r};".encode())

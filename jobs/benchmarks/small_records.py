@@ -1,36 +1,49 @@
-"""Small systems: CPU time of planning and of a record, for each point, beside QuTiP's steadystate in the same run.
+"""Small systems: CPU time for each point of a sweep, beside QuTiP's steadystate in the same run.
 
-    python jobs/benchmarks/small_records.py            # sweeps of 200 points
-    python jobs/benchmarks/small_records.py 1000
+    python jobs/benchmarks/small_records.py                               # sweeps of 1,000 points
+    python jobs/benchmarks/small_records.py --points 200 --peer PYTHON    # a Python that has qutip; else this one
 
 One driven spin with decay, and a driven ring of four spins 1/2, with the drive swept. A record gives spins, their
-variances and the purity; QuTiP makes H from operators made once, solves, and takes ⟨Sx⟩, which must be the same. Times
-are those of the process, on one core, in ms, after a first short sweep that compiles. Needs qutip.
+variances and the purity. QuTiP makes H from operators made once and solves, `peer`; or adds up Liouvillians made once,
+`peer L`; and takes ⟨Sx⟩, which must be the same. Times are those of the process, on one core, in ms, after a first
+short sweep that compiles: of planning; of all of `solve`; and of a run into a file and its collection.
 """
 
+import argparse
+import json
+import logging
+import os
+import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
-import qutip
-
-import hpcsim
-from hpcsim.run import config
-from hpcsim.run.plan import plan
 
 DRIVES = (0.2, 2.0)
 RING = {"name": "spin_network", "sites": 4, "Jx": 0.5, "Jz": 1.0, "decay": 1.0}
+CASES = {
+    **{f"one spin {S}": ({"name": "collective_spin", "S": S, "decay": 1.0}, "model.drive") for S in (0.5, 1, 5, 10)},
+    "four spins 1/2": (RING, "model.field_x"),
+}
+
+
+# ------------------------------------------------------------------ the peer, without hpcsim
 
 
 def one_spin(S):
-    """(model, swept key, (constant part of H, what the drive multiplies), jump operators, mean Sx) of one spin."""
+    """(constant part of H, what the drive multiplies), jump operators, mean Sx."""
+    import qutip
+
     x, down = qutip.jmat(S, "x"), qutip.jmat(S, "-")
-    model = {"name": "collective_spin", "S": S, "decay": 1.0}
-    return model, "model.drive", (0 * x, x), [np.sqrt(1 / S) * down], x
+    return (0 * x, x), [np.sqrt(1 / S) * down], x
 
 
 def ring():
     """The same of four spins 1/2."""
+    import qutip
+
     n, one = RING["sites"], qutip.qeye(2)
 
     def at(name, site):
@@ -39,8 +52,28 @@ def ring():
     bonds = [(i, (i + 1) % n) for i in range(n)]
     coupling = sum(RING[f"J{a}"] * at(a, i) * at(a, j) for a in "xz" for i, j in bonds)
     drive = sum(at("x", i) for i in range(n))
-    jumps = [np.sqrt(2 * RING["decay"]) * at("-", i) for i in range(n)]
-    return RING, "model.field_x", (coupling, drive), jumps, drive / n
+    return (coupling, drive), [np.sqrt(2 * RING["decay"]) * at("-", i) for i in range(n)], drive / n
+
+
+def peer(name: str, points: int):
+    """⟨Sx⟩ of every point and the two times, as JSON."""
+    import qutip
+
+    model = CASES[name][0]
+    (still, driven), jumps, observable = one_spin(model["S"]) if "S" in model else ring()
+    drives = np.linspace(*DRIVES, points)
+    qutip.steadystate(still + driven, jumps)
+    each, found = milliseconds(
+        points, lambda: [qutip.expect(observable, qutip.steadystate(still + x * driven, jumps)) for x in drives]
+    )
+    rest, drive = qutip.liouvillian(still, jumps), qutip.liouvillian(driven)
+    once, _ = milliseconds(
+        points, lambda: [qutip.expect(observable, qutip.steadystate(rest + x * drive)) for x in drives]
+    )
+    print(json.dumps([found, each, once]))
+
+
+# ------------------------------------------------------------------ ours
 
 
 def milliseconds(points: int, work):
@@ -50,32 +83,55 @@ def milliseconds(points: int, work):
     return 1e3 * (time.process_time() - began) / points, found
 
 
-def compare(name: str, points: int, model, key, hamiltonian, jumps, observable):
-    drives = np.linspace(*DRIVES, points)
-    still, driven = hamiltonian
+def ours(name: str, points: int):
+    """⟨Sx⟩ of every point, and the times of planning, of solve, and of a run with its collection."""
+    import hpcsim
+    from hpcsim.run import config, execute
+    from hpcsim.run.plan import plan
+    from hpcsim.store.collect import collect
 
-    def peer():
-        return [qutip.expect(observable, qutip.steadystate(still + x * driven, jumps)) for x in drives]
+    model, key = CASES[name]
+    drives = np.linspace(*DRIVES, points)
 
     def planned():
-        sweep = [{key: drives.tolist()}]
-        return plan(config.resolve({"model": model, "method": {"name": "liouvillian"}, "sweep": sweep}))
+        sections = {"model": model, "method": {"name": "liouvillian"}, "sweep": [{key: drives.tolist()}]}
+        return plan(config.resolve(sections))
 
+    def through_a_file():
+        with tempfile.TemporaryDirectory() as folder:
+            execute.run(planned, Path(folder) / "run.h5")
+            collect(Path(folder) / "collected.h5", [Path(folder) / "run.h5"])
+
+    logging.getLogger("hpcsim").setLevel(logging.ERROR)
     hpcsim.solve(model, sweep={key: drives[:3]})
     planning, _ = milliseconds(points, planned)
-    whole, data = milliseconds(points, lambda: hpcsim.solve(model, sweep={key: drives}))
-    theirs, wanted = milliseconds(points, peer)
-    difference = np.abs(data.Sx.values.ravel() - wanted).max()
-    assert difference < 1e-6, difference
-    print(f"{name:<14}{planning:>10.3f}{whole - planning:>10.3f}{theirs:>10.3f}{theirs / whole:>10.2f}", flush=True)
+    solving, data = milliseconds(points, lambda: hpcsim.solve(model, sweep={key: drives}))
+    filed, _ = milliseconds(points, through_a_file)
+    return data.Sx.values.ravel(), planning, solving, filed
 
 
-def main(points: int = 200):
-    print(f"{points} points, ms for each\n{'':<14}{'planning':>10}{'record':>10}{'QuTiP':>10}{'ratio':>10}")
-    for S in (0.5, 1, 5, 10):
-        compare(f"one spin {S:g}", points, *one_spin(S))
-    compare("four spins 1/2", points, *ring())
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--points", type=int, default=1000)
+    parser.add_argument("--peer", default=sys.executable, metavar="PYTHON", help="has qutip")
+    parser.add_argument("--as-peer", metavar="CASE", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.as_peer:
+        return peer(given.as_peer, given.points)
+    columns = ("plan", "solve", "file", "peer", "peer L", "peer/solve", "L/solve")
+    print(f"{given.points} points, ms for each\n{'':<14}" + "".join(f"{column:>11}" for column in columns))
+    alone = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    for name in CASES:
+        found, planning, solving, filed = ours(name, given.points)
+        command = [given.peer, __file__, "--points", str(given.points), "--as-peer", name]
+        answer = subprocess.run(command, env=alone, check=True, capture_output=True, text=True).stdout
+        wanted, each, once = json.loads(answer.splitlines()[-1])
+        difference = np.abs(found - wanted).max()
+        assert difference < 1e-6, difference
+        row = (planning, solving, filed, each, once, each / solving, once / solving)
+        print(f"{name:<14}" + "".join(f"{value:11.3f}" for value in row), flush=True)
+    return None
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    sys.exit(main())

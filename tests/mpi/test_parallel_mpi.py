@@ -7,18 +7,10 @@ import time
 import pytest
 from mpi4py import MPI
 
+from hpcsim.run.interrupt import STOPPING
 from hpcsim.run.parallel import Groups, Stop, Tally, on_root
 
 WORLD = MPI.COMM_WORLD
-
-
-@pytest.fixture
-def handlers():
-    """Signal handlers as they were."""
-    old = {s: signal.getsignal(s) for s in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in old.items():
-        signal.signal(number, handler)
 
 
 def test_groups_of_one_and_of_all():
@@ -39,22 +31,25 @@ def test_an_error_on_root_is_raised_everywhere():
     assert on_root(WORLD, lambda: WORLD.rank, (KeyError,)) == 0
 
 
-def test_a_signal_on_the_last_rank_stops_all_groups(handlers):
+def test_a_signal_on_the_last_rank_stops_all_groups():
     stop = Stop(None)
     stop.groups = Groups(WORLD, 1)
-    assert not stop()
-    WORLD.Barrier()
-    if WORLD.rank == WORLD.size - 1:
-        os.kill(os.getpid(), signal.SIGUSR1)
-    until = time.time() + 20
-    while not stop() and time.time() < until:
-        time.sleep(0.001)
+    before = [signal.getsignal(number) for number in STOPPING]
+    with stop.at_signals(WORLD, "run.h5"):
+        assert not stop()
+        WORLD.Barrier()
+        if WORLD.rank == WORLD.size - 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        until = time.time() + 20
+        while not stop() and time.time() < until:
+            time.sleep(0.001)
+    assert [signal.getsignal(number) for number in STOPPING] == before
     assert stop.reason == "SIGUSR1"
     stop.settle()
     assert stop.reason == "SIGUSR1"
 
 
-def test_a_record_that_would_not_fit_is_not_begun(handlers):
+def test_a_record_that_would_not_fit_is_not_begun():
     stop = Stop(100.0)
     stop.groups = Groups(WORLD, WORLD.size)
     assert not stop()

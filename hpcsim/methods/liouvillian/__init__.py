@@ -5,14 +5,15 @@ transposition (see `symmetry`). Linear systems and eigenvalues are those of `hpc
 """
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from mpi4py import MPI
+from pydantic import BeforeValidator, Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Output
-from hpcsim.methods.liouvillian import ends, measurement, saved, spectrum, uniqueness
+from hpcsim.methods.liouvillian import ends, measurement, saved, small, spectrum, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.evolve import evolve
 from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
@@ -20,7 +21,7 @@ from hpcsim.methods.liouvillian.spectrum import LOW
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, symmetries
 from hpcsim.observables import Plan
 from hpcsim.observables.outputs import time_dim
-from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, charge_weights, require_unique
+from hpcsim.system import Count, Number, Parameters, System, Times, charge_weights, require_unique
 
 __all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "supports"]
 
@@ -34,12 +35,14 @@ class Options(Parameters):
                     with k >= 2 are solved where they could hold it, see `exclusion`);
                     antigap (both ends of the spectrum of all sectors, see `ends`; of spins 1/2 with the mirror
                     symmetry without a factorisation);
-                    or evolve (in time, from a spin coherent state)
+                    or evolve (in time, from a spin coherent state or a saved one)
     eigenvalues   : spectrum: how many are computed in every sector and kept in all, 6 by default
     sectors       : "all", or the list of k >= 0 that spectrum and gap look into. The gap can be in any: for a
                     dimer with gain = loss in k = 0 or 1; with gain far from loss also in k = 2 or k = 2S
     initial       : evolve: [polar, azimuth] in units of π of the spin coherent state of all spins, or one
-                    for each sublattice by name; along x by default. Boson modes are empty
+                    for each sublattice by name; along x by default. Boson modes are empty. Or a saved steady state,
+                    {state: FILE, select: {KEY: value}}: of a run or collected file of the same sites, beside the config
+                    or in the current folder, made with save_state: true; select says which of several points
     times         : evolve: the times of the results, a list or linspace: [first, last, count]
     tolerance     : evolve: estimated relative error of ρ in each interval between times;
                     antigap: |Lx - λx|/|x| without a factorisation, relative to the norm of L, or to η
@@ -56,7 +59,7 @@ class Options(Parameters):
     task: Literal["steady_state", "spectrum", "gap", "antigap", "evolve"] = "steady_state"
     eigenvalues: Count | None = None
     sectors: Literal["all"] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = "all"
-    initial: Initial = (0.5, 0.0)
+    initial: Annotated[Any, BeforeValidator(saved.start)] = (0.5, 0.0)
     times: Times | None = None
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
     observables: measurement.Items = ()
@@ -116,7 +119,7 @@ def records(system: System, options: Options) -> tuple:
     if options.task in ("steady_state", "evolve"):
         _plan(system, options)
     if options.task == "evolve":
-        angles(system, options.initial)
+        saved.check_start(system, options.initial)
     if options.save_state:
         saved.check(system, options.task)
     if options.task in ("steady_state", "gap", "antigap"):
@@ -190,19 +193,29 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
         return ends.run(system, options, record, context)
     if options.task == "gap":
         return spectrum.gap(system, options, record, partial(_names, system, options), context)
-    sector = Sector(kept_operators(system, context), record)
     if options.task == "steady_state":
-        return _steady_state(system, sector, options, context)
+        return _steady_state(system, options, context)
+    sector = Sector(kept_operators(system, context), record)
     found = spectrum.spectrum(system, options, record, context)
     if options.save_state:
         found["eigenmatrices"] = saved.eigenmatrices(context.comm, sector, found["eigenvalues"])
     return found
 
 
-def _steady_state(system: System, sector: Sector, options: Options, context: Context) -> dict:
-    comm = context.comm
-    state, residual = solvers.steady_state(comm, sector, options.petsc_options, cache=context.cache)
-    uniqueness.check(comm, sector, state)
+def _steady_state(system: System, options: Options, context: Context) -> dict:
+    family, comm = small.family_of(system), context.comm
+
+    def home() -> Sector:
+        operators = kept_operators(system, context, verified=family is not None)
+        return Sector(operators, HOME, like=family and family.home)
+
+    if family and family.dense and not options.petsc_options:
+        comm, sector, (state, residual) = MPI.COMM_SELF, family.home, family.steady_state(system)  # on every rank
+    else:
+        sector = home()
+        state, residual = solvers.steady_state(comm, sector, options.petsc_options, cache=context.cache)
+    if not (family and family.connected and uniqueness.has_full_support(comm, sector, state)):
+        uniqueness.check(comm, home(), state)
     found = measurement.steady(system, _plan(system, options), repr(options.observables), sector, state, comm)
     if options.save_state:
         found["rho"] = saved.density_matrix(comm, sector, state)

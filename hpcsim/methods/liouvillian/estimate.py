@@ -5,6 +5,7 @@ import numpy as np
 from hpcsim import solvers
 from hpcsim.methods import Cost
 from hpcsim.methods.liouvillian import antigap
+from hpcsim.methods.liouvillian.saved import is_saved
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
 from hpcsim.methods.liouvillian.symmetry import symmetries as symmetries_of
 from hpcsim.system import System, angles, charge_weights
@@ -128,7 +129,8 @@ def _cost_of_evolution(system, options, symmetries, entries, building) -> Cost:
     its dissipative one. A ρ without zeros to start from takes 16 bytes for each of D² elements, and four times as
     much to find its components in a sector.
     """
-    start = 1 if np.all(np.sin(angles(system, options.initial)[:, 0]) < 1e-9) else system.dimension**2
+    diagonal = not is_saved(options.initial) and np.all(np.sin(angles(system, options.initial)[:, 0]) < 1e-9)
+    start = 1 if diagonal else system.dimension**2
     names = [
         name
         for name in symmetries.names(len(multiplicities(system)), every=True)

@@ -6,6 +6,7 @@ from scipy import sparse
 from hpcsim import solvers
 from hpcsim.methods import Context
 from hpcsim.methods.liouvillian import measurement
+from hpcsim.methods.liouvillian.saved import is_saved
 from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
 from hpcsim.observables import Plan
 from hpcsim.observables.entropies import von_neumann
@@ -18,7 +19,7 @@ def evolve(system: System, options, plan: Plan, context: Context) -> dict:
     Sectors that the adjoint takes to others are evolved once and count twice, as their real parts.
     """
     comm, built, times = context.comm, kept_operators(system, context), np.array(options.times)
-    initial = coherent_density(system, angles(system, options.initial))
+    initial = _start(system, options.initial, context)
     measured, whole = measurement.Compiled(system, plan, probabilities=False), None
     if any(mean.build is None for mean in plan.means.values()):
         whole = WholeState(len(times), round(system.dimension), comm)
@@ -46,6 +47,17 @@ def evolve(system: System, options, plan: Plan, context: Context) -> dict:
         purity, entropy = whole.purity_and_entropy()
         found |= {"purity": purity, "entropy": entropy / system.sites}
     return plan.finish(found)
+
+
+def _start(system: System, initial, context: Context) -> sparse.coo_matrix:
+    """ρ at time 0, on all ranks. Collective."""
+    if not is_saved(initial):
+        return coherent_density(system, angles(system, initial))
+    try:
+        rho = context.saved_state(initial) if context.comm.rank == 0 else None
+    except ValueError as error:  # the file has changed since the run was planned
+        raise RuntimeError(str(error)) from None
+    return sparse.coo_matrix(context.comm.bcast(rho))
 
 
 class WholeState:

@@ -21,7 +21,7 @@ from scipy import linalg, sparse
 
 from hpcsim import solvers
 from hpcsim.compiled import njit
-from hpcsim.methods.liouvillian.sectors import Operators, Sector, unshared
+from hpcsim.methods.liouvillian.sectors import Operators, Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.system import gauge_symmetries, transposition
 
@@ -68,11 +68,7 @@ def weights(comm, operators: Operators, petsc_options: dict) -> Weights:
         return np.concatenate([(vectors * values**exponent @ vectors.conj().T).ravel() for values, vectors in found])
 
     return Weights(
-        replace(
-            operators,
-            symmetries=Symmetries(replace(system, symmetries=gauge_symmetries(system))),
-            share=unshared,
-        ),
+        operators.with_symmetries(Symmetries(replace(system, symmetries=gauge_symmetries(system)))),
         gauge,
         places,
         {exponent: power(exponent) for exponent in (0.25, -0.25, 0.5, -0.5)},

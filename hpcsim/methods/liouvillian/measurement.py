@@ -3,13 +3,14 @@
 import numpy as np
 
 from hpcsim import observables, solvers
-from hpcsim.methods.liouvillian.sectors import Sector
+from hpcsim.methods.liouvillian.sectors import Sector, share_of
 from hpcsim.observables import Dim, Plan
 from hpcsim.observables.entropies import von_neumann
 from hpcsim.observables.matrices import UNIT, by_site, operator
 from hpcsim.system import System
 
 Items = observables.items()
+FEW = 1000  # unknowns up to which a functional for each diagonal operator is faster than going through P
 LARGEST = 2**26  # elements of ρ at all times of an evolution: 1 GB
 
 
@@ -94,16 +95,19 @@ def steady(system: System, found: Plan, items: str, sector: Sector, local: np.nd
     rows = solvers.row_range(comm, sector.size)
 
     def functionals():
-        compiled = Compiled(system, found, probabilities=True)
-        return compiled, [sector.functional(matrix, *rows).real for *_, matrix in compiled.operators]
+        compiled = Compiled(system, found, probabilities=sector.size > FEW)
+        vectors = [sector.functional(matrix, *rows).real for *_, matrix in compiled.operators]
+        return compiled, np.array(vectors).reshape(-1, len(local))
+
+    def summed(part):
+        return comm.allreduce(part) if comm.size > 1 else part
 
     key = "liouvillian", "functionals", items, sector.name, rows
-    compiled, vectors = sector.operators.share(key, functionals)
-    traces = [vector @ local for vector in vectors]
-    probability = comm.allreduce(sector.diagonal(local, *rows))
-    values = compiled.values(comm.allreduce(np.array(traces)), probability)
+    compiled, vectors = share_of(system)(key, functionals)
+    probability = summed(sector.diagonal(local, *rows)) if compiled.diagonal else None
+    values = compiled.values(summed(vectors @ local), probability)
     if "purity" in found.means:
-        values["purity"] = comm.allreduce(sector.weight[slice(*rows)] @ local**2)
+        values["purity"] = summed(sector.weight[slice(*rows)] @ local**2)
     if "entropy" in found.means:
         values["entropy"] = entropy(sector, np.concatenate(comm.allgather(local))) / system.sites
     return found.finish(values)

@@ -6,9 +6,10 @@ c; elsewhere there are two unknowns, with c = 1 and c = i. The matrix of the Lio
 antilinear map its eigenvalues are those of the sector and their conjugates.
 """
 
+import copy
+import functools
 from collections import namedtuple
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -18,14 +19,11 @@ from hpcsim.methods import Context
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries, symmetries
 from hpcsim.system import System, charges, matrices
 
-SMALL = 128  # basis states of a system up to which what follows from its structure is kept
 
-
-@dataclass(frozen=True)
 class Operators:
     """H_eff and the jump operators of a system, basis states sorted by their charge.
 
-    effective : (D, D) CSR, H - (i/2) Σ γ L†L
+    hamiltonian, effective : (D, D) CSR, H and H - (i/2) Σ γ L†L, made where they are asked for
     rates : (jumps,);  jumps : list of (D, D) CSR
     first : (blocks + 1,) first state of each block of equal charge; block b has charge b
     block : (D,) block of each state
@@ -35,15 +33,58 @@ class Operators:
     share : (key, make) -> make(), which small systems of one structure share: see System.of_structure
     """
 
-    effective: sparse.csr_matrix
-    rates: np.ndarray
-    jumps: list
-    first: np.ndarray
-    block: np.ndarray
-    order: np.ndarray
-    symmetries: Symmetries
-    spin: float
-    share: Callable
+    def __init__(self, system: System):
+        self._system, self.share, self.symmetries = system, share_of(system), symmetries(system)
+        self.first, self.block, self.order, self.spin = self.share(("liouvillian", "basis"), lambda: _basis(system))
+        self.rates = np.array([rate for jumps in system.jumps for rate in jumps.rates.tolist() if rate])
+
+    @functools.cached_property
+    def hamiltonian(self) -> sparse.csr_matrix:
+        return self._sorted(matrices.hamiltonian(self._system))
+
+    def _sorted(self, matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+        return matrix[self.order][:, self.order] if len(self.first) > 2 else matrix
+
+    @functools.cached_property
+    def effective(self) -> sparse.csr_matrix:
+        if self._system.dimension > matrices.SMALL:
+            return matrices.effective_hamiltonian(self.hamiltonian, zip(self.rates, self.jumps))
+        return sparse.csr_matrix(self.hamiltonian - 0.5j * self._losses(self.rates))
+
+    @property
+    def _losses(self) -> matrices.WeightedSum:
+        def make():
+            return matrices.WeightedSum([jump.getH() @ jump for jump in self.jumps], len(self.block))
+
+        return self.share(("liouvillian", "losses"), make)
+
+    @functools.cached_property
+    def jumps(self) -> list:
+        def make():
+            return [self._sorted(jump) for _, jump in matrices.jump_operators(self._system)]
+
+        return self.share(("liouvillian", "jump operators"), make)
+
+    def with_weights(self, coefficients: np.ndarray, rates: np.ndarray) -> "Operators":
+        """The same of a small system with others in place of its coefficients and rates that are not zero."""
+        other = copy.copy(self)
+        other.rates, other.hamiltonian = rates, self._sorted(matrices.products(self._system)(coefficients))
+        other.effective = sparse.csr_matrix(other.hamiltonian - 0.5j * self._losses(rates))
+        return other
+
+    def with_symmetries(self, found: Symmetries) -> "Operators":
+        """The same with others, and nothing to share with systems that have those of the model."""
+        other = copy.copy(self)
+        other.symmetries, other.share = found, unshared
+        return other
+
+
+def _basis(system: System):
+    """first, block, order and spin of `Operators`."""
+    charge = charges(system)
+    order = np.argsort(charge, kind="stable")
+    spin = float(np.where(system.cutoffs > 0, (system.levels - 1) ** 2 / 2, system.spins).sum())
+    return np.searchsorted(charge[order], np.arange(charge.max() + 2)), charge[order], order, spin
 
 
 def unshared(key, make: Callable):
@@ -51,29 +92,21 @@ def unshared(key, make: Callable):
     return make()
 
 
-def kept_operators(system: System, context: Context) -> Operators:
+def share_of(system: System) -> Callable:
+    """For Operators.share."""
+    return system.of_structure if system.dimension <= matrices.SMALL else unshared
+
+
+def kept_operators(system: System, context: Context, verified: bool = False) -> Operators:
     """`operators`, made once for all records of a run that are of equal systems."""
-    return context.cache.get(("liouvillian", "operators", system.key), lambda: operators(system))
+    return context.cache.get(("liouvillian", "operators", system.key), lambda: operators(system, verified))
 
 
-def operators(system: System) -> Operators:
-    """The matrices of a system; raises ValueError if a declared symmetry is not one."""
-    hamiltonian, jumps = matrices.hamiltonian(system), matrices.jump_operators(system)
-    matrices.verify_symmetries(system, hamiltonian, jumps)
-    charge = charges(system)
-    order = np.argsort(charge, kind="stable")
-    effective = matrices.effective_hamiltonian(hamiltonian, jumps)
-    return Operators(
-        effective=effective[order][:, order],
-        rates=np.array([rate for rate, _ in jumps]),
-        jumps=[jump[order][:, order] for _, jump in jumps],
-        first=np.searchsorted(charge[order], np.arange(charge.max() + 2)),
-        block=charge[order],
-        order=order,
-        symmetries=symmetries(system),
-        spin=float(np.where(system.cutoffs > 0, (system.levels - 1) ** 2 / 2, system.spins).sum()),
-        share=system.of_structure if system.dimension <= SMALL else unshared,
-    )
+def operators(system: System, verified: bool = False) -> Operators:
+    """The matrices of a system; raises ValueError if a declared symmetry is not one, unless that is verified."""
+    if not verified:
+        matrices.verify_symmetries(system, matrices.hamiltonian(system), matrices.jump_operators(system))
+    return Operators(system)
 
 
 # first, block : as in Operators; pairs[b] = number of the first |m><n| with n in block b
@@ -100,14 +133,21 @@ class Sector:
     m, n, phase : (size,) of the representative c|m><n| of every B
     weight : (size,) Tr B†B = the number of |m><n| in the orbit
     doubled : whether the eigenvalues are those of the sector and their conjugates
+
+    like : a sector of this name whose system has the same levels and symmetries, and so the same unknowns
     """
 
-    def __init__(self, operators: Operators, name: Name):
+    def __init__(self, operators: Operators, name: Name, like: "Sector | None" = None):
         self.operators, self.name = operators, name
-        numbered = operators.share(("liouvillian", "unknowns", name), lambda: _numbered(operators, name))
-        self.layout, self.maps, self.orbits, self.m, self.n, self.phase, self.weight = numbered
+        self._numbered = like._numbered if like else self._number()
+        self.layout, self.maps, self.orbits, self.m, self.n, self.phase, self.weight = self._numbered
         self.doubled = operators.symmetries.of(name).antilinear is None
         self.size = len(self.m)
+
+    def _number(self):
+        return self.operators.share(
+            ("liouvillian", "unknowns", self.name), lambda: _numbered(self.operators, self.name)
+        )
 
     def rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """Rows start..stop-1 of the Liouvillian: (stop - start, size) real."""

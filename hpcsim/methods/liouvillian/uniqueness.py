@@ -45,11 +45,10 @@ def check(comm, home: Sector, local: np.ndarray) -> None:
 
 
 def _ambiguity(home: Sector, state: np.ndarray) -> str | None:
-    operators, elements = home.operators, home.elements(state)
-    ends = zip(home.layout.pairs, home.layout.pairs[1:])
-    blocks = [elements[start:stop].reshape(2 * [round(np.sqrt(stop - start))]) for start, stop in ends]
+    operators, blocks = home.operators, _blocks(home, state)
     basis = [_support(block) for block in blocks]
-    found = commuting(_generators(operators, basis), [vectors.shape[1] for vectors in basis])
+    generators = _generators(operators, [operators.hamiltonian, *operators.jumps], basis)
+    found = commuting(generators, [vectors.shape[1] for vectors in basis])
     if found is None:
         return None
     states = [vectors @ X @ vectors.conj().T for vectors, X in zip(basis, found)]
@@ -61,6 +60,31 @@ def _ambiguity(home: Sector, state: np.ndarray) -> str | None:
     )
 
 
+def jumps_connect(operators: Operators) -> bool:
+    """Whether only multiples of 1 commute with all jump operators L and L†, whatever H is.
+
+    Then a steady state without zero eigenvalues is unique.
+    """
+    sizes = np.diff(operators.first)
+    return commuting(_generators(operators, operators.jumps, [np.eye(n) for n in sizes]), sizes) is None
+
+
+def has_full_support(comm, home: Sector, local: np.ndarray) -> bool:
+    """Whether all eigenvalues of σ, from this rank's part of its components, are above rounding. Collective."""
+    try:
+        for block in _blocks(home, np.concatenate(comm.allgather(local)) if comm.size > 1 else local):
+            np.linalg.cholesky(block - SUPPORT * np.eye(len(block)))
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def _blocks(home: Sector, state: np.ndarray) -> list[np.ndarray]:
+    """σ in blocks of equal charge."""
+    elements, ends = home.elements(state), zip(home.layout.pairs, home.layout.pairs[1:])
+    return [elements[start:stop].reshape(2 * [round(np.sqrt(stop - start))]) for start, stop in ends]
+
+
 def _support(block: np.ndarray) -> np.ndarray:
     """Orthonormal vectors (states, rank) that span the support of a block of σ: those of the basis if all."""
     values, vectors = linalg.eigh((block + block.conj().T) / 2)
@@ -68,20 +92,20 @@ def _support(block: np.ndarray) -> np.ndarray:
     return np.eye(len(block)) if kept.all() else vectors[:, kept]
 
 
-def _generators(operators: Operators, basis) -> list[tuple[int, list]]:
-    """(shift, blocks) of H and every jump operator, |G| = 1: blocks[b] leads from charge b to b + shift, or is None."""
-    effective = operators.effective
-    matrices = [(effective + effective.getH()) / 2, *operators.jumps]
+def _generators(operators: Operators, matrices, basis) -> list[tuple[int, list]]:
+    """(shift, blocks) of each matrix, |G| = 1: blocks[b] leads from charge b to b + shift, or is None."""
     found = []
     for matrix in matrices:
-        rows, columns = matrix.nonzero()
-        norm = sparse.linalg.norm(matrix)
+        norm, first = np.linalg.norm(matrix.data), operators.first
         if norm == 0:
             continue
-        shift, first = int(operators.block[rows[0]] - operators.block[columns[0]]), operators.first
-        blocks = [None] * len(basis)
+        largest = int(np.argmax(abs(matrix.data)))
+        row, column = np.searchsorted(matrix.indptr, largest, "right") - 1, matrix.indices[largest]
+        shift, blocks = int(operators.block[row] - operators.block[column]), [None] * len(basis)
         for b in range(max(0, -shift), len(basis) - max(0, shift)):
-            part = matrix[first[b + shift] : first[b + shift + 1], first[b] : first[b + 1]]
+            part = matrix
+            if len(basis) > 1:
+                part = matrix[first[b + shift] : first[b + shift + 1], first[b] : first[b + 1]]
             blocks[b] = basis[b + shift].conj().T @ (part @ basis[b]) / norm
         found.append((shift, blocks))
     return found
@@ -176,7 +200,8 @@ def _commutator_form(generators, pairs):
         return blocks[0][0]
     for b, (i, _) in enumerate(pairs):
         add(b, b, np.zeros((len(i), len(i))))
-    return sparse.bmat(blocks, "csc")
+    # as sparse ones: numpy would make one array of dense blocks that are all of one row and column
+    return sparse.bmat([[None if b is None else sparse.coo_array(b) for b in row] for row in blocks], "csc")
 
 
 def _lowest(form):

@@ -1,0 +1,166 @@
+"""Runs on common axes: those of all their sweeps, and one of methods where they differ.
+
+A key that one run sweeps and another does not is an axis of both, of length one for the other. So a file with one more
+size, or one more point, goes with a sweep.
+"""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+
+from hpcsim.store.layout import Layout, RunData, StoreError, difference, science
+from hpcsim.system import shown, word
+
+METHOD = "method"  # the axis
+FREE = ("file", "source")  # of a section: the name and the hash of the source tell
+
+
+def on_common_axes(runs: list[RunData], over=()) -> list[RunData]:
+    """The runs with all their records at the points of common axes. Raises StoreError where they are no one data set.
+
+    over : keys of further axes, tuples of those that advance together, of parameters that no run sweeps
+    """
+    axes = _keys(runs, over)
+    placed = [replace(run, layout=_aligned(run, axes, runs)) for run in runs]
+    for run in placed[1:]:
+        _require_one_model(placed[0], run)
+    names = method_names([science(run.layout.config)["method"] for run in placed])
+    if len(set(names)) > 1:
+        placed = [replace(run, layout=_with_method(run.layout, name)) for run, name in zip(placed, names)]
+    firsts: dict[str, RunData] = {}
+    for run, name in zip(placed, names):
+        _require_same_outputs(firsts.setdefault(name, run), run)
+    return placed
+
+
+def _keys(runs: list[RunData], over) -> list[tuple[str, ...]]:
+    """The keys of every common axis, those of the first run first."""
+    found, owner = [], {}
+    for keys, path in [(tuple(axis), run.path) for run in runs for axis in run.layout.axes] + [
+        (keys, "--over") for keys in over
+    ]:
+        if other := next((known for known in found if set(known) & set(keys)), None):
+            if set(other) != set(keys):
+                raise StoreError(
+                    f"{owner[other]} and {path}: differ in the axes of the sweep: {', '.join(other)} advance together "
+                    f"in one, {', '.join(keys)} in the other; collect them into two files",
+                    2,
+                )
+        else:
+            found.append(keys)
+            owner[keys] = path
+    return found
+
+
+def _aligned(run: RunData, axes, runs) -> Layout:
+    try:
+        return aligned(run.layout, axes)
+    except LookupError as error:
+        (key,) = error.args
+        sweeping = next((other.path for other in runs if key in _swept(other.layout)), "--over")
+        raise StoreError(
+            f"{run.path}: has no one value of {key}, an axis of {sweeping}; collect them into two files", 2
+        ) from None
+
+
+def _swept(layout: Layout) -> set[str]:
+    return {key for axis in layout.axes for key in axis}
+
+
+def aligned(layout: Layout, axes: list[tuple[str, ...]]) -> Layout:
+    """The same records on the axes of these keys, in this order.
+
+    Raises KeyError(key) for one that the layout neither sweeps nor gives one value.
+    """
+    own = {frozenset(axis): (axis, i) for i, axis in enumerate(layout.axes)}
+    where = np.unravel_index(layout.point, layout.shape) if layout.axes else ()
+    found, places = [], []
+    for keys in axes:
+        axis, i = own.pop(frozenset(keys), (None, None))
+        found.append({key: axis[key] if axis else [_value(layout.config, key)] for key in keys})
+        places.append(where[i] if axis else np.zeros_like(layout.point))
+    if own:
+        raise KeyError(next(key for keys in own for key in keys))
+    return _on(layout, found, places)
+
+
+def _on(layout: Layout, axes: list[dict], places: list) -> Layout:
+    """The layout on other axes, with the index of each record along each of them."""
+    shape = [len(next(iter(axis.values()))) for axis in axes]
+    point = np.ravel_multi_index(places, shape) if axes else layout.point
+    return replace(layout, config={**layout.config, "sweep": axes}, axes=tuple(axes), point=point)
+
+
+def _value(config: dict, key: str):
+    """The value of a parameter that is not swept, as an axis has it."""
+    section, _, name = key.partition(".")
+    value = word(config.get(section, {}).get(name))
+    if value is None or isinstance(value, (list, dict)):
+        raise KeyError(key)
+    return value
+
+
+def _with_method(layout: Layout, name: str) -> Layout:
+    """With a first axis of the method, and all of its section there: it is no difference any more."""
+    places = np.unravel_index(layout.point, layout.shape) if layout.axes else ()
+    on = _on(layout, [{METHOD: [name]}, *layout.axes], [np.zeros_like(layout.point), *places])
+    return replace(on, config={**on.config, "sweep": list(layout.axes)})
+
+
+def method_names(sections: list[dict]) -> list[str]:
+    """A name for every section `method`, the same for equal ones: `trajectories`, or with the options that differ."""
+    return [_method_name(section, sections) for section in sections]
+
+
+def _method_name(section: dict, sections: list[dict]) -> str:
+    alike = [other for other in sections if other["name"] == section["name"]]
+    missing = object()
+    differing = [
+        key
+        for key in dict.fromkeys(key for other in alike for key in other)
+        if key not in FREE and any(other.get(key, missing) != section.get(key, missing) for other in alike)
+    ]
+    return " ".join([section["name"], *(f"{key}={_short(section[key])}" for key in differing if key in section)])
+
+
+def _short(value) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _require_one_model(first: RunData, other: RunData):
+    """Numbers of different models are no one data set: name all that differs."""
+    one, two = (science(run.layout.config)["model"] for run in (first, other))
+    keys = [
+        key for key in {**one, **two} if key not in FREE and difference(one.get(key, "absent"), two.get(key, "absent"))
+    ]
+    if not keys:
+        return
+    told = ", ".join(
+        f"model.{key} = {' and '.join(shown(each[key]) if key in each else 'absent' for each in (one, two))}"
+        for key in keys
+    )
+    over = [f"model.{key}" for key in keys if key != "name" and not isinstance(one.get(key), (dict, type(None)))]
+    advice = f"--over {','.join(over)} makes an axis of it; or " * (over == [f"model.{key}" for key in keys])
+    raise StoreError(
+        f"{first.path} and {other.path}: differ in more than the sweep: {told}; {advice}collect them into two files", 2
+    )
+
+
+def _require_same_outputs(first: RunData, other: RunData):
+    """One method computes the same outputs everywhere, but for the labels of their dimensions."""
+
+    def described(run):
+        keys = ("units", "dtype", "reduce", "function", "sources")
+        return {
+            o.name: {key: getattr(o, key) for key in keys} | {"dims": [[d.name, d.units] for d in o.dims]}
+            for o in run.layout.outputs
+        }
+
+    if found := difference(described(first), described(other), "outputs"):
+        where, a, b = found
+        raise StoreError(
+            f"{first.path} and {other.path}: differ in what they computed: {where} = {shown(a)} and {shown(b)}; "
+            f"collect them into two files",
+            2,
+        )

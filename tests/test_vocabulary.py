@@ -1,0 +1,117 @@
+"""One name for one thing in all models; former names are read, and give the same numbers to the bit."""
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT
+
+import hpcsim
+from hpcsim import cli, figures, guide
+from hpcsim.models import all_to_all_xyz
+from hpcsim.run import config
+from hpcsim.run.config import ConfigError
+from hpcsim.run.plan import Problem, plan
+from hpcsim.store.collect import outline
+from hpcsim.system import vocabulary
+
+OLD = {
+    "all_to_all_xyz": {"N": 3, "Jx": 0.6, "Jy": 1.4, "Jz": 1.0, "decay": 1.0, "pump": 0.2, "field": 0.3},
+    "collective_spin": {"S": 2, "drive": 0.7, "decay": 1.0},
+}
+NEW = {
+    "all_to_all_xyz": {"sites": 3, "Jx": 0.6, "Jy": 1.4, "Jz": 1.0, "decay": 1.0, "gain": 0.2, "field_x": 0.3},
+    "collective_spin": {"S": 2, "field_x": 0.7, "decay": 1.0},
+}
+KEYS = {  # of the random streams and of the system, with seed 5, as version 0.1 had them
+    "all_to_all_xyz": ((3728305322, 3232386749), "b8c98d42b01aa672"),
+    "collective_spin": ((4269038482, 1510928601), "8c497a7a813a3ffa"),
+}
+RUN = {"name": "trajectories", "trajectories": 4, "batch": 2, "duration": 1, "burn_in": 1}
+
+
+@pytest.mark.parametrize("model", OLD)
+def test_old_names_and_new_ones_are_one_problem_that_version_0_1_had(model):
+    for values in (OLD, NEW):
+        problem = Problem({"name": model, **values[model]}, RUN)
+        assert (problem.key(5), problem.system.key.hex()[:16]) == KEYS[model]
+        assert problem.params.model_dump(include=NEW[model].keys()) == NEW[model]
+
+
+def test_no_model_has_a_field_with_an_old_name():
+    for name, module in guide.modules("models").items():
+        old = set(module.Params.model_fields) & set(vocabulary.NAMES)
+        assert not old, f"{name} has {old}; write {[vocabulary.NAMES[each] for each in old]}"
+
+
+def test_results_have_the_name_that_the_user_swept_and_preferred_ones_else(tmp_path):
+    fixed = {key: value for key, value in OLD["collective_spin"].items() if key != "drive"}
+    data = hpcsim.solve({"name": "collective_spin", **fixed}, sweep={"model.drive": [0.4, 0.7]})
+    one = hpcsim.solve({"name": "collective_spin", **NEW["collective_spin"]})
+    assert np.array_equal(data.Sx.sel(drive=0.7), one.Sx)
+    kept = yaml.safe_load(data.attrs["config"])
+    assert "drive" not in kept["model"] and "field_x" not in kept["model"] and [*kept["sweep"][0]] == ["model.drive"]
+    assert yaml.safe_load(one.attrs["config"])["model"]["field_x"] == 0.7
+    again = config.resolve(yaml.safe_load(data.attrs["config"]))
+    assert plan(again).config == {**kept, "figures": []} | {"run": kept["run"]}
+    over = hpcsim.solve({"name": "collective_spin", **OLD["collective_spin"]}, sweep={"model.field_x": [0.4, 0.7]})
+    assert np.array_equal(over.Sx, data.Sx)
+
+
+@pytest.mark.parametrize("swept, x", [("N", "sites"), ("sites", "N")])
+def test_figures_may_use_any_name(swept, x):
+    """Coordinates, labels, divisors and the arguments of theories."""
+    panel = {"y": "Sz", "x": "Jy", "by": x, "label": f"{{{x}}} spins", "divide": x}
+    panel["overlays"] = [{"theory": "all_to_all_Mz"}]
+    check = {"name": "c", "y": "Sz", "x": "Jy", "by": x, "select": {x: [2, 3]}, "analysis": "maximum", "below": 1}
+    loaded = config.resolve(
+        {
+            "model": {"name": "all_to_all_xyz", "Jx": 0.6, "Jz": 1.0, "decay": 1.0},
+            "method": "permutation",
+            "sweep": [{f"model.{swept}": [2, 3]}, {"model.Jy": [1.1, 1.4]}],
+            "figures": [{"file": "f", "panels": [panel], "checks": [check]}],
+        }
+    )
+    figures.verify(figures.parse(loaded["figures"]), outline(plan(loaded).layout))
+
+
+@pytest.mark.parametrize(
+    "model, sweep, words",
+    [
+        ({"N": 3, "sites": 3}, {}, "N and sites are two names of one parameter, sites; give one of them"),
+        ({"N": 3, "field": 1, "drive": 2}, {}, "field and drive are two names of one parameter, field_x"),
+        ({"Jx": 1}, {"model.N": [2], "model.sites": [3]}, "N and sites are two names"),
+        ({"sites": 1}, {}, "model.sites = 1"),
+        ({"Jx": 1}, {"model.N": [1]}, "model.N = 1"),
+    ],
+)
+def test_two_names_of_one_parameter_are_one_message(model, sweep, words):
+    base = {"name": "all_to_all_xyz", "Jx": 0.6, "Jy": 1.1, "Jz": 1.0, "decay": 1.0}
+    with pytest.raises(ConfigError) as error:
+        hpcsim.solve(base | model, sweep=sweep)
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_swept_parameter_is_not_set_under_another_name(tmp_path, capsys):
+    text = "model: {name: collective_spin, S: 1, decay: 1}\nmethod: liouvillian\nsweep: [{model.drive: [0.1, 0.2]}]\n"
+    (tmp_path / "c.yaml").write_text(text)
+    assert cli.main(["check", str(tmp_path / "c.yaml"), "--set", "model.field_x=0.3"]) == 2
+    assert "model.field_x has its values from the sweep" in capsys.readouterr().err
+
+
+def test_a_lattice_of_cells_says_that_it_counts_cells():
+    with pytest.raises(ConfigError, match="unit cells of two sites"):
+        hpcsim.solve({"name": "gain_loss_lattice", "sites": 4, "S": 0.5, "gain": 1, "loss": 0.5})
+
+
+def test_a_model_of_ones_own_keeps_its_own_names():
+    file = str(ROOT / "configs/tutorials/ising_twist.py")
+    data = hpcsim.solve({"file": file, "N": 3, "field": 0.5})
+    kept = yaml.safe_load(data.attrs["config"])["model"]
+    assert kept["field"] == 0.5 and kept["sites"] == 3 and "N" not in kept
+
+
+def test_describe_and_schema_tell_the_other_names():
+    shown = guide.described("all_to_all_xyz")
+    assert "sites                 required (also: N)" in shown and "(also: drive, field)" in shown
+    keys = guide._keys(all_to_all_xyz.Params)["properties"]
+    assert keys["pump"] == {"description": "another name of gain", "deprecated": True}
