@@ -1,11 +1,11 @@
 """What a user types first: the shell's completion, examples and scripts to start from, and that they are installed."""
 
 import subprocess
-import tomllib
 
 import pytest
 from conftest import ROOT, require_program
 from setuptools import find_namespace_packages
+from setuptools.config.pyprojecttoml import read_configuration
 
 from hpcsim import cli, completion, examples, guide
 from hpcsim.run import config
@@ -114,9 +114,9 @@ def test_examples_are_listed_with_their_titles(capsys):
 
 
 def test_they_are_in_the_package():
-    """As setuptools finds packages and their data; the links lead to what the checkout has."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    patterns = {*settings["package-data"]["hpcsim.data*"]}
+    """As setuptools reads pyproject.toml, and finds packages and their data; the links lead into the checkout."""
+    settings = read_configuration(ROOT / "pyproject.toml", expand=False)["tool"]["setuptools"]
+    patterns = {*settings["package-data"]["*"]}
     packages = find_namespace_packages(str(ROOT), include=settings["packages"]["find"]["include"])
     folders = {(ROOT / package.replace(".", "/")).resolve() for package in packages}
     for path in examples.found().values():
