@@ -10,52 +10,13 @@ import pytest
 import yaml
 from conftest import ROOT
 from matplotlib.figure import Figure
-from mpi4py import MPI
+from runs import CONFIG, collected, command, run, shortened, write
 
 import hpcsim
-from hpcsim import cli, store
+from hpcsim import store
 from hpcsim.figures.curves import curves
 from hpcsim.figures.section import Data
 from hpcsim.store import export
-
-CONFIG = {
-    "title": "two spins",
-    "model": {"name": "gain_loss_lattice", "S": 1, "gain": 0.2},
-    "method": "gaussian",
-    "sweep": [{"model.loss": [1.0, 1.5, 2.0]}],
-    "figures": [
-        {
-            "file": "figure",
-            "panels": [{"y": "Sz", "x": "loss", "by": "sublattice"}],
-            "checks": [{"name": "polarised", "y": "Sz", "analysis": "maximum", "below": 2}],
-        }
-    ],
-}
-
-
-def command(*words):
-    return cli.main([str(word) for word in words])
-
-
-def write(path, **sections):
-    path.write_text(yaml.safe_dump(CONFIG | sections))
-    return path
-
-
-def run(path, **sections):
-    """The run file `path` of CONFIG with other sections."""
-    assert command("run", write(path.with_suffix(".yaml"), **sections), "--out", path) == 0
-    return path
-
-
-def shortened(path, without):
-    """A copy of a run file without some records, as a run that was stopped leaves it."""
-    (data,), copy = store.read_runs(path), path.with_name("short.h5")
-    copy.unlink(missing_ok=True)
-    with store.open_run(copy, data.layout, MPI.COMM_SELF) as file:
-        for record in set(range(len(data.done))) - set(without):
-            file.write(record, {name: array[record] for name, array in data.arrays.items()}, 1.0)
-    return copy
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +106,8 @@ def test_one_file_of_three_methods_holds_the_numbers_of_each(methods):
     path, runs = methods
     data = hpcsim.open(path)
     assert data.method.values.tolist() == [*METHODS] and data.Sz.dims == ("method", "field_x", "sublattice")
-    for name, run in runs.items():
-        one = hpcsim.open(run)
+    for name, file in runs.items():
+        one = hpcsim.open(file)
         assert one.method.item() == name
         for variable in ("Sx", "Sz", "var_Sz", "records_done"):
             assert np.array_equal(data[variable].sel({"method": name}).values, one[variable].values, equal_nan=True)
@@ -172,12 +133,6 @@ def test_a_curve_for_each_method(methods):
         assert np.array_equal(curve.y, several[2].y)
     with pytest.raises(ValueError, match="method = gaussian: the collected file has mean_field"):
         curves(alone, Data(y="Sz", x="field_x", select={"method": "gaussian"}))
-
-
-def collected(run):
-    path = run.with_suffix(".c.h5")
-    assert command("collect", path, run) == 0
-    return path
 
 
 def test_the_legend_names_the_methods(methods, monkeypatch):

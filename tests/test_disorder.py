@@ -12,7 +12,8 @@ from hpcsim import cli, guide, store
 from hpcsim.run import config
 from hpcsim.run.config import ConfigError
 from hpcsim.run.disorder import drawn
-from hpcsim.run.plan import Problem, plan
+from hpcsim.run.plan import plan
+from hpcsim.run.problem import Problem
 from hpcsim.store.collect import combine
 
 MODEL = {"name": "spin_network", "sites": 2, "Jx": 1.0, "field_x": 0.3, "field_z": 0.2, "decay": 0.5}
@@ -25,7 +26,7 @@ def realisations(strength=1.0, model=MODEL, disorder=DISORDER, seed=0):
     problem = Problem(model, {"name": "liouvillian"})
     section = disorder | {"strength": strength}
     for r in range(disorder["realisations"]):
-        yield model | drawn(section, problem.params, problem.system.sites, problem.key(seed), r)
+        yield model | drawn(section | {"realisation": r}, problem.params, problem.system.sites, problem.key(seed))
 
 
 def assert_averages(data, several, names):
@@ -91,7 +92,7 @@ def test_what_is_drawn_depends_on_seed_model_realisation_and_site_alone():
 )
 def test_distributions(law, mean, deviation):
     problem = Problem(MODEL | {"sites": 2, "field_z": 0.0}, {"name": "liouvillian"})
-    found = drawn({"field_z": law, "strength": 1.0}, problem.params, 40_000, (1, 2), 5)["field_z"]
+    found = drawn({"field_z": law, "strength": 1.0, "realisation": 5}, problem.params, 40_000, (1, 2))["field_z"]
     assert abs(np.mean(found) - mean) < 4 * deviation / 200
     assert np.std(found) == pytest.approx(deviation, rel=0.02)
     lowest, highest = {"uniform": (-1, 3), "choice": (-1, 3)}.get(*law, (-np.inf, np.inf))

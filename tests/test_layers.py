@@ -16,10 +16,11 @@ SOURCES = {
 # `own` the files that the user names: any module may import them.
 ARROWS = {
     "__main__": {"cli"},
-    "cli": {"api", "run", "store", "figures", "doctor", "guide"},
-    "guide": {"run", "models", "methods", "observables", "analysis"},
+    "cli": {"api", "run", "store", "figures", "report", "doctor", "guide", "examples", "completion"},
+    "guide": {"examples", "run", "models", "methods", "observables", "analysis"},
     "api": {"run", "store", "methods", "models"},
     "run": {"store", "models", "methods", "observables"},
+    "report": {"figures", "store"},
     "figures": {"analysis", "store"},
     "methods": {"observables", "solvers"},
     "store": {"observables"},
@@ -110,7 +111,7 @@ CHANGES = {"append", "add", "update", "clear", "pop", "popitem", "setdefault", "
 EMPTY = {"list", "dict", "set", "defaultdict", "OrderedDict", "deque", "Counter", "WeakKeyDictionary"}
 # What may live as long as the process, with the reason
 KEPT = {
-    ("hpcsim.run.plan", "find"): "one entry for each model and method, which are modules and stay loaded anyway",
+    ("hpcsim.run.problem", "find"): "one entry for each model and method, which are modules and stay loaded anyway",
 }
 
 

@@ -63,6 +63,7 @@ def test_the_source_is_kept_and_never_executed_by_those_who_read(folder, capsys)
     own.executed.cache_clear()  # as in a new process
     (folder / "ising_twist.py").unlink()
     assert cli.main(["status", run]) == cli.main(["collect", collected, run]) == cli.main(["plot", collected]) == 0
+    assert cli.main(["report", run]) == cli.main(["export", run, "--csv"]) == cli.main(["report", collected]) == 0
     kept = yaml.safe_load(hpcsim.open(run).attrs["config"])["model"]
     assert not marker.exists()
     assert kept["source"] == spy and kept["source_hash"] == hashlib.sha256(spy.encode()).hexdigest()

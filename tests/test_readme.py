@@ -33,14 +33,14 @@ def hpcsim(folder, *arguments):
 
 def test_the_commands_in_their_order(folder, monkeypatch):
     commands = re.findall(r"^    (?:mpirun -n 2 )?hpcsim (.*?)(?: +#.*)?$", README, re.M)
-    assert [c.split()[0] for c in commands] == ["check", "run", "status", "collect", "plot"]
+    assert [c.split()[0] for c in commands] == ["check", "run", "status", "collect", "plot", "report", "export"]
     for command in commands:
         if command.startswith("run"):
             done = mpirun(2, ["-m", "hpcsim", *command.split(), "--quick"], cwd=folder)
         else:
             done = hpcsim(folder, *command.split())
         assert done.returncode == 0, done.stderr
-    assert (folder / "gap.png").exists()
+    assert all((folder / f"gap.{end}").exists() for end in ("png", "collected.html", "collected.gap.csv"))
     require_module("xarray")
     matplotlib = require_module("matplotlib")
     matplotlib.use("Agg")

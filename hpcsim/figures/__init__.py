@@ -21,14 +21,14 @@ import numpy as np
 from hpcsim import store
 from hpcsim.analysis import ESTIMATES
 from hpcsim.figures.curves import Curve, curves, divisor, evaluate, located, name_of
-from hpcsim.figures.draw import draw, verify_panel
+from hpcsim.figures.draw import draw, images, verify_panel
 from hpcsim.figures.section import Check, Figure, parse
 from hpcsim.figures.theories import NotExecuted, Theory
 from hpcsim.system.vocabulary import with_synonyms
 
 log = logging.getLogger("hpcsim")
 
-__all__ = ["CheckResult", "parse", "plot", "table", "verify"]
+__all__ = ["CheckResult", "Figure", "images", "in_all_words", "judge", "parse", "plot", "table", "verify"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class CheckResult:
     passed: bool
     note: str
 
+    @property
+    def measured(self) -> str:
+        """The value and its error."""
+        return f"{self.value:.4g}" + (f" ± {self.error:.2g}" if self.error else "")
+
 
 def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
     """Draw the figures of a collected file as PNG and PDF into the folder `to` (default: beside it).
@@ -51,7 +56,7 @@ def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
     Returns the files written and the results of the checks. Raises store.StoreError where a figure
     asks for what the file does not have.
     """
-    data = _in_all_words(store.load(path))
+    data = in_all_words(store.load(path))
     folder = Path(to) if to else Path(path).parent
     if folder.exists() and not folder.is_dir():
         raise store.StoreError(f"--to {folder}: is a file; give the name of a folder for the figures", 2)
@@ -60,13 +65,20 @@ def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
     files, results = [], []
     for figure in parse(data.config["figures"] if section is None else section, section is not None):
         files += draw(data, figure, folder)
-        for check in figure.checks:
-            with located(f"figure {figure.file}, check {check.name!r}"):
-                results += _judged(data, check)
+        results += judge(data, figure)
     return files, results
 
 
-def _in_all_words(data: store.Collected) -> store.Collected:
+def judge(data: store.Collected, figure: Figure) -> list[CheckResult]:
+    """The checks of a figure. Raises store.StoreError where one asks for what the file does not have."""
+    results = []
+    for check in figure.checks:
+        with located(f"figure {figure.file}, check {check.name!r}"):
+            results += _judged(data, check)
+    return results
+
+
+def in_all_words(data: store.Collected) -> store.Collected:
     """With parameters and coordinates under all their names, so that figures may use any."""
     further = data.attrs.get("coordinates", "").split()
     coordinates = {name: v for name, v in data.variables.items() if v.dims == (name,) or name in further}
@@ -87,7 +99,7 @@ def verify(figures: tuple[Figure, ...], outline: store.Collected):
 
     outline : of that file, see `store.collect.outline`
     """
-    outline = _in_all_words(outline)
+    outline = in_all_words(outline)
     for figure in figures:
         for i, panel in enumerate(figure.panels):
             with located(f"figure {figure.file}, panel {i}"):
@@ -104,8 +116,7 @@ def table(results: list[CheckResult]) -> str:
         return "no checks"
     rows = [("", "check", "value", "expected", "note")]
     for r in results:
-        value = f"{r.value:.4g}" + (f" ± {r.error:.2g}" if r.error else "")
-        rows.append(("pass" if r.passed else "FAIL", r.name, value, r.expect, r.note))
+        rows.append(("pass" if r.passed else "FAIL", r.name, r.measured, r.expect, r.note))
     width = [max(_columns(row[i]) for row in rows) for i in range(len(rows[0]))]
     padded = [[cell + " " * (w - _columns(cell)) for cell, w in zip(row, width)] for row in rows]
     lines = ["  ".join(cells).rstrip() for cells in padded]

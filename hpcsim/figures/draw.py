@@ -45,6 +45,14 @@ STYLE = {
 
 def draw(data, figure: Figure, folder: Path) -> list[Path]:
     """Write figure.file as PNG and PDF into the folder; returns both paths."""
+    files = {folder / (figure.file + suffix): image for suffix, image in images(data, figure, SUFFIXES).items()}
+    for file, image in files.items():
+        write_whole(file, image)
+    return [*files]
+
+
+def images(data, figure: Figure, suffixes) -> dict:
+    """{suffix: the bytes of a picture of that kind}."""
     # imported here: hundreds of ranks import this module to validate a config and never draw
     import matplotlib
     from matplotlib.figure import Figure as Canvas
@@ -68,11 +76,7 @@ def draw(data, figure: Figure, folder: Path) -> list[Path]:
             canvas.supxlabel(there, x=0.99, ha="right", fontsize=7, color="0.45")
         with located(f"figure {figure.file}"):
             _check_texts(canvas)
-            images = {suffix: _image(canvas, suffix) for suffix in SUFFIXES}
-    files = [folder / (figure.file + suffix) for suffix in images]
-    for file, image in zip(files, images.values()):
-        write_whole(file, image)
-    return files
+            return {suffix: _image(canvas, suffix) for suffix in suffixes}
 
 
 def _image(canvas, suffix: str):

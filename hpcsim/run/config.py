@@ -5,13 +5,13 @@ where every axis of `sweep` is a dict {key: list of values}.
 """
 
 import difflib
-import itertools
 import math
 import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field, ValidationError
 
 from hpcsim.own import KEYS
@@ -173,7 +173,7 @@ def _named(raw: dict) -> dict:
 def _as_numbers(sections: dict) -> dict:
     """1/2, 2*pi and the like replaced by their values."""
     try:
-        found = {key: numbers(sections[key], key) for key in ("model", "method", "run", "disorder")}
+        found = {key: numbers(sections[key], key) for key in ("model", "method", "run", disorder.KEY)}
         return {**sections, **found, "sweep": [numbers(axis, f"sweep.{i}") for i, axis in enumerate(sections["sweep"])]}
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -294,18 +294,24 @@ def shape(config: dict) -> tuple[int, ...]:
     return tuple(len(next(iter(axis.values()))) for axis in config["sweep"])
 
 
-def points(config: dict):
-    """Yield (model, method) dicts of every point, the first axis slowest; with disorder the model's have its POINT."""
-    sections = {key: config[key] for key in ("model", "method", disorder.KEY) if key in config}
-    for where in itertools.product(*(range(n) for n in shape(config))):
-        point = {key: dict(section) for key, section in sections.items()}
-        for axis, i in zip(config["sweep"], where):
-            for key, values in axis.items():
-                section, name = key.split(".")
-                point[section][name] = values[i]
-        if disorder.KEY in point:
-            point["model"][disorder.POINT] = point[disorder.KEY] | {"seed": config["run"]["seed"]}
-        yield point["model"], point["method"]
+def places(config: dict) -> tuple[int, ...]:
+    """The shape of the sweep, and behind it the number of realisations where there is disorder."""
+    return (*shape(config), *([config[disorder.KEY]["realisations"]] if disorder.KEY in config else []))
+
+
+def point(config: dict, number: int) -> tuple[dict, dict]:
+    """(model, method) of one of the places, the first axis slowest; with disorder the model has its POINT."""
+    found = {key: dict(config[key]) for key in ("model", "method", disorder.KEY) if key in config}
+    lengths = places(config)
+    where = [int(i) for i in np.unravel_index(int(number), lengths)] if lengths else []
+    for axis, i in zip(config["sweep"], where):
+        for key, values in axis.items():
+            section, name = key.split(".")
+            found[section][name] = values[i]
+    if disorder.KEY in found:
+        of_point = {"seed": config["run"]["seed"], "realisation": where[-1]}
+        found["model"][disorder.POINT] = found[disorder.KEY] | of_point
+    return found["model"], found["method"]
 
 
 @contextmanager

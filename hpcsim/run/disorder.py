@@ -18,7 +18,7 @@ from hpcsim.system import shown
 from hpcsim.system.vocabulary import preferred
 
 KEY = "disorder"
-POINT = "(disorder)"  # where the parameters of one point hold the section and the seed; no parameter has this name
+POINT = "(disorder)"  # where the model of one realisation has the section, with `seed` and `realisation`
 NAMES = ("strength", "realisations")
 MOST = 10**5  # realisations
 KINDS = {"uniform": "[lowest, highest]", "normal": "[mean, standard deviation]", "choice": "[value, value, ...]"}
@@ -55,15 +55,16 @@ def _check(law, where: str):
         raise ValueError(f"{where} = {shown(law)}: write one of {kinds}")
 
 
-def drawn(section: dict, params, sites: int, key: tuple[int, int], realisation: int) -> dict:
+def drawn(section: dict, params, sites: int, key: tuple[int, int]) -> dict:
     """{parameter: list of one number for each site} of one realisation. Raises ValueError.
 
-    params : of the model, whose values what is drawn is added to
-    key    : of the random streams of the point without disorder
+    section : with `realisation`, its number
+    params  : of the model, whose values what is drawn is added to
+    key     : of the random streams of the point without disorder
     """
     found = {}
     fields = type(params).model_fields
-    laws = {preferred(name, fields): law for name, law in section.items() if name not in (*NAMES, "seed")}
+    laws = {preferred(name, fields): law for name, law in section.items() if isinstance(law, dict)}
     for i, (name, law) in enumerate(sorted(laws.items())):
         if name not in fields:
             raise ValueError(f"disorder.{name}: the model has no such parameter; it has {', '.join(fields)}")
@@ -71,7 +72,7 @@ def drawn(section: dict, params, sites: int, key: tuple[int, int], realisation: 
         if np.shape(base) not in ((), (sites,)) or not np.issubdtype(np.asarray(base).dtype, np.number):
             raise ValueError(f"disorder.{name}: the model's value, {shown(base)}, is no number of each site")
         words = np.empty((4, sites), np.uint64)
-        fill_words(words, *(np.uint64(x) for x in (realisation, i, 0, PURPOSE)), np.array(key, np.uint64))
+        fill_words(words, *(np.uint64(x) for x in (section["realisation"], i, 0, PURPOSE)), np.array(key, np.uint64))
         found[name] = (base + section["strength"] * _law(law, (words + 0.5) / 2.0**32)).tolist()
     return found
 

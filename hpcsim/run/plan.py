@@ -1,31 +1,31 @@
 """From a resolved config to the records to compute: every point checked, its cost estimated."""
 
-import functools
-import hashlib
-import importlib
-import itertools
 import json
-import pkgutil
+import logging
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-import hpcsim.methods
-import hpcsim.models
 from hpcsim.ensemble.reduce import AVERAGED
 from hpcsim.methods import Output
-from hpcsim.own import KEYS, Guarded, module, told
-from hpcsim.run.config import ConfigError, points, validate
+from hpcsim.run import samples
+from hpcsim.run.config import ConfigError, places, shape
+from hpcsim.run.config import point as config_point
 from hpcsim.run.disorder import KEY as DISORDER
-from hpcsim.run.disorder import POINT, drawn
+from hpcsim.run.disorder import POINT
+from hpcsim.run.numbering import Numbering
+from hpcsim.run.problem import Problem, fields_of
 from hpcsim.run.schedule import assign
 from hpcsim.run.states import with_state
 from hpcsim.store import Layout
 from hpcsim.store.layout import REALISATION
-from hpcsim.system import Cache, Parameters, System, dissipates, require_unique
+from hpcsim.system import Cache, System, dissipates, require_unique
 from hpcsim.system.vocabulary import in_preferred_names, preferred
 
+log = logging.getLogger("hpcsim")
 MOST_RECORDS = 4 * 10**6  # of a run
+EVERY = 10_000  # points up to which each is planned
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Plan:
 
     config  : resolved, with every default written out
     outputs : of the method, with dimensions as long as the longest point needs
-    point, index : (records,) point of each record, and its number within the point, see `store.Layout`
-    bytes, time  : (records,) cost of each record
+    numbering : which records are those of which point; with disorder, of which realisation of which point
+    bytes, time  : (records,) cost of each record; None on ranks that share out nothing
     needs   : {record: the records whose results it starts from}, of those that have any
     sites, dimension : of the largest system and Hilbert space
     given   : the system, where it was given in place of a model
@@ -43,131 +43,52 @@ class Plan:
 
     config: dict
     outputs: tuple[Output, ...]
-    point: np.ndarray
-    index: np.ndarray
-    bytes: np.ndarray
-    time: np.ndarray
+    numbering: Numbering
+    bytes: np.ndarray | None
+    time: np.ndarray | None
     needs: dict[int, tuple[int, ...]]
     sites: int
     dimension: float
     given: System | None = None
 
-    def problem(self, record: int) -> "Problem":
-        """The one that a record is of."""
-        model, method = next(itertools.islice(points(self.config), int(self.point[record]), None))
-        return Problem(model, method, self.given, None, self.realisation(record))
+    @property
+    def points(self) -> int:
+        """Of the sweep."""
+        return math.prod(shape(self.config))
 
-    def realisation(self, record: int) -> int | None:
-        """Of the disorder that a record has, if there is any."""
-        return int(self.index[record] // REALISATION) if DISORDER in self.config else None
+    def problem(self, point: int, structures: Cache | None = None) -> Problem:
+        """Of one point of the numbering. Raises ConfigError, too where the point has another number of records."""
+        try:
+            problem = Problem(*config_point(self.config, point), self.given, structures)
+            found, planned = len(problem.records), self.numbering.count(point)
+        except (ValueError, ArithmeticError) as error:
+            raise ConfigError(str(error)) from None
+        if found != planned:
+            raise ConfigError(f"this point has {found} records, and {planned} are planned as for other points")
+        return problem
+
+    def where(self, point: int) -> dict:
+        """The values of the sweep at one point of the numbering."""
+        return swept(self.config, *config_point(self.config, point))
 
     @property
     def layout(self) -> Layout:
         """The layout of the file that the records go to."""
-        return Layout(self.config, tuple(self.config["sweep"]), self.outputs, self.point, self.index)
+        place, index = self.numbering.arrays()
+        point, realisation = np.divmod(place, self.numbering.points // self.points)
+        return Layout(self.config, tuple(self.config["sweep"]), self.outputs, point, index + realisation * REALISATION)
 
-
-@functools.cache
-def find(package, name: str, what: str):
-    """The module `name` of hpcsim.models or hpcsim.methods; an unknown name lists the known ones."""
-    known = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
-    if name not in known:
-        raise ConfigError(f"{what}.name = {name!r}: unknown {what}; known: {', '.join(known)}")
-    return importlib.import_module(f"{package.__name__}.{name}")
-
-
-def _module(package, section: dict, what: str):
-    """The module of a section: of the package, or the user's own."""
-    if not {"source", "package"} & section.keys():
-        return find(package, section["name"], what)
-    try:
-        own = module(section, what)
-        return Guarded(own, section["name"]) if what == "method" else own
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _build(builder, params, name: str) -> System:
-    """builder.build(params); a mistake in a file of the user's own is one message."""
-    try:
-        system = builder.build(params)
-    except (ValueError, ArithmeticError, MemoryError):
-        raise
-    except Exception as error:
-        if builder.__name__.startswith("hpcsim."):
-            raise
-        raise ConfigError(told(error, "model", name)) from None
-    if not isinstance(system, System):
-        raise ConfigError(f"model {name}: its build gives {type(system).__name__}; a System is needed")
-    return system
-
-
-class Given(Parameters):
-    """Stands for the parameters of a model where a System was given in its place: `System.key`, in hexadecimals."""
-
-    key: str
-
-
-class Problem:
-    """The system and the method's options of one point. Raises ConfigError if they do not fit.
-
-    system      : given in place of a model
-    structures  : of the points planned or computed together, which share what follows from their equal structure
-    realisation : of the disorder; None: without it
-    """
-
-    def __init__(
-        self,
-        model: dict,
-        method: dict,
-        system: System | None = None,
-        structures: Cache | None = None,
-        realisation: int | None = None,
-    ):
-        model, method = dict(model), dict(method)
-        disorder = model.pop(POINT, None)
-        model_name, method_name = model["name"], method["name"]
-        builder = None if system else _module(hpcsim.models, model, "model")
-        self.method = _module(hpcsim.methods, method, "method")
-        model, method = ({k: v for k, v in each.items() if k not in ("name", *KEYS)} for each in (model, method))
-        self.params = validate(builder.Params if builder else Given, model, "model")
-        self.options = validate(self.method.Options, method, "method")
-        if disorder and realisation is not None:
-            self.params = self._realised(builder, model, disorder, realisation)
-        self.system = _build(builder, self.params, model_name) if builder else system
-        if structures is not None:
-            self.system.join(structures)
-        if reason := self.method.supports(self.system):
-            raise ConfigError(f"method.name = {method_name!r}: does not support model {model_name!r}: {reason}")
-
-    def _realised(self, builder, model: dict, disorder: dict, realisation: int) -> Parameters:
-        """The parameters of one realisation of the disorder about those that the point has."""
-        if builder is None:
-            raise ConfigError("disorder: needs a model; of a System draw the coefficients yourself")
-        sites = _build(builder, self.params, builder.__name__).sites
-        try:
-            values = drawn(disorder, self.params, sites, self.key(disorder["seed"]), realisation)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-        return validate(builder.Params, in_preferred_names(model, builder.Params.model_fields) | values, "disorder")
-
-    @functools.cached_property
-    def records(self) -> tuple:
-        return self.method.records(self.system, self.options)
-
-    @functools.cached_property
-    def outputs(self) -> tuple[Output, ...]:
-        return self.method.outputs(self.system, self.options)
-
-    def key(self, seed: int) -> tuple[int, int]:
-        """Two 32-bit words from the seed and the model's parameters: the key of the random streams."""
-        text = json.dumps([seed, self.params.identity()], sort_keys=True)
-        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-        return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+    def without_costs(self) -> "Plan":
+        """For the ranks that share out nothing: no more than the config and a few numbers."""
+        return replace(self, bytes=None, time=None)
 
 
 def plan(config: dict, given: System | None = None) -> Plan:
-    """Check every point of the sweep and lay out its records. Raises ConfigError.
+    """Check the points of the sweep and lay out their records. Raises ConfigError.
+
+    Of more than EVERY points, only those that `samples` chooses are looked at, and the single values of all axes; what
+    does not fit at others is found when they are computed, and they fail. If points differ in the number of their
+    records, or a record needs others, all are looked at.
 
     given : a system in place of a model
     """
@@ -176,49 +97,92 @@ def plan(config: dict, given: System | None = None) -> Plan:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     config = _without_swept(config, given)
-    point, index, bytes_, times, needs, outputs = [], [], [], [], {}, {}
-    sites, dimension, resolved, structures = 0, 0.0, _Resolved(config), Cache()
-    found: tuple[Output, ...] = ()
-    realisations = range(config[DISORDER]["realisations"]) if DISORDER in config else (None,)
-    for p, (model, method), r in ((p, each, r) for p, each in enumerate(points(config)) for r in realisations):
+    size = math.prod(places(config))
+    if size > EVERY:
+        _check_values(config)
+        survey, points = _Survey(config, given), samples.chosen(places(config))
+        for p in points:
+            survey.look(int(p))
+        if len(set(survey.counts)) == 1 and not survey.needs:
+            return survey.extended(points)
+        log.info("plans each of %d points, for they do not all have the same number of records", size)
+    survey = _Survey(config, given)
+    for p in range(size):
+        survey.look(p)
+    return survey.plan(survey.counts, np.array(survey.bytes, float), np.array(survey.time, float))
+
+
+class _Survey:
+    """What planning has found at the points that it has looked at, in their order.
+
+    counts : records of each point;  bytes, time : costs of these, one after the other
+    """
+
+    def __init__(self, config: dict, given: System | None):
+        self.counts, self.bytes, self.time, self.needs = [], [], [], {}
+        self._config, self._given, self._structures = config, given, Cache()
+        self._outputs, self._found, self._resolved = {}, (), _Resolved(config)
+        self._sites, self._dimension = 0, 0.0
+
+    def look(self, p: int):
+        """Plan one point."""
+        model, method = config_point(self._config, p)
         try:
-            if not r:
-                resolved.add(Problem(model, method, given, structures))
-            problem = Problem(model, method, given, structures, r)
+            problem = Problem(model, method, self._given, self._structures)
+            self._resolved.add(problem)
             system, options = problem.system, problem.options
             _check_dissipation(system, options)
-            _check_device(config["run"]["device"], method["name"], problem.method)
-            records = problem.records
-            costs = [problem.method.cost(system, options, record) for record in records]
-            needs |= _needs(problem, records, len(point))
-            if problem.outputs != found:
-                found = problem.outputs
-                _widen(outputs, found)
-            _check_targets(method.get("target_error") or {}, found, r)
-            if len(point) + len(records) > MOST_RECORDS:
-                raise ValueError(f"more than {MOST_RECORDS} records: split the sweep, or raise method.batch")
+            _check_device(self._config["run"]["device"], method["name"], problem.method)
+            costs = [problem.method.cost(system, options, record) for record in problem.records]
+            self.needs |= _needs(problem, problem.records, len(self.time))
+            if problem.outputs != self._found:
+                self._found = problem.outputs
+                _widen(self._outputs, self._found)
+            _check_targets(method.get("target_error") or {}, self._found, POINT in model)
+            _check_number(len(self.time) + len(costs))
         except (ConfigError, ValueError, ArithmeticError, MemoryError) as error:
             if isinstance(error, (ArithmeticError, MemoryError)):
                 error = f"too large or too small numbers to be planned ({type(error).__name__}: {error})"
-            where = swept(config, model, method)
+            where = swept(self._config, model, method)
             raise ConfigError(f"{error} (point {p} of the sweep: {where})" if where else str(error)) from None
-        point += [p] * len(records)
-        index += range((r or 0) * REALISATION, (r or 0) * REALISATION + len(records))
-        bytes_ += [cost.bytes for cost in costs]
-        times += [cost.time for cost in costs]
-        sites, dimension = max(sites, system.sites), max(dimension, system.dimension)
-    return Plan(
-        resolved.config(),
-        tuple(outputs.values()),
-        np.array(point),
-        np.array(index),
-        np.array(bytes_, float),
-        np.array(times, float),
-        needs,
-        sites,
-        dimension,
-        given,
-    )
+        self.counts.append(len(costs))
+        self.bytes += [cost.bytes for cost in costs]
+        self.time += [cost.time for cost in costs]
+        self._sites, self._dimension = max(self._sites, system.sites), max(self._dimension, system.dimension)
+
+    def plan(self, counts, bytes_, time) -> Plan:
+        """The Plan of all points, from the number of records of each, and the costs of these."""
+        outputs = tuple(self._outputs.values())
+        costs = bytes_, time, self.needs, self._sites, self._dimension
+        return Plan(self._resolved.config(), outputs, Numbering(counts), *costs, self._given)
+
+    def extended(self, points: np.ndarray) -> Plan:
+        """The Plan of all points where those looked at are `points`, which have equal numbers of records."""
+        sizes, each = places(self._config), self.counts[0]
+        _check_number(each * math.prod(sizes))
+        costs = np.stack([self.bytes, self.time], 1).reshape(len(points), each, 2)
+        costs = samples.extended(sizes, points, costs).reshape(-1, 2)
+        return self.plan(np.broadcast_to(each, math.prod(sizes)), *np.ascontiguousarray(costs.T))
+
+
+def _check_number(records: int):
+    if records > MOST_RECORDS:
+        raise ConfigError(f"more than {MOST_RECORDS} records: split the sweep, or raise method.batch")
+
+
+def _check_values(config: dict):
+    """Raises ConfigError where the value of an axis does not fit, whatever the others are."""
+    stride, first = math.prod(places(config)) // math.prod(shape(config)), Problem(*config_point(config, 0))
+    kinds = {"model": type(first.params), "method": type(first.options)}
+    for axis in reversed(config["sweep"]):
+        for key, values in axis.items():
+            section, name = key.split(".")
+            if section == DISORDER:
+                continue
+            wrong = samples.first_wrong(kinds[section], preferred(name, kinds[section].model_fields), values)
+            if wrong is not None:
+                Problem(*config_point(config, wrong * stride))
+        stride *= len(values)
 
 
 def _without_swept(config: dict, given: System | None) -> dict:
@@ -226,7 +190,7 @@ def _without_swept(config: dict, given: System | None) -> dict:
 
     Axes keep the names that the user gave them: those are the coordinates of the results.
     """
-    fields = (Given if given else _module(hpcsim.models, config["model"], "model").Params).model_fields
+    fields = fields_of(config["model"], given)
     swept = {key.split(".")[1] for axis in config["sweep"] for key in axis if key.startswith("model.")}
     meant = {preferred(key, fields) for key in swept}
     kept = {key: value for key, value in config["model"].items() if key in swept or preferred(key, fields) not in meant}
@@ -249,7 +213,7 @@ class _Resolved:
         self._swept = {tuple(key.split(".")) for axis in config["sweep"] for key in axis}
 
     def add(self, problem: Problem):
-        for section, values in ("model", problem.params), ("method", problem.options):
+        for section, values in ("model", problem.base), ("method", problem.options):
             self._fields[section] = type(values).model_fields
             values = values.model_dump()
             first = self._found.setdefault(section, values)
@@ -291,10 +255,10 @@ def _check_dissipation(system, options):
         require_unique(system, options.task)
 
 
-def _check_targets(targets: dict, outputs, realisation: int | None):
+def _check_targets(targets: dict, outputs, disordered: bool):
     if not targets:
         return
-    if realisation is not None:
+    if disordered:
         raise ConfigError(
             "method.target_error: is not for disorder; delete it, and choose trajectories and realisations"
         )
@@ -328,10 +292,9 @@ def _widen(known: dict, outputs):
 
 def warnings(plan: Plan) -> tuple[str, ...]:
     """What an approximate method leaves out, with its size, at the first and at the last point of the sweep."""
-    every, found = list(points(plan.config)), {}
-    for p in sorted({0, len(every) - 1}):
-        problem = Problem(*every[p], realisation=0 if DISORDER in plan.config else None)
-        where = swept(plan.config, *every[p])
+    found = {}
+    for p in sorted({0, plan.numbering.points - 1}):
+        problem, where = plan.problem(p), plan.where(p)
         for text in getattr(problem.method, "warnings", lambda system, options: ())(problem.system, problem.options):
             found[f"{text} (point {p} of the sweep: {where})" if where else text] = None
     return tuple(found)
@@ -340,7 +303,10 @@ def warnings(plan: Plan) -> tuple[str, ...]:
 def seconds(plan: Plan, ranks: int) -> float:
     """Rough wall time on `ranks` ranks: the load of the busiest group."""
     per_group = plan.config["run"]["ranks_per_point"]
-    return max(plan.time[mine].sum() for mine in assign(plan.time, max(1, ranks // per_group))) / per_group
+    groups = max(1, ranks // per_group)
+    if len(plan.time) > EVERY:  # so many are shared out evenly
+        return max(plan.time.sum() / groups, plan.time.max()) / per_group
+    return max(plan.time[mine].sum() for mine in assign(plan.time, groups)) / per_group
 
 
 def suggested_ranks(plan: Plan) -> int:

@@ -13,7 +13,7 @@ all ranks write plain bytes at known places, each record into its own slab, foll
 A header before HDF5's own holds a CRC of every byte outside the datasets that are written later.
 """
 
-from hpcsim.store.collected import Collected, Variable, asked, is_collected, load, methods_of, shortfall
+from hpcsim.store.collected import Collected, Variable, asked, is_collected, load, methods_of, shortfall, slug
 from hpcsim.store.layout import Layout, RunData, StoreError, difference, science
 from hpcsim.store.read import format_status, read_runs, read_status
 from hpcsim.store.records import Memory, Records, empty
@@ -42,5 +42,6 @@ __all__ = [
     "run_files",
     "science",
     "shortfall",
+    "slug",
     "write_whole",
 ]

@@ -13,6 +13,7 @@ With disorder each realisation is reduced so, and the point has the mean over th
 or its standard errors are below that. Points that no file has are NaN; figures leave them out.
 """
 
+import functools
 import hashlib
 import io
 import json
@@ -122,7 +123,7 @@ def _reduced(merged: Merged, names: dict) -> dict[str, Variable]:
     """Every output on the axes of the sweep, its standard error, and the counts of records."""
     axes = tuple(names[next(iter(axis))] for axis in merged.axes)
     targets = any(_targets(section) for section, _ in merged.methods)
-    variables, met = {}, np.array([bool(records) for records in merged.points])
+    variables, met = {}, merged.done.counts > 0
     for name, output, kinds in merged.results():
         values, errors = _values(merged, output, kinds, met)
         first, averaged = (
@@ -138,7 +139,9 @@ def _reduced(merged: Merged, names: dict) -> dict[str, Variable]:
             about["ancillary_variables"] = f"{name}_stderr"
         about |= _methods(merged, kinds)
         variables[name] = Variable(dims, values.reshape(merged.shape + values.shape[1:]), about)
-    counts = dict(zip(COUNTS, ([*map(len, merged.points)], merged.total, [*map(len, merged.failed)])))
+    lost = np.zeros(len(merged.total), np.int64)
+    lost[list(merged.failed)] = [len(reasons) for reasons in merged.failed.values()]
+    counts = dict(zip(COUNTS, (merged.done.counts, merged.total, lost)))
     about = COUNTS
     if targets:
         counts, about = counts | {TARGET_MET: met}, COUNTS | {TARGET_MET: MET}
@@ -170,37 +173,51 @@ def _values(merged: Merged, name: str, kinds: dict, met) -> tuple[np.ndarray, np
     """(points, *dims) of an output and its standard error; takes back `met` where that is above its target."""
     shape = tuple(len(merged.dims[dim.name]) for dim in next(iter(kinds.values())).dims)
     dtype = np.result_type(*(output.dtype for output in kinds.values()))
-    values = np.full((len(merged.points), *shape), missing(dtype), dtype)
-    errors = np.full(values.shape, np.nan)
-    for p, records in enumerate(merged.points):
-        output = kinds.get(merged.method(p))
-        if not records or output is None:
+    values = np.full((len(merged.total), *shape), missing(dtype), dtype)
+    errors = np.broadcast_to(np.nan, values.shape)
+    if merged.disordered or any(output.reduce in AVERAGED for output in kinds.values()):
+        errors = errors.copy()
+    for m, output in kinds.items():
+        if merged.disordered:
+            for p in merged.points(m):
+                values[p], errors[p] = _over_realisations(merged, output, p, values[p])
             continue
-        if not (groups := merged.realisations(p, whole=output.reduce not in AVERAGED)):
+        points, counts = np.array(merged.points(m)), merged.done.counts[merged.points(m)]
+        whole = points[(counts > 0) & ((output.reduce in AVERAGED) | (counts >= merged.total[points]))]
+        if output.reduce == "single":
+            _take(merged, name, whole, values)
             continue
-        values[p], errors[p] = _averaged([_of_records(merged, output, own) for own in groups], merged.disordered)
-        if target := _targets(merged.methods[merged.method(p)][0]).get(name):
-            met[p] &= merged.ended[p] or largest_error(output, values[p], errors[p]) <= target
+        target = _targets(merged.methods[m][0]).get(name)
+        for p in whole:
+            values[p], error = reduced(output, functools.partial(_rows, merged, merged.done.of_point(p)))
+            if output.reduce in AVERAGED:
+                errors[p] = error
+            if target:
+                met[p] &= merged.ended[p] or largest_error(output, values[p], errors[p]) <= target
     return values, errors
 
 
-def _of_records(merged: Merged, output, records):
-    """The value of an output and its standard error from records, of one realisation."""
-
-    def rows(source):
-        return np.stack([merged.arrays[k][source][r] for _, k, r in records])
-
-    return reduced(output, rows)
+def _rows(merged: Merged, here: slice, source: str) -> np.ndarray:
+    return merged.done.rows(merged.arrays, source, here)
 
 
-def _averaged(realisations: list, disordered: bool):
+def _over_realisations(merged: Merged, output, point: int, absent):
     """The mean over realisations, with the standard error of their scatter: of disorder and trajectories together."""
-    if not disordered:
-        return realisations[0]
-    values = np.array([value for value, _ in realisations])
+    parts = [here for here, whole in merged.done.realisations(point) if whole or output.reduce in AVERAGED]
+    if not parts:
+        return absent, np.nan
+    values = np.array([reduced(output, functools.partial(_rows, merged, here))[0] for here in parts])
     with np.errstate(invalid="ignore"):  # inf, where something did not happen at all
         error = values.std(0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return values.mean(0), error
+
+
+def _take(merged: Merged, name: str, points: np.ndarray, values: np.ndarray):
+    """Put what the one record of each of the points returned where it belongs."""
+    where = merged.done.first[points]
+    run, record = merged.done.run[where], merged.done.record[where]
+    for k in np.unique(run):
+        values[points[run == k]] = merged.arrays[k][name][record[run == k]]
 
 
 def _coordinates(merged: Merged, names: dict) -> dict[str, Variable]:
@@ -265,7 +282,7 @@ def _attributes(merged: Merged, config: dict) -> dict:
 def _failures(merged: Merged) -> list[dict]:
     """Where records have failed, and why; as many as an attribute has room for."""
     found = []
-    for p in (p for p, failed in enumerate(merged.failed) if failed):
+    for p in sorted(merged.failed):
         where = np.unravel_index(p, merged.shape)
         point = {key: values[i] for axis, i in zip(merged.axes, where) for key, values in axis.items()}
         found += [{**point, "record": i, "reason": why} for i, why in sorted(merged.failed[p].items())]

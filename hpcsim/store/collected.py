@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,11 @@ def shortfall(data: Collected) -> str:
     counts = (data.variables.get(f"records_{kind}") for kind in ("done", "total", "failed"))
     done, total, failed = (0 if count is None else int(np.sum(count.values)) for count in counts)
     return "" if done == total else f"{done} of {total} records" + f", {failed} failed" * bool(failed)
+
+
+def slug(method: str) -> str:
+    """The name of a method as it stands behind the name of a result that it does not share with others."""
+    return re.sub(r"\W+", "_", method).strip("_")
 
 
 def methods_of(variable: Variable, default) -> list:

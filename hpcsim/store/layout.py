@@ -11,6 +11,7 @@ from hpcsim.system import spaced
 
 DUMPER, LOADER = (getattr(yaml, f"CSafe{kind}", getattr(yaml, f"Safe{kind}")) for kind in ("Dumper", "Loader"))
 LONG = 1000  # values of an axis, beyond which the text of a config has their range where they are one
+REALISATION = 10**7  # more than a point has records
 FREE_SECTIONS = ("run", "figures", "title")  # may change between the sessions of one run
 
 
@@ -25,11 +26,8 @@ class StoreError(Exception):
         return self.args[0]
 
 
-REALISATION = 10**7  # more than a point has records
-
-
-def _frozen(value):
-    return tuple(value) if isinstance(value, list) else value
+def _frozen(values: list) -> list:
+    return [tuple(v) if type(v) is list else v for v in values] if any(type(v) is list for v in values) else values
 
 
 @dataclass(frozen=True)
@@ -53,10 +51,11 @@ class Layout:
 
     def __post_init__(self):
         # lists of one number for each site are labels, too
-        frozen = tuple({key: [_frozen(v) for v in values] for key, values in axis.items()} for axis in self.axes)
+        frozen = tuple({key: _frozen(values) for key, values in axis.items()} for axis in self.axes)
         object.__setattr__(self, "axes", frozen)
+        several = bool(np.any(np.asarray(self.index) % REALISATION))
         for output in self.outputs:
-            if output.reduce == "single" and np.any(np.asarray(self.index) % REALISATION):
+            if several and output.reduce == "single":
                 raise ValueError(f"output {output.name} is single, but a point has several records")
 
     @property
@@ -90,8 +89,8 @@ class RunData:
 
 def config_text(config: dict) -> str:
     """The YAML of a resolved config; `config_of` reads it."""
-    short = config | {"sweep": [{key: _short(values) for key, values in axis.items()} for axis in config["sweep"]]}
-    return yaml.dump(short, Dumper=DUMPER, sort_keys=False, allow_unicode=True)
+    sweep = [{key: _short(values) for key, values in axis.items()} for axis in config.get("sweep", ())]
+    return yaml.dump(config | ({"sweep": sweep} if sweep else {}), Dumper=DUMPER, sort_keys=False, allow_unicode=True)
 
 
 def config_of(text) -> dict:
@@ -136,12 +135,10 @@ def difference(a, b, where: str = ""):
 
 
 def plain_layout(layout: Layout) -> dict:
-    """All of a layout but its config, as plain data."""
+    """All of a layout but its config and its records, as plain data."""
     return {
         "axes": layout.axes,
         "outputs": {output.name: plain_output(output) for output in layout.outputs},
-        "point": np.asarray(layout.point).tolist(),
-        "index": np.asarray(layout.index).tolist(),
     }
 
 
