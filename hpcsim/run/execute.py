@@ -63,7 +63,7 @@ def run(
                 error = caught
         agree(world, error)
         session = _Session(planned, file, groups, stop, keep_failures=True)
-        session.work(Progress(len(planned.point), _settled(file)))
+        session.work(Progress(int(planned.mine.sum()), _settled(file, planned)))
         failed = world.bcast(session.failed)
         groups.free()
         if failed and not stop.reason:
@@ -106,9 +106,9 @@ def _begin(make_plan, world: MPI.Comm, stop: Stop) -> tuple[Plan, Groups]:
     return planned, groups
 
 
-def _settled(records: store.Records | None) -> int:
+def _settled(records: store.Records | None, planned: Plan) -> int:
     """Records that need no work when the session begins."""
-    return 0 if records is None else int((records.done | records.failed).sum())
+    return 0 if records is None else int((records.done | records.failed)[planned.mine].sum())
 
 
 def _story(planned: Plan, failed: dict[int, str]) -> str:
@@ -144,7 +144,7 @@ class _Session:
     def work(self, progress: Progress | None = None):
         """Rounds of records until no more are needed: one round, or one for each look of a target_error, or for
         each stage of records that need the results of others. progress: None shows nothing."""
-        groups, stop, total = self.groups, self.stop, len(self.planned.point)
+        groups, stop, mine = self.groups, self.stop, self.planned.mine
         if groups.world.rank == 0:
             self._announce()
         tally = Tally(groups, progress or (lambda finished: None))
@@ -153,7 +153,7 @@ class _Session:
             while True:
                 todo, ready = groups.comm.bcast(self._ready())
                 if progress and groups.world.rank == 0:
-                    progress.needs(total - int(self.records.targets.skipped.sum()))
+                    progress.needs(int((mine & ~self.records.targets.skipped).sum()))
                 if reason or not len(todo):
                     break
                 source = self._source(ready)
@@ -170,13 +170,18 @@ class _Session:
         """Numbers of all records that are to be computed, and of those that can be now."""
         if self.records is None:
             return None
-        todo, needs = self.records.todo(), self.planned.needs
+        todo, needs = self._todo(), self.planned.needs
         while blocked := [record for record in todo if self.records.failed[list(needs.get(record, ()))].any()]:
             for record in blocked if self.groups.world.rank == 0 else ():
                 self.records.fail(record, "a record whose result it starts from has failed", 0.0)
-            todo = self.records.todo()
+            todo = self._todo()
         earlier = self.records.earlier.keys()
         return todo, np.array([record for record in todo if earlier >= {*needs.get(record, ())}], int)
+
+    def _todo(self) -> np.ndarray:
+        """Of all records that are to be computed, those of this share."""
+        found = self.records.todo()
+        return found[self.planned.mine[found]]
 
     def _source(self, ready):
         """Where this group gets its records from, out of those in `ready`; None but on its first rank."""
@@ -274,6 +279,9 @@ class _Session:
             self.groups.count,
             self.groups.comm.size,
         )
+        if self.planned.share:
+            mine = np.unique(self.planned.point[self.planned.mine])
+            log.info("share %s: %d points, %d records", self.planned.share, len(mine), self.planned.mine.sum())
 
     def _finish(self, loop: float):
         """The summary of this session, into the history and the log. Collective over the leaders."""
@@ -291,6 +299,7 @@ class _Session:
             "ranks_per_point": groups.comm.size,
             "version": __version__,
             "device": self.planned.config["run"]["device"],
+            "share": str(self.planned.share or ""),
             "ended": reason or "complete",
         }
         self.failed = records.failures()

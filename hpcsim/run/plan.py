@@ -17,6 +17,7 @@ from hpcsim.methods import Output
 from hpcsim.own import KEYS, Guarded, module, told
 from hpcsim.run.config import ConfigError, points, validate
 from hpcsim.run.schedule import assign
+from hpcsim.run.share import Share
 from hpcsim.run.states import with_state
 from hpcsim.store import Layout
 from hpcsim.system import Cache, Parameters, System, dissipates, require_unique
@@ -36,6 +37,7 @@ class Plan:
     needs   : {record: the records whose results it starts from}, of those that have any
     sites, dimension : of the largest system and Hilbert space
     given   : the system, where it was given in place of a model
+    share   : the points that are to be computed, where not all are
     """
 
     config: dict
@@ -48,6 +50,15 @@ class Plan:
     sites: int
     dimension: float
     given: System | None = None
+    share: Share | None = None
+
+    @functools.cached_property
+    def mine(self) -> np.ndarray:
+        """(records,) bool: those to compute. Shares are of whole points, and of about equal estimated cost."""
+        if self.share is None:
+            return np.ones(len(self.point), bool)
+        own = assign(np.bincount(self.point, self.time), self.share.count)[self.share.index - 1]
+        return np.isin(self.point, own)
 
     def problem(self, point: int) -> "Problem":
         """Of one point of the sweep."""
