@@ -12,7 +12,6 @@ import re
 import sys
 import traceback
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from hpcsim import __version__, environment
@@ -240,9 +239,7 @@ def _run(arguments, world) -> int:
     own = share.read(arguments.share) if arguments.share else None
     out, limit = share.file_of(out, own) if own else out, _seconds(arguments.max_walltime)
     with config.in_file(arguments.config):
-        stopped = execute.run(
-            lambda: replace(_plan_into(out, arguments), share=own), out, limit, world, arguments.retry_failed
-        )
+        stopped = execute.run(lambda: _plan_into(out, arguments).shared(own), out, limit, world, arguments.retry_failed)
     return RESUMABLE if stopped else COMPLETE
 
 
@@ -259,8 +256,8 @@ def _check(arguments, world) -> int:
         most = "at most " * bool(plan.config["method"].get("target_error"))
         rows = {
             "title": plan.config["title"],
-            "points": plan.point.max() + 1,
-            "records": f"{most}{len(plan.point)}",
+            "points": plan.numbering.points,
+            "records": f"{most}{plan.numbering.records}",
             "sites": plan.sites,
             "Hilbert space": f"{plan.dimension:.6g} states",
             "memory": f"{need / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",

@@ -53,11 +53,12 @@ def test_the_tasks_of_an_array_compute_the_sweep_once(folder, monkeypatch, capsy
 def test_shares_cost_about_the_same_and_leave_nothing_out():
     sweep = [{"model.S": [1, 2, 3, 4, 5, 6]}, {"model.gain": np.linspace(0.1, 1, 8).tolist()}]
     plan = planning.plan(config.resolve(SWEEP | {"sweep": sweep, "method": {"name": "liouvillian", "task": "gap"}}))
-    masks = [planning.replace(plan, share=share.Share(i, 5)).mine for i in range(1, 6)]
-    assert (np.sum(masks, axis=0) == 1).all()
-    for mask in masks:
-        assert not np.intersect1d(plan.point[mask], plan.point[~mask]).size  # whole points
-    seconds = [plan.time[mask].sum() for mask in masks]
+    point, everything = plan.numbering.arrays()[0], np.arange(plan.numbering.records)
+    shares = [plan.shared(share.Share(i, 5)).among(everything) for i in range(1, 6)]
+    assert sorted(np.concatenate(shares)) == everything.tolist()
+    points = np.concatenate([np.unique(point[mine]) for mine in shares])
+    assert sorted(points) == np.unique(point).tolist()  # whole ones
+    seconds = [plan.time[mine].sum() for mine in shares]
     assert max(seconds) < 1.3 * min(seconds)
 
 
