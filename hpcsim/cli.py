@@ -42,6 +42,11 @@ def _path(text: str) -> str:
     return text
 
 
+def _completes(action, what: str):
+    """What a shell may complete an argument with: a key of guide.words()."""
+    action.completes = what
+
+
 def parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="hpcsim", description="Driven-dissipative spin systems on clusters and workstations.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -53,13 +58,9 @@ def parser() -> argparse.ArgumentParser:
         if configured:
             command.add_argument("config", type=_path, help="YAML config")
             command.add_argument("--quick", action="store_true", help="apply the config's quick section")
-            command.add_argument(
-                "--set",
-                action="append",
-                default=[],
-                metavar="KEY=VALUE",
-                help="override one value, for example model.S=4",
-            )
+            text = "override one value, for example model.S=4"
+            override = command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+            _completes(override, "keys")
         return command
 
     run = add("run", _run, "compute what is not yet in the run file; the same line again resumes", True)
@@ -96,14 +97,18 @@ def parser() -> argparse.ArgumentParser:
     page.add_argument("file", type=_path)
     page.add_argument("--to", type=_path, help="the page (default: FILE.html beside the file)")
     page.add_argument("--config", type=_path, help="take the figures from this YAML, as plot does")
-    listing = add("list", _list, "the models, methods, observables, theories and analyses there are")
-    listing.add_argument("kind", nargs="?", help="one of these")
-    add("describe", _describe, "formula, keys, defaults and outputs of one of them").add_argument("name")
+    listing = add("list", _list, "the models, methods, observables, theories, analyses and examples there are")
+    _completes(listing.add_argument("kind", nargs="?", help="one of these"), "kinds")
+    describe = add("describe", _describe, "formula, keys, defaults and outputs of one of them")
+    _completes(describe.add_argument("name"), "names")
     add("schema", _schema, "the JSON Schema of a config, for editors that complete and check YAML")
-    new = add("new", _new, "write a commented config that runs as it is")
-    new.add_argument("config", help="YAML file to write")
-    new.add_argument("--model", required=True)
-    new.add_argument("--method", default="liouvillian")
+    new = add("new", _new, "write a commented config that runs as it is, an example, or a script for Slurm")
+    new.add_argument("config", nargs="?", type=_path, help="file to write (an example's own name by default)")
+    _completes(new.add_argument("--model", help="of a new config"), "models")
+    _completes(new.add_argument("--method", default="liouvillian", help="of a new config"), "methods")
+    _completes(new.add_argument("--example", metavar="NAME", help="copy this one of hpcsim list examples"), "examples")
+    shell = add("completion", _completion, "print the script that lets a shell complete this command line")
+    shell.add_argument("shell", choices=["bash", "zsh"])
     add("doctor", _doctor, "what this installation has, and the fix for what is missing")
     return parser
 
@@ -247,8 +252,8 @@ def _check(arguments, world) -> int:
         most = "at most " * bool(plan.config["method"].get("target_error"))
         rows = {
             "title": plan.config["title"],
-            "points": plan.point.max() + 1,
-            "records": f"{most}{len(plan.point)}",
+            "points": plan.numbering.points,
+            "records": f"{most}{plan.numbering.records}",
             "sites": plan.sites,
             "Hilbert space": f"{plan.dimension:.6g} states",
             "memory": f"{need / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",
@@ -349,17 +354,24 @@ def _schema(arguments, world) -> int:
 
 
 def _new(arguments, world) -> int:
-    from hpcsim import guide
+    from hpcsim import examples, guide
 
-    text = guide.template(arguments.model, arguments.method)
-    try:
-        with open(arguments.config, "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UsageError(f"{arguments.config}: exists; give another name, or move it away") from None
-    except OSError as error:
-        raise UsageError(f"{arguments.config}: cannot be written ({error.strerror}); choose another place") from None
-    print(f"{arguments.config}: try hpcsim check {arguments.config}, then mpirun -n 2 hpcsim run {arguments.config}")
+    name = arguments.config or ""
+    if example := arguments.example or "run.sbatch" * name.endswith(".sbatch"):
+        target = examples.copy(example, arguments.config)
+    elif name and arguments.model:
+        target = examples.write(Path(name), guide.template(arguments.model, arguments.method))
+    else:
+        raise UsageError("new: give FILE.yaml --model NAME, --example NAME or FILE.sbatch; hpcsim list shows the names")
+    tries = f"try hpcsim check {target}, then mpirun -n 2 hpcsim run {target}"
+    print(target if target.suffix == ".sbatch" else f"{target}: {tries}")
+    return COMPLETE
+
+
+def _completion(arguments, world) -> int:
+    from hpcsim import completion, guide
+
+    print(completion.script(parser(), guide.words(), arguments.shell))
     return COMPLETE
 
 

@@ -19,7 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 import hpcsim.methods
 import hpcsim.models
-from hpcsim import observables, own
+from hpcsim import examples, observables, own
 from hpcsim.analysis import ESTIMATES, THEORY
 from hpcsim.run.config import RANGES, ConfigError, Run, Sections
 from hpcsim.system.vocabulary import others
@@ -47,11 +47,27 @@ def catalogue() -> dict[str, dict[str, str]]:
     }
 
 
+def words() -> dict[str, list[str]]:
+    """{what: names}: what a shell may complete an argument of the command line with."""
+    known, keys = catalogue(), [f"run.{key}=" for key in Run.model_fields]
+    for kind, options in ("models", "Params"), ("methods", "Options"):
+        fields = {key for module in modules(kind).values() for key in getattr(module, options).model_fields}
+        keys += [f"{kind[:-1]}.{key}=" for key in sorted(fields)]
+    return {
+        **{kind: list(names) for kind, names in known.items()},
+        "kinds": [*known, "examples"],
+        "names": [name for names in known.values() for name in names],
+        "examples": list(examples.found()),
+        "keys": keys,
+    }
+
+
 def listed(kind: str | None) -> str:
     """The catalogue, or one kind of it, for people. Raises ConfigError."""
     known, outside = catalogue(), own.named()
     for what, names in zip(known, (outside["model"], outside["method"], outside["observable"], outside["theory"])):
         known[what] = {**names, **known[what]}
+    known["examples"] = examples.titles()
     if kind is not None and kind not in known:
         raise ConfigError(f"list {kind}: there are {', '.join(known)}")
     lines = []

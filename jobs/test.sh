@@ -6,6 +6,7 @@
 #
 # Exit status 0: all passed. HPCSIM_REQUIRE_ALL=1 makes a test fail where it would be skipped
 # because something is not installed. HPCSIM_COVERAGE=0 leaves out the measurement of coverage.
+# HPCSIM_TEST_PROCESSES: how many processes share the serial tests, by default as many as there are cores.
 set -uo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit
 bash jobs/setup.sh tests || exit
@@ -60,7 +61,11 @@ if [ "$selected" = 0 ] && [ "${HPCSIM_COVERAGE:-1}" != 0 ] && python -c 'import 
 fi
 
 if [ "$selected" = 0 ] && python -c 'import ruff, mypy' 2>/dev/null; then stage "lint" lint; fi
-stage "serial" python -m pytest tests "${coverage[@]}" "$@"
+processes=()
+if python -c 'import xdist' 2>/dev/null; then
+    processes=(-n "${HPCSIM_TEST_PROCESSES:-$(nproc)}" --dist worksteal)
+fi
+stage "serial" python -m pytest tests "${processes[@]}" "${coverage[@]}" "$@"
 for n in 1 2 3; do
     stage "mpirun -n $n" under_mpi "$n" "$@"
 done

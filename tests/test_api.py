@@ -168,6 +168,16 @@ def test_importing_loads_nothing_and_sets_nothing():
         _ = hpcsim.slove
 
 
+def test_a_run_loads_no_more_than_it_needs():
+    """Every rank of a job pays for it: scipy.optimize and CUDA together took as long as numba."""
+    code = (
+        "import sys; from hpcsim import cli; cli.main(['check', 'configs/huber2020/fig3c.yaml'])\n"
+        "import hpcsim.run.execute, hpcsim.methods.mean_field, hpcsim.methods.phase_space\n"
+        "print('found', *{'scipy.optimize', 'scipy.integrate', 'numba.cuda', 'matplotlib'} & {*sys.modules})"
+    )
+    assert python(code)[-1] == "found"
+
+
 @pytest.mark.parametrize(
     "entry", ["hpcsim.solve", "from hpcsim import cli; cli.main(['status', 'nowhere.h5'])", "hpcsim.System"]
 )

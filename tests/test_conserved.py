@@ -76,6 +76,7 @@ UNIQUE = {
     "loss on one site of two": gain_loss_lattice.build(gain_loss_lattice.Params(S=1, gain=0, loss=1)),
     "collective and local decay": all_to_all(3, collective_decay=1, decay=0.1),
     "cavities": cavities(),
+    "a decaying spin 1/2": collective_spin.build(collective_spin.Params(S=0.5, decay=1)),
     "unequal": network(2, S=1, decay=(0.4, 0), dephasing=(0, 0.2), field_x=(0, 0.3)),
 }
 params = pytest.mark.parametrize

@@ -54,7 +54,7 @@ def test_the_first_steps_can_be_taken_in_their_order(tmp_path, monkeypatch, caps
     for arguments in commands("first_steps"):
         if arguments[0] != "doctor":
             assert cli.main(arguments) == 0, (arguments, capsys.readouterr().err)
-    assert hpcsim.open("sweep.h5").sizes["drive"] == 5 and Path("other.h5").exists()
+    assert hpcsim.open("sweep.h5").sizes["field_x"] == 5 and Path("other.h5").exists()
     python("first_steps", {})
 
 

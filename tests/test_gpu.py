@@ -11,7 +11,7 @@ from hpcsim import cli
 RUN = """
 title: both
 model: {{name: {model}}}
-method: {{name: phase_space, task: evolve, times: [0, 0.1, 0.2], dt: 0.05, batch: 3, trajectories: 6,
+method: {{name: phase_space, task: evolve, times: [0, 0.05, 0.1], dt: 0.05, batch: 3, trajectories: 6,
          initial: [0.4, 0.3], observables: [squeezing, Sx_0], integrator: {integrator}}}
 run: {{device: {device}}}
 """
@@ -23,15 +23,15 @@ def collected(tmp_path, device, model, integrator):
     """The collected file of a run on a device."""
     config, name = tmp_path / f"{device}.yaml", tmp_path / device
     config.write_text(RUN.format(device=device, model=model, integrator=integrator))
-    environment = os.environ | ({"NUMBA_ENABLE_CUDASIM": "1"} if device == "gpu" else {})
-    for command in (
-        ["run", config, "--out", f"{name}.h5"],
-        ["collect", f"{name}.collected.h5", f"{name}.h5"],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "hpcsim", *map(str, command)], env=environment, capture_output=True, text=True
-        )
+    run = ["run", str(config), "--out", f"{name}.h5"]
+    if device == "gpu":
+        environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
+        command = [sys.executable, "-m", "hpcsim", *run]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+    else:
+        assert cli.main(run) == 0
+    assert cli.main(["collect", f"{name}.collected.h5", f"{name}.h5"]) == 0
     return f"{name}.collected.h5"
 
 
@@ -42,7 +42,7 @@ def test_a_run_on_a_gpu_has_the_numbers_of_the_cpu(tmp_path, model, integrator):
         xarray.open_dataset(collected(tmp_path, device, model, integrator), engine="h5netcdf")
         for device in ("cpu", "gpu")
     )
-    assert abs(here.Sz.isel(time=-1) - here.Sz.isel(time=0)).max() > 0.05
+    assert abs(here.Sz.isel(time=-1) - here.Sz.isel(time=0)).max() > 0.03
     for name in here.data_vars:
         xarray.testing.assert_allclose(here[name], there[name], rtol=1e-10, atol=1e-12)
 

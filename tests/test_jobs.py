@@ -141,9 +141,7 @@ def test_ranks():
 """
 
 
-@pytest.mark.parametrize(
-    "lint, serial, ranks, status", [(0, True, 3, 0), (0, True, 2, 1), (0, False, 3, 1), (1, True, 3, 1)]
-)
+@pytest.mark.parametrize("lint, serial, ranks, status", [(0, True, 3, 0), (0, True, 2, 1), (1, False, 3, 1)])
 def test_the_test_script_fails_with_any_stage(checkout, tmp_path, lint, serial, ranks, status):
     """ranks=2: a test that fails on the third rank only."""
     program(checkout / "jobs/setup.sh", "exit 0")
@@ -154,7 +152,7 @@ def test_the_test_script_fails_with_any_stage(checkout, tmp_path, lint, serial, 
     program(tmp_path / "bin/ruff", "exit 0")
     program(tmp_path / "bin/mypy", f"exit {lint}")
     path = f"{tmp_path}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = bash(checkout / "jobs/test.sh", env=mpi_environment(PATH=path, HPCSIM_COVERAGE=0))
+    done = bash(checkout / "jobs/test.sh", env=mpi_environment(PATH=path, HPCSIM_COVERAGE=0, HPCSIM_TEST_PROCESSES=0))
     assert done.returncode == status, done.stdout
     *_, one, two, three, verdict = done.stdout.splitlines()
     assert "mpirun -n 1" in one and "status 0" in one and "1 passed" in one

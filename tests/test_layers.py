@@ -16,8 +16,8 @@ SOURCES = {
 # `own` the files that the user names: any module may import them.
 ARROWS = {
     "__main__": {"cli"},
-    "cli": {"api", "run", "store", "figures", "report", "doctor", "guide"},
-    "guide": {"run", "models", "methods", "observables", "analysis"},
+    "cli": {"api", "run", "store", "figures", "report", "doctor", "guide", "examples", "completion"},
+    "guide": {"examples", "run", "models", "methods", "observables", "analysis"},
     "api": {"run", "store", "methods", "models"},
     "run": {"store", "models", "methods", "observables"},
     "report": {"figures", "store"},

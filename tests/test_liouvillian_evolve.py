@@ -35,6 +35,7 @@ def evolved(system, directions, t):
     return (linalg.expm(full(system) * t) @ rho.flatten("F")).reshape(rho.shape, order="F")
 
 
+@pytest.mark.parametrize("integrator", solvers.STEPPERS)
 @pytest.mark.parametrize(
     "system",
     [
@@ -49,11 +50,12 @@ def evolved(system, directions, t):
     ],
     ids=["driven", "twisted", "dimer", "balanced dimer", "chain", "ring of 3", "ring of 4", "staggered U(1)"],
 )
-def test_evolution_against_the_exponential_of_the_whole(system):
+def test_evolution_against_the_exponential_of_the_whole(system, integrator):
     directions = [(0.3, 0.2), (0.6, 0.7)][: len(system.sublattices)]
     initial = dict(zip(system.sublattices, directions))
     times, sites = (0.0, 0.4, 1.5), [np.flatnonzero(system.sublattice == s) for s in range(len(directions))]
-    ((_, result),) = solve_all(system, task="evolve", times=times, initial=initial, observables=("squeezing",))
+    given = {"times": times, "initial": initial, "observables": ("squeezing",), "integrator": integrator}
+    ((_, result),) = solve_all(system, task="evolve", **given)
     for at, t in enumerate(times):
         rho = evolved(system, [directions[s] for s in system.sublattice], t)
         total = []

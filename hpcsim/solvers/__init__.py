@@ -14,7 +14,7 @@ collective over the communicator it is given and returns the same on all its ran
 
 from hpcsim.solvers.eigenvalues import DENSE, SUBSPACE, TOLERANCE, Leading, all_eigenvalues, leading_eigenvalues, search
 from hpcsim.solvers.ends import Assembled, End, both_ends
-from hpcsim.solvers.evolution import end_of_spectrum, propagate
+from hpcsim.solvers.evolution import end_of_spectrum
 from hpcsim.solvers.options import PetscOptions
 from hpcsim.solvers.order import TIE, first_largest, slowest
 from hpcsim.solvers.petsc import NotUnique, SolverError, row_range
@@ -28,13 +28,16 @@ from hpcsim.solvers.steady import (
     response,
     steady_state,
 )
+from hpcsim.solvers.steppers import STEPPERS, Integrator, propagate
 
 __all__ = [
     "Assembled",
     "DENSE",
     "End",
     "GMRES",
+    "Integrator",
     "KEPT",
+    "STEPPERS",
     "SUBSPACE",
     "TIE",
     "TOLERANCE",

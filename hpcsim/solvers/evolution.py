@@ -1,55 +1,19 @@
-"""Exponentials of a Liouvillian: time evolution, and the ends of its spectrum without a factorisation."""
+"""The ends of the spectrum by exponentials of a Liouvillian, without a factorisation."""
 
 import numpy as np
 from scipy import special
 
 from hpcsim.solvers.petsc import (
-    PREFIX,
     SolverError,
     destroy,
     krylov_schur,
     libraries,
-    matrix_of,
     options_set,
     row_range,
 )
 
 STEP = 6  # time step there, in units of 1/|Im λ|
 ATTEMPTS = 4  # to reach a residual
-
-
-def propagate(comm, sector, state, intervals, tolerance: float, options: dict):
-    """Yield this rank's part of exp(tL) x after each of the consecutive time intervals.
-
-    Krylov spaces with as many restarts as the estimated relative error per interval asks for (expokit, in
-    SLEPc). Raises SolverError if it is not reached.
-    """
-    PETSc, SLEPc = libraries(comm)
-    matrix = matrix_of(PETSc, comm, sector)
-    now, later = matrix.createVecLeft(), matrix.createVecLeft()
-    now.array = state
-    solver = SLEPc.MFN().create(comm)
-    try:
-        with options_set(PETSc, options):
-            solver.setOptionsPrefix(PREFIX)
-            solver.setOperator(matrix)
-            solver.setType(SLEPc.MFN.Type.EXPOKIT)
-            solver.setTolerances(tolerance, 10000)
-            solver.getFN().setType(SLEPc.FN.Type.EXP)
-            solver.setFromOptions()
-            for interval in intervals:
-                if interval > 0:
-                    solver.getFN().setScale(interval, 1)
-                    solver.solve(now, later)
-                    later.copy(now)
-                    if solver.getConvergedReason() < 0:
-                        raise SolverError(
-                            f"the time evolution of {sector} over {interval:g} did not converge: "
-                            f"take shorter intervals, or raise petsc_options: {{mfn_ncv: 60}}"
-                        )
-                yield now.array.real.copy()
-    finally:
-        destroy(solver, matrix)
 
 
 class _TimeStep:

@@ -17,7 +17,12 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 BOUND = ("mpi4py", "petsc4py", "slepc4py", "h5py")  # compiled for one MPI library
-MODULES = {"pyyaml": "yaml", "physics-tenpy": "tenpy", "pytest-cov": "pytest_cov"}  # where the names differ
+MODULES = {  # where the names differ
+    "pyyaml": "yaml",
+    "physics-tenpy": "tenpy",
+    "pytest-cov": "pytest_cov",
+    "pytest-xdist": "xdist",
+}
 
 
 def load(name):

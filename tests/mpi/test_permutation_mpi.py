@@ -35,8 +35,9 @@ def run(system, comm, record, **options):
         (EVEN_ODD, -1, dict(task="spectrum")),
         (FIELD, 0, dict(task="spectrum")),
         (EVEN_ODD, 0, dict(task="evolve", initial=(0.5, 0.25), times=[0.0, 0.4, 2.0])),
+        (EVEN_ODD, 0, dict(task="evolve", initial=(0.5, 0.25), times=[0.4, 2.0], integrator="taylor")),
     ],
-    ids=["steady", "steady in a field", "iterative", "iterative in a field", "even", "odd", "all", "evolve"],
+    ids=["steady", "steady in a field", "iterative", "iterative in a field", "even", "odd", "all", "evolve", "taylor"],
 )
 def test_results_are_the_same_on_all_ranks_and_on_one(system, record, options):
     alone, together = run(system, MPI.COMM_SELF, record, **options), run(system, WORLD, record, **options)

@@ -46,6 +46,7 @@ class Options(Parameters):
     times         : evolve: the times of the results, a list or linspace: [first, last, count]
     tolerance     : evolve: estimated relative error of ρ in each interval between times;
                     antigap: |Lx - λx|/|x| without a factorisation, relative to the norm of L, or to η
+    integrator    : evolve: krylov, or taylor, with three vectors in memory instead of thirty
     observables   : more to measure than spins and their variances: see hpcsim.observables. purity is always measured
                     in the steady state
     save_state    : keep the steady state, or the eigenmatrices of the spectrum, in the file, see `saved`
@@ -63,6 +64,7 @@ class Options(Parameters):
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
     observables: measurement.Items = ()
     save_state: bool = False
+    integrator: solvers.Integrator = "krylov"
     petsc_options: solvers.PetscOptions = {}
 
     @model_validator(mode="before")

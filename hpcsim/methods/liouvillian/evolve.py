@@ -24,6 +24,7 @@ def evolve(system: System, options, plan: Plan, context: Context) -> dict:
     if any(mean.build is None for mean in plan.means.values()):
         whole = WholeState(len(times), round(system.dimension), comm)
     values = np.zeros((len(times), len(measured.operators)))
+    accuracy = options.tolerance, options.petsc_options, options.integrator
     for name in built.symmetries.names(len(built.first) - 1, every=True):
         sector = Sector(built, name)
         if not sector.size:
@@ -37,10 +38,7 @@ def evolve(system: System, options, plan: Plan, context: Context) -> dict:
         for part, unit in (start.real.copy(), 1), (start.imag.copy(), 1j):
             if comm.allreduce(np.linalg.norm(part)) < 1e-14:
                 continue
-            steps = solvers.propagate(
-                comm, sector, part, np.diff(times, prepend=0), options.tolerance, options.petsc_options
-            )
-            for t, state in enumerate(steps):
+            for t, state in enumerate(solvers.propagate(comm, sector, part, np.diff(times, prepend=0), *accuracy)):
                 values[t] += copies * (unit * (seen @ state)).real
                 if whole is not None:
                     whole.add(t, sector, state, unit, copies)

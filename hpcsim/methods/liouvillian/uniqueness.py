@@ -200,7 +200,8 @@ def _commutator_form(generators, pairs):
         return blocks[0][0]
     for b, (i, _) in enumerate(pairs):
         add(b, b, np.zeros((len(i), len(i))))
-    return sparse.bmat(blocks, "csc")
+    # as sparse ones: numpy would make one array of dense blocks that are all of one row and column
+    return sparse.bmat([[None if b is None else sparse.coo_array(b) for b in row] for row in blocks], "csc")
 
 
 def _lowest(form):

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
-from scipy.integrate import RK45
 
 from hpcsim.methods.mean_field import contraction
 from hpcsim.methods.mean_field.equations import couplings, crossing, local_parts
@@ -144,6 +143,8 @@ class Dynamics:
         Returns y, max |dρ/dt|, the average, lowest and highest values of s on the way, and the period or NaN, all
         as `equations.advance`.
         """
+        from scipy.integrate import RK45  # slow to load, and only clusters need it
+
         solver = RK45(self, 0.0, y, duration, rtol=tolerance, atol=tolerance * 1e-2)
         s, f = self.averages(y), self.averages(solver.f)
         start, across, side = s, f, 0.0

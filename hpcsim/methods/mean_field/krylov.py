@@ -8,7 +8,6 @@ J δ = -dρ/dt as
 """
 
 import numpy as np
-from scipy.integrate import RK45
 from scipy.sparse.linalg import LinearOperator, eigs, gmres
 
 from hpcsim import solvers
@@ -21,6 +20,8 @@ ACCURACY = 1e-6  # relative, of eigenvalues of exp(JT)
 
 def flow(linear, v, span, tolerance, source=0.0):
     """w(span) of dw/dt = linear(w) + source, w(0) = v."""
+    from scipy.integrate import RK45
+
     scale = np.abs(v).max() + span * np.max(np.abs(source))
     solver = RK45(lambda time, w: linear(w) + source, 0.0, v, span, rtol=tolerance, atol=tolerance * 1e-2 * scale)
     while solver.status == "running":

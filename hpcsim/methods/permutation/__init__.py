@@ -58,6 +58,7 @@ class Options(Parameters):
                      susceptibility always takes the direct solver
     observables    : what to measure in the steady state and in time, besides spins, their variances, squeezing, purity
                      and entropy: see hpcsim.observables
+    integrator     : evolve: krylov, or taylor, with three vectors in memory instead of thirty
     petsc_options  : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
     """
 
@@ -69,6 +70,7 @@ class Options(Parameters):
     times: Times | None = None
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
     observables: Items = ()
+    integrator: solvers.Integrator = "krylov"
     petsc_options: solvers.PetscOptions = {}
 
     @model_validator(mode="after")
@@ -303,9 +305,8 @@ def _evolve(system: System, sector: Strings, options: Options, comm) -> dict:
     direction = np.round([*across, np.cos(polar)], 15)
     state = np.prod(direction ** sector.strings()[start:stop, 1:], axis=1)
     found, measured = _plan(system, options), []
-    for local in solvers.propagate(
-        comm, sector, state, np.diff(options.times, prepend=0), options.tolerance, options.petsc_options
-    ):
+    intervals, accuracy = np.diff(options.times, prepend=0), (options.tolerance, options.petsc_options)
+    for local in solvers.propagate(comm, sector, state, intervals, *accuracy, options.integrator):
         parts = comm.gather(local)
         if comm.rank == 0:
             e = np.concatenate(parts)

@@ -24,7 +24,7 @@ from mpi4py import MPI
 from hpcsim.ensemble.burn_in import WINDOWS, relaxed
 from hpcsim.ensemble.options import gather, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.phase_space import device, initial, kernels, step, truncation
+from hpcsim.methods.phase_space import initial, kernels, step, truncation
 from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupported
 from hpcsim.methods.phase_space.options import Options
 from hpcsim.methods.phase_space.results import Measured, measured, numbers
@@ -167,9 +167,8 @@ def _sampled(system, options: Options, parts, begin: int, trajectories: int, con
     sums = [np.zeros((slots[-1] + 1, *part.shape, len(mine))) for part in parts]
     tables = compile_system(system, options.scheme)
     lanes = _lanes(system, len(mine))
-    if context.device == "gpu":
-        _check_device(options, tables)
-        device.choose()
+    device = None if context.device == "cpu" else _gpu(options, tables)
+    if device:
         lanes = len(mine)
     for start in range(0, len(mine), lanes):
         here = slice(start, min(start + lanes, len(mine)))
@@ -181,7 +180,7 @@ def _sampled(system, options: Options, parts, begin: int, trajectories: int, con
             [x[..., here] for x in sums],
             np.uint64(begin + mine[start]),
             np.array(context.key, np.uint64),
-            context.device == "gpu",
+            device,
         )
     # every rank averages the same numbers in the same order
     sums, counts, burn_in = [gather(x, context.comm) for x in sums], np.bincount(slots), options.burn_in
@@ -226,12 +225,12 @@ def _pilot(system, options: Options, context: Context) -> tuple[float, float]:
     return step.refined(unit, first, bias)
 
 
-def _check_device(options: Options, tables: Tables):
-    if options.scheme != "spin_conserving" or _integrator(options, tables) not in device.INTEGRATORS:
-        raise device.NoDevice(
-            f"run.device = gpu: scheme = {options.scheme}, integrator = {options.integrator}: a GPU takes "
-            "scheme: spin_conserving with the integrators auto, eo and sib; change them, or take run.device: cpu"
-        )
+def _gpu(options: Options, tables: Tables):
+    """The module that computes on this rank's GPU, which loads CUDA. Raises NoDevice."""
+    from hpcsim.methods.phase_space import device
+
+    device.choose(options.scheme, options.integrator, _integrator(options, tables))
+    return device
 
 
 def warnings(system: System, options: Options) -> tuple[str, ...]:
@@ -266,8 +265,11 @@ def _coarse(system, options: Options) -> tuple[float, float]:
     return unit, step.coarse(unit, max(drift / 2, noise))
 
 
-def _trajectories(system, options, tables: Tables, parts, sums, first, key, gpu: bool):
-    """Integrate the trajectories from number `first` on, one for each along the last axis of `sums`."""
+def _trajectories(system, options, tables: Tables, parts, sums, first, key, device):
+    """Integrate the trajectories from number `first` on, one for each along the last axis of `sums`.
+
+    device : the module `device`, or None for the CPU
+    """
     lanes, sites = sums[0].shape[-1], system.sites
     conserving, ordering = options.scheme == "spin_conserving", ORDERING[options.representation]
     integrator = _integrator(options, tables)
@@ -278,7 +280,7 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key, gpu:
     kernels.spins_of(spins, spinors)
     if conserving:
         spinors = np.empty((0, 4, lanes))
-    if gpu:
+    if device:
         state = device.Spins(spins, whole, half, integrator, first, key)
     else:
         state = kernels.Spins(spins, spinors, whole, half, integrator, ordering, options.dt, first, key)

@@ -42,8 +42,13 @@ class NoDevice(Exception):
     status = 2
 
 
-def choose():
+def choose(scheme: str, named: str, integrator: int):
     """Take the GPU of this rank: the ranks of a node share its GPUs in turn. Raises NoDevice."""
+    if scheme != "spin_conserving" or integrator not in INTEGRATORS:
+        raise NoDevice(
+            f"run.device = gpu: scheme = {scheme}, integrator = {named}: a GPU takes "
+            "scheme: spin_conserving with the integrators auto, eo and sib; change them, or take run.device: cpu"
+        )
     if not cuda.is_available():
         raise NoDevice(
             "run.device = gpu: numba finds no CUDA device here; pip install numba-cuda[cu12] (or [cu13], as the driver "

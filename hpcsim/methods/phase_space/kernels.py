@@ -344,6 +344,16 @@ def measure(total, s, spins, conserving, ordering, sublattice, sums):
                 total[11 + j, k, t] += sums[j, k, t] ** 2
 
 
+@njit(cache=True, error_model="numpy")
+def add_components(total, s, axes, begin, sites):
+    """Add to total[k] the mean of the component axes[k] over sites[begin[k]:begin[k + 1]], for every trajectory."""
+    for k in range(len(axes)):
+        share = 1 / (begin[k + 1] - begin[k])
+        for i in sites[begin[k] : begin[k + 1]]:
+            for t in range(s.shape[2]):
+                total[k, t] += share * s[i, axes[k], t]
+
+
 class Spins:
     """The spins of some trajectories and how they go on: advance(begin, steps), spins() -> (sites, 3, trajectories).
 

@@ -9,11 +9,10 @@ state.
 from itertools import product
 
 import numpy as np
-from scipy import sparse
 
 from hpcsim.ensemble.burn_in import autocorrelation_time
 from hpcsim.ensemble.linear import Linear, by_site
-from hpcsim.methods.phase_space.kernels import QUANTITIES, measure
+from hpcsim.methods.phase_space.kernels import QUANTITIES, add_components, measure
 from hpcsim.observables import Dim, Output
 from hpcsim.observables.sites import places
 from hpcsim.observables.squeezing import PAIRS
@@ -100,16 +99,13 @@ class Symbols:
         linear.number({key: number for number, key in enumerate(keys)}, len(keys))
         self.shape = (len(keys),)
         sites = [np.flatnonzero(label == orbit) for _, _, orbit in components]
-        rows = np.repeat(np.arange(len(components)), [len(own) for own in sites])
-        columns = [3 * own + axis for own, (_, axis, _) in zip(sites, components)]
-        values = np.repeat([1 / len(own) for own in sites], [len(own) for own in sites])
-        where = rows, np.concatenate([np.empty(0, int), *columns])
-        self.average = sparse.csr_matrix((values, where), (len(components), 3 * system.sites))
+        self.axes = np.array([axis for _, axis, _ in components], np.int64)
+        self.begin = np.cumsum([0, *map(len, sites)])
+        self.sites = np.concatenate([np.empty(0, np.int64), *sites])
 
     def add(self, total, s):
-        first = self.average.shape[0]
-        total[:first] += self.average @ s.reshape(-1, s.shape[2])
-        for k, key in enumerate(self.products, first):
+        add_components(total, s, self.axes, self.begin, self.sites)
+        for k, key in enumerate(self.products, len(self.axes)):
             total[k] += np.prod([self._symbol(s, *part) for part in key], axis=0)
 
     def _symbol(self, s, site, *axes):

@@ -1,0 +1,60 @@
+"""What comes with hpcsim to start from: the papers' configs, the tutorials and the scripts for Slurm.
+
+In a checkout `data` holds links to configs/ and jobs/, in an installed package the files themselves.
+"""
+
+import re
+from pathlib import Path
+
+
+class StartError(ValueError):
+    """There is no such example, or the file cannot be written."""
+
+    status = 2
+
+
+DATA = Path(__file__).parent / "data"
+
+
+def found() -> dict[str, Path]:
+    """{name: file}: huber2020/fig2c, ..., run.sbatch."""
+    configs = {f"{path.parent.name}/{path.stem}": path for path in sorted(DATA.glob("configs/*/*.yaml"))}
+    return {**configs, **{path.name: path for path in sorted(DATA.glob("*.sbatch"))}}
+
+
+def titles() -> dict[str, str]:
+    """{name: one line}."""
+    return {name: _title(path.read_text()) for name, path in found().items()}
+
+
+def _title(text: str) -> str:
+    """The title of a config, the first comment of a script."""
+    return (re.search(r"^title: *(.*)$", text, re.M) or re.search(r"^# (.*?)\.?$", text, re.M))[1]
+
+
+def copy(name: str, target: str | None = None) -> Path:
+    """Write an example, named with or without its folder, and the files of its own that it names. Raises StartError."""
+    known = found()
+    fitting = [each for each in known if name in (each, each.split("/")[-1])]
+    if len(fitting) > 1:
+        raise StartError(f"--example {name}: there are {' and '.join(fitting)}; give one of these names")
+    if not fitting:
+        raise StartError(f"--example {name}: unknown; hpcsim list examples shows the {len(known)} there are")
+    source = known[fitting[0]]
+    path = write(Path(target or source.name), source.read_text())
+    for own in dict.fromkeys(re.findall(r"\bfile: *([\w-]+\.py)\b", source.read_text())):
+        if (source.parent / own).is_file():
+            write(path.parent / own, (source.parent / own).read_text())
+    return path
+
+
+def write(path: Path, text: str) -> Path:
+    """A new file; one that exists stays as it is. Raises StartError."""
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise StartError(f"{path}: exists; give another name, or move it away") from None
+    except OSError as error:
+        raise StartError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+    return path
