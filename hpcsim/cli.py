@@ -252,8 +252,8 @@ def _check(arguments, world) -> int:
         most = "at most " * bool(plan.config["method"].get("target_error"))
         rows = {
             "title": plan.config["title"],
-            "points": plan.point.max() + 1,
-            "records": f"{most}{len(plan.point)}",
+            "points": plan.numbering.points,
+            "records": f"{most}{plan.numbering.records}",
             "sites": plan.sites,
             "Hilbert space": f"{plan.dimension:.6g} states",
             "memory": f"{need / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",

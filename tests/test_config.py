@@ -9,6 +9,10 @@ from hpcsim.run import config
 from hpcsim.run.plan import Problem, plan
 
 
+def points(loaded):
+    return [config.point(loaded, p) for p in range(math.prod(config.shape(loaded)))]
+
+
 def resolve(tmp_path, text, **kw):
     path = tmp_path / "c.yaml"
     path.write_text(text)
@@ -30,12 +34,12 @@ def test_points_are_an_outer_product_of_axes_that_advance_together(tmp_path):
         tmp_path, "model: {name: m}\nmethod: {name: n}\nsweep: [{model.S: [1, 2]}, {model.a: [3, 4], method.b: [5, 6]}]"
     )
     assert config.shape(loaded) == (2, 2)
-    assert [(m["S"], m["a"], n["b"]) for m, n in config.points(loaded)] == [(1, 3, 5), (1, 4, 6), (2, 3, 5), (2, 4, 6)]
+    assert [(m["S"], m["a"], n["b"]) for m, n in points(loaded)] == [(1, 3, 5), (1, 4, 6), (2, 3, 5), (2, 4, 6)]
 
 
 def test_no_sweep_is_one_point(tmp_path):
     loaded = resolve(tmp_path, "model: {name: m}\nmethod: {name: n}")
-    assert list(config.points(loaded)) == [({"name": "m"}, {"name": "n"})]
+    assert list(points(loaded)) == [({"name": "m"}, {"name": "n"})]
 
 
 def test_quick_and_set_win_over_the_file_in_this_order(tmp_path):
@@ -68,7 +72,7 @@ def test_sizes_of_lattices_are_swept_as_words(tmp_path):
         "method: {name: liouvillian}\nsweep: [{model.sites: [3, [2, 2], 2x3]}]",
     )
     assert loaded["sweep"] == [{"model.sites": [3, "2x2", "2x3"]}]
-    problems = [Problem(model, method) for model, method in config.points(loaded)]
+    problems = [Problem(model, method) for model, method in points(loaded)]
     assert [p.params.sites for p in problems] == [3, (2, 2), (2, 3)]
     model = {**problems[1].params.model_dump(), "name": "xyz_lattice", "sites": [2, 2]}
     written = Problem(model, {"name": "liouvillian"})
@@ -78,7 +82,7 @@ def test_sizes_of_lattices_are_swept_as_words(tmp_path):
 def test_only_the_first_key_of_an_axis_names_its_points(tmp_path):
     text = "model: {{name: m}}\nmethod: {{name: n}}\nsweep: [{{model.a: {a}, model.b: [0, 0, 1]}}]"
     loaded = resolve(tmp_path, text.format(a="[1, 2, 3]"))
-    assert [(m["a"], m["b"]) for m, _ in config.points(loaded)] == [(1, 0), (2, 0), (3, 1)]
+    assert [(m["a"], m["b"]) for m, _ in points(loaded)] == [(1, 0), (2, 0), (3, 1)]
     with pytest.raises(config.ConfigError, match=r"sweep.0.model.a = \[1, 2, 1\]: a value stands twice"):
         resolve(tmp_path, text.format(a="[1, 2, 1]"))
 
@@ -149,7 +153,7 @@ def test_a_batch_is_found_for_any_number_of_trajectories(method, most, n):
     model = {"name": "collective_spin", "S": 1, "decay": 1}
     planned = plan(config.resolve({"model": model, "method": {"name": method, "trajectories": n}}))
     batch = planned.config["method"]["batch"]
-    assert n % batch == 0 and batch <= most and len(planned.point) == n // batch >= min(8, n)
+    assert n % batch == 0 and batch <= most and planned.numbering.records == n // batch >= min(8, n)
     assert not any(n % b == 0 and n // b >= 8 for b in range(batch + 1, most + 1))
     again = plan(config.resolve(planned.config))
     assert again.config == planned.config

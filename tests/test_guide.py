@@ -85,6 +85,6 @@ def test_a_new_config_is_one_that_check_accepts(tmp_path, capsys, model, method)
         assert "does not support" in capsys.readouterr().err and not path.exists()
         return
     planned = plan.plan(config.load(path))
-    assert len(planned.point) and planned.config["model"]["name"] == model
+    assert planned.numbering.records and planned.config["model"]["name"] == model
     assert cli.main(["new", str(path), "--model", model, "--method", method]) == 2
     assert "exists" in capsys.readouterr().err

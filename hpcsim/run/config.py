@@ -5,7 +5,6 @@ where every axis of `sweep` is a dict {key: list of values}.
 """
 
 import difflib
-import itertools
 import math
 import re
 from contextlib import contextmanager
@@ -276,15 +275,18 @@ def shape(config: dict) -> tuple[int, ...]:
     return tuple(len(next(iter(axis.values()))) for axis in config["sweep"])
 
 
-def points(config: dict):
-    """Yield (model, method) dicts of every point, the first axis slowest."""
-    for where in itertools.product(*(range(n) for n in shape(config))):
-        point = {"model": dict(config["model"]), "method": dict(config["method"])}
-        for axis, i in zip(config["sweep"], where):
-            for key, values in axis.items():
-                section, name = key.split(".")
-                point[section][name] = values[i]
-        yield point["model"], point["method"]
+def point(config: dict, number: int) -> tuple[dict, dict]:
+    """(model, method) of one point of the sweep, the first axis slowest."""
+    found = {"model": dict(config["model"]), "method": dict(config["method"])}
+    lengths = shape(config)
+    stride = math.prod(lengths)
+    for axis, length in zip(config["sweep"], lengths):
+        stride //= length
+        i = int(number) // stride % length
+        for key, values in axis.items():
+            section, name = key.split(".")
+            found[section][name] = values[i]
+    return found["model"], found["method"]
 
 
 @contextmanager

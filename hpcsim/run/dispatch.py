@@ -178,15 +178,18 @@ class Shares:
             except OSError as error:
                 log.warning("no process to share out records can be started here (%s)", error)
 
-    def begin(self, records, seconds, kinds):
-        """The source of some records: next(finished) -> what to compute, time_left(). Collective over the leaders."""
+    def begin(self, records, seconds=None, kinds=None):
+        """The source of some records: next(finished) -> what to compute, time_left(). Collective over the leaders.
+
+        seconds, kinds : of each record, as `schedule.Queue` takes them; on rank 0
+        """
         groups = self._groups
         if groups.count == 1:
             return OwnQueue(records, seconds, kinds)
         if self._reached is None:
             self._connect()
         if not self._reached:
-            return FixedShare(records, seconds, groups.count, groups.index)
+            return FixedShare(records, groups.leaders.bcast(seconds), groups.count, groups.index)
         if groups.leaders.rank == 0:
             _send_queue(self._process.stdin, records, seconds, kinds, groups.count)
             self._process.stdout.readline()

@@ -13,11 +13,11 @@ from numba.core.event import install_timer
 from hpcsim import __version__, store
 from hpcsim.methods import Cache, Context, Stopped
 from hpcsim.run import states
-from hpcsim.run.config import ConfigError, points
+from hpcsim.run.config import ConfigError
 from hpcsim.run.dispatch import Shares
 from hpcsim.run.memory import check_memory
 from hpcsim.run.parallel import Groups, Stop, Tally, agree, all_fall_together, on_root
-from hpcsim.run.plan import Plan, Problem, swept
+from hpcsim.run.plan import Plan, Problem
 from hpcsim.run.progress import Progress
 from hpcsim.run.schedule import kinds_of
 from hpcsim.run.watch import watching
@@ -63,7 +63,7 @@ def run(
                 error = caught
         agree(world, error)
         session = _Session(planned, file, groups, stop, keep_failures=True)
-        session.work(Progress(len(planned.point), _settled(file)))
+        session.work(Progress(planned.numbering.records, _settled(file)))
         failed = world.bcast(session.failed)
         groups.free()
         if failed and not stop.reason:
@@ -90,8 +90,8 @@ def compute(make_plan, world: MPI.Comm = MPI.COMM_SELF) -> store.RunData | None:
 
 
 def _begin(make_plan, world: MPI.Comm, stop: Stop) -> tuple[Plan, Groups]:
-    """The plan, checked against ranks and memory, on every rank, and the groups of ranks."""
-    planned = on_root(world, make_plan, (ConfigError,))
+    """The plan, checked against ranks and memory, on every rank (costs on rank 0 alone), and the groups of ranks."""
+    planned = on_root(world, make_plan, (ConfigError,), told=Plan.without_costs)
     per_group = planned.config["run"]["ranks_per_point"]
     if world.size % per_group:
         agree(
@@ -113,15 +113,14 @@ def _settled(records: store.Records | None) -> int:
 
 def _story(planned: Plan, failed: dict[int, str]) -> str:
     """Which records have failed, where and why, in one message."""
-    every = list(points(planned.config))
     shown = []
     for record, reason in sorted(failed.items())[:3]:
-        where = swept(planned.config, *every[planned.point[record]])
+        where = planned.where(planned.numbering.place(record)[0])
         values = ", ".join(f"{key} = {value}" for key, value in where.items())
         shown.append(f"record {record}{f' at {values}' * bool(values)}: {reason}")
     more = f"; and {len(failed) - 3} more, see hpcsim status" if len(failed) > 3 else ""
     return (
-        f"{len(failed)} of {len(planned.point)} records failed; the others are done. {'; '.join(shown)}{more}. "
+        f"{len(failed)} of {planned.numbering.records} records failed; the others are done. {'; '.join(shown)}{more}. "
         f"Change what the reason names, or compute them again with --retry-failed"
     )
 
@@ -137,24 +136,23 @@ class _Session:
     def __init__(self, planned: Plan, records: store.Records | None, groups: Groups, stop: Stop, keep_failures=False):
         self.planned, self.records, self.groups, self.stop = planned, records, groups, stop
         self.keep_failures, self.failed = keep_failures, {}
-        self.busy, self.cache, self.every = _Busy(), Cache(), list(points(planned.config))
-        self.structures = Cache()
+        self.busy, self.cache, self.structures = _Busy(), Cache(), Cache()
         self.shares = Shares(groups, log)
 
     def work(self, progress: Progress | None = None):
         """Rounds of records until no more are needed: one round, or one for each look of a target_error, or for
         each stage of records that need the results of others. progress: None shows nothing."""
-        groups, stop, total = self.groups, self.stop, len(self.planned.point)
+        groups, stop, total = self.groups, self.stop, self.planned.numbering.records
         if groups.world.rank == 0:
             self._announce()
         tally = Tally(groups, progress or (lambda finished: None))
         began = reason = None
         with install_timer("numba:compile", self.busy.compiled), closing(self.shares):
             while True:
-                todo, ready = groups.comm.bcast(self._ready())
+                todo, ready = self._ready()
                 if progress and groups.world.rank == 0:
                     progress.needs(total - int(self.records.targets.skipped.sum()))
-                if reason or not len(todo):
+                if reason or not todo:
                     break
                 source = self._source(ready)
                 began = began or time.monotonic()
@@ -162,26 +160,34 @@ class _Session:
                 tally.wait_for_all()
                 reason = stop.settle()
         self.cache.clear()
-        stop.reason = reason if len(todo) else None
+        stop.reason = reason if todo else None
         if self.records is not None:
             self._finish(time.monotonic() - began if began else 0.0)
 
     def _ready(self):
-        """Numbers of all records that are to be computed, and of those that can be now."""
+        """How many records are to be computed and, on the first rank of a group, the numbers of those that can be."""
         if self.records is None:
-            return None
+            return self.groups.comm.bcast(None), None
         todo, needs = self.records.todo(), self.planned.needs
-        while blocked := [record for record in todo if self.records.failed[list(needs.get(record, ()))].any()]:
+        while blocked := [r for r in self._dependent(todo) if self.records.failed[list(needs[r])].any()]:
             for record in blocked if self.groups.world.rank == 0 else ():
                 self.records.fail(record, "a record whose result it starts from has failed", 0.0)
             todo = self.records.todo()
         earlier = self.records.earlier.keys()
-        return todo, np.array([record for record in todo if earlier >= {*needs.get(record, ())}], int)
+        later = [record for record in self._dependent(todo) if not earlier >= {*needs[record]}]
+        return self.groups.comm.bcast(len(todo)), np.setdiff1d(todo, later) if later else todo
+
+    def _dependent(self, records) -> list[int]:
+        """Those that start from results of others."""
+        needs = self.planned.needs
+        return [record for record in records.tolist() if record in needs] if needs else []
 
     def _source(self, ready):
         """Where this group gets its records from, out of those in `ready`; None but on its first rank."""
         if self.groups.leaders is None:
             return None
+        if self.groups.world.rank:
+            return self.shares.begin(ready)
         memory, seconds = self.planned.bytes[ready], self.planned.time[ready]
         return self.shares.begin(ready, seconds, kinds_of(memory, seconds))
 
@@ -190,11 +196,11 @@ class _Session:
         flushed, at, finished = time.monotonic(), None, []
         for record in self._given(source, finished):
             began, compiling = time.monotonic(), self.busy.compiling
-            if self.planned.point[record] != at:
-                at = self.planned.point[record]
-                problem = Problem(*self.every[at], self.planned.given, self.structures)
+            point, index = self.planned.numbering.place(record)
             try:
-                arrays = self._run(problem, record)
+                if point != at:
+                    problem, at = self.planned.problem(point, self.structures), point
+                arrays = self._run(problem, record, index)
             except Stopped:
                 break
             except Exception as error:
@@ -246,19 +252,19 @@ class _Session:
         """Whether a group is one rank, so that no other waits for it in the middle of a record."""
         return self.groups.comm.size == 1
 
-    def _run(self, problem: Problem, record: int) -> dict:
-        """What the method returns for one record. Collective over the group."""
-        system, options, index = problem.system, problem.options, self.planned.index
+    def _run(self, problem: Problem, record: int, index: int) -> dict:
+        """What the method returns for one record, the `index`th of its point. Collective over the group."""
+        system, options, place = problem.system, problem.options, self.planned.numbering.place
         key, earlier = problem.key(self.planned.config["run"]["seed"]), {}
         if record in self.planned.needs:
             found = None if self.records is None else self.records.earlier
             earlier = self.groups.comm.bcast(
-                found and {int(index[needed]): found[needed] for needed in self.planned.needs[record]}
+                found and {place(needed)[1]: found[needed] for needed in self.planned.needs[record]}
             )
         ask = functools.partial(self.stop, record_ahead=False)
         device = self.planned.config["run"]["device"]
         context = Context(self.groups.comm, key, ask, self.cache, earlier, device, states.read)
-        arrays = problem.method.run(system, options, problem.records[index[record]], context)
+        arrays = problem.method.run(system, options, problem.records[index], context)
         declared = {output.name for output in problem.outputs if output.stored}
         if arrays.keys() != declared:
             raise ValueError(f"a record returned {sorted(arrays)}, the outputs are {sorted(declared)}")
@@ -267,9 +273,9 @@ class _Session:
     def _announce(self):
         log.info(
             "%d points, %s%d records (%d done), %d groups of %d ranks",
-            self.planned.point.max() + 1,
+            self.planned.numbering.points,
             "at most " * bool(self.records.targets.watched),
-            len(self.planned.point),
+            self.planned.numbering.records,
             int(self.records.done.sum()),
             self.groups.count,
             self.groups.comm.size,
@@ -311,9 +317,9 @@ class _Session:
 
 
 def _warn_of_misses(planned: Plan, missed: dict):
-    targets, every = planned.config["method"].get("target_error"), list(points(planned.config))
+    targets = planned.config["method"].get("target_error")
     for p, errors in missed.items():
-        where = ", ".join(f"{key} = {value}" for key, value in swept(planned.config, *every[p]).items()) or "the point"
+        where = ", ".join(f"{key} = {value}" for key, value in planned.where(p).items()) or "the point"
         found = ", ".join(f"{name} {error:.3g} > {targets[name]:g}" for name, error in errors.items())
         log.warning("%s: target_error not reached with all trajectories: %s; raise method.trajectories", where, found)
 

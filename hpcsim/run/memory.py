@@ -5,7 +5,7 @@ import pkgutil
 import numpy as np
 
 import hpcsim.methods
-from hpcsim.run.config import ConfigError, points
+from hpcsim.run.config import ConfigError, point
 from hpcsim.run.plan import Plan, Problem, find
 
 
@@ -34,8 +34,8 @@ def check_memory(plan: Plan, ranks: int, nodes: int = 1):
     if need <= have:
         return
     largest = int(np.argmax(plan.bytes))
-    model, method = list(points(plan.config))[plan.point[largest]]
-    problem = plan.problem(plan.point[largest])
+    at, _ = plan.numbering.place(largest)
+    (model, method), problem = point(plan.config, at), plan.problem(at)
     raise ConfigError(
         f"model = {model}: needs about {need / 1e9:.3g} GB for {groups} records at once, and "
         f"{have / 1e9:.3g} GB is available; {_fix(plan, ranks, nodes, have)}"

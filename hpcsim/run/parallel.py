@@ -1,6 +1,7 @@
 """Groups of MPI ranks, who computes what, how a run stops, and how an error reaches every rank."""
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -135,35 +136,47 @@ def _leave(world: MPI.Comm):
 
 
 class Tally:
-    """Counts finished records of all groups on rank 0, without making any group wait."""
+    """Counts finished records of all groups on rank 0, without making any group wait.
+
+    A group sends what it has counted at most once in SECONDS: rank 0 may be long at a record, and messages pile up.
+    """
+
+    SECONDS = 0.5
 
     def __init__(self, groups: Groups, report):
         self.world, self.report, self.leader = groups.world, report, groups.leaders is not None
-        self._sends = []
+        self._sends, self._count, self._sent = [], 0, -math.inf
 
     def add(self):
         """One record of this group is done (called on leaders)."""
         if self.world.rank == 0:
             self.report(1)
             self.collect()
-        else:
-            self._sends = [s for s in self._sends if not s.Test()]
-            self._sends.append(self.world.Isend([b"", 0, MPI.BYTE], dest=0, tag=TAG_DONE))
+            return
+        self._count += 1
+        if time.monotonic() - self._sent > self.SECONDS:
+            self._send()
+
+    def _send(self):
+        self._sends = [send for send in self._sends if not send.Test()]
+        self._sends.append(self.world.isend(self._count, dest=0, tag=TAG_DONE))
+        self._count, self._sent = 0, time.monotonic()
 
     def collect(self):
         """Rank 0: receive what the other leaders have said."""
         while self.world.Iprobe(tag=TAG_DONE):
-            self.world.Recv([bytearray(0), 0, MPI.BYTE], tag=TAG_DONE)
-            self.report(1)
+            self.report(self.world.recv(tag=TAG_DONE))
 
     def wait_for_all(self):
         """Collective over the world: sleep, not spin, until every rank arrives, and keep reporting."""
+        if self._count:
+            self._send()
         arrived = self.world.Ibarrier()
         while not arrived.Test():
             if self.world.rank == 0:
                 self.collect()
             time.sleep(0.01)
-        MPI.Request.Waitall(self._sends)
+        MPI.Request.waitall(self._sends)
         self.world.Barrier()
         if self.world.rank == 0:
             self.collect()
@@ -202,8 +215,8 @@ def agree(world: MPI.Comm, error: Exception | None):
         raise error
 
 
-def on_root(world: MPI.Comm, action, errors: tuple[type[Exception], ...]):
-    """action() on rank 0, its result on every rank; an error of the kinds `errors` is raised on every rank."""
+def on_root(world: MPI.Comm, action, errors: tuple[type[Exception], ...], told=lambda result: result):
+    """action() on rank 0, told(its result) on the others; an error of the kinds `errors` is raised on every rank."""
     result = error = None
     if world.rank == 0:
         try:
@@ -211,4 +224,5 @@ def on_root(world: MPI.Comm, action, errors: tuple[type[Exception], ...]):
         except errors as caught:
             error = caught
     agree(world, error)
-    return world.bcast(result)
+    shared = world.bcast(told(result) if world.rank == 0 else None)
+    return result if world.rank == 0 else shared

@@ -3,8 +3,9 @@
 import functools
 import hashlib
 import importlib
-import itertools
 import json
+import logging
+import math
 import pkgutil
 from dataclasses import dataclass, replace
 
@@ -15,14 +16,19 @@ import hpcsim.models
 from hpcsim.ensemble.reduce import AVERAGED
 from hpcsim.methods import Output
 from hpcsim.own import KEYS, Guarded, module, told
-from hpcsim.run.config import ConfigError, points, validate
+from hpcsim.run import samples
+from hpcsim.run.config import ConfigError, shape, validate
+from hpcsim.run.config import point as config_point
+from hpcsim.run.numbering import Numbering
 from hpcsim.run.schedule import assign
 from hpcsim.run.states import with_state
 from hpcsim.store import Layout
 from hpcsim.system import Cache, Parameters, System, dissipates, require_unique
 from hpcsim.system.vocabulary import in_preferred_names, preferred
 
+log = logging.getLogger("hpcsim")
 MOST_RECORDS = 4 * 10**6  # of a run
+EVERY = 10_000  # points up to which each is planned
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,8 @@ class Plan:
 
     config  : resolved, with every default written out
     outputs : of the method, with dimensions as long as the longest point needs
-    point, index : (records,) point of each record, and its number within the point
-    bytes, time  : (records,) cost of each record
+    numbering : which records are those of which point
+    bytes, time  : (records,) cost of each record; None on ranks that share out nothing
     needs   : {record: the records whose results it starts from}, of those that have any
     sites, dimension : of the largest system and Hilbert space
     given   : the system, where it was given in place of a model
@@ -40,24 +46,37 @@ class Plan:
 
     config: dict
     outputs: tuple[Output, ...]
-    point: np.ndarray
-    index: np.ndarray
-    bytes: np.ndarray
-    time: np.ndarray
+    numbering: Numbering
+    bytes: np.ndarray | None
+    time: np.ndarray | None
     needs: dict[int, tuple[int, ...]]
     sites: int
     dimension: float
     given: System | None = None
 
-    def problem(self, point: int) -> "Problem":
-        """Of one point of the sweep."""
-        model, method = next(itertools.islice(points(self.config), int(point), None))
-        return Problem(model, method, self.given)
+    def problem(self, point: int, structures: Cache | None = None) -> "Problem":
+        """Of one point of the sweep. Raises ConfigError, too where the point has another number of records."""
+        try:
+            problem = Problem(*config_point(self.config, point), self.given, structures)
+            found, planned = len(problem.records), self.numbering.count(point)
+        except (ValueError, ArithmeticError) as error:
+            raise ConfigError(str(error)) from None
+        if found != planned:
+            raise ConfigError(f"this point has {found} records, and {planned} are planned as for other points")
+        return problem
+
+    def where(self, point: int) -> dict:
+        """The values of the sweep at one point."""
+        return swept(self.config, *config_point(self.config, point))
 
     @property
     def layout(self) -> Layout:
         """The layout of the file that the records go to."""
-        return Layout(self.config, tuple(self.config["sweep"]), self.outputs, self.point, self.index)
+        return Layout(self.config, tuple(self.config["sweep"]), self.outputs, *self.numbering.arrays())
+
+    def without_costs(self) -> "Plan":
+        """For the ranks that share out nothing: no more than the config and a few numbers."""
+        return replace(self, bytes=None, time=None)
 
 
 @functools.cache
@@ -138,7 +157,11 @@ class Problem:
 
 
 def plan(config: dict, given: System | None = None) -> Plan:
-    """Check every point of the sweep and lay out its records. Raises ConfigError.
+    """Check the points of the sweep and lay out their records. Raises ConfigError.
+
+    Of more than EVERY points, only those that `samples` chooses are looked at, and the single values of all axes; what
+    does not fit at others is found when they are computed, and they fail. If points differ in the number of their
+    records, or a record needs others, all are looked at.
 
     given : a system in place of a model
     """
@@ -147,47 +170,90 @@ def plan(config: dict, given: System | None = None) -> Plan:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     config = _without_swept(config, given)
-    point, index, bytes_, times, needs, outputs = [], [], [], [], {}, {}
-    sites, dimension, resolved, structures = 0, 0.0, _Resolved(config), Cache()
-    found: tuple[Output, ...] = ()
-    for p, (model, method) in enumerate(points(config)):
+    size = math.prod(shape(config))
+    if size > EVERY:
+        _check_values(config)
+        survey, points = _Survey(config, given), samples.chosen(shape(config))
+        for p in points:
+            survey.look(int(p))
+        if len(set(survey.counts)) == 1 and not survey.needs:
+            return survey.extended(points)
+        log.info("plans each of %d points, for they do not all have the same number of records", size)
+    survey = _Survey(config, given)
+    for p in range(size):
+        survey.look(p)
+    return survey.plan(survey.counts, np.array(survey.bytes, float), np.array(survey.time, float))
+
+
+class _Survey:
+    """What planning has found at the points that it has looked at, in their order.
+
+    counts : records of each point;  bytes, time : costs of these, one after the other
+    """
+
+    def __init__(self, config: dict, given: System | None):
+        self.counts, self.bytes, self.time, self.needs = [], [], [], {}
+        self._config, self._given, self._structures = config, given, Cache()
+        self._outputs, self._found, self._resolved = {}, (), _Resolved(config)
+        self._sites, self._dimension = 0, 0.0
+
+    def look(self, p: int):
+        """Plan one point."""
+        model, method = config_point(self._config, p)
         try:
-            problem = Problem(model, method, given, structures)
-            resolved.add(problem)
+            problem = Problem(model, method, self._given, self._structures)
+            self._resolved.add(problem)
             system, options = problem.system, problem.options
             _check_dissipation(system, options)
-            _check_device(config["run"]["device"], method["name"], problem.method)
-            records = problem.records
-            costs = [problem.method.cost(system, options, record) for record in records]
-            needs |= _needs(problem, records, len(point))
-            if problem.outputs != found:
-                found = problem.outputs
-                _widen(outputs, found)
-            _check_targets(method.get("target_error") or {}, found)
-            if len(point) + len(records) > MOST_RECORDS:
-                raise ValueError(f"more than {MOST_RECORDS} records: split the sweep, or raise method.batch")
+            _check_device(self._config["run"]["device"], method["name"], problem.method)
+            costs = [problem.method.cost(system, options, record) for record in problem.records]
+            self.needs |= _needs(problem, problem.records, len(self.time))
+            if problem.outputs != self._found:
+                self._found = problem.outputs
+                _widen(self._outputs, self._found)
+            _check_targets(method.get("target_error") or {}, self._found)
+            _check_number(len(self.time) + len(costs))
         except (ConfigError, ValueError, ArithmeticError, MemoryError) as error:
             if isinstance(error, (ArithmeticError, MemoryError)):
                 error = f"too large or too small numbers to be planned ({type(error).__name__}: {error})"
-            where = swept(config, model, method)
+            where = swept(self._config, model, method)
             raise ConfigError(f"{error} (point {p} of the sweep: {where})" if where else str(error)) from None
-        point += [p] * len(records)
-        index += range(len(records))
-        bytes_ += [cost.bytes for cost in costs]
-        times += [cost.time for cost in costs]
-        sites, dimension = max(sites, system.sites), max(dimension, system.dimension)
-    return Plan(
-        resolved.config(),
-        tuple(outputs.values()),
-        np.array(point),
-        np.array(index),
-        np.array(bytes_, float),
-        np.array(times, float),
-        needs,
-        sites,
-        dimension,
-        given,
-    )
+        self.counts.append(len(costs))
+        self.bytes += [cost.bytes for cost in costs]
+        self.time += [cost.time for cost in costs]
+        self._sites, self._dimension = max(self._sites, system.sites), max(self._dimension, system.dimension)
+
+    def plan(self, counts, bytes_, time) -> Plan:
+        """The Plan of all points, from the number of records of each, and the costs of these."""
+        outputs = tuple(self._outputs.values())
+        costs = bytes_, time, self.needs, self._sites, self._dimension
+        return Plan(self._resolved.config(), outputs, Numbering(counts), *costs, self._given)
+
+    def extended(self, points: np.ndarray) -> Plan:
+        """The Plan of all points where those looked at are `points`, which have equal numbers of records."""
+        sizes, each = shape(self._config), self.counts[0]
+        _check_number(each * math.prod(sizes))
+        costs = np.stack([self.bytes, self.time], 1).reshape(len(points), each, 2)
+        costs = samples.extended(sizes, points, costs).reshape(-1, 2)
+        return self.plan(np.broadcast_to(each, math.prod(sizes)), *np.ascontiguousarray(costs.T))
+
+
+def _check_number(records: int):
+    if records > MOST_RECORDS:
+        raise ConfigError(f"more than {MOST_RECORDS} records: split the sweep, or raise method.batch")
+
+
+def _check_values(config: dict):
+    """Raises ConfigError where the value of an axis does not fit, whatever the others are."""
+    stride, first = 1, Problem(*config_point(config, 0))
+    kinds = {"model": type(first.params), "method": type(first.options)}
+    for axis in reversed(config["sweep"]):
+        for key, values in axis.items():
+            section, name = key.split(".")
+            wrong = samples.first_wrong(kinds[section], preferred(name, kinds[section].model_fields), values)
+            if wrong is not None:
+                Problem(*config_point(config, wrong * stride))
+        stride *= len(values)
 
 
 def _without_swept(config: dict, given: System | None) -> dict:
@@ -293,10 +359,9 @@ def _widen(known: dict, outputs):
 
 def warnings(plan: Plan) -> tuple[str, ...]:
     """What an approximate method leaves out, with its size, at the first and at the last point of the sweep."""
-    every, found = list(points(plan.config)), {}
-    for p in sorted({0, len(every) - 1}):
-        problem = Problem(*every[p])
-        where = swept(plan.config, *every[p])
+    found = {}
+    for p in sorted({0, plan.numbering.points - 1}):
+        problem, where = plan.problem(p), plan.where(p)
         for text in getattr(problem.method, "warnings", lambda system, options: ())(problem.system, problem.options):
             found[f"{text} (point {p} of the sweep: {where})" if where else text] = None
     return tuple(found)
@@ -305,7 +370,10 @@ def warnings(plan: Plan) -> tuple[str, ...]:
 def seconds(plan: Plan, ranks: int) -> float:
     """Rough wall time on `ranks` ranks: the load of the busiest group."""
     per_group = plan.config["run"]["ranks_per_point"]
-    return max(plan.time[mine].sum() for mine in assign(plan.time, max(1, ranks // per_group))) / per_group
+    groups = max(1, ranks // per_group)
+    if len(plan.time) > EVERY:  # so many are shared out evenly
+        return max(plan.time.sum() / groups, plan.time.max()) / per_group
+    return max(plan.time[mine].sum() for mine in assign(plan.time, groups)) / per_group
 
 
 def suggested_ranks(plan: Plan) -> int:

@@ -42,8 +42,8 @@ class Queue:
     def __init__(self, records, seconds, kinds, groups: int = 1):
         records, seconds = np.asarray(records, int), np.maximum(np.asarray(seconds, float), 1e-6)
         _, kinds = np.unique(np.asarray(kinds), return_inverse=True)
-        self._groups, self._kind = groups, dict(zip(records.tolist(), kinds.tolist()))
-        self._estimate = dict(zip(records.tolist(), seconds.tolist()))
+        self._groups, self._kinds = groups, kinds
+        self._by_number = np.argsort(records, kind="stable")
         order = np.lexsort((records, -seconds, kinds))
         bounds = np.searchsorted(kinds[order], np.arange(kinds.max(initial=-1) + 2))
         self._waiting = [order[a:b] for a, b in zip(bounds, bounds[1:])]
@@ -75,7 +75,8 @@ class Queue:
     def finished(self, record: int, seconds: float):
         """Learn from a record that took so long, without what was compiled meanwhile."""
         self._ends.pop(record, None)
-        kind, ratio = self._kind[record], math.log(max(seconds, 1e-6) / self._estimate[record])
+        place = self._by_number[np.searchsorted(self._records, record, sorter=self._by_number)]
+        kind, ratio = int(self._kinds[place]), math.log(max(seconds, 1e-6) / self._seconds[place])
         self._sum[kind] += ratio
         self._count[kind] += 1
         self._all_sum += ratio
@@ -156,7 +157,7 @@ def kinds_of(bytes_, seconds) -> np.ndarray:
     """(records,) integers, equal for records of nearly equal memory and estimated time: of one size and sector."""
     size = np.round(2 * np.log2(np.maximum(np.asarray(bytes_, float), 1)))
     length = np.round(np.log2(np.maximum(np.asarray(seconds, float), 1e-6)))
-    return np.unique(np.column_stack([size, length]), axis=0, return_inverse=True)[1].ravel()
+    return np.unique(size * 1000 + length, return_inverse=True)[1].ravel()  # lengths are from 2^-20 to 2^500 s
 
 
 def assign(costs, groups: int) -> list[np.ndarray]:

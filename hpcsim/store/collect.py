@@ -11,6 +11,7 @@ of each point are reduced as `methods.Output` says. Of a point that is not compl
 or its standard errors are below that. Points that no file has are NaN; figures leave them out.
 """
 
+import functools
 import hashlib
 import io
 import json
@@ -120,7 +121,7 @@ def _reduced(merged: Merged, names: dict) -> dict[str, Variable]:
     """Every output on the axes of the sweep, its standard error, and the counts of records."""
     axes = tuple(names[next(iter(axis))] for axis in merged.axes)
     targets = any(_targets(section) for section, _ in merged.methods)
-    variables, met = {}, np.array([bool(records) for records in merged.points])
+    variables, met = {}, merged.done.counts > 0
     for name, output, kinds in merged.results():
         values, errors = _values(merged, output, kinds, met)
         first, averaged = next(iter(kinds.values())), [m for m in kinds if kinds[m].reduce in AVERAGED]
@@ -132,7 +133,9 @@ def _reduced(merged: Merged, names: dict) -> dict[str, Variable]:
             about["ancillary_variables"] = f"{name}_stderr"
         about |= _methods(merged, kinds)
         variables[name] = Variable(dims, values.reshape(merged.shape + values.shape[1:]), about)
-    counts = dict(zip(COUNTS, ([*map(len, merged.points)], merged.total, [*map(len, merged.failed)])))
+    lost = np.zeros(len(merged.total), np.int64)
+    lost[list(merged.failed)] = [len(reasons) for reasons in merged.failed.values()]
+    counts = dict(zip(COUNTS, (merged.done.counts, merged.total, lost)))
     about = COUNTS
     if targets:
         counts, about = counts | {TARGET_MET: met}, COUNTS | {TARGET_MET: MET}
@@ -164,20 +167,36 @@ def _values(merged: Merged, name: str, kinds: dict, met) -> tuple[np.ndarray, np
     """(points, *dims) of an output and its standard error; takes back `met` where that is above its target."""
     shape = tuple(len(merged.dims[dim.name]) for dim in next(iter(kinds.values())).dims)
     dtype = np.result_type(*(output.dtype for output in kinds.values()))
-    values = np.full((len(merged.points), *shape), missing(dtype), dtype)
-    errors = np.full(values.shape, np.nan)
-    for p, records in enumerate(merged.points):
-        output = kinds.get(merged.method(p))
-        if not records or output is None or output.reduce not in AVERAGED and len(records) < merged.total[p]:
+    values = np.full((len(merged.total), *shape), missing(dtype), dtype)
+    errors = np.broadcast_to(np.nan, values.shape)
+    if any(output.reduce in AVERAGED for output in kinds.values()):
+        errors = errors.copy()
+    for m, output in kinds.items():
+        points, counts = np.array(merged.points(m)), merged.done.counts[merged.points(m)]
+        whole = points[(counts > 0) & ((output.reduce in AVERAGED) | (counts >= merged.total[points]))]
+        if output.reduce == "single":
+            _take(merged, name, whole, values)
             continue
-
-        def rows(source, records=records):
-            return np.stack([merged.arrays[k][source][r] for _, k, r in records])
-
-        values[p], errors[p] = reduced(output, rows)
-        if target := _targets(merged.methods[merged.method(p)][0]).get(name):
-            met[p] &= merged.ended[p] or largest_error(output, values[p], errors[p]) <= target
+        target = _targets(merged.methods[m][0]).get(name)
+        for p in whole:
+            values[p], error = reduced(output, functools.partial(_rows, merged, p))
+            if output.reduce in AVERAGED:
+                errors[p] = error
+            if target:
+                met[p] &= merged.ended[p] or largest_error(output, values[p], errors[p]) <= target
     return values, errors
+
+
+def _rows(merged: Merged, point: int, source: str) -> np.ndarray:
+    return merged.done.rows(merged.arrays, source, point)
+
+
+def _take(merged: Merged, name: str, points: np.ndarray, values: np.ndarray):
+    """Put what the one record of each of the points returned where it belongs."""
+    where = merged.done.first[points]
+    run, record = merged.done.run[where], merged.done.record[where]
+    for k in np.unique(run):
+        values[points[run == k]] = merged.arrays[k][name][record[run == k]]
 
 
 def _coordinates(merged: Merged, names: dict) -> dict[str, Variable]:
@@ -241,7 +260,7 @@ def _attributes(merged: Merged, config: dict) -> dict:
 def _failures(merged: Merged) -> list[dict]:
     """Where records have failed, and why; as many as an attribute has room for."""
     found = []
-    for p in (p for p, failed in enumerate(merged.failed) if failed):
+    for p in sorted(merged.failed):
         where = np.unravel_index(p, merged.shape)
         point = {key: values[i] for axis, i in zip(merged.axes, where) for key, values in axis.items()}
         found += [{**point, "record": i, "reason": why} for i, why in sorted(merged.failed[p].items())]

@@ -44,8 +44,9 @@ class Layout:
     index: np.ndarray
 
     def __post_init__(self):
+        several = bool(np.any(self.index))
         for output in self.outputs:
-            if output.reduce == "single" and np.any(self.index):
+            if several and output.reduce == "single":
                 raise ValueError(f"output {output.name} is single, but a point has several records")
 
     @property
@@ -79,8 +80,8 @@ class RunData:
 
 def config_text(config: dict) -> str:
     """The YAML of a resolved config; `config_of` reads it."""
-    short = config | {"sweep": [{key: _short(values) for key, values in axis.items()} for axis in config["sweep"]]}
-    return yaml.dump(short, Dumper=DUMPER, sort_keys=False, allow_unicode=True)
+    sweep = [{key: _short(values) for key, values in axis.items()} for axis in config.get("sweep", ())]
+    return yaml.dump(config | ({"sweep": sweep} if sweep else {}), Dumper=DUMPER, sort_keys=False, allow_unicode=True)
 
 
 def config_of(text) -> dict:
@@ -125,12 +126,10 @@ def difference(a, b, where: str = ""):
 
 
 def plain_layout(layout: Layout) -> dict:
-    """All of a layout but its config, as plain data."""
+    """All of a layout but its config and its records, as plain data."""
     return {
         "axes": layout.axes,
         "outputs": {output.name: plain_output(output) for output in layout.outputs},
-        "point": np.asarray(layout.point).tolist(),
-        "index": np.asarray(layout.index).tolist(),
     }
 
 

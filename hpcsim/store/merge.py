@@ -19,10 +19,10 @@ class Merged:
     axes    : {key: values} of the union of the sweeps; the first is that of the methods, where there are several
     methods : of each value along that axis (one, where there is no such axis), the section and {name: Output}
     dims    : {name: union of labels}, units : {name: of the dim}
-    points  : for each point, (index, run, record) of the records that are done, in order of index
+    done    : the records that are done
     total   : (points,) number of records, without those that a target_error did not need
     ended   : (points,) bool, whether these are all done and a target_error spared others
-    failed  : for each point, {index of the record: reason}
+    failed  : {point: {index of the record: reason}}
     arrays  : for each run, {output: (records, *dims)} with the common dims
     """
 
@@ -31,10 +31,10 @@ class Merged:
     methods: list[tuple[dict, dict]]
     dims: dict
     units: dict
-    points: list[list]
+    done: "Done"
     total: np.ndarray
     ended: np.ndarray
-    failed: list[dict]
+    failed: dict[int, dict]
     arrays: list[dict]
 
     @property
@@ -51,9 +51,10 @@ class Merged:
         """Of the methods."""
         return self.axes[0][METHOD] if self.several else [self.methods[0][0]["name"]]
 
-    def method(self, point: int) -> int:
-        """The method of a point, as an index of `methods`."""
-        return point * len(self.methods) // len(self.points)
+    def points(self, method: int) -> range:
+        """The points of a method, an index of `methods`: the first axis is the slowest."""
+        each = len(self.total) // len(self.methods)
+        return range(method * each, (method + 1) * each)
 
     def results(self):
         """Yield (name, name of the output, {method: Output}) of all that is to be collected.
@@ -86,8 +87,8 @@ def merge(runs: list[RunData], over=()) -> Merged:
         name = tuple(run.layout.axes[0].get(METHOD, ())) if axes else ()
         methods.setdefault(name, (run.layout.config["method"], {o.name: o for o in run.layout.outputs}))
     dims, units, arrays = _common_dims(runs)
-    points, total, ended, failed = _records(runs, at, arrays, math.prod(map(len, union)))
-    return Merged(runs, axes, [*methods.values()], dims, units, points, total, ended, failed, arrays)
+    records = _records(runs, at, arrays, math.prod(map(len, union)))
+    return Merged(runs, axes, [*methods.values()], dims, units, *records, arrays)
 
 
 def _union(lists) -> list:
@@ -104,7 +105,8 @@ def _points(run: RunData, own, union) -> np.ndarray:
     if not own:
         return run.layout.point
     where = np.unravel_index(run.layout.point, run.layout.shape)
-    places = [np.array([common.index(label) for label in labels]) for labels, common in zip(own, union)]
+    numbers = [{label: i for i, label in enumerate(common)} for common in union]
+    places = [np.array([number[label] for label in labels]) for labels, number in zip(own, numbers)]
     return np.ravel_multi_index([place[i] for place, i in zip(places, where)], [len(u) for u in union])
 
 
@@ -144,32 +146,64 @@ def _placed(array, output, dims):
     return wide
 
 
+class Done:
+    """The records that are done, point after point, in order of their index.
+
+    run, record : (done,) where each is;  first : (points + 1,) where those of each point begin
+    """
+
+    def __init__(self, point: np.ndarray, run: np.ndarray, record: np.ndarray, points: int):
+        self.run, self.record = run, record
+        self.first = np.searchsorted(point, np.arange(points + 1))
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(points,)"""
+        return np.diff(self.first)
+
+    def rows(self, arrays: list[dict], name: str, point: int) -> np.ndarray:
+        """(records, *dims) of an output at one point."""
+        here = slice(self.first[point], self.first[point + 1])
+        return np.stack([arrays[k][name][r] for k, r in zip(self.run[here], self.record[here])])
+
+
 def _records(runs, at, arrays, points: int):
-    """For each point the done records in order of their index; and `total`, `ended` and `failed` of _Merged."""
-    known, skipped = ([set() for _ in range(points)] for _ in range(2))
-    done, failed = ([{} for _ in range(points)] for _ in range(2))
-    for k, run in enumerate(runs):
-        for r, (p, index, finished) in enumerate(zip(at[k], run.layout.index, run.done)):
-            known[p].add(index)
-            if run.skipped[r]:
-                skipped[p].add(index)
-            if r in run.failures:
-                failed[p][int(index)] = run.failures[r]
-            if not finished:
-                continue
-            other, s = done[p].setdefault(index, (k, r))
-            if other == k:
-                continue
-            for name in arrays[k]:
-                if not np.array_equal(arrays[k][name][r], arrays[other][name][s], equal_nan=True):
-                    raise StoreError(
-                        f"{runs[other].path} and {run.path}: their records {s} and {r} are one "
-                        f"record of one point, but differ in {name}; leave one file out",
-                        2,
-                    )
-    ordered = [sorted((index, *where) for index, where in own.items()) for own in done]
-    spared = [len(own - there.keys()) for own, there in zip(skipped, done)]
-    total = np.array([len(own) for own in known]) - spared
-    failed = [{i: why for i, why in own.items() if i not in there} for own, there in zip(failed, done)]
-    ended = [left > 0 and len(there) + len(lost) == n for left, there, lost, n in zip(spared, done, failed, total)]
-    return ordered, total, np.array(ended), failed
+    """`done`, `total`, `ended` and `failed` of Merged."""
+    index = np.concatenate([np.asarray(run.layout.index) for run in runs])
+    width = int(index.max(initial=0)) + 1
+    key = np.concatenate([np.asarray(point) for point in at]) * width + index  # of a record, in whatever run
+    run = np.repeat(np.arange(len(runs)), [len(run.done) for run in runs])
+    record = np.concatenate([np.arange(len(run.done)) for run in runs])
+    finished, skipped = (np.concatenate([getattr(run, name) for run in runs]) for name in ("done", "skipped"))
+    finished = np.flatnonzero(finished)
+    there, first, of = np.unique(key[finished], return_index=True, return_inverse=True)
+    for other in np.setdiff1d(np.arange(len(finished)), first):
+        _require_equal(runs, arrays, *((run[j], record[j]) for j in (finished[first[of[other]]], finished[other])))
+    chosen = finished[first]
+    done = Done(there // width, run[chosen], record[chosen], points)
+
+    def counted(keys):
+        return np.bincount(keys // width, minlength=points)
+
+    spared = counted(np.setdiff1d(key[skipped], there))
+    total = counted(np.unique(key)) - spared
+    failed, lost = defaultdict(dict), np.zeros(points, int)
+    for k, each in enumerate(runs):
+        for r, why in each.failures.items():
+            p, i = int(at[k][r]), int(each.layout.index[r])
+            if p * width + i not in there[slice(*np.searchsorted(there, [p * width + i, p * width + i + 1]))]:
+                lost[p] += i not in failed[p]
+                failed[p][i] = why
+    return done, total, (spared > 0) & (done.counts + lost == total), dict(failed)
+
+
+def _require_equal(runs, arrays, one, two):
+    """Raises StoreError where two runs have two values of one record; one, two: (run, record) of each."""
+    (other, s), (k, r) = one, two
+    for name in arrays[k]:
+        if not np.array_equal(arrays[k][name][r], arrays[other][name][s], equal_nan=True):
+            raise StoreError(
+                f"{runs[other].path} and {runs[k].path}: their records {s} and {r} are one "
+                f"record of one point, but differ in {name}; leave one file out",
+                2,
+            )

@@ -32,7 +32,8 @@ class Records(ABC):
     def __init__(self, comm, done, failed, targets: Targets, values: dict, shapes: dict, needed=frozenset()):
         self.done, self.failed, self.targets, self.earlier, self.io_seconds = done, failed, targets, {}, 0.0
         self._comm, self._shapes, self._needed, self._written = comm, shapes, needed, 0
-        self._now, self._values, self._news, self._reasons = done | failed, values, {}, {}
+        self._now, self._values, self._reasons = done | failed, values, {}
+        self._news, self._found = [], {}  # since the last todo(): numbers of records, and what `targets` watches
         self._fresh = {record: found for record, found in values.items() if record in needed}
 
     @abstractmethod
@@ -71,7 +72,9 @@ class Records(ABC):
         with self._timed():
             self._store(record, slabs, seconds)
         self._written += 1
-        self._news[record] = {name: slabs[name] for name in self.targets.watched}
+        self._news.append(int(record))
+        if self.targets.watched:
+            self._found[record] = {name: slabs[name] for name in self.targets.watched}
         if record in self._needed:
             self._fresh[record] = slabs
 
@@ -79,7 +82,8 @@ class Records(ABC):
         """Store that the method raised an error, and why; the other records go on. Not collective."""
         with self._timed():
             self._fail(record, reason, seconds)
-        self._news[record], self._reasons[int(record)] = None, reason
+        self._news.append(int(record))
+        self._reasons[int(record)] = reason
 
     def failures(self) -> dict[int, str]:
         """{record: reason} of what has failed, in this session or before. Collective."""
@@ -98,10 +102,10 @@ class Records(ABC):
                 self.earlier |= found
             self._fresh = {}
         self.failed[list(self.failures())] = True
-        for news in self._comm.gather(self._news) or ():
-            self._values |= {record: values for record, values in news.items() if values is not None}
-            self._now[list(news)] = True
-        self._news = {}
+        for news, found in self._comm.gather((np.array(self._news, int), self._found)) or ():
+            self._values |= found
+            self._now[news] = True
+        self._news, self._found = [], {}
         return on_rank0(self._comm, self._look)
 
     def _look(self):

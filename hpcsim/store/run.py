@@ -162,8 +162,9 @@ def _prepare(path: Path, layout: Layout, watched, needed, lock: Lock, retry_fail
         done |= states.done
         failed |= states.failed
         failed[retried] = False
-        for r in map(int, np.flatnonzero(states.done)):
-            values[r] = {name: arrays[name][r] for name in (arrays if r in needed else watched)}
+        for r in map(int, np.flatnonzero(states.done)) if watched else sorted(needed):
+            if states.done[r]:
+                values[r] = {name: arrays[name][r] for name in (arrays if r in needed else watched)}
     if not path.exists():
         disk.create(path, layout)
     lock.hold()
@@ -205,9 +206,11 @@ def _resume(path: Path, layout: Layout) -> tuple[States, dict, dict]:
             f"restore the value, or give this run another file with --out",
             2,
         )
-    if found := difference(plain_layout(old), plain_layout(layout)):
+    same = np.array_equal(old.point, layout.point) and np.array_equal(old.index, layout.index)
+    found = difference(plain_layout(old), plain_layout(layout))
+    if found or not same:
         raise StoreError(
-            f"{path}: was laid out differently by another version of hpcsim ({found[0]}); "
+            f"{path}: was laid out differently by another version of hpcsim ({found[0] if found else 'records'}); "
             f"give this run another file with --out",
             2,
         )

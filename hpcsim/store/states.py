@@ -14,6 +14,7 @@ from hpcsim.ensemble.reduce import missing
 # Flags of records. Skipped: the point has reached its target_error without it. Failed: the method raised an error.
 DONE, SKIPPED, FAILED = 1, 2, 3
 HISTORY = (32, 4096)  # sessions, bytes of each entry
+CHUNK = 2**26  # bytes that are verified together
 FAILURES = (64, 512)  # reasons of failed records that are kept, bytes of each
 
 
@@ -66,6 +67,26 @@ def record_crc(version: int, record: int, flag: int, seconds: float, slabs=()) -
     return crc if version == 1 else crc or 1
 
 
+def _record_crcs(version: int, records: np.ndarray, flag: int, seconds: np.ndarray, slabs) -> np.ndarray:
+    """`record_crc` of many records: of each slab (records, ...)."""
+    head = np.empty((len(records), 16 + (version > 1)), np.uint8)
+    head[:, :8], head[:, 8:16], head[:, 16:] = _bytes(records.astype("<i8")), _bytes(seconds.astype("<f8")), flag
+    rows = np.concatenate([head, *map(_bytes, slabs)], 1)
+    found = np.fromiter(map(zlib.crc32, rows), np.uint32, len(rows))
+    return found if version == 1 else np.where(found == 0, np.uint32(1), found)
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    """(rows, bytes of each row)"""
+    length = array.dtype.itemsize * math.prod(array.shape[1:])
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).reshape(len(array), length)
+
+
+def _row_bytes(arrays: dict) -> int:
+    """Of one record, all its results together."""
+    return sum(array.dtype.itemsize * math.prod(array.shape[1:]) for array in arrays.values())
+
+
 @dataclass(frozen=True)
 class States:
     """What the records of one file are: (records,) bool of each kind, and the numbers of the damaged ones.
@@ -84,18 +105,16 @@ def read_records(file: h5py.File, version: int) -> tuple[States, dict]:
     """The states and the arrays of a file that others may be writing at the time: flags first, arrays last."""
     flags, crcs, seconds = (file["records"][name][:] for name in ("done", "crc", "seconds"))
     arrays = {name: data[...] for name, data in file["data"].items()}
-    names, found = sorted(arrays), np.zeros(len(flags), np.uint8)
-
-    def right(r, flag):
-        slabs = (arrays[name][r] for name in names) if flag == DONE else ()
-        return crcs[r] == record_crc(version, r, flag, seconds[r], slabs)
-
-    for r in np.flatnonzero((flags != 0) | (crcs != 0)):
-        flag = flags[r] or DONE
-        if version == 1 and (flag == SKIPPED or not flags[r]):  # without a CRC of its own
-            found[r] = flags[r]
-        elif flag in (DONE, SKIPPED, FAILED) and right(r, flag):
-            found[r] = flag
+    found = np.zeros(len(flags), np.uint8)
+    stated = np.where((flags == 0) & (crcs != 0), DONE, flags)
+    if version == 1:  # without a CRC of their own
+        free = (flags == 0) | (flags == SKIPPED)
+        found[free], stated[free] = flags[free], 0
+    for flag in (DONE, SKIPPED, FAILED):
+        records = np.flatnonzero(stated == flag)
+        for few in np.array_split(records, len(records) * _row_bytes(arrays) // CHUNK + 1):
+            slabs = [arrays[name][few] for name in sorted(arrays)] if flag == DONE else []
+            found[few[_record_crcs(version, few, flag, seconds[few], slabs) == crcs[few]]] = flag
     damaged = np.flatnonzero((flags != 0) & (found == 0)).tolist()
     done, skipped, failed = (found == flag for flag in (DONE, SKIPPED, FAILED))
     return States(done, skipped, failed, damaged, seconds), arrays

@@ -1,0 +1,86 @@
+"""Sweeps so large that only some of their points are planned."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from hpcsim import store
+from hpcsim.run import config, execute, samples
+from hpcsim.run import plan as planning
+from hpcsim.run.numbering import Numbering
+from hpcsim.store.collect import combine
+from hpcsim.store.layout import config_of, config_text
+
+MODEL = {"name": "collective_spin", "S": 1, "decay": 1.0}
+
+
+def sections(method, **axes):
+    return config.resolve(
+        {"model": MODEL, "method": method, "sweep": [{f"model.{key}": list(values)} for key, values in axes.items()]}
+    )
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Plans by samples what has more than six points; no point is looked at by chance."""
+    monkeypatch.setattr(planning, "EVERY", 6)
+    monkeypatch.setattr(samples, "LINE", 5)
+    monkeypatch.setattr(samples, "RANDOM", 0)
+
+
+@pytest.mark.parametrize("counts", [[2, 2, 2], [1, 3, 0, 2], [5]])
+def test_records_are_numbered_point_after_point(counts):
+    numbering = Numbering(counts)
+    point, index = numbering.arrays()
+    assert point.tolist() == [p for p, n in enumerate(counts) for _ in range(n)]
+    assert [numbering.place(r) for r in range(numbering.records)] == list(zip(point, index))
+    assert [numbering.count(p) for p in range(numbering.points)] == counts
+
+
+def test_samples_tell_the_costs_of_all_points(few, monkeypatch):
+    method = {"name": "liouvillian", "task": "evolve", "times": [0, 5]}
+    raw = sections(method, twist=np.linspace(1, 40, 7), drive=np.geomspace(10, 1000, 11), S=[0.5, 1, 4])
+    sampled = planning.plan(raw)
+    looked_at = len(samples.chosen((7, 11, 3)))
+    monkeypatch.setattr(planning, "EVERY", 1000)
+    exact = planning.plan(raw)
+    assert looked_at < 40 and sampled.numbering.records == exact.numbering.records == 231
+    assert sampled.outputs == exact.outputs and sampled.config == exact.config
+    assert np.allclose(sampled.bytes, exact.bytes, rtol=0.01)
+    ratio = sampled.time / exact.time
+    assert ratio.min() > 0.4 and ratio.max() < 2.5 and exact.time.max() > 20 * exact.time.min()
+
+
+def test_each_value_of_an_axis_is_checked(few):
+    values = np.linspace(1, 2, 40)
+    values[17] = -1.0
+    with pytest.raises(config.ConfigError, match=r"model.decay = -1.0: must be greater than or equal to 0"):
+        planning.plan(sections("liouvillian", drive=[0.1, 0.2], decay=values))
+
+
+def test_a_point_that_does_not_fit_fails_alone(few, tmp_path):
+    raw = sections("liouvillian", drive=[0.3], decay=[1.0, 0.0, 2.0], dephasing=[1.0, 0.0, 2.0])
+    with pytest.raises(
+        execute.RecordsFailed, match="1 of 9 records failed.*decay = 0.0, .*dephasing = 0.0.*not unique"
+    ):
+        execute.run(lambda: planning.plan(raw), tmp_path / "run.h5")
+    (run,) = store.read_runs(tmp_path / "run.h5")
+    data = combine([run]).variables
+    assert np.isnan(data["Sz"].values[0, 1, 1]).all() and np.isfinite(data["Sz"].values).sum() == 8
+    assert data["records_failed"].values.tolist() == [[[0, 0, 0], [0, 1, 0], [0, 0, 0]]]
+
+
+def test_where_records_need_others_all_points_are_planned(few, caplog):
+    caplog.set_level(logging.INFO, "hpcsim")
+    raw = sections({"name": "liouvillian", "task": "gap"}, decay=np.linspace(1, 2, 8))
+    found = planning.plan(raw)
+    assert "plans each of 8 points" in caplog.text
+    assert set(found.needs) >= {1} and found.numbering.records == len(found.time) > 8
+
+
+def test_the_text_of_a_config_has_the_range_of_a_long_axis():
+    values = [float(f"{x:.12g}") for x in np.linspace(0.1, 0.7, 3001)]
+    long, odd = {"sweep": [{"model.drive": values}]}, {"sweep": [{"model.drive": [*values, 7.0]}]}
+    assert len(config_text(long)) < 100 < 10000 < len(config_text(odd))
+    assert config_of(config_text(long)) == long and config_of(config_text(odd)) == odd
