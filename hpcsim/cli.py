@@ -66,6 +66,9 @@ def parser() -> argparse.ArgumentParser:
     run = add("run", _run, "compute what is not yet in the run file; the same line again resumes", True)
     run.add_argument("--out", type=_path, help="run file (default: results/NAME.h5 for a config NAME.yaml)")
     run.add_argument("--max-walltime", metavar="T", help="stop in time: seconds, 90m, 12h or H:MM:SS")
+    run.add_argument(
+        "--share", metavar="I/N", help="compute this part of the points, into OUT.I-of-N.h5; see array.sbatch"
+    )
     run.add_argument("--retry-failed", action="store_true", help="also compute records again that have failed")
     check = add("check", _check, "validate and estimate points, records, memory and time; compute nothing", True)
     check.add_argument("--ranks", type=_ranks, default=1, help="ranks to estimate for")
@@ -230,12 +233,13 @@ def _figures(loaded):
 
 
 def _run(arguments, world) -> int:
-    from hpcsim.run import config, execute
+    from hpcsim.run import config, execute, share
 
     out = Path(arguments.out or Path("results") / (Path(arguments.config).stem + ".h5"))
-    limit = _seconds(arguments.max_walltime)
+    own = share.read(arguments.share) if arguments.share else None
+    out, limit = share.file_of(out, own) if own else out, _seconds(arguments.max_walltime)
     with config.in_file(arguments.config):
-        stopped = execute.run(lambda: _plan_into(out, arguments), out, limit, world, arguments.retry_failed)
+        stopped = execute.run(lambda: _plan_into(out, arguments).shared(own), out, limit, world, arguments.retry_failed)
     return RESUMABLE if stopped else COMPLETE
 
 

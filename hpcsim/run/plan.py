@@ -17,6 +17,7 @@ from hpcsim.run.disorder import POINT
 from hpcsim.run.numbering import Numbering
 from hpcsim.run.problem import Problem, fields_of
 from hpcsim.run.schedule import assign
+from hpcsim.run.share import Share
 from hpcsim.run.states import with_state
 from hpcsim.store import Layout
 from hpcsim.store.layout import REALISATION
@@ -39,6 +40,8 @@ class Plan:
     needs   : {record: the records whose results it starts from}, of those that have any
     sites, dimension : of the largest system and Hilbert space
     given   : the system, where it was given in place of a model
+    share   : which share of the points is to be computed, where not all are, and
+    own     : (points,) bool, those
     """
 
     config: dict
@@ -50,6 +53,8 @@ class Plan:
     sites: int
     dimension: float
     given: System | None = None
+    share: Share | None = None
+    own: np.ndarray | None = None
 
     @property
     def points(self) -> int:
@@ -77,6 +82,18 @@ class Plan:
         place, index = self.numbering.arrays()
         point, realisation = np.divmod(place, self.numbering.points // self.points)
         return Layout(self.config, tuple(self.config["sweep"]), self.outputs, point, index + realisation * REALISATION)
+
+    def shared(self, share: Share | None) -> "Plan":
+        """For one share of the points; all shares have about the same estimated cost."""
+        if share is None:
+            return self
+        seconds = np.bincount(self.numbering.arrays()[0], self.time, self.numbering.points)
+        mine = assign(seconds, share.count)[share.index - 1]
+        return replace(self, share=share, own=np.isin(np.arange(self.numbering.points), mine))
+
+    def among(self, records: np.ndarray) -> np.ndarray:
+        """Those of some records that are to be computed."""
+        return records if self.own is None else records[self.own[self.numbering.arrays()[0][records]]]
 
     def without_costs(self) -> "Plan":
         """For the ranks that share out nothing: no more than the config and a few numbers."""

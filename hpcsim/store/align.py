@@ -86,6 +86,12 @@ def aligned(layout: Layout, axes: list[tuple[str, ...]]) -> Layout:
     return _on(layout, found, places)
 
 
+def positions(labels, common) -> list[int]:
+    """Where each label is among all."""
+    at = {label: i for i, label in enumerate(common)}
+    return [at[label] for label in labels]
+
+
 def _on(layout: Layout, axes: list[dict], places: list) -> Layout:
     """The layout on other axes, with the index of each record along each of them."""
     shape = [len(next(iter(axis.values()))) for axis in axes]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcsim.ensemble.reduce import missing
-from hpcsim.store.align import METHOD, on_common_axes
+from hpcsim.store.align import METHOD, on_common_axes, positions
 from hpcsim.store.collected import slug
 from hpcsim.store.layout import REALISATION, RunData, StoreError
 
@@ -110,8 +110,7 @@ def _points(run: RunData, own, union) -> np.ndarray:
     if not own:
         return run.layout.point
     where = np.unravel_index(run.layout.point, run.layout.shape)
-    numbers = [{label: i for i, label in enumerate(common)} for common in union]
-    places = [np.array([number[label] for label in labels]) for labels, number in zip(own, numbers)]
+    places = [np.array(positions(labels, common)) for labels, common in zip(own, union)]
     return np.ravel_multi_index([place[i] for place, i in zip(places, where)], [len(u) for u in union])
 
 
@@ -142,7 +141,7 @@ def _common_dims(runs):
 
 def _placed(array, output, dims):
     """(records, *common dims): every value where its labels are."""
-    places = [[dims[dim.name].index((label,)) for label in dim.values] for dim in output.dims]
+    places = [positions([(label,) for label in dim.values], dims[dim.name]) for dim in output.dims]
     shape = tuple(len(dims[dim.name]) for dim in output.dims)
     if places == [list(range(n)) for n in shape]:
         return array
