@@ -60,7 +60,7 @@ BAD = {  # name: (file text, words that the one message must hold)
     "no rows": (text(model=MODEL.replace("cells: 1", "cells: [2, 0]")), ["model.cells", "[2, 0]", "greater than"]),
     "three lengths": (
         text(model=MODEL.replace("cells: 1", "cells: [2, 2, 2]")),
-        ["model.cells", "2x2x2", "[nx, ny]"],
+        ["model.cells", "[2, 2, 2]", "[nx, ny]"],
     ),
     "odd periodic square": (
         text(model=MODEL.replace("cells: 1", "cells: [2, 3]")),
