@@ -140,9 +140,10 @@ def _narrowed(panel: Panel, overlay) -> Panel:
 
 def _draw_lines(data, panel: Panel, axes):
     several = curves(data, panel)
-    colours, fitted = _colours(several, panel), any(overlay.fit for overlay in panel.overlays)
+    colours = _colours(several, panel)
+    lined = any(overlay.fit or not overlay.label for overlay in panel.overlays)  # each curve has a line through it
     for i, (curve, colour) in enumerate(zip(several, colours)):
-        joined = "-" if curve.error is None and not fitted else "none"
+        joined = "-" if curve.error is None and not lined else "none"
         # a curve so dense that its markers would hide it is a line
         marker = "none" if joined == "-" and len(curve.x) > DENSE else MARKERS[i % len(MARKERS)]
         axes.errorbar(
