@@ -256,8 +256,9 @@ def _check(arguments, world) -> int:
         most = "at most " * bool(plan.config["method"].get("target_error"))
         rows = {
             "title": plan.config["title"],
-            "points": plan.numbering.points,
+            "points": plan.points,
             "records": f"{most}{plan.numbering.records}",
+            "realisations": plan.config.get("disorder", {}).get("realisations"),
             "sites": plan.sites,
             "Hilbert space": f"{plan.dimension:.6g} states",
             "memory": f"{need / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",
@@ -265,7 +266,8 @@ def _check(arguments, world) -> int:
             "suggested ranks": f"up to {planning.suggested_ranks(plan)}",
         }
         for name, value in rows.items():
-            print(f"{name:16} {value}")
+            if value is not None:
+                print(f"{name:16} {value}")
         for i, line in enumerate(guide.formula(plan.problem(0).params).splitlines()):
             print(f"{'' if i else 'model':16} {line}".rstrip())
         for text in planning.warnings(plan):

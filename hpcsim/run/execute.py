@@ -17,7 +17,8 @@ from hpcsim.run.config import ConfigError
 from hpcsim.run.dispatch import Shares
 from hpcsim.run.memory import check_memory
 from hpcsim.run.parallel import Groups, Stop, Tally, agree, all_fall_together, on_root
-from hpcsim.run.plan import Plan, Problem
+from hpcsim.run.plan import Plan
+from hpcsim.run.problem import Problem
 from hpcsim.run.progress import Progress
 from hpcsim.run.schedule import kinds_of
 from hpcsim.run.watch import watching
@@ -273,7 +274,7 @@ class _Session:
     def _announce(self):
         log.info(
             "%d points, %s%d records (%d done), %d groups of %d ranks",
-            self.planned.numbering.points,
+            self.planned.points,
             "at most " * bool(self.records.targets.watched),
             self.planned.numbering.records,
             int(self.records.done.sum()),
