@@ -354,6 +354,8 @@ def test_figures_have_symbols_and_words_in_place_of_names(plot, monkeypatch):
     assert second[2] == ["first", "second 2"] and third[2][1] == r"the $(\Delta S^z)^2$"
     assert fourth[1:] == ("variance / S²", ["scheme spin-conserving", "scheme PDA"])
     assert fifth[2] == ["spin-conserving", "PDA"]
+    filled = [container.lines[0].get_markerfacecolor() != "none" for container in seen[0].axes[4].containers]
+    assert filled == [True, False]  # whose points may lie on those of the first
     with pytest.raises(ValidationError, match="label: one for all curves, or one for each of Sz, var_Sz"):
         figures.parse([figure(panels=[both | {"label": ["a", "b", "c"]}])])
 

@@ -153,7 +153,7 @@ def _draw_lines(data, panel: Panel, axes):
             color=colour,
             label=_label(data, curve, panel),
             marker=marker,
-            markerfacecolor="none" if panel.by == "method" and curve.error is not None else None,  # over an exact one
+            markerfacecolor="none" if _hollow(curve, panel, i) else None,
             linestyle=joined,
             linewidth=0.8 if marker != "none" else 1.3,
             elinewidth=0.8,
@@ -172,6 +172,12 @@ def _draw_lines(data, panel: Panel, axes):
                 label = _fill(overlay.label, curve.known | {"value": fit.value, "error": fit.error})
                 x = _fine(curve.x, panel.xscale)
                 axes.plot(x, fit.line(x), color=colour, linestyle=dashes, zorder=1, label=label)
+
+
+def _hollow(curve, panel, number: int) -> bool:
+    """Whether a curve's markers are, so that those of others, as of an exact method, are seen through them."""
+    named = isinstance(curve.known.get(panel.by), str)
+    return named and curve.error is not None and (number > 0 or panel.by == "method")
 
 
 @contextmanager
