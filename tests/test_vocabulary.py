@@ -10,7 +10,8 @@ from hpcsim import cli, figures, guide
 from hpcsim.models import all_to_all_xyz
 from hpcsim.run import config
 from hpcsim.run.config import ConfigError
-from hpcsim.run.plan import Problem, plan
+from hpcsim.run.plan import plan
+from hpcsim.run.problem import Problem
 from hpcsim.store.collect import outline
 from hpcsim.system import vocabulary
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from hpcsim.store.layout import Layout, RunData, StoreError, difference, science
-from hpcsim.system import shown, word
+from hpcsim.system import axis_value, shown
+from hpcsim.system.vocabulary import with_synonyms
 
 METHOD = "method"  # the axis
 FREE = ("file", "source")  # of a section: the name and the hash of the source tell
@@ -85,6 +86,12 @@ def aligned(layout: Layout, axes: list[tuple[str, ...]]) -> Layout:
     return _on(layout, found, places)
 
 
+def positions(labels, common) -> list[int]:
+    """Where each label is among all."""
+    at = {label: i for i, label in enumerate(common)}
+    return [at[label] for label in labels]
+
+
 def _on(layout: Layout, axes: list[dict], places: list) -> Layout:
     """The layout on other axes, with the index of each record along each of them."""
     shape = [len(next(iter(axis.values()))) for axis in axes]
@@ -95,8 +102,8 @@ def _on(layout: Layout, axes: list[dict], places: list) -> Layout:
 def _value(config: dict, key: str):
     """The value of a parameter that is not swept, as an axis has it."""
     section, _, name = key.partition(".")
-    value = word(config.get(section, {}).get(name))
-    if value is None or isinstance(value, (list, dict)):
+    value = axis_value(key, with_synonyms(config.get(section, {})).get(name))
+    if value is None or isinstance(value, dict):
         raise KeyError(key)
     return value
 
@@ -129,7 +136,14 @@ def _short(value) -> str:
 
 
 def _require_one_model(first: RunData, other: RunData):
-    """Numbers of different models are no one data set: name all that differs."""
+    """Numbers of different models, or of different disorder, are no one data set: name all that differs."""
+    disorder = [run.layout.config.get("disorder") for run in (first, other)]
+    if found := difference(*disorder, "disorder"):
+        raise StoreError(
+            f"{first.path} and {other.path}: {found[0]} = {shown(found[1])} and {shown(found[2])}; collect them into "
+            "two files",
+            2,
+        )
     one, two = (science(run.layout.config)["model"] for run in (first, other))
     keys = [
         key for key in {**one, **two} if key not in FREE and difference(one.get(key, "absent"), two.get(key, "absent"))

@@ -98,6 +98,12 @@ def _session(held, running, files, history, done) -> tuple[float, int]:
     return last.get("wall_seconds", 0.0), last.get("records_done", 0) - last.get("records_before", 0)
 
 
+def _share_done(status: dict) -> str:
+    """Which share of the sweep the last session has completed; "" where it was none, or did not end so."""
+    last = status["history"][-1] if status["history"] and not status["holder"] else {}
+    return str(last.get("share") or "") if str(last.get("ended", "")).startswith("complete") else ""
+
+
 def format_status(status: dict) -> str:
     """`read_status` for people."""
     rate, holder, failed = status["rate"], status["holder"], status["failed"]
@@ -106,6 +112,8 @@ def format_status(status: dict) -> str:
         state = f"running on {holder}" if status["running"] else f"running or killed on {holder}"
         seconds = status["seconds_left"]
         state += f", {seconds:.0f} s left" if left and seconds is not None else ""
+    elif left and (share := _share_done(status)):
+        state = f"share {share} is complete; hpcsim collect takes the files of all shares"
     elif left:
         state = (f"killed on {holder}" if holder else "stopped") + "; the same command resumes"
     else:

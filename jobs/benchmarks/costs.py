@@ -126,7 +126,7 @@ def solve(model, method):
     from mpi4py import MPI
 
     from hpcsim.methods import Context
-    from hpcsim.run.plan import Problem
+    from hpcsim.run.problem import Problem
 
     problem = Problem(model, method)
     records = problem.method.records(problem.system, problem.options)

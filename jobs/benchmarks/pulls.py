@@ -51,16 +51,17 @@ def exact(system, items, initial) -> dict[str, np.ndarray]:
     return plan.finish(values)
 
 
-def pulls(case: str, seeds: int) -> dict[str, np.ndarray]:
-    """{output: (seeds, *dims, time)}"""
+def pulls(case: str, seeds: int, records: int = RECORDS, **more) -> dict[str, np.ndarray]:
+    """{output: (seeds, *dims, time)}; more: options of the method, batch for example."""
     method, system, extra = CASES[case]
-    values = dict(task="evolve", times=TIMES, initial=(0.3, 0.2), trajectories=RECORDS * extra["batch"]) | extra
+    extra = extra | more
+    values = dict(task="evolve", times=TIMES, initial=(0.3, 0.2), trajectories=records * extra["batch"]) | extra
     options, cache, found = method.Options(**values), Cache(), {}
     wanted = exact(system, options.observables, options.initial)
     declared = [output for output in method.outputs(system, options) if output.name in wanted]
     for seed in range(seeds):
         context = Context(MPI.COMM_SELF, (seed, 2026), lambda: False, cache)
-        rows = [method.run(system, options, record, context) for record in range(RECORDS)]
+        rows = [method.run(system, options, record, context) for record in range(records)]
         for output in declared:
             value, error = observables.reduced(output, lambda name: np.stack([row[name] for row in rows]))
             with np.errstate(divide="ignore", invalid="ignore"):
