@@ -260,7 +260,7 @@ def formula(params: BaseModel) -> str:
             break
         lines.append(line)
     field, blocks = kind.model_fields.get("convention"), re.split(r"\n(?=\S)", "\n".join(lines).strip())
-    others = set(getattr(field.annotation, "__args__", ())) - {dict(params).get("convention")} if field else set()
+    others = set(getattr(field.annotation, "__args__", ())) - {getattr(params, "convention", None)} if field else set()
     return "\n".join(block for block in blocks if re.split(r"\W", block)[0] not in others).strip()
 
 

@@ -275,6 +275,17 @@ def test_curves_and_theory_are_where_they_should_be(plot, monkeypatch):
     assert y[0] == pytest.approx(1 - (1 + P / C) / 8)
 
 
+@pytest.mark.parametrize("overlay, line", [({}, "None"), ({"label": "theory"}, "-"), (None, "-")])
+def test_points_are_joined_where_no_theory_goes_through_each_curve(plot, monkeypatch, overlay, line):
+    from matplotlib.figure import Figure
+
+    seen = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: seen.append(self))
+    overlays = [] if overlay is None else [{"theory": "gaussian_gap"} | overlay]
+    plot([panel(x="loss", by="S", overlays=overlays)])
+    assert [container.lines[0].get_linestyle() for container in seen[0].axes[0].containers] == [line] * 3
+
+
 def test_a_check_is_met_within_its_tolerance_only(plot):
     power = dict(y="gap", x="S", analysis="power_law", select={"loss": 0.5})
     bound = dict(expect=None, within=None, analysis="maximum")
@@ -343,8 +354,24 @@ def test_figures_have_symbols_and_words_in_place_of_names(plot, monkeypatch):
     assert second[2] == ["first", "second 2"] and third[2][1] == r"the $(\Delta S^z)^2$"
     assert fourth[1:] == ("variance / S²", ["scheme spin-conserving", "scheme PDA"])
     assert fifth[2] == ["spin-conserving", "PDA"]
+    filled = [container.lines[0].get_markerfacecolor() != "none" for container in seen[0].axes[4].containers]
+    assert filled == [True, False]  # whose points may lie on those of the first
+    filled = [container.lines[0].get_markerfacecolor() != "none" for container in seen[0].axes[0].containers]
+    assert filled == [True, False]
     with pytest.raises(ValidationError, match="label: one for all curves, or one for each of Sz, var_Sz"):
         figures.parse([figure(panels=[both | {"label": ["a", "b", "c"]}])])
+
+
+@pytest.mark.parametrize("y, x, whole", [("eigenvalues", "eigenvalue", True), ("gap", "loss", False)])
+def test_whole_numbers_have_whole_ticks(plot, monkeypatch, y, x, whole):
+    from matplotlib.figure import Figure
+
+    seen = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: seen.append(self))
+    select = {"S": 2, "loss": 0.1} if whole else {"S": 2}
+    plot([panel(y=y, x=x, select=select, **({"part": "real"} if whole else {}))])
+    ticks = seen[0].axes[0].get_xticks()
+    assert np.array_equal(ticks, np.round(ticks)) == whole
 
 
 @pytest.mark.parametrize(

@@ -140,9 +140,10 @@ def _narrowed(panel: Panel, overlay) -> Panel:
 
 def _draw_lines(data, panel: Panel, axes):
     several = curves(data, panel)
-    colours, fitted = _colours(several, panel), any(overlay.fit for overlay in panel.overlays)
+    colours = _colours(several, panel)
+    lined = any(overlay.fit or not overlay.label for overlay in panel.overlays)  # each curve has a line through it
     for i, (curve, colour) in enumerate(zip(several, colours)):
-        joined = "-" if curve.error is None and not fitted else "none"
+        joined = "-" if curve.error is None and not lined else "none"
         # a curve so dense that its markers would hide it is a line
         marker = "none" if joined == "-" and len(curve.x) > DENSE else MARKERS[i % len(MARKERS)]
         axes.errorbar(
@@ -152,7 +153,7 @@ def _draw_lines(data, panel: Panel, axes):
             color=colour,
             label=_label(data, curve, panel),
             marker=marker,
-            markerfacecolor="none" if panel.by == "method" and curve.error is not None else None,  # over an exact one
+            markerfacecolor="none" if _hollow(curve, panel, i) else None,
             linestyle=joined,
             linewidth=0.8 if marker != "none" else 1.3,
             elinewidth=0.8,
@@ -171,6 +172,14 @@ def _draw_lines(data, panel: Panel, axes):
                 label = _fill(overlay.label, curve.known | {"value": fit.value, "error": fit.error})
                 x = _fine(curve.x, panel.xscale)
                 axes.plot(x, fit.line(x), color=colour, linestyle=dashes, zorder=1, label=label)
+
+
+def _hollow(curve, panel, number: int) -> bool:
+    """Whether a curve's markers are, so that those of others, as of an exact method, are seen through them."""
+    if panel.by is None:
+        return number > 0
+    named = isinstance(curve.known.get(panel.by), str)
+    return named and curve.error is not None and (number > 0 or panel.by == "method")
 
 
 @contextmanager
@@ -256,6 +265,9 @@ def _dress(data, panel: Panel, axes):
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":
             _plain_ticks(axis)
+    drawn = [container.lines[0].get_xdata() for container in axes.containers if panel.kind == "lines"]
+    if panel.xscale == "linear" and drawn and all(np.array_equal(x, np.round(x)) for x in drawn):
+        axes.xaxis.get_major_locator().set_params(integer=True)  # distances, numbers of sites
     if panel.xlim:
         axes.set_xlim(panel.xlim)
     if panel.ylim:

@@ -81,7 +81,7 @@ class Data(Parameters):
 
     y      : variable, or a list of them
     x      : a coordinate; without it all points are taken together
-    by     : coordinate with one curve per value
+    by     : coordinate with one curve per value; `method` where files of several methods were collected into one
     select : {coordinate: value, `min`, `max`, or [from, to]}
     divide : parameter or coordinate that y is divided by, with a power: S or S^2
     part   : of complex y: real, imag, abs, or decay for minus the real part

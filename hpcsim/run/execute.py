@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from mpi4py import MPI
 from numba.core.event import install_timer
 
 from hpcsim import __version__, store
+from hpcsim.compiled import COMPILING
 from hpcsim.methods import Cache, Context, Stopped
 from hpcsim.run import states
 from hpcsim.run.config import ConfigError
@@ -26,6 +28,7 @@ from hpcsim.run.watch import watching
 log = logging.getLogger("hpcsim")
 
 
+COMPILED = 0.1  # part of a record's seconds, spent on compiling, beyond which it tells nothing of others
 # What a method raises where a record cannot be computed; anything else is a mistake in the program, and ends the run
 FAILURES = (RuntimeError, ArithmeticError, np.linalg.LinAlgError)
 
@@ -148,7 +151,7 @@ class _Session:
             self._announce()
         tally = Tally(groups, progress or (lambda finished: None))
         began = reason = None
-        with install_timer("numba:compile", self.busy.compiled), closing(self.shares):
+        with install_timer(COMPILING, self.busy.compiled), closing(self.shares):
             while True:
                 todo, ready = self._ready()
                 if progress and groups.world.rank == 0:
@@ -213,7 +216,7 @@ class _Session:
             seconds = time.monotonic() - began
             self.stop.longest = max(self.stop.longest, seconds)
             self.busy.seconds += seconds
-            finished.append((record, max(seconds - (self.busy.compiling - compiling), 0.0)))
+            finished.append((record, _telling(seconds, self.busy.compiling - compiling)))
             if self.records is not None:
                 if arrays is None:
                     self.records.fail(record, reason, seconds)
@@ -224,7 +227,7 @@ class _Session:
                     self.records.sync()
                     flushed = time.monotonic()
                 if progress and self.groups.world.rank == 0:
-                    progress.seconds_left = source.time_left()
+                    progress.left(_left(source), self.records)
                 tally.add()
         if self.records is not None:
             self.records.sync()
@@ -328,9 +331,20 @@ def _warn_of_misses(planned: Plan, missed: dict):
         log.warning("%s: target_error not reached with all trajectories: %s; raise method.trajectories", where, found)
 
 
+def _left(source) -> float | None:
+    """Seconds until a source's records are all done, about; None: unknown."""
+    waiting, (_, under_way) = source.time_left(), source.under_way()
+    return None if waiting is None else max(waiting, under_way)
+
+
+def _telling(seconds: float, compiling: float) -> float:
+    """What the seconds of a record tell of others like it: NaN, nothing, where much of them went into compiling."""
+    return seconds - compiling if compiling < COMPILED * seconds else math.nan
+
+
 @dataclass
 class _Busy:
-    """Seconds that this rank has spent on records, and of these on compiling kernels."""
+    """Seconds that this rank has spent on records, and of these on compiling, waiting for or loading kernels."""
 
     seconds: float = 0.0
     compiling: float = 0.0

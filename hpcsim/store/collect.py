@@ -1,6 +1,6 @@
 """Merge run files into one self-describing file.
 
-Any number of run files, of parts written without a parallel HDF5 and of extended sweeps become one
+Any number of run files, of parts written without a parallel HDF5, of extended sweeps and of several methods become one
 compressed HDF5 file with dimension scales, which opens in xarray (engine "h5netcdf"). The records
 of each point are reduced as `methods.Output` says. Of a point that is not complete,
 
@@ -10,7 +10,8 @@ of each point are reduced as `methods.Output` says. Of a point that is not compl
 With disorder each realisation is reduced so, and the point has the mean over the realisations and its standard error.
 
 `records_done` and `records_total` say for each point how far it is, `target_met` whether a `target_error` ended it
-or its standard errors are below that. Points that no file has are NaN; figures leave them out.
+or its standard errors are below that. Points that no file has are NaN; figures leave them out. Where the methods
+differ, `method` is the first axis, and each variable lists in its attribute `methods` those that it is from.
 """
 
 import functools

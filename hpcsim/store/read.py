@@ -48,7 +48,7 @@ def read_status(path) -> dict:
     failures [(record, point, reason)];
     progress (points, 2), done and all records of each but the skipped; history of the finished sessions; holder,
     and running: True, False, or None where only another host knows; elapsed_seconds and rate (records per second)
-    of the present or last session.
+    of the present or last session; seconds_left as that said last, or None.
     Raises StoreError.
     """
     files, history, states, reasons = run_files(path) or [Path(path)], [], [], {}
@@ -85,6 +85,7 @@ def read_status(path) -> dict:
         "holder": lock.holder(held) if held else "",
         "elapsed_seconds": elapsed,
         "rate": computed / elapsed if elapsed > 0 else 0.0,
+        "seconds_left": max(0.0, held["left"] + held["at"] - time.time()) if held and "left" in held else None,
     }
 
 
@@ -109,7 +110,8 @@ def format_status(status: dict) -> str:
     left = status["records"] - status["done"] - failed
     if status["running"] is not False:
         state = f"running on {holder}" if status["running"] else f"running or killed on {holder}"
-        state += f", {left / rate:.0f} s left" if left and rate else ""
+        seconds = status["seconds_left"]
+        state += f", {seconds:.0f} s left" if left and seconds is not None else ""
     elif left and (share := _share_done(status)):
         state = f"share {share} is complete; hpcsim collect takes the files of all shares"
     elif left:
