@@ -23,7 +23,9 @@ from hpcsim.store.collect import combine, opened
 from hpcsim.system import System
 
 
-def solve(model, method="liouvillian", sweep=(), run: Mapping | None = None, comm=None) -> xarray.Dataset:
+def solve(
+    model, method="liouvillian", sweep=(), run: Mapping | None = None, comm=None, disorder: Mapping | None = None
+) -> xarray.Dataset:
     """Compute, and give what a collected file would hold: the same numbers to the bit as the command line.
 
     model  : the section `model` of a config file, its name alone, or a System
@@ -31,6 +33,7 @@ def solve(model, method="liouvillian", sweep=(), run: Mapping | None = None, com
     sweep  : the section `sweep`: {key: values, ...} for each axis, the keys of one axis advance together. One mapping
              alone has an axis for each of its keys
     run    : the section `run`: seed, ranks_per_point
+    disorder : the section `disorder`, see `hpcsim.run.disorder`
     comm   : communicator (mpi4py) of the ranks that share the work, every one of which calls this and is given
              the result; by default this rank alone
     Variables have the dimensions of the sweep first, standard errors are `X_stderr`, units and long_name are in
@@ -43,6 +46,7 @@ def solve(model, method="liouvillian", sweep=(), run: Mapping | None = None, com
         "method": _section(method),
         "sweep": [_plain(axis) for axis in _axes(sweep)],
         "run": _plain(run or {}),
+        "disorder": _plain(disorder or {}),
     }
     data = execute.compute(lambda: planning.plan(config.resolve(sections), system), comm)
     return _dataset(comm.bcast(combine([data]) if comm.rank == 0 else None))

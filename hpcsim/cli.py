@@ -66,6 +66,9 @@ def parser() -> argparse.ArgumentParser:
     run = add("run", _run, "compute what is not yet in the run file; the same line again resumes", True)
     run.add_argument("--out", type=_path, help="run file (default: results/NAME.h5 for a config NAME.yaml)")
     run.add_argument("--max-walltime", metavar="T", help="stop in time: seconds, 90m, 12h or H:MM:SS")
+    run.add_argument(
+        "--share", metavar="I/N", help="compute this part of the points, into OUT.I-of-N.h5; see array.sbatch"
+    )
     run.add_argument("--retry-failed", action="store_true", help="also compute records again that have failed")
     check = add("check", _check, "validate and estimate points, records, memory and time; compute nothing", True)
     check.add_argument("--ranks", type=_ranks, default=1, help="ranks to estimate for")
@@ -230,12 +233,13 @@ def _figures(loaded):
 
 
 def _run(arguments, world) -> int:
-    from hpcsim.run import config, execute
+    from hpcsim.run import config, execute, share
 
     out = Path(arguments.out or Path("results") / (Path(arguments.config).stem + ".h5"))
-    limit = _seconds(arguments.max_walltime)
+    own = share.read(arguments.share) if arguments.share else None
+    out, limit = share.file_of(out, own) if own else out, _seconds(arguments.max_walltime)
     with config.in_file(arguments.config):
-        stopped = execute.run(lambda: _plan_into(out, arguments), out, limit, world, arguments.retry_failed)
+        stopped = execute.run(lambda: _plan_into(out, arguments).shared(own), out, limit, world, arguments.retry_failed)
     return RESUMABLE if stopped else COMPLETE
 
 
@@ -252,8 +256,9 @@ def _check(arguments, world) -> int:
         most = "at most " * bool(plan.config["method"].get("target_error"))
         rows = {
             "title": plan.config["title"],
-            "points": plan.numbering.points,
+            "points": plan.points,
             "records": f"{most}{plan.numbering.records}",
+            "realisations": plan.config.get("disorder", {}).get("realisations"),
             "sites": plan.sites,
             "Hilbert space": f"{plan.dimension:.6g} states",
             "memory": f"{need / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",
@@ -261,7 +266,8 @@ def _check(arguments, world) -> int:
             "suggested ranks": f"up to {planning.suggested_ranks(plan)}",
         }
         for name, value in rows.items():
-            print(f"{name:16} {value}")
+            if value is not None:
+                print(f"{name:16} {value}")
         for i, line in enumerate(guide.formula(plan.problem(0).params).splitlines()):
             print(f"{'' if i else 'model':16} {line}".rstrip())
         for text in planning.warnings(plan):

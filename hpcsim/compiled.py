@@ -8,11 +8,13 @@ import pickle
 from pathlib import Path
 
 import numba
+from numba.core import event
 from numba.core.caching import IndexDataCacheFile
 from numba.core.compiler_lock import global_compiler_lock
 
 log = logging.getLogger("hpcsim")
 DIGEST = 16  # bytes
+COMPILING = "hpcsim:compiling"  # numba's event of a kernel that is compiled, waited for or loaded
 
 
 def njit(*function, **options):
@@ -36,7 +38,7 @@ def _compiled_once(dispatcher):
 
     def compile_alone(signature):
         # threads first, then processes, as numba itself takes the former lock
-        with global_compiler_lock, _locked(dispatcher):
+        with event.trigger_event(COMPILING), global_compiler_lock, _locked(dispatcher):
             return compile_or_load(signature)
 
     dispatcher.compile = compile_alone

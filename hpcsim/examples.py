@@ -42,8 +42,8 @@ def copy(name: str, target: str | None = None) -> Path:
         raise StartError(f"--example {name}: unknown; hpcsim list examples shows the {len(known)} there are")
     source = known[fitting[0]]
     path = write(Path(target or source.name), source.read_text())
-    for own in dict.fromkeys(re.findall(r"\bfile: *([\w-]+\.py)\b", source.read_text())):
-        if (source.parent / own).is_file():
+    for own in dict.fromkeys(re.findall(r"\b[\w-]+\.(?:py|sbatch)\b", source.read_text())):
+        if own != source.name and (source.parent / own).is_file():
             write(path.parent / own, (source.parent / own).read_text())
     return path
 

@@ -22,6 +22,7 @@ import hpcsim.models
 from hpcsim import examples, observables, own
 from hpcsim.analysis import ESTIMATES, THEORY
 from hpcsim.run.config import RANGES, ConfigError, Run, Sections
+from hpcsim.run.disorder import KINDS
 from hpcsim.system.vocabulary import others
 
 PACKAGES = {"models": hpcsim.models, "methods": hpcsim.methods}
@@ -259,7 +260,7 @@ def formula(params: BaseModel) -> str:
             break
         lines.append(line)
     field, blocks = kind.model_fields.get("convention"), re.split(r"\n(?=\S)", "\n".join(lines).strip())
-    others = set(getattr(field.annotation, "__args__", ())) - {params.convention} if field else set()
+    others = set(getattr(field.annotation, "__args__", ())) - {getattr(params, "convention", None)} if field else set()
     return "\n".join(block for block in blocks if re.split(r"\W", block)[0] not in others).strip()
 
 
@@ -267,7 +268,10 @@ def schema() -> dict:
     """The JSON Schema of a config, with descriptions: for editors that complete and check YAML."""
     swept = {"oneOf": [{"type": "array", "minItems": 1}, _ranges()]}
     axis = {"type": "object", "minProperties": 1, "additionalProperties": False}
-    sweep = {"type": "array", "items": axis | {"patternProperties": {r"^(model|method)\.\w+$": swept}}}
+    sweep = {
+        "type": "array",
+        "items": axis | {"patternProperties": {r"^((model|method)\.\w+|disorder\.strength)$": swept}},
+    }
     sections = {
         "title": {"type": "string", "description": "what the run shows"},
         "model": _one_of("models", "Params", "the system"),
@@ -276,6 +280,7 @@ def schema() -> dict:
         "run": _keys(Run) | {"description": "how to run"},
         "quick": {"type": "object", "description": "replaces parts of the config when run with --quick"},
         "figures": {"type": "array", "description": "drawn by hpcsim plot"},
+        "disorder": _disorder(),
     }
     if missing := set(Sections.model_fields) - set(sections):
         raise KeyError(f"the schema lacks {missing}")
@@ -286,6 +291,18 @@ def schema() -> dict:
         "additionalProperties": False,
         "required": ["model", "method"],
         "properties": sections,
+    }
+
+
+def _disorder() -> dict:
+    laws = {kind: {"type": "array", "minItems": 1, "description": text} for kind, text in KINDS.items()}
+    law = {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": False, "properties": laws}
+    return {
+        "type": "object",
+        "required": ["realisations"],
+        "description": "parameters that are drawn at random for each site, in many realisations",
+        "properties": {"realisations": {"type": "integer", "minimum": 2}, "strength": {}},
+        "additionalProperties": law,
     }
 
 

@@ -140,7 +140,7 @@ def test_the_legend_names_the_methods(methods, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: drawn.append(self))
     assert command("plot", methods[0]) == 0
     (axes,) = drawn[0].axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["liouvillian", "trajectories", "mean field"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["Liouvillian", "trajectories", "mean field"]
 
 
 def test_times_that_a_method_was_not_asked_for_are_no_holes():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hpcsim.run import config
-from hpcsim.run.plan import Problem, plan
+from hpcsim.run.plan import plan
+from hpcsim.run.problem import Problem
 
 
 def points(loaded):

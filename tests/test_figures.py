@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from hpcsim import figures, store
 from hpcsim.analysis import THEORY
+from hpcsim.figures import words
 from hpcsim.figures.curves import curves, evaluate
 from hpcsim.figures.section import Data
 from hpcsim.figures.theories import Theory
@@ -83,7 +84,7 @@ REFUSED = {
     "categories of lines": (panel(categories=["PM", "FM"]), "0.panels.0", "belong to a map"),
     "map with a fit": (panel(kind="map", z="loss", overlays=[{"fit": "power_law"}]), "0.panels.0", "no fit"),
     "line at a word": (panel(vlines=["here"]), "0.panels.0.vlines.0", "known: gaussian_Sz"),
-    "braces": (panel(label="{S"), "0.panels.0.label", "expected '}'"),
+    "braces": (panel(label="{S"), "0.panels.0.label.0", "expected '}'"),
     "divide": (panel(divide="S+1"), "0.panels.0.divide", "pattern"),
     "selection": (panel(select={"loss": [1]}), "0.panels.0.select.loss", "[from, to]"),
     "analysis": (figure(checks=[check(analysis="power")]), "0.checks.0.analysis", "power_law"),
@@ -274,6 +275,17 @@ def test_curves_and_theory_are_where_they_should_be(plot, monkeypatch):
     assert y[0] == pytest.approx(1 - (1 + P / C) / 8)
 
 
+@pytest.mark.parametrize("overlay, line", [({}, "None"), ({"label": "theory"}, "-"), (None, "-")])
+def test_points_are_joined_where_no_theory_goes_through_each_curve(plot, monkeypatch, overlay, line):
+    from matplotlib.figure import Figure
+
+    seen = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: seen.append(self))
+    overlays = [] if overlay is None else [{"theory": "gaussian_gap"} | overlay]
+    plot([panel(x="loss", by="S", overlays=overlays)])
+    assert [container.lines[0].get_linestyle() for container in seen[0].axes[0].containers] == [line] * 3
+
+
 def test_a_check_is_met_within_its_tolerance_only(plot):
     power = dict(y="gap", x="S", analysis="power_law", select={"loss": 0.5})
     bound = dict(expect=None, within=None, analysis="maximum")
@@ -310,6 +322,78 @@ def test_a_check_is_met_within_its_tolerance_only(plot):
     P, C = 0.02, np.sqrt((0.25 - 0.02) * (2.25 - 0.02))
     assert by_name["far (sublattice a)"].value == pytest.approx((1 - (1 + P / C) / 8 - 0.1) / 0.01)
     assert not by_name["far (sublattice a)"].passed
+
+
+def texts(axes):
+    """Of its labels, and of its legend."""
+    return axes.get_xlabel(), axes.get_ylabel(), [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_figures_have_symbols_and_words_in_place_of_names(plot, monkeypatch):
+    from matplotlib.figure import Figure
+
+    seen, data = [], collected()
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: seen.append(self))
+    v = store.Variable
+    Sz, attrs = data.variables["Sz"], {"units": "ħ²", "long_name": "variance"}
+    data.variables["scheme"] = v(("sublattice",), np.array(["spin_conserving", "pda"], object), {})
+    data.variables["gain"] = v(("loss",), 2 * LOSSES, {"long_name": "model.gain"})
+    data.variables["var_Sz"] = v(Sz.dims, Sz.values**2, attrs)
+    both = {"y": ["Sz", "var_Sz"], "x": "gain", "select": {"S": 2, "sublattice": "a"}}
+    panels = [
+        both,
+        both | {"label": ["first", "second {S:g}"]},
+        both | {"label": "the {y}"},
+        {"y": "var_Sz", "x": "gain", "by": "scheme", "select": {"S": 2}, "divide": "S^2"},
+        {"y": "Sz", "x": "gain", "by": "scheme", "select": {"S": 2}, "label": "{scheme}"},
+    ]
+    data.config["figures"] = [figure(panels=panels)]
+    plot([], data)
+    first, second, third, fourth, fifth = map(texts, seen[0].axes)
+    assert first == ("gain", "Sz", [r"$\langle S^z\rangle$", r"$(\Delta S^z)^2$"])
+    assert second[2] == ["first", "second 2"] and third[2][1] == r"the $(\Delta S^z)^2$"
+    assert fourth[1:] == ("variance / S²", ["scheme spin-conserving", "scheme PDA"])
+    assert fifth[2] == ["spin-conserving", "PDA"]
+    filled = [container.lines[0].get_markerfacecolor() != "none" for container in seen[0].axes[4].containers]
+    assert filled == [True, False]  # whose points may lie on those of the first
+    filled = [container.lines[0].get_markerfacecolor() != "none" for container in seen[0].axes[0].containers]
+    assert filled == [True, False]
+    with pytest.raises(ValidationError, match="label: one for all curves, or one for each of Sz, var_Sz"):
+        figures.parse([figure(panels=[both | {"label": ["a", "b", "c"]}])])
+
+
+@pytest.mark.parametrize("y, x, whole", [("eigenvalues", "eigenvalue", True), ("gap", "loss", False)])
+def test_whole_numbers_have_whole_ticks(plot, monkeypatch, y, x, whole):
+    from matplotlib.figure import Figure
+
+    seen = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: seen.append(self))
+    select = {"S": 2, "loss": 0.1} if whole else {"S": 2}
+    plot([panel(y=y, x=x, select=select, **({"part": "real"} if whole else {}))])
+    ticks = seen[0].axes[0].get_xticks()
+    assert np.array_equal(ticks, np.round(ticks)) == whole
+
+
+@pytest.mark.parametrize(
+    "units, divide, reduced",
+    [("ħ", "S", "1"), ("ħ²", "S^2", "1"), ("ħ²", "S", "ħ²"), ("g", "g", "1"), ("g", "S", "g"), ("g", None, "g")],
+)
+def test_units_of_what_is_divided(units, divide, reduced):
+    assert words.reduced_units(units, divide) == reduced
+
+
+def test_an_empty_file_has_frames_on_every_scale(plot, monkeypatch):
+    data = collected()
+    data.variables["gap"].values[:] = np.nan
+    log = {"y": "gap", "xscale": "log", "yscale": "log"}
+    panels = [
+        log | {"x": "loss", "by": "S", "vlines": [0.2], "overlays": [{"fit": "power_law"}]},
+        log | {"x": "S", "by": "loss", "reduce": "minimum"},
+        {"kind": "map", "y": "gap", "x": "loss", "z": "S"},
+    ]
+    data.config["figures"] = [figure(panels=panels)]
+    files, _ = plot([], data)
+    assert [f.name for f in files] == ["figure.png", "figure.pdf"]
 
 
 def test_sigmas_count_the_error_of_the_estimate(plot):

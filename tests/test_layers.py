@@ -111,7 +111,7 @@ CHANGES = {"append", "add", "update", "clear", "pop", "popitem", "setdefault", "
 EMPTY = {"list", "dict", "set", "defaultdict", "OrderedDict", "deque", "Counter", "WeakKeyDictionary"}
 # What may live as long as the process, with the reason
 KEPT = {
-    ("hpcsim.run.plan", "find"): "one entry for each model and method, which are modules and stay loaded anyway",
+    ("hpcsim.run.problem", "find"): "one entry for each model and method, which are modules and stay loaded anyway",
 }
 
 

@@ -12,7 +12,8 @@ from reference import random_parameters
 import hpcsim.methods
 import hpcsim.models
 from hpcsim.run import config
-from hpcsim.run.plan import Problem, plan
+from hpcsim.run.plan import plan
+from hpcsim.run.problem import Problem
 
 MODELS = [m.name for m in pkgutil.iter_modules(hpcsim.models.__path__)]
 METHODS = [m.name for m in pkgutil.iter_modules(hpcsim.methods.__path__)]

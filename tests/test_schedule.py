@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import re
 import socket
 import sys
 
@@ -13,7 +14,8 @@ from conftest import ROOT, mpirun
 from mpi4py import MPI
 
 from hpcsim import store
-from hpcsim.run import dispatch
+from hpcsim.run import config, dispatch, execute, progress
+from hpcsim.run import plan as planning
 from hpcsim.run.interrupt import STOPPING
 from hpcsim.run.schedule import LARGEST_SHARE, Queue, assign, kinds_of
 
@@ -35,7 +37,7 @@ def costs(seed: int, records: int, kinds: int = 6):
 def test_the_queue_does_nearly_as_well_as_if_costs_were_known(groups):
     """And better than shares fixed beforehand. Whole records do not always fill all groups, even where all is known."""
     ratios, fixed = [], []
-    for seed in range(5):
+    for seed in range(5 if groups < 128 else 2):
         seconds, estimates, kind = costs(seed, 20 * groups)
         known = schedule.queued(seconds, seconds, np.arange(len(seconds)), groups)
         assert known >= max(seconds.sum() / groups, seconds.max()) - 1e-9
@@ -210,6 +212,40 @@ def test_a_queue_for_each_round_of_records():
     shares.close()
 
 
+def test_a_record_that_compiled_tells_nothing_of_others():
+    queue = schedule_queue(10, 1)
+    before = queue.time_left()
+    queue.take()
+    queue.finished(0, execute._telling(40.0, 30.0))
+    assert queue.time_left() == pytest.approx(before * 0.9) and queue.under_way()[0] == 0
+    queue.take()
+    queue.finished(1, execute._telling(2.0, 0.1))
+    assert queue.time_left() == pytest.approx(1.9 * 8)
+
+
+def schedule_queue(records, groups):
+    return Queue(np.arange(records), np.ones(records), np.zeros(records, int), groups)
+
+
+def test_the_log_counts_the_time_left_from_the_first_record_on(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    shown = progress.Progress(5, 0)
+    for now[0] in (40.0, 46.0, 52.0):  # the first one compiles for 34 s
+        shown(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert "left" not in lines[0] and [line.split(", ")[-1] for line in lines[1:]] == ["18 s left", "12 s left"]
+
+
+def test_the_status_has_the_time_left_from_the_run(tmp_path):
+    raw = {"model": {"name": "collective_spin", "S": 0.5, "decay": 1}, "method": "liouvillian"}
+    planned = planning.plan(config.resolve(raw))
+    with store.open_run(tmp_path / "r.h5", planned.layout, MPI.COMM_SELF) as run:
+        assert "left" not in store.format_status(store.read_status(tmp_path / "r.h5"))
+        progress.Progress(1, 0).left(100.0, run)
+        assert re.search(r", (100|99|98) s left", store.format_status(store.read_status(tmp_path / "r.h5")))
+
+
 def test_assign():
     assert [own.tolist() for own in assign([1, 5, 2, 4], 2)] == [[1, 0], [3, 2]]
 
@@ -253,7 +289,7 @@ def test_ranks_whose_records_sleep_do_as_well_as_the_replay(tmp_path, ranks):
     methods = tmp_path / "methods"
     methods.mkdir()
     (methods / "sleeping.py").write_text(SLEEPING)
-    lengths = [round(0.3 + 1.8 * random.Random(k).random(), 6) for k in range(6 * ranks)]
+    lengths = [round(0.2 + random.Random(k).random(), 6) for k in range(5 * ranks)]
     out = tmp_path / "run.h5"
     done = mpirun(ranks, ["-c", PROGRAM, methods, json.dumps(lengths), out], timeout=300)
     assert done.returncode == 0, done.stderr

@@ -9,8 +9,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT, mpirun
 from slurm_cluster import SlurmCluster
+
+import hpcsim
 
 SCRIPT = ROOT / "jobs" / "run.sbatch"
 
@@ -77,6 +80,28 @@ def test_a_job_out_of_time_is_requeued_and_ends_with_the_same_bits(cluster, fold
     for name, values in whole.items():
         np.testing.assert_array_equal(values, parts[name], err_msg=name)
     assert np.isfinite(parts["Sz"]).all() and np.all(parts["records_done"] == 16)
+
+
+SWEEP = {
+    "model": {"name": "gain_loss_lattice", "S": 0.5, "loss": 0.4},
+    "method": {"name": "liouvillian"},
+    "sweep": [{"model.S": [0.5, 1]}, {"model.gain": [0.2, 0.6, 1.0]}],
+}
+
+
+def test_the_tasks_of_an_array_share_a_sweep(cluster, tmp_path):
+    """Two tasks, at the same time."""
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(SWEEP))
+    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    options = "--array=0-1", "--ntasks=1", "--time=5"
+    job = cluster.sbatch(*options, SCRIPT.with_name("array.sbatch"), "c.yaml", cwd=tmp_path, env=path)
+    for task in range(2):
+        ended = cluster.wait(f"{job}_{task}", timeout=200)
+        log = (tmp_path / f"slurm-{job}_{task}.out").read_text()
+        assert ended["JobState"] == "COMPLETED", log
+        assert f"share {task + 1} of 2: 3 of these points" in log
+    data, whole = hpcsim.open(tmp_path / "results" / "c-collected.h5"), hpcsim.solve(**SWEEP)
+    assert (data.records_done == 1).all() and data.Sz.values.tobytes() == whole.Sz.values.tobytes()
 
 
 # stands in for the ranks: asked to end, they end with status 75

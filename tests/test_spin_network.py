@@ -10,7 +10,7 @@ from hpcsim import cli
 from hpcsim.methods import Context, liouvillian
 from hpcsim.methods.phase_space.compile import compile_system
 from hpcsim.models import spin_network, xyz_lattice
-from hpcsim.run.plan import Problem
+from hpcsim.run.problem import Problem
 from hpcsim.system import Translation
 
 CONTEXT = Context(MPI.COMM_SELF, (1, 2), lambda: False)

@@ -83,6 +83,8 @@ def test_an_example_is_copied_with_the_files_it_names(tmp_path, monkeypatch, cap
     assert config.load("mine.yaml") and (tmp_path / "ising_twist.py").exists()
     assert cli.main(["new", "job.sbatch"]) == 0
     assert (tmp_path / "job.sbatch").read_text() == (ROOT / "jobs/run.sbatch").read_text()
+    assert cli.main(["new", "array.sbatch", "--example", "array.sbatch"]) == 0
+    assert (tmp_path / "run.sbatch").exists()  # which does its work
     assert "hpcsim check mine.yaml" in capsys.readouterr().out
 
 

@@ -18,7 +18,6 @@ def test_run_collect_and_plot(name, tmp_path, monkeypatch, capsys):
         assert cli.main(["run", str(FOLDER / f"{each}.yaml"), "--quick"]) == 0
     assert cli.main(["collect", collected, run]) == 0
     assert cli.main(["plot", collected, "--config", config]) == 0, capsys.readouterr().out
-    text = (FOLDER / f"{name}.yaml").read_text()
     pictures = [figure["file"] for figure in hpcsim.run.config.load(config)["figures"]]
     assert all((tmp_path / f"{picture}.png").exists() and (FOLDER / f"{picture}.png").exists() for picture in pictures)
-    assert text.startswith("# ") and "hpcsim run configs/tutorials/" in text or name == "quench"
+    assert (FOLDER / f"{name}.yaml").read_text().startswith("# ")

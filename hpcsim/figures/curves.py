@@ -8,6 +8,7 @@ import numpy as np
 from hpcsim.analysis.interpolation import crossings, extremum
 from hpcsim.figures.section import Data
 from hpcsim.figures.theories import Theory
+from hpcsim.figures.words import word
 from hpcsim.store import Collected, StoreError, asked, methods_of
 
 
@@ -201,15 +202,15 @@ def arguments_of(theory: Theory, known: dict) -> dict:
     return {name: parameter(name, known, theory) for name in theory.arguments}
 
 
-def name_of(curve: Curve, spec: Data) -> str:
-    """A curve among the others of its panel or check: `S = 4`, `sublattice a`."""
-    parts = [curve.variable] if len(spec.y) > 1 else []
+def name_of(curve: Curve, spec: Data, written=str) -> str:
+    """A curve among the others of its panel or check: `S = 4`, `sublattice a`; written: how a result is written."""
+    parts = [written(curve.variable)] if len(spec.y) > 1 else []
     if spec.by and spec.reduce is None:
         value = curve.known[spec.by]
-        if spec.by == "method":
-            parts.append(value.replace("_", " "))
+        if isinstance(value, str):
+            parts.append(word(value) if spec.by == "method" else f"{spec.by} {word(value)}")
         else:
-            parts.append(f"{spec.by} {value}" if isinstance(value, str) else f"{spec.by} = {value:g}")
+            parts.append(f"{spec.by} = {value:g}")
     return ", ".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import textwrap
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from hpcsim.analysis import ESTIMATES
 from hpcsim.figures.curves import arguments_of, curves, divisor, evaluate, located, name_of, parameter
 from hpcsim.figures.section import Data, Figure, Panel, fields
 from hpcsim.figures.theories import NotExecuted, Theory
+from hpcsim.figures.words import reduced_units, symbol, word
 from hpcsim.store import shortfall, write_whole
 from hpcsim.system import shown
 
@@ -23,6 +25,7 @@ MARKERS = "osD^vP*X"
 DENSE = 80  # points
 DASHES = ("-", "--", ":", "-.")
 LINES = 15  # in a column of a legend beside the axes
+KEY = re.compile(r"(model|method)\.\w+")  # of a config
 LABEL = 36  # characters in a line of a label that is made of a long name
 LONGEST, WIDEST = 1000, 5000  # text: characters, points
 SUFFIXES = (".png", ".pdf")
@@ -137,9 +140,10 @@ def _narrowed(panel: Panel, overlay) -> Panel:
 
 def _draw_lines(data, panel: Panel, axes):
     several = curves(data, panel)
-    colours, fitted = _colours(several, panel), any(overlay.fit for overlay in panel.overlays)
+    colours = _colours(several, panel)
+    lined = any(overlay.fit or not overlay.label for overlay in panel.overlays)  # each curve has a line through it
     for i, (curve, colour) in enumerate(zip(several, colours)):
-        joined = "-" if curve.error is None and not fitted else "none"
+        joined = "-" if curve.error is None and not lined else "none"
         # a curve so dense that its markers would hide it is a line
         marker = "none" if joined == "-" and len(curve.x) > DENSE else MARKERS[i % len(MARKERS)]
         axes.errorbar(
@@ -149,11 +153,13 @@ def _draw_lines(data, panel: Panel, axes):
             color=colour,
             label=_label(data, curve, panel),
             marker=marker,
-            markerfacecolor="none" if panel.by == "method" and curve.error is not None else None,  # over an exact one
+            markerfacecolor="none" if _hollow(curve, panel, i) else None,
             linestyle=joined,
             linewidth=0.8 if marker != "none" else 1.3,
             elinewidth=0.8,
         )
+    if all(np.isnan(curve.y).all() for curve in several):  # still to be computed: an empty frame around the points
+        axes.plot(several[0].x, np.ones(len(several[0].x)), linestyle="none")
     for overlay, dashes in zip(panel.overlays, DASHES):
         if overlay.theory:
             with _left_out():
@@ -166,6 +172,14 @@ def _draw_lines(data, panel: Panel, axes):
                 label = _fill(overlay.label, curve.known | {"value": fit.value, "error": fit.error})
                 x = _fine(curve.x, panel.xscale)
                 axes.plot(x, fit.line(x), color=colour, linestyle=dashes, zorder=1, label=label)
+
+
+def _hollow(curve, panel, number: int) -> bool:
+    """Whether a curve's markers are, so that those of others, as of an exact method, are seen through them."""
+    if panel.by is None:
+        return number > 0
+    named = isinstance(curve.known.get(panel.by), str)
+    return named and curve.error is not None and (number > 0 or panel.by == "method")
 
 
 @contextmanager
@@ -199,7 +213,7 @@ def _draw_map(data, panel: Panel, axes):
     """y in colours over x and z: cividis, or red to blue about zero where y has both signs."""
     x, z, image = _map_of(data, panel)
     mesh = axes.pcolormesh(x, z, image, shading="nearest", rasterized=True, **_map_colours(image, panel.categories))
-    label = _axis_label(data, panel.y[0]) if panel.barlabel is None else panel.barlabel
+    label = _axis_label(data, panel.y[0], panel.divide) if panel.barlabel is None else panel.barlabel
     bar = axes.figure.colorbar(mesh, ax=axes, label=label)
     if panel.categories:
         bar.set_ticks(range(len(panel.categories)), labels=panel.categories)
@@ -251,6 +265,9 @@ def _dress(data, panel: Panel, axes):
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":
             _plain_ticks(axis)
+    drawn = [container.lines[0].get_xdata() for container in axes.containers if panel.kind == "lines"]
+    if panel.xscale == "linear" and drawn and all(np.array_equal(x, np.round(x)) for x in drawn):
+        axes.xaxis.get_major_locator().set_params(integer=True)  # distances, numbers of sites
     if panel.xlim:
         axes.set_xlim(panel.xlim)
     if panel.ylim:
@@ -261,10 +278,11 @@ def _dress(data, panel: Panel, axes):
 
 
 def _axis_labels(data, panel: Panel) -> dict:
-    horizontal, vertical = panel.by if panel.reduce else panel.x, panel.z or panel.y[0]
+    horizontal = panel.by if panel.reduce else panel.x
+    vertical = _axis_label(data, panel.z) if panel.z else _axis_label(data, panel.y[0], panel.divide)
     return {
         "xlabel": _axis_label(data, horizontal) if panel.xlabel is None else panel.xlabel,
-        "ylabel": _axis_label(data, vertical) if panel.ylabel is None else panel.ylabel,
+        "ylabel": vertical if panel.ylabel is None else panel.ylabel,
     }
 
 
@@ -293,9 +311,13 @@ def _colours(several, panel):
 
 
 def _label(data, curve, panel) -> str:
+    def written(name):
+        return symbol(name) or _axis_label(data, name)
+
     if panel.label is not None:
-        return _fill(panel.label, curve.known | {"y": curve.variable})
-    return name_of(curve, panel) if panel.by else _axis_label(data, curve.variable)
+        template = panel.label[panel.y.index(curve.variable) if len(panel.label) > 1 else 0]
+        return _fill(template, curve.known | {"y": written(curve.variable)})
+    return name_of(curve, panel, written) if panel.by else written(curve.variable)
 
 
 def _fill(template: str, values: dict) -> str:
@@ -308,14 +330,18 @@ def _fill(template: str, values: dict) -> str:
         if name not in values:
             raise ValueError(f"label {template!r}: {name} does not fit; known: {', '.join(sorted(values))}")
         try:
-            parts.append(format(values[name], style))
+            value = values[name]
+            parts.append(format(word(value) if isinstance(value, str) and name != "y" else value, style))
         except (TypeError, ValueError) as error:
             raise ValueError(f"label {template!r}: {name} = {shown(values[name])}: {error}") from None
     return "".join(parts)
 
 
-def _axis_label(data, name) -> str:
+def _axis_label(data, name, divide: str | None = None) -> str:
     attrs = data.variables[name].attrs
-    units = attrs.get("units", "1")
-    text = (attrs.get("long_name") or name) + ("" if units in ("1", "") else f" ({units})")
-    return textwrap.fill(text, LABEL, break_long_words=False)
+    units = reduced_units(attrs.get("units", "1"), divide)
+    text = attrs.get("long_name") or name
+    if KEY.fullmatch(text):  # of a coordinate
+        text = name.replace("_", " ")
+    text += f" / {divide}".replace("^2", "²") * bool(divide)
+    return textwrap.fill(text + ("" if units in ("1", "") else f" ({units})"), LABEL, break_long_words=False)

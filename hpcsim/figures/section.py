@@ -71,6 +71,7 @@ Names = Annotated[
 ]
 Text = Annotated[str, Field(max_length=300)]
 Label = Annotated[Text, AfterValidator(_template)]
+Labels = Annotated[tuple[Label, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 Power = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\^[1-9])?$")]
 Limits = Annotated[list[Number], Field(min_length=2, max_length=2)]
 
@@ -80,7 +81,7 @@ class Data(Parameters):
 
     y      : variable, or a list of them
     x      : a coordinate; without it all points are taken together
-    by     : coordinate with one curve per value
+    by     : coordinate with one curve per value; `method` where files of several methods were collected into one
     select : {coordinate: value, `min`, `max`, or [from, to]}
     divide : parameter or coordinate that y is divided by, with a power: S or S^2
     part   : of complex y: real, imag, abs, or decay for minus the real part
@@ -133,7 +134,7 @@ class Overlay(Parameters):
 class Panel(Data):
     """One pair of axes. kind `lines` draws y over x; `map` draws y in colours over x and z.
 
-    label  : of the curves, with the coordinates in braces: `S = {S:g}`
+    label  : of the curves, with the coordinates in braces: `S = {S:g}`; or a list, one for each y
     barlabel   : of the colours of a map; the variable's long name by default
     categories : names of the values 0, 1, 2, ... of a map, with one colour each
     vlines : vertical lines at numbers or theories
@@ -144,7 +145,7 @@ class Panel(Data):
     kind: Literal["lines", "map"] = "lines"
     z: str | None = None
     title: Text = ""
-    label: Label | None = None
+    label: Labels | None = None
     barlabel: Text | None = None
     categories: Annotated[list[Text], Field(max_length=7)] = []
     xlabel: Text | None = None
@@ -174,6 +175,8 @@ class Panel(Data):
     def _axes(self):
         if (self.kind == "map") != (self.z is not None):
             raise ValueError("a map needs z, its vertical coordinate; lines have none")
+        if self.label is not None and len(self.label) not in (1, len(self.y)):
+            raise ValueError(f"label: one for all curves, or one for each of {', '.join(self.y)}")
         fitted = any(overlay.fit for overlay in self.overlays)
         if self.kind == "map" and (self.by or fitted or len(self.y) > 1):
             raise ValueError("a map shows one variable, with no by and no fit")

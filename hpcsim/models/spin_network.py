@@ -1,6 +1,7 @@
 """Spins on any graph of couplings, with parameters that may differ from site to site."""
 
 import math
+import re
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -12,6 +13,8 @@ MOST_PAIRS = 20_000_000  # of a power law: 2 GB of tables
 
 
 def _shape(value):
+    if isinstance(value, str) and re.fullmatch(r"\d{1,9}(x\d{1,9}){0,2}", value):  # as an axis of a sweep has it
+        value = [int(n) for n in value.split("x")]
     numbers = value if isinstance(value, (list, tuple)) else [value]
     if not 1 <= len(numbers) <= 3 or not all(type(n) is int and n > 0 for n in numbers):
         raise ValueError("must be an integer greater than 0, or [nx, ny], or [nx, ny, nz]")

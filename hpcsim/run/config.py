@@ -11,13 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field, ValidationError
 
 from hpcsim.own import KEYS
+from hpcsim.run import disorder
 from hpcsim.run.numbers import numbers
 from hpcsim.run.sources import figures_with_sources, with_sources
 from hpcsim.run.text import LONGEST, BadText, parse
-from hpcsim.system import Count, Number, Parameters, Whole, spaced, word
+from hpcsim.system import Count, Number, Parameters, Whole, axis_value, spaced
 from hpcsim.system import shown as _show
 from hpcsim.system.vocabulary import NAMES, preferred
 
@@ -54,11 +56,13 @@ class Sections(Parameters):
     run: Run = Run()
     quick: dict[str, Any] = {}
     figures: list[Any] = []
+    disorder: dict[str, Any] = {}
 
 
 RANGES = ("linspace", "geomspace")
 
 
+SWEPT = r"(model|method)\.[A-Za-z_]\w*|disorder\.strength"
 MOST_POINTS = 10**6  # of a sweep
 
 
@@ -149,7 +153,15 @@ def resolve(raw, overrides=(), quick=False, folder=Path()) -> dict:
         sizes = " times ".join(map(str, shape(sections)))
         raise ConfigError(f"sweep: {sizes} points are more than {MOST_POINTS}; split it, and collect the runs together")
     del sections["quick"]
-    return sections
+    if not sections[disorder.KEY]:
+        del sections[disorder.KEY]
+        if "disorder.strength" in keys:
+            raise ConfigError("sweep: disorder.strength is swept, and there is no section disorder; add it")
+        return sections
+    try:
+        return sections | {disorder.KEY: disorder.checked(sections[disorder.KEY])}
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _named(raw: dict) -> dict:
@@ -161,7 +173,7 @@ def _named(raw: dict) -> dict:
 def _as_numbers(sections: dict) -> dict:
     """1/2, 2*pi and the like replaced by their values."""
     try:
-        found = {key: numbers(sections[key], key) for key in ("model", "method", "run")}
+        found = {key: numbers(sections[key], key) for key in ("model", "method", "run", disorder.KEY)}
         return {**sections, **found, "sweep": [numbers(axis, f"sweep.{i}") for i, axis in enumerate(sections["sweep"])]}
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -229,9 +241,10 @@ def _axis(item: dict, where: str) -> dict:
         raise ConfigError(f"{where}: an empty axis; give it a key and values, or delete it")
     axis = {}
     for key, values in item.items():
-        if not re.fullmatch(r"(model|method)\.[A-Za-z_]\w*", key) or key.split(".")[1] in ("name", *KEYS):
+        if not re.fullmatch(SWEPT, key) or key.split(".")[1] in ("name", *KEYS):
             raise ConfigError(
-                f"{where}.{key}: only parameters of the model or the method are swept; write model.KEY or method.KEY"
+                f"{where}.{key}: only parameters of the model or the method, and the strength of disorder, are swept; "
+                "write model.KEY, method.KEY or disorder.strength"
             )
         axis[key] = _values(values, f"{where}.{key}")
     first, values = next(iter(axis.items()))  # names the dimension; the others may repeat values
@@ -262,12 +275,18 @@ def _values(values, where: str) -> list:
         raise ConfigError(f"{where} = {_show(values)}: a list of values is needed")
     if not values:
         raise ConfigError(f"{where} = []: an axis needs at least one value")
-    if ".model." in where:
-        values = [word(value) for value in values]
+    values = [axis_value(where, value) for value in values]
     for value in values:
-        if isinstance(value, (dict, list)) or value is None:
-            raise ConfigError(f"{where}: {_show(value)}: the values of an axis are numbers, words, or sizes [nx, ny]")
+        if isinstance(value, dict) or value is None or isinstance(value, list) and not _numbers(value):
+            raise ConfigError(
+                f"{where}: {_show(value)}: the values of an axis are numbers, words, sizes [nx, ny], or lists of one "
+                "number for each site"
+            )
     return values
+
+
+def _numbers(value: list) -> bool:
+    return bool(value) and all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in value)
 
 
 def shape(config: dict) -> tuple[int, ...]:
@@ -275,17 +294,23 @@ def shape(config: dict) -> tuple[int, ...]:
     return tuple(len(next(iter(axis.values()))) for axis in config["sweep"])
 
 
+def places(config: dict) -> tuple[int, ...]:
+    """The shape of the sweep, and behind it the number of realisations where there is disorder."""
+    return (*shape(config), *([config[disorder.KEY]["realisations"]] if disorder.KEY in config else []))
+
+
 def point(config: dict, number: int) -> tuple[dict, dict]:
-    """(model, method) of one point of the sweep, the first axis slowest."""
-    found = {"model": dict(config["model"]), "method": dict(config["method"])}
-    lengths = shape(config)
-    stride = math.prod(lengths)
-    for axis, length in zip(config["sweep"], lengths):
-        stride //= length
-        i = int(number) // stride % length
+    """(model, method) of one of the places, the first axis slowest; with disorder the model has its POINT."""
+    found = {key: dict(config[key]) for key in ("model", "method", disorder.KEY) if key in config}
+    lengths = places(config)
+    where = [int(i) for i in np.unravel_index(int(number), lengths)] if lengths else []
+    for axis, i in zip(config["sweep"], where):
         for key, values in axis.items():
             section, name = key.split(".")
             found[section][name] = values[i]
+    if disorder.KEY in found:
+        of_point = {"seed": config["run"]["seed"], "realisation": where[-1]}
+        found["model"][disorder.POINT] = found[disorder.KEY] | of_point
     return found["model"], found["method"]
 
 

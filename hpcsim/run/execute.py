@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,13 +12,15 @@ from mpi4py import MPI
 from numba.core.event import install_timer
 
 from hpcsim import __version__, store
+from hpcsim.compiled import COMPILING
 from hpcsim.methods import Cache, Context, Stopped
 from hpcsim.run import states
 from hpcsim.run.config import ConfigError
 from hpcsim.run.dispatch import Shares
 from hpcsim.run.memory import check_memory
 from hpcsim.run.parallel import Groups, Stop, Tally, agree, all_fall_together, on_root
-from hpcsim.run.plan import Plan, Problem
+from hpcsim.run.plan import Plan
+from hpcsim.run.problem import Problem
 from hpcsim.run.progress import Progress
 from hpcsim.run.schedule import kinds_of
 from hpcsim.run.watch import watching
@@ -25,6 +28,7 @@ from hpcsim.run.watch import watching
 log = logging.getLogger("hpcsim")
 
 
+COMPILED = 0.1  # part of a record's seconds, spent on compiling, beyond which it tells nothing of others
 # What a method raises where a record cannot be computed; anything else is a mistake in the program, and ends the run
 FAILURES = (RuntimeError, ArithmeticError, np.linalg.LinAlgError)
 
@@ -63,7 +67,7 @@ def run(
                 error = caught
         agree(world, error)
         session = _Session(planned, file, groups, stop, keep_failures=True)
-        session.work(Progress(planned.numbering.records, _settled(file)))
+        session.work(Progress(len(planned.among(np.arange(planned.numbering.records))), _settled(file, planned)))
         failed = world.bcast(session.failed)
         groups.free()
         if failed and not stop.reason:
@@ -106,9 +110,9 @@ def _begin(make_plan, world: MPI.Comm, stop: Stop) -> tuple[Plan, Groups]:
     return planned, groups
 
 
-def _settled(records: store.Records | None) -> int:
+def _settled(records: store.Records | None, planned: Plan) -> int:
     """Records that need no work when the session begins."""
-    return 0 if records is None else int((records.done | records.failed).sum())
+    return 0 if records is None else len(planned.among(np.flatnonzero(records.done | records.failed)))
 
 
 def _story(planned: Plan, failed: dict[int, str]) -> str:
@@ -142,16 +146,16 @@ class _Session:
     def work(self, progress: Progress | None = None):
         """Rounds of records until no more are needed: one round, or one for each look of a target_error, or for
         each stage of records that need the results of others. progress: None shows nothing."""
-        groups, stop, total = self.groups, self.stop, self.planned.numbering.records
+        groups, stop = self.groups, self.stop
         if groups.world.rank == 0:
             self._announce()
         tally = Tally(groups, progress or (lambda finished: None))
         began = reason = None
-        with install_timer("numba:compile", self.busy.compiled), closing(self.shares):
+        with install_timer(COMPILING, self.busy.compiled), closing(self.shares):
             while True:
                 todo, ready = self._ready()
                 if progress and groups.world.rank == 0:
-                    progress.needs(total - int(self.records.targets.skipped.sum()))
+                    progress.needs(len(self.planned.among(np.flatnonzero(~self.records.targets.skipped))))
                 if reason or not todo:
                     break
                 source = self._source(ready)
@@ -168,11 +172,11 @@ class _Session:
         """How many records are to be computed and, on the first rank of a group, the numbers of those that can be."""
         if self.records is None:
             return self.groups.comm.bcast(None), None
-        todo, needs = self.records.todo(), self.planned.needs
+        todo, needs = self.planned.among(self.records.todo()), self.planned.needs
         while blocked := [r for r in self._dependent(todo) if self.records.failed[list(needs[r])].any()]:
             for record in blocked if self.groups.world.rank == 0 else ():
                 self.records.fail(record, "a record whose result it starts from has failed", 0.0)
-            todo = self.records.todo()
+            todo = self._todo()
         earlier = self.records.earlier.keys()
         later = [record for record in self._dependent(todo) if not earlier >= {*needs[record]}]
         return self.groups.comm.bcast(len(todo)), np.setdiff1d(todo, later) if later else todo
@@ -212,7 +216,7 @@ class _Session:
             seconds = time.monotonic() - began
             self.stop.longest = max(self.stop.longest, seconds)
             self.busy.seconds += seconds
-            finished.append((record, max(seconds - (self.busy.compiling - compiling), 0.0)))
+            finished.append((record, _telling(seconds, self.busy.compiling - compiling)))
             if self.records is not None:
                 if arrays is None:
                     self.records.fail(record, reason, seconds)
@@ -223,7 +227,7 @@ class _Session:
                     self.records.sync()
                     flushed = time.monotonic()
                 if progress and self.groups.world.rank == 0:
-                    progress.seconds_left = source.time_left()
+                    progress.left(_left(source), self.records)
                 tally.add()
         if self.records is not None:
             self.records.sync()
@@ -273,13 +277,15 @@ class _Session:
     def _announce(self):
         log.info(
             "%d points, %s%d records (%d done), %d groups of %d ranks",
-            self.planned.numbering.points,
+            self.planned.points,
             "at most " * bool(self.records.targets.watched),
             self.planned.numbering.records,
             int(self.records.done.sum()),
             self.groups.count,
             self.groups.comm.size,
         )
+        if self.planned.share:
+            log.info("share %s: %d of these points", self.planned.share, self.planned.own.sum())
 
     def _finish(self, loop: float):
         """The summary of this session, into the history and the log. Collective over the leaders."""
@@ -297,6 +303,7 @@ class _Session:
             "ranks_per_point": groups.comm.size,
             "version": __version__,
             "device": self.planned.config["run"]["device"],
+            "share": str(self.planned.share or ""),
             "ended": reason or "complete",
         }
         self.failed = records.failures()
@@ -324,9 +331,20 @@ def _warn_of_misses(planned: Plan, missed: dict):
         log.warning("%s: target_error not reached with all trajectories: %s; raise method.trajectories", where, found)
 
 
+def _left(source) -> float | None:
+    """Seconds until a source's records are all done, about; None: unknown."""
+    waiting, (_, under_way) = source.time_left(), source.under_way()
+    return None if waiting is None else max(waiting, under_way)
+
+
+def _telling(seconds: float, compiling: float) -> float:
+    """What the seconds of a record tell of others like it: NaN, nothing, where much of them went into compiling."""
+    return seconds - compiling if compiling < COMPILED * seconds else math.nan
+
+
 @dataclass
 class _Busy:
-    """Seconds that this rank has spent on records, and of these on compiling kernels."""
+    """Seconds that this rank has spent on records, and of these on compiling, waiting for or loading kernels."""
 
     seconds: float = 0.0
     compiling: float = 0.0

@@ -6,7 +6,8 @@ import numpy as np
 
 import hpcsim.methods
 from hpcsim.run.config import ConfigError, point
-from hpcsim.run.plan import Plan, Problem, find
+from hpcsim.run.plan import Plan
+from hpcsim.run.problem import Problem, find
 
 
 def memory_needed(plan: Plan, groups: int) -> float:

@@ -1,29 +1,27 @@
 """From a resolved config to the records to compute: every point checked, its cost estimated."""
 
-import functools
-import hashlib
-import importlib
 import json
 import logging
 import math
-import pkgutil
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-import hpcsim.methods
-import hpcsim.models
 from hpcsim.ensemble.reduce import AVERAGED
 from hpcsim.methods import Output
-from hpcsim.own import KEYS, Guarded, module, told
 from hpcsim.run import samples
-from hpcsim.run.config import ConfigError, shape, validate
+from hpcsim.run.config import ConfigError, places, shape
 from hpcsim.run.config import point as config_point
+from hpcsim.run.disorder import KEY as DISORDER
+from hpcsim.run.disorder import POINT
 from hpcsim.run.numbering import Numbering
+from hpcsim.run.problem import Problem, fields_of
 from hpcsim.run.schedule import assign
+from hpcsim.run.share import Share
 from hpcsim.run.states import with_state
 from hpcsim.store import Layout
-from hpcsim.system import Cache, Parameters, System, dissipates, require_unique
+from hpcsim.store.layout import REALISATION
+from hpcsim.system import Cache, System, dissipates, require_unique
 from hpcsim.system.vocabulary import in_preferred_names, preferred
 
 log = logging.getLogger("hpcsim")
@@ -37,11 +35,13 @@ class Plan:
 
     config  : resolved, with every default written out
     outputs : of the method, with dimensions as long as the longest point needs
-    numbering : which records are those of which point
+    numbering : which records are those of which point; with disorder, of which realisation of which point
     bytes, time  : (records,) cost of each record; None on ranks that share out nothing
     needs   : {record: the records whose results it starts from}, of those that have any
     sites, dimension : of the largest system and Hilbert space
     given   : the system, where it was given in place of a model
+    share   : which share of the points is to be computed, where not all are, and
+    own     : (points,) bool, those
     """
 
     config: dict
@@ -53,9 +53,16 @@ class Plan:
     sites: int
     dimension: float
     given: System | None = None
+    share: Share | None = None
+    own: np.ndarray | None = None
 
-    def problem(self, point: int, structures: Cache | None = None) -> "Problem":
-        """Of one point of the sweep. Raises ConfigError, too where the point has another number of records."""
+    @property
+    def points(self) -> int:
+        """Of the sweep."""
+        return math.prod(shape(self.config))
+
+    def problem(self, point: int, structures: Cache | None = None) -> Problem:
+        """Of one point of the numbering. Raises ConfigError, too where the point has another number of records."""
         try:
             problem = Problem(*config_point(self.config, point), self.given, structures)
             found, planned = len(problem.records), self.numbering.count(point)
@@ -66,94 +73,31 @@ class Plan:
         return problem
 
     def where(self, point: int) -> dict:
-        """The values of the sweep at one point."""
+        """The values of the sweep at one point of the numbering."""
         return swept(self.config, *config_point(self.config, point))
 
     @property
     def layout(self) -> Layout:
         """The layout of the file that the records go to."""
-        return Layout(self.config, tuple(self.config["sweep"]), self.outputs, *self.numbering.arrays())
+        place, index = self.numbering.arrays()
+        point, realisation = np.divmod(place, self.numbering.points // self.points)
+        return Layout(self.config, tuple(self.config["sweep"]), self.outputs, point, index + realisation * REALISATION)
+
+    def shared(self, share: Share | None) -> "Plan":
+        """For one share of the points; all shares have about the same estimated cost."""
+        if share is None:
+            return self
+        seconds = np.bincount(self.numbering.arrays()[0], self.time, self.numbering.points)
+        mine = assign(seconds, share.count)[share.index - 1]
+        return replace(self, share=share, own=np.isin(np.arange(self.numbering.points), mine))
+
+    def among(self, records: np.ndarray) -> np.ndarray:
+        """Those of some records that are to be computed."""
+        return records if self.own is None else records[self.own[self.numbering.arrays()[0][records]]]
 
     def without_costs(self) -> "Plan":
         """For the ranks that share out nothing: no more than the config and a few numbers."""
         return replace(self, bytes=None, time=None)
-
-
-@functools.cache
-def find(package, name: str, what: str):
-    """The module `name` of hpcsim.models or hpcsim.methods; an unknown name lists the known ones."""
-    known = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
-    if name not in known:
-        raise ConfigError(f"{what}.name = {name!r}: unknown {what}; known: {', '.join(known)}")
-    return importlib.import_module(f"{package.__name__}.{name}")
-
-
-def _module(package, section: dict, what: str):
-    """The module of a section: of the package, or the user's own."""
-    if not {"source", "package"} & section.keys():
-        return find(package, section["name"], what)
-    try:
-        own = module(section, what)
-        return Guarded(own, section["name"]) if what == "method" else own
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _build(builder, params, name: str) -> System:
-    """builder.build(params); a mistake in a file of the user's own is one message."""
-    try:
-        system = builder.build(params)
-    except (ValueError, ArithmeticError, MemoryError):
-        raise
-    except Exception as error:
-        if builder.__name__.startswith("hpcsim."):
-            raise
-        raise ConfigError(told(error, "model", name)) from None
-    if not isinstance(system, System):
-        raise ConfigError(f"model {name}: its build gives {type(system).__name__}; a System is needed")
-    return system
-
-
-class Given(Parameters):
-    """Stands for the parameters of a model where a System was given in its place: `System.key`, in hexadecimals."""
-
-    key: str
-
-
-class Problem:
-    """The system and the method's options of one point. Raises ConfigError if they do not fit.
-
-    system     : given in place of a model
-    structures : of the points planned or computed together, which share what follows from their equal structure
-    """
-
-    def __init__(self, model: dict, method: dict, system: System | None = None, structures: Cache | None = None):
-        model, method = dict(model), dict(method)
-        model_name, method_name = model["name"], method["name"]
-        builder = None if system else _module(hpcsim.models, model, "model")
-        self.method = _module(hpcsim.methods, method, "method")
-        model, method = ({k: v for k, v in each.items() if k not in ("name", *KEYS)} for each in (model, method))
-        self.params = validate(builder.Params if builder else Given, model, "model")
-        self.options = validate(self.method.Options, method, "method")
-        self.system = _build(builder, self.params, model_name) if builder else system
-        if structures is not None:
-            self.system.join(structures)
-        if reason := self.method.supports(self.system):
-            raise ConfigError(f"method.name = {method_name!r}: does not support model {model_name!r}: {reason}")
-
-    @functools.cached_property
-    def records(self) -> tuple:
-        return self.method.records(self.system, self.options)
-
-    @functools.cached_property
-    def outputs(self) -> tuple[Output, ...]:
-        return self.method.outputs(self.system, self.options)
-
-    def key(self, seed: int) -> tuple[int, int]:
-        """Two 32-bit words from the seed and the model's parameters: the key of the random streams."""
-        text = json.dumps([seed, self.params.identity()], sort_keys=True)
-        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-        return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
 
 def plan(config: dict, given: System | None = None) -> Plan:
@@ -170,10 +114,10 @@ def plan(config: dict, given: System | None = None) -> Plan:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     config = _without_swept(config, given)
-    size = math.prod(shape(config))
+    size = math.prod(places(config))
     if size > EVERY:
         _check_values(config)
-        survey, points = _Survey(config, given), samples.chosen(shape(config))
+        survey, points = _Survey(config, given), samples.chosen(places(config))
         for p in points:
             survey.look(int(p))
         if len(set(survey.counts)) == 1 and not survey.needs:
@@ -211,7 +155,7 @@ class _Survey:
             if problem.outputs != self._found:
                 self._found = problem.outputs
                 _widen(self._outputs, self._found)
-            _check_targets(method.get("target_error") or {}, self._found)
+            _check_targets(method.get("target_error") or {}, self._found, POINT in model)
             _check_number(len(self.time) + len(costs))
         except (ConfigError, ValueError, ArithmeticError, MemoryError) as error:
             if isinstance(error, (ArithmeticError, MemoryError)):
@@ -231,7 +175,7 @@ class _Survey:
 
     def extended(self, points: np.ndarray) -> Plan:
         """The Plan of all points where those looked at are `points`, which have equal numbers of records."""
-        sizes, each = shape(self._config), self.counts[0]
+        sizes, each = places(self._config), self.counts[0]
         _check_number(each * math.prod(sizes))
         costs = np.stack([self.bytes, self.time], 1).reshape(len(points), each, 2)
         costs = samples.extended(sizes, points, costs).reshape(-1, 2)
@@ -245,11 +189,13 @@ def _check_number(records: int):
 
 def _check_values(config: dict):
     """Raises ConfigError where the value of an axis does not fit, whatever the others are."""
-    stride, first = 1, Problem(*config_point(config, 0))
+    stride, first = math.prod(places(config)) // math.prod(shape(config)), Problem(*config_point(config, 0))
     kinds = {"model": type(first.params), "method": type(first.options)}
     for axis in reversed(config["sweep"]):
         for key, values in axis.items():
             section, name = key.split(".")
+            if section == DISORDER:
+                continue
             wrong = samples.first_wrong(kinds[section], preferred(name, kinds[section].model_fields), values)
             if wrong is not None:
                 Problem(*config_point(config, wrong * stride))
@@ -261,7 +207,7 @@ def _without_swept(config: dict, given: System | None) -> dict:
 
     Axes keep the names that the user gave them: those are the coordinates of the results.
     """
-    fields = (Given if given else _module(hpcsim.models, config["model"], "model").Params).model_fields
+    fields = fields_of(config["model"], given)
     swept = {key.split(".")[1] for axis in config["sweep"] for key in axis if key.startswith("model.")}
     meant = {preferred(key, fields) for key in swept}
     kept = {key: value for key, value in config["model"].items() if key in swept or preferred(key, fields) not in meant}
@@ -284,7 +230,7 @@ class _Resolved:
         self._swept = {tuple(key.split(".")) for axis in config["sweep"] for key in axis}
 
     def add(self, problem: Problem):
-        for section, values in ("model", problem.params), ("method", problem.options):
+        for section, values in ("model", problem.base), ("method", problem.options):
             self._fields[section] = type(values).model_fields
             values = values.model_dump()
             first = self._found.setdefault(section, values)
@@ -317,7 +263,7 @@ def _needs(problem: Problem, records, first: int) -> dict[int, tuple[int, ...]]:
 
 def swept(config: dict, model: dict, method: dict) -> dict:
     """The values of the sweep at one point."""
-    sections = {"model": model, "method": method}
+    sections = {"model": model, "method": method, DISORDER: model.get(POINT)}
     return {key: sections[key.split(".")[0]][key.split(".")[1]] for axis in config["sweep"] for key in axis}
 
 
@@ -326,9 +272,13 @@ def _check_dissipation(system, options):
         require_unique(system, options.task)
 
 
-def _check_targets(targets: dict, outputs):
+def _check_targets(targets: dict, outputs, disordered: bool):
     if not targets:
         return
+    if disordered:
+        raise ConfigError(
+            "method.target_error: is not for disorder; delete it, and choose trajectories and realisations"
+        )
     allowed = [output.name for output in outputs if output.reduce in AVERAGED and not output.internal]
     for name, value in targets.items():
         if name not in allowed:

@@ -3,17 +3,20 @@
 import sys
 import time
 
+NOTED = 5.0  # seconds between notes for the status
+
 
 class Progress:
     """Rate-limited lines (a bar on a terminal) with done/total, rate and time left.
 
-    seconds_left : for the records that nobody has begun, from what the finished ones took; None: by their rate alone
+    Where it is not told how long the rest takes, it counts from the first record that is finished: that compiled.
     """
 
     def __init__(self, total: int, done: int):
         self.total, self.done, self.first = total, done, done
         self.started = self.last = time.monotonic()
-        self.tty, self.silent, self.seconds_left = sys.stderr.isatty(), False, None
+        self.tty, self.silent = sys.stderr.isatty(), False
+        self._left, self._noted, self._from = None, 0.0, None
 
     def needs(self, total: int):
         """Fewer records are needed than was thought."""
@@ -21,17 +24,34 @@ class Progress:
             self.total = total
             self(0)
 
+    def left(self, seconds: float | None, records):
+        """How long the records that nobody has begun will take, from what the finished ones took; None: unknown.
+
+        records : where the status finds it, once in NOTED seconds
+        """
+        self._left, now = seconds, time.monotonic()
+        if now - self._noted > NOTED and (left := self.seconds_left()) is not None:
+            records.note(left=left, at=time.time())
+            self._noted = now
+
+    def seconds_left(self) -> float | None:
+        """Until the end, about; None: nobody knows yet."""
+        if self._left is not None or self._from is None or self.done == self._from[0]:
+            return self._left
+        done, since = self._from
+        return (self.total - self.done) * (time.monotonic() - since) / (self.done - done)
+
     def __call__(self, finished: int):
         self.done += finished
         now = time.monotonic()
+        if finished and self._from is None:
+            self._from = self.done, now
         if self.done < self.total and now - self.last < (0.2 if self.tty else 5.0):
             return
         self.last = now
         rate = (self.done - self.first) / max(now - self.started, 1e-9)
-        left = self.seconds_left
-        if left is None or self.done == self.total:
-            left = (self.total - self.done) / rate if rate else float("inf")
-        line = f"{self.done}/{self.total} records, {rate:.3g}/s, {left:.0f} s left"
+        left = 0.0 if self.done == self.total else self.seconds_left()
+        line = f"{self.done}/{self.total} records, {rate:.3g}/s" + ("" if left is None else f", {left:.0f} s left")
         if self.tty:
             filled = 30 * self.done // self.total
             line = f"\r[{'#' * filled}{'.' * (30 - filled)}] {line}   " + "\n" * (self.done == self.total)

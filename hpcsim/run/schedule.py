@@ -73,8 +73,10 @@ class Queue:
             heapq.heappush(self._heap, (known, -cost, int(self._records[first]), kind, self._next[kind]))
 
     def finished(self, record: int, seconds: float):
-        """Learn from a record that took so long, without what was compiled meanwhile."""
+        """Learn from a record that took so long; NaN: it has ended, and tells nothing of others, for it compiled."""
         self._ends.pop(record, None)
+        if math.isnan(seconds):
+            return
         place = self._by_number[np.searchsorted(self._records, record, sorter=self._by_number)]
         kind, ratio = int(self._kinds[place]), math.log(max(seconds, 1e-6) / self._seconds[place])
         self._sum[kind] += ratio

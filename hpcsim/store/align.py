@@ -10,9 +10,11 @@ from dataclasses import replace
 import numpy as np
 
 from hpcsim.store.layout import Layout, RunData, StoreError, difference, science
-from hpcsim.system import shown, word
+from hpcsim.system import axis_value, shown
+from hpcsim.system.vocabulary import with_synonyms
 
 METHOD = "method"  # the axis
+LONGEST = 40  # characters of an option in a name
 FREE = ("file", "source")  # of a section: the name and the hash of the source tell
 
 
@@ -85,6 +87,12 @@ def aligned(layout: Layout, axes: list[tuple[str, ...]]) -> Layout:
     return _on(layout, found, places)
 
 
+def positions(labels, common) -> list[int]:
+    """Where each label is among all."""
+    at = {label: i for i, label in enumerate(common)}
+    return [at[label] for label in labels]
+
+
 def _on(layout: Layout, axes: list[dict], places: list) -> Layout:
     """The layout on other axes, with the index of each record along each of them."""
     shape = [len(next(iter(axis.values()))) for axis in axes]
@@ -95,8 +103,8 @@ def _on(layout: Layout, axes: list[dict], places: list) -> Layout:
 def _value(config: dict, key: str):
     """The value of a parameter that is not swept, as an axis has it."""
     section, _, name = key.partition(".")
-    value = word(config.get(section, {}).get(name))
-    if value is None or isinstance(value, (list, dict)):
+    value = axis_value(key, with_synonyms(config.get(section, {})).get(name))
+    if value is None or isinstance(value, dict):
         raise KeyError(key)
     return value
 
@@ -110,7 +118,14 @@ def _with_method(layout: Layout, name: str) -> Layout:
 
 def method_names(sections: list[dict]) -> list[str]:
     """A name for every section `method`, the same for equal ones: `trajectories`, or with the options that differ."""
-    return [_method_name(section, sections) for section in sections]
+    found: dict[str, str] = {}
+    keys = [json.dumps({k: v for k, v in section.items() if k != "file"}, sort_keys=True) for section in sections]
+    for key, section in zip(keys, sections):
+        if key not in found:
+            name = _method_name(section, sections)
+            alike = sum(known == name or known.startswith(f"{name} (") for known in found.values())
+            found[key] = f"{name} ({alike + 1})" if alike else name
+    return [found[key] for key in keys]
 
 
 def _method_name(section: dict, sections: list[dict]) -> str:
@@ -125,11 +140,19 @@ def _method_name(section: dict, sections: list[dict]) -> str:
 
 
 def _short(value) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def _require_one_model(first: RunData, other: RunData):
-    """Numbers of different models are no one data set: name all that differs."""
+    """Numbers of different models, or of different disorder, are no one data set: name all that differs."""
+    disorder = [run.layout.config.get("disorder") for run in (first, other)]
+    if found := difference(*disorder, "disorder"):
+        raise StoreError(
+            f"{first.path} and {other.path}: {found[0]} = {shown(found[1])} and {shown(found[2])}; collect them into "
+            "two files",
+            2,
+        )
     one, two = (science(run.layout.config)["model"] for run in (first, other))
     keys = [
         key for key in {**one, **two} if key not in FREE and difference(one.get(key, "absent"), two.get(key, "absent"))

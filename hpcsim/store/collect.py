@@ -1,14 +1,17 @@
 """Merge run files into one self-describing file.
 
-Any number of run files, of parts written without a parallel HDF5 and of extended sweeps become one
+Any number of run files, of parts written without a parallel HDF5, of extended sweeps and of several methods become one
 compressed HDF5 file with dimension scales, which opens in xarray (engine "h5netcdf"). The records
 of each point are reduced as `methods.Output` says. Of a point that is not complete,
 
     mean, function              are taken over the records that are done;
     single, min, at_min, merge  are NaN: a gap over some of the sectors would be wrong.
 
+With disorder each realisation is reduced so, and the point has the mean over the realisations and its standard error.
+
 `records_done` and `records_total` say for each point how far it is, `target_met` whether a `target_error` ended it
-or its standard errors are below that. Points that no file has are NaN; figures leave them out.
+or its standard errors are below that. Points that no file has are NaN; figures leave them out. Where the methods
+differ, `method` is the first axis, and each variable lists in its attribute `methods` those that it is from.
 """
 
 import functools
@@ -124,9 +127,13 @@ def _reduced(merged: Merged, names: dict) -> dict[str, Variable]:
     variables, met = {}, merged.done.counts > 0
     for name, output, kinds in merged.results():
         values, errors = _values(merged, output, kinds, met)
-        first, averaged = next(iter(kinds.values())), [m for m in kinds if kinds[m].reduce in AVERAGED]
+        first, averaged = (
+            next(iter(kinds.values())),
+            [m for m in kinds if merged.disordered or kinds[m].reduce in AVERAGED],
+        )
         dims = axes + tuple(dim.name for dim in first.dims)
-        about = {"units": first.units, "long_name": _long_name(merged, kinds) or name}
+        about = {"cell_methods": "realisation: mean"} if merged.disordered else {}
+        about |= {"units": first.units, "long_name": _long_name(merged, kinds) or name}
         if averaged:
             error = {**about, "long_name": f"standard error of {about['long_name']}", **_methods(merged, averaged)}
             variables[f"{name}_stderr"] = Variable(dims, errors.reshape(merged.shape + errors.shape[1:]), error)
@@ -169,9 +176,13 @@ def _values(merged: Merged, name: str, kinds: dict, met) -> tuple[np.ndarray, np
     dtype = np.result_type(*(output.dtype for output in kinds.values()))
     values = np.full((len(merged.total), *shape), missing(dtype), dtype)
     errors = np.broadcast_to(np.nan, values.shape)
-    if any(output.reduce in AVERAGED for output in kinds.values()):
+    if merged.disordered or any(output.reduce in AVERAGED for output in kinds.values()):
         errors = errors.copy()
     for m, output in kinds.items():
+        if merged.disordered:
+            for p in merged.points(m):
+                values[p], errors[p] = _over_realisations(merged, output, p, values[p])
+            continue
         points, counts = np.array(merged.points(m)), merged.done.counts[merged.points(m)]
         whole = points[(counts > 0) & ((output.reduce in AVERAGED) | (counts >= merged.total[points]))]
         if output.reduce == "single":
@@ -179,7 +190,7 @@ def _values(merged: Merged, name: str, kinds: dict, met) -> tuple[np.ndarray, np
             continue
         target = _targets(merged.methods[m][0]).get(name)
         for p in whole:
-            values[p], error = reduced(output, functools.partial(_rows, merged, p))
+            values[p], error = reduced(output, functools.partial(_rows, merged, merged.done.of_point(p)))
             if output.reduce in AVERAGED:
                 errors[p] = error
             if target:
@@ -187,8 +198,19 @@ def _values(merged: Merged, name: str, kinds: dict, met) -> tuple[np.ndarray, np
     return values, errors
 
 
-def _rows(merged: Merged, point: int, source: str) -> np.ndarray:
-    return merged.done.rows(merged.arrays, source, point)
+def _rows(merged: Merged, here: slice, source: str) -> np.ndarray:
+    return merged.done.rows(merged.arrays, source, here)
+
+
+def _over_realisations(merged: Merged, output, point: int, absent):
+    """The mean over realisations, with the standard error of their scatter: of disorder and trajectories together."""
+    parts = [here for here, whole in merged.done.realisations(point) if whole or output.reduce in AVERAGED]
+    if not parts:
+        return absent, np.nan
+    values = np.array([reduced(output, functools.partial(_rows, merged, here))[0] for here in parts])
+    with np.errstate(invalid="ignore"):  # inf, where something did not happen at all
+        error = values.std(0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return values.mean(0), error
 
 
 def _take(merged: Merged, name: str, points: np.ndarray, values: np.ndarray):
@@ -217,8 +239,9 @@ def _coordinates(merged: Merged, names: dict) -> dict[str, Variable]:
 
 def _labels(values) -> np.ndarray:
     """Numbers as they are, anything else as text."""
-    array = np.array(values)
-    if array.ndim == 1 and array.dtype.kind in "iuf":
+    several = any(isinstance(value, (list, tuple)) for value in values)
+    array = np.array([] if several else values)
+    if not several and array.ndim == 1 and array.dtype.kind in "iuf":
         return array
     return np.array([v if isinstance(v, str) else json.dumps(v) for v in values], object)
 

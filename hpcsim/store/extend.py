@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hpcsim.store import disk
-from hpcsim.store.align import aligned
+from hpcsim.store.align import aligned, positions
 from hpcsim.store.layout import Layout, StoreError, difference, plain_output, science
 from hpcsim.store.lock import Lock
 from hpcsim.store.slots import Slots
@@ -69,14 +69,15 @@ def _records(path: Path, old: Layout, new: Layout) -> np.ndarray:
     places = []
     for axis, wider in zip(at.axes, new.axes):
         labels, common = ([*zip(*each.values())] for each in (axis, wider))
-        if lost := [label for label in labels if label not in common]:
+        known = {*common}
+        if lost := [label for label in labels if label not in known]:
             gone = ", ".join(f"{key} = {value}" for key, value in zip(axis, lost[0]))
             raise StoreError(
                 f"{path}: holds points at {gone}, which the sweep does not have; add them to the sweep, or compute the "
                 f"new points with --out MORE.h5, then hpcsim collect OUT.h5 {path} MORE.h5",
                 2,
             )
-        places.append([common.index(label) for label in labels])
+        places.append(positions(labels, common))
     where = np.unravel_index(at.point, at.shape)
     points = np.ravel_multi_index([np.array(place)[i] for place, i in zip(places, where)], new.shape)
     numbers = {key: r for r, key in enumerate(zip(new.point.tolist(), np.asarray(new.index).tolist()))}

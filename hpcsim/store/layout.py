@@ -8,9 +8,11 @@ import numpy as np
 import yaml
 
 from hpcsim.system import spaced
+from hpcsim.system.vocabulary import same
 
 DUMPER, LOADER = (getattr(yaml, f"CSafe{kind}", getattr(yaml, f"Safe{kind}")) for kind in ("Dumper", "Loader"))
 LONG = 1000  # values of an axis, beyond which the text of a config has their range where they are one
+REALISATION = 10**7  # more than a point has records
 FREE_SECTIONS = ("run", "figures", "title")  # may change between the sessions of one run
 
 
@@ -25,6 +27,10 @@ class StoreError(Exception):
         return self.args[0]
 
 
+def _frozen(values: list) -> list:
+    return [tuple(v) if type(v) is list else v for v in values] if any(type(v) is list for v in values) else values
+
+
 @dataclass(frozen=True)
 class Layout:
     """All that is known of a run before it starts.
@@ -34,7 +40,8 @@ class Layout:
               outer product with the first axis slowest
     outputs : methods.Output of every result, with dims as long as the longest point needs
     point   : (records,) flat index of the point of each record
-    index   : (records,) number of the record within its point
+    index   : (records,) number of the record within its point; with disorder, REALISATION times the number of its
+              realisation more
     """
 
     config: dict
@@ -44,7 +51,10 @@ class Layout:
     index: np.ndarray
 
     def __post_init__(self):
-        several = bool(np.any(self.index))
+        # lists of one number for each site are labels, too
+        frozen = tuple({key: _frozen(values) for key, values in axis.items()} for axis in self.axes)
+        object.__setattr__(self, "axes", frozen)
+        several = bool(np.any(np.asarray(self.index) % REALISATION))
         for output in self.outputs:
             if several and output.reduce == "single":
                 raise ValueError(f"output {output.name} is single, but a point has several records")
@@ -109,7 +119,8 @@ def science(config: dict) -> dict:
     kept["run"] = {"seed": config.get("run", {}).get("seed")}
     for key in (key for axis in config.get("sweep", ()) for key in axis):
         section, _, name = key.partition(".")
-        kept[section] = {other: value for other, value in kept[section].items() if other != name}
+        meant = {name} if name in kept[section] else {other for other in kept[section] if same(other, name)}
+        kept[section] = {other: value for other, value in kept[section].items() if other not in meant}
     return kept
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcsim.ensemble.reduce import missing
-from hpcsim.store.align import METHOD, on_common_axes
+from hpcsim.store.align import METHOD, on_common_axes, positions
 from hpcsim.store.collected import slug
-from hpcsim.store.layout import RunData, StoreError
+from hpcsim.store.layout import REALISATION, RunData, StoreError
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,11 @@ class Merged:
     def names(self) -> list[str]:
         """Of the methods."""
         return self.axes[0][METHOD] if self.several else [self.methods[0][0]["name"]]
+
+    @property
+    def disordered(self) -> bool:
+        """Whether points are averaged over realisations of disorder."""
+        return "disorder" in self.runs[0].layout.config
 
     def points(self, method: int) -> range:
         """The points of a method, an index of `methods`: the first axis is the slowest."""
@@ -105,8 +110,7 @@ def _points(run: RunData, own, union) -> np.ndarray:
     if not own:
         return run.layout.point
     where = np.unravel_index(run.layout.point, run.layout.shape)
-    numbers = [{label: i for i, label in enumerate(common)} for common in union]
-    places = [np.array([number[label] for label in labels]) for labels, number in zip(own, numbers)]
+    places = [np.array(positions(labels, common)) for labels, common in zip(own, union)]
     return np.ravel_multi_index([place[i] for place, i in zip(places, where)], [len(u) for u in union])
 
 
@@ -137,7 +141,7 @@ def _common_dims(runs):
 
 def _placed(array, output, dims):
     """(records, *common dims): every value where its labels are."""
-    places = [[dims[dim.name].index((label,)) for label in dim.values] for dim in output.dims]
+    places = [positions([(label,) for label in dim.values], dims[dim.name]) for dim in output.dims]
     shape = tuple(len(dims[dim.name]) for dim in output.dims)
     if places == [list(range(n)) for n in shape]:
         return array
@@ -149,21 +153,34 @@ def _placed(array, output, dims):
 class Done:
     """The records that are done, point after point, in order of their index.
 
+    key    : (done,) point times `width` plus index, in rising order; of all records that there are: known
     run, record : (done,) where each is;  first : (points + 1,) where those of each point begin
     """
 
-    def __init__(self, point: np.ndarray, run: np.ndarray, record: np.ndarray, points: int):
+    def __init__(
+        self, key: np.ndarray, known: np.ndarray, width: int, run: np.ndarray, record: np.ndarray, points: int
+    ):
         self.run, self.record = run, record
-        self.first = np.searchsorted(point, np.arange(points + 1))
+        self._key, self._known, self._width = key, known, width
+        self.first = np.searchsorted(key // width, np.arange(points + 1))
 
     @property
     def counts(self) -> np.ndarray:
         """(points,)"""
         return np.diff(self.first)
 
-    def rows(self, arrays: list[dict], name: str, point: int) -> np.ndarray:
-        """(records, *dims) of an output at one point."""
-        here = slice(self.first[point], self.first[point + 1])
+    def of_point(self, point: int) -> slice:
+        return slice(self.first[point], self.first[point + 1])
+
+    def realisations(self, point: int) -> list[tuple[slice, bool]]:
+        """The records of each realisation of a point, and whether all that it has are done."""
+        begin, end = point * self._width, (point + 1) * self._width
+        edges = np.append(np.arange(begin, end, REALISATION), end)
+        done, known = (np.searchsorted(keys, edges) for keys in (self._key, self._known))
+        return [(slice(a, b), b - a == n) for a, b, n in zip(done, done[1:], np.diff(known)) if b > a]
+
+    def rows(self, arrays: list[dict], name: str, here: slice) -> np.ndarray:
+        """(records, *dims) of an output."""
         return np.stack([arrays[k][name][r] for k, r in zip(self.run[here], self.record[here])])
 
 
@@ -180,7 +197,7 @@ def _records(runs, at, arrays, points: int):
     for other in np.setdiff1d(np.arange(len(finished)), first):
         _require_equal(runs, arrays, *((run[j], record[j]) for j in (finished[first[of[other]]], finished[other])))
     chosen = finished[first]
-    done = Done(there // width, run[chosen], record[chosen], points)
+    done = Done(there, np.unique(key), width, run[chosen], record[chosen], points)
 
     def counted(keys):
         return np.bincount(keys // width, minlength=points)

@@ -48,7 +48,7 @@ def read_status(path) -> dict:
     failures [(record, point, reason)];
     progress (points, 2), done and all records of each but the skipped; history of the finished sessions; holder,
     and running: True, False, or None where only another host knows; elapsed_seconds and rate (records per second)
-    of the present or last session.
+    of the present or last session; seconds_left as that said last, or None.
     Raises StoreError.
     """
     files, history, states, reasons = run_files(path) or [Path(path)], [], [], {}
@@ -85,6 +85,7 @@ def read_status(path) -> dict:
         "holder": lock.holder(held) if held else "",
         "elapsed_seconds": elapsed,
         "rate": computed / elapsed if elapsed > 0 else 0.0,
+        "seconds_left": max(0.0, held["left"] + held["at"] - time.time()) if held and "left" in held else None,
     }
 
 
@@ -97,13 +98,22 @@ def _session(held, running, files, history, done) -> tuple[float, int]:
     return last.get("wall_seconds", 0.0), last.get("records_done", 0) - last.get("records_before", 0)
 
 
+def _share_done(status: dict) -> str:
+    """Which share of the sweep the last session has completed; "" where it was none, or did not end so."""
+    last = status["history"][-1] if status["history"] and not status["holder"] else {}
+    return str(last.get("share") or "") if str(last.get("ended", "")).startswith("complete") else ""
+
+
 def format_status(status: dict) -> str:
     """`read_status` for people."""
     rate, holder, failed = status["rate"], status["holder"], status["failed"]
     left = status["records"] - status["done"] - failed
     if status["running"] is not False:
         state = f"running on {holder}" if status["running"] else f"running or killed on {holder}"
-        state += f", {left / rate:.0f} s left" if left and rate else ""
+        seconds = status["seconds_left"]
+        state += f", {seconds:.0f} s left" if left and seconds is not None else ""
+    elif left and (share := _share_done(status)):
+        state = f"share {share} is complete; hpcsim collect takes the files of all shares"
     elif left:
         state = (f"killed on {holder}" if holder else "stopped") + "; the same command resumes"
     else:

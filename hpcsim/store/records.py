@@ -53,6 +53,10 @@ class Records(ABC):
         """Bring what was written to where it is safe. Not collective."""
 
     @abstractmethod
+    def note(self, **more):
+        """Say something to who asks for the status. On rank 0 alone."""
+
+    @abstractmethod
     def _append(self, entry: dict):
         """Add a session to the history. On rank 0 alone."""
 
@@ -146,6 +150,9 @@ class Memory(Records):
         pass
 
     def sync(self):
+        pass
+
+    def note(self, **more):
         pass
 
     def _append(self, entry):

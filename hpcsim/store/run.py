@@ -26,7 +26,10 @@ class RunFile(Records):
     """A run file open for writing by every rank of `comm`: plain writes at known places, HDF5 takes no part.
 
     cleanup : gives up the lock, on rank 0
+    lock    : None on other ranks
     """
+
+    lock: Lock | None = None
 
     def __init__(self, path: Path, comm, opened: "_Opened", targets: Targets, values: dict, needed):
         self.cleanup = ExitStack()
@@ -60,6 +63,9 @@ class RunFile(Records):
                 f"{self._path}: {what} cannot be written ({error}); those before "
                 f"are safe: make room on the disk, then give the same command again"
             ) from None
+
+    def note(self, **more):
+        self.lock.note(**more)
 
     def sync(self):
         """Bring what was written to the disk, against a power cut. Not collective."""
@@ -113,11 +119,12 @@ def open_run(path, layout: Layout, comm, needed=frozenset(), retry_failed: bool 
     Raises StoreError, the same on every rank: file in use, of another config, damaged, disk full.
     """
     path = Path(os.path.realpath(path))  # of a link the file itself: its name is the lock's, too
-    targets, values = Targets(layout), {}
+    targets, values, locks = Targets(layout), {}, []
     with ExitStack() as cleanup:
 
         def prepare():
             lock = Lock(path)
+            locks.append(lock)
             cleanup.callback(lock.release)
             opened, found = _prepare(path, layout, targets.watched, needed, lock, retry_failed)
             lock.note(done=int(opened.done.sum()))
@@ -133,6 +140,7 @@ def open_run(path, layout: Layout, comm, needed=frozenset(), retry_failed: bool 
         for failed in filter(None, comm.allgather(error)):
             raise failed
         run.cleanup = cleanup.pop_all()
+        run.lock = next(iter(locks), None)
         return run
 
 

@@ -16,9 +16,9 @@ from hpcsim.system.parameters import (
     Spin,
     Times,
     Whole,
+    axis_value,
     shown,
     spaced,
-    word,
 )
 from hpcsim.system.states import angles, coherent_state, spin_coherent
 from hpcsim.system.symmetry import (
@@ -64,6 +64,7 @@ __all__ = [
     "Whole",
     "actions",
     "angles",
+    "axis_value",
     "charge_weights",
     "charges",
     "coherent_state",
@@ -77,7 +78,6 @@ __all__ = [
     "require_unique",
     "shown",
     "spaced",
-    "word",
     "spin_coherent",
     "translations",
     "transposition",

@@ -14,7 +14,7 @@ from hpcsim.system.action import ROUNDING
 from hpcsim.system.operators import local_operator
 from hpcsim.system.terms import System
 
-SMALL = 256  # basis states of a system up to which matrices that follow from its structure are kept
+SMALL = 640  # basis states of a system up to which matrices that follow from its structure are kept
 
 
 def site_operator(system: System, name: str, site: int) -> sparse.csr_matrix:

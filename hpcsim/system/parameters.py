@@ -9,6 +9,7 @@ from hpcsim.system import vocabulary
 
 # Beyond these no machine would come to an end, and the numbers themselves would fill its memory
 LARGEST, LARGEST_SPIN = 1e300, 1e9
+SIZES = ("sites", "cells")  # parameters that may be [nx, ny]
 MOST, MOST_SITES, MOST_TIMES = 10**9, 10**6, 10**6
 
 
@@ -90,10 +91,16 @@ def spaced(kind: str, arguments, most: int) -> list[float]:
     return [float(f"{x:.12g}") for x in getattr(np, kind)(*arguments)]
 
 
-def word(value):
-    """A size [nx, ny] of a lattice as the word nxxny, which labels an axis; anything else as it is."""
-    sizes = isinstance(value, list) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)
-    return "{}x{}".format(*value) if sizes else value
+def axis_value(key: str, value):
+    """A value of a parameter as an axis of a sweep has it: sizes [nx, ny] of a lattice are the word nxxny, its label.
+
+    key : of the config, as model.sites
+    """
+    name = key.rpartition(".")[2]
+    size = isinstance(value, (list, tuple)) and value and all(type(n) is int and n > 0 for n in value)
+    if not size or vocabulary.NAMES.get(name, name) not in SIZES:
+        return value
+    return value[0] if len(value) == 1 else "x".join(map(str, value))
 
 
 def _times(value):

@@ -2,10 +2,14 @@
 
     python jobs/benchmarks/costs.py                      # all cases: minutes
     python jobs/benchmarks/costs.py dimer antigap        # those whose name contains one of these
+    python jobs/benchmarks/costs.py --keep FOLDER --configs configs/huber2020/fig2c.yaml ...
 
 Every case is a process of its own that solves the most expensive record of one point. Memory is the growth of the
 resident size beyond that of the program after it solved a small system; time is that of one core, without
 compilation. Estimates below 0.1 s and 20 MB are not compared: there the program itself is what costs.
+
+With --configs each of these runs with --quick, on one rank and twice if the first run compiled, and all its records are
+compared: seconds are those of CPU time, without those records that compiled. Run files are kept in FOLDER.
 """
 
 import argparse
@@ -15,6 +19,8 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 SMALLEST = 0.1, 0.02  # seconds, GB
 
@@ -120,7 +126,7 @@ def solve(model, method):
     from mpi4py import MPI
 
     from hpcsim.methods import Context
-    from hpcsim.run.plan import Problem
+    from hpcsim.run.problem import Problem
 
     problem = Problem(model, method)
     records = problem.method.records(problem.system, problem.options)
@@ -141,11 +147,45 @@ def child(name):
     print(json.dumps([cost.time, seconds, cost.bytes / 1e9, peak() - base]))
 
 
+def run_config(path: str, folder: str):
+    """Run a config and print a row of the table."""
+    import numpy as np
+
+    from hpcsim import store
+    from hpcsim.run import config, execute, plan
+
+    execute.time = SimpleNamespace(monotonic=time.process_time)
+    out = Path(folder) / f"{Path(path).parent.name}_{Path(path).stem}.h5"
+    resolved, planned = config.load(path, quick=True), []
+    for _ in range(2):
+        out.unlink(missing_ok=True)
+        execute.run(lambda: planned.append(plan.plan(resolved)) or planned[-1], out)
+        (run,) = store.read_runs(out)
+        if run.history[-1]["compile_seconds"] < 0.5:
+            break
+    seconds, estimates = run.seconds[run.done], planned[-1].time[run.done]
+    usual = np.sort(np.log(estimates / seconds))
+    ratios = np.exp(np.percentile(usual, [5, 50, 95]))
+    inside = np.mean(abs(usual) < np.log(2))
+    method = " ".join(filter(None, [resolved["method"]["name"], resolved["method"].get("task")]))
+    row = f"{Path(path).parent.name}/{Path(path).stem} | {method} | {len(seconds)} | {estimates.sum():.3g} | "
+    row += f"{seconds.sum():.3g} | " + ", ".join(f"{r:.2f}" for r in ratios) + f" | {inside:.0%}"
+    print(f"| {row} |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="*", metavar="word", help="parts of names of cases")
+    parser.add_argument("--configs", nargs="+", default=[], metavar="CONFIG", help="compare all records of these")
+    parser.add_argument("--keep", default=".", metavar="FOLDER", help="where --configs puts its run files")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.configs:
+        print("| config | method | records | s estimated | s measured | ratio 5, 50, 95 % | within a factor of 2 |")
+        print("|---|---|---|---|---|---|---|", flush=True)
+        for path in given.configs:
+            run_config(path, given.keep)
+        return None
     if given.child:
         return child(given.child)
     print("| case | s estimated | s measured | ratio | GB estimated | GB measured | ratio |")

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import yaml
 
 from hpcsim.run.plan import plan
 from hpcsim.run.schedule import Queue, assign, kinds_of
+from hpcsim.store.layout import config_of
 
 GROUPS = (2, 8, 32, 128, 512, 2048, 10000)
 
@@ -47,7 +47,7 @@ def queued(seconds, estimates, kinds, groups: int, latency: float = 0.0, service
 def replay(path: str):
     with h5py.File(path) as file:
         seconds, done = file["records/seconds"][:], file["records/done"][:] == 1
-        planned = plan(yaml.safe_load(file["config"][()]))
+        planned = plan(config_of(file["config"][()]))
     seconds, estimates, memory = seconds[done], planned.time[done], planned.bytes[done]
     seconds = np.minimum(seconds, max(5 * np.median(seconds), np.percentile(seconds, 99.5)))
     ratio = np.percentile(estimates / seconds, [5, 50, 95])

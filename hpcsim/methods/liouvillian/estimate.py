@@ -6,9 +6,11 @@ from hpcsim import solvers
 from hpcsim.methods import Cost
 from hpcsim.methods.liouvillian import antigap
 from hpcsim.methods.liouvillian.saved import is_saved
+from hpcsim.methods.liouvillian.small import LARGEST
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
 from hpcsim.methods.liouvillian.symmetry import symmetries as symmetries_of
 from hpcsim.system import System, angles, charge_weights
+from hpcsim.system.matrices import SMALL
 
 ON_DISK = "st_mat_mumps_icntl_22"  # MUMPS's option to keep the factors out of core
 
@@ -81,6 +83,10 @@ def cost(system: System, options, record: Name) -> Cost:
     entries = _entries_per_row(system)
     rows = [len(terms.sites) for terms in system.hamiltonian] + [len(jump.sites) for jump in system.jumps]
     building = 0.02 + 1.5e-3 * sum(rows)
+    if options.task == "steady_state" and system.dimension <= SMALL:  # `small`: the structure is found once
+        building = 5e-3
+        if not options.petsc_options and (unknowns := unknowns_of(system, symmetries, record)) <= LARGEST:
+            return Cost(bytes=1e6 + 32 * unknowns**2, time=6e-4 + 1e-10 * unknowns**3)
     if options.task == "evolve":
         return _cost_of_evolution(system, options, symmetries, entries, building)
     if options.task == "antigap" and antigap.mirror(system) is None:

@@ -1,0 +1,114 @@
+"""The system and the method's options of one point of a config."""
+
+import functools
+import hashlib
+import importlib
+import json
+import pkgutil
+
+import hpcsim.methods
+import hpcsim.models
+from hpcsim.methods import Output
+from hpcsim.own import KEYS, Guarded, module, told
+from hpcsim.run.config import ConfigError, validate
+from hpcsim.run.disorder import POINT, drawn
+from hpcsim.system import Cache, Parameters, System
+from hpcsim.system.vocabulary import in_preferred_names
+
+
+@functools.cache
+def find(package, name: str, what: str):
+    """The module `name` of hpcsim.models or hpcsim.methods; an unknown name lists the known ones."""
+    known = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
+    if name not in known:
+        raise ConfigError(
+            f"{what}.name = {name!r}: unknown {what}; known: {', '.join(known)}; for your own give {what}.file: NAME.py"
+        )
+    return importlib.import_module(f"{package.__name__}.{name}")
+
+
+def module_of(package, section: dict, what: str):
+    """The module of a section: of the package, or the user's own."""
+    if not {"source", "package"} & section.keys():
+        return find(package, section["name"], what)
+    try:
+        own = module(section, what)
+        return Guarded(own, section["name"]) if what == "method" else own
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _build(builder, params, name: str) -> System:
+    """builder.build(params); a mistake in a file of the user's own is one message."""
+    try:
+        system = builder.build(params)
+    except (ValueError, ArithmeticError, MemoryError):
+        raise
+    except Exception as error:
+        if builder.__name__.startswith("hpcsim."):
+            raise
+        raise ConfigError(told(error, "model", name)) from None
+    if not isinstance(system, System):
+        raise ConfigError(f"model {name}: its build gives {type(system).__name__}; a System is needed")
+    return system
+
+
+def fields_of(model: dict, given: System | None) -> dict:
+    """The fields of the parameters of a section `model`, or of what stands for a System. Raises ConfigError."""
+    return (Given if given else module_of(hpcsim.models, model, "model").Params).model_fields
+
+
+class Given(Parameters):
+    """Stands for the parameters of a model where a System was given in its place: `System.key`, in hexadecimals."""
+
+    key: str
+
+
+class Problem:
+    """The system and the method's options of one point. Raises ConfigError if they do not fit.
+
+    system     : given in place of a model
+    structures : of the points planned or computed together, which share what follows from their equal structure
+    """
+
+    def __init__(self, model: dict, method: dict, system: System | None = None, structures: Cache | None = None):
+        model, method = dict(model), dict(method)
+        disorder = model.pop(POINT, None)
+        model_name, method_name = model["name"], method["name"]
+        builder = None if system else module_of(hpcsim.models, model, "model")
+        self.method = module_of(hpcsim.methods, method, "method")
+        model, method = ({k: v for k, v in each.items() if k not in ("name", *KEYS)} for each in (model, method))
+        self.params = self.base = validate(builder.Params if builder else Given, model, "model")
+        if disorder:
+            self.params = self._realised(builder, model, disorder)
+        self.options = validate(self.method.Options, method, "method")
+        self.system = _build(builder, self.params, model_name) if builder else system
+        if structures is not None:
+            self.system.join(structures)
+        if reason := self.method.supports(self.system):
+            raise ConfigError(f"method.name = {method_name!r}: does not support model {model_name!r}: {reason}")
+
+    def _realised(self, builder, model: dict, disorder: dict) -> Parameters:
+        """The parameters of one realisation of the disorder about those that the point has."""
+        if builder is None:
+            raise ConfigError("disorder: needs a model; of a System draw the coefficients yourself")
+        sites = _build(builder, self.base, builder.__name__).sites
+        try:
+            values = drawn(disorder, self.base, sites, self.key(disorder["seed"]))
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        return validate(builder.Params, in_preferred_names(model, builder.Params.model_fields) | values, "disorder")
+
+    @functools.cached_property
+    def records(self) -> tuple:
+        return self.method.records(self.system, self.options)
+
+    @functools.cached_property
+    def outputs(self) -> tuple[Output, ...]:
+        return self.method.outputs(self.system, self.options)
+
+    def key(self, seed: int) -> tuple[int, int]:
+        """Two 32-bit words from the seed and the model's parameters: the key of the random streams."""
+        text = json.dumps([seed, self.params.identity()], sort_keys=True)
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+        return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
