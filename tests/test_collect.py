@@ -22,6 +22,7 @@ from mpi4py import MPI
 from hpcsim import store
 from hpcsim.methods import Dim, Output
 from hpcsim.store import StoreError, is_collected, seal
+from hpcsim.store.align import method_names
 from hpcsim.store.collect import collect
 
 SUBLATTICE = Dim("sublattice", ("a", "b"))
@@ -350,6 +351,16 @@ def test_methods_become_an_axis(tmp_path):
     assert "Sy" not in got and got["Sy_exact"].values[2, 1] == 2 and "Sy_exact_stderr" not in got
     assert [*data.config["methods"].values()] == [{"name": "wave", "dt": dt} for dt in (0.1, 0.2)] + [{"name": "exact"}]
     assert "method" not in data.config and data.config["sweep"] == [{"model.gain": [0.5, 0.7, 1.0, 1.5]}]
+
+
+def test_names_of_methods_tell_them_apart():
+    a, b, long = {"name": "a", "dt": 0.1, "key": "x"}, {"name": "b"}, "x" * 100
+    assert method_names([a, b, a]) == ["a", "b", "a"]
+    assert method_names([a, {**a, "dt": [1, 2]}, {"name": "a"}]) == ["a dt=0.1 key=x", "a dt=[1, 2] key=x", "a"]
+    assert method_names([{**a, "source": "1"}, {**a, "source": "2"}, b]) == ["a", "a (2)", "b"]
+    assert method_names([{**a, "file": "x/a.py"}, {**a, "file": "y/a.py"}]) == ["a", "a"]
+    first, second, third = method_names([{**b, "key": long + end} for end in "123"])
+    assert first == "b key=" + 37 * "x" + "..." and second == first + " (2)" and third == first + " (3)"
 
 
 def test_an_axis_is_made_of_what_the_files_do_not_sweep(tmp_path):

@@ -116,6 +116,25 @@ def test_only_whole_realisations_count(tmp_path):
     assert np.isnan(combine([replace(run, done=done & (np.arange(len(done)) < 1))]).variables["gap"].values)
 
 
+def test_realisations_that_jobs_share_are_one_average(tmp_path):
+    """As the tasks of a job array; and files of another disorder do not go with them."""
+    given = {"model": MODEL, "method": "liouvillian", "disorder": DISORDER}
+    config, run = tmp_path / "c.yaml", tmp_path / "r.h5"
+    config.write_text(yaml.safe_dump(given))
+    for share in ("1/2", "2/2"):
+        assert cli.main(["run", str(config), "--out", str(run), "--share", share]) == 0
+    files = [str(path) for path in sorted(tmp_path.glob("r*.h5"))]
+    assert len(files) == 2
+    assert cli.main(["collect", str(tmp_path / "all.h5"), *files]) == 0
+    data, whole = hpcsim.open(tmp_path / "all.h5"), hpcsim.solve(**given)
+    assert data.records_done == 4
+    assert np.array_equal(data.Sz, whole.Sz) and np.array_equal(data.Sz_stderr, whole.Sz_stderr)
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump(given | {"disorder": DISORDER | {"decay": {"uniform": [0, 0.5]}}}))
+    assert cli.main(["run", str(other), "--out", str(tmp_path / "o.h5")]) == 0
+    assert cli.main(["collect", str(tmp_path / "no.h5"), str(tmp_path / "o.h5"), *files]) == 2
+
+
 @pytest.mark.parametrize(
     "disorder, more, words",
     [

@@ -116,3 +116,17 @@ def test_describe_and_schema_tell_the_other_names():
     assert "sites                 required (also: N)" in shown and "(also: drive, field)" in shown
     keys = guide._keys(all_to_all_xyz.Params)["properties"]
     assert keys["pump"] == {"description": "another name of gain", "deprecated": True}
+
+
+def test_files_with_either_name_go_into_one(tmp_path):
+    """A size swept under its former name, and one more under the preferred one."""
+    base = {"name": "all_to_all_xyz", "Jx": 0.6, "Jy": 1.4, "Jz": 1.0, "decay": 1.0}
+    several = {"a": {"sweep": [{"model.N": [2, 3]}]}, "b": {"model": base | {"sites": 4}}}
+    for name, given in several.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"model": base, "method": "permutation"} | given))
+        assert cli.main(["run", str(tmp_path / f"{name}.yaml"), "--out", str(tmp_path / f"{name}.h5")]) == 0
+    files = [str(tmp_path / f"{name}.h5") for name in ("c", *several)]
+    assert cli.main(["collect", *files]) == 0
+    data = hpcsim.open(files[0])
+    assert data.N.values.tolist() == [2, 3, 4]
+    assert np.array_equal(data.Sz.sel(N=4), hpcsim.solve(base | {"N": 4}, "permutation").Sz)

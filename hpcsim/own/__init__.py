@@ -9,7 +9,7 @@ kept in the config, as `source`, with its `source_hash`; of an installed package
 Such a file is code. `run`, `check`, `solve`, `describe`, `plot --config` and `report --config` execute it because the
 user names it, and say so. What only reads files that others may have made (`status`, `collect`, `plot`, `report`,
 `export`, `open`) executes nothing: so collect evaluates the formulas of one's own observables (see
-`hpcsim.observables.formula`), which are no code, and plot leaves out theories of one's own. A config that brings
+`hpcsim.observables.formulas`), which are no code, and plot leaves out theories of one's own. A config that brings
 another text than its file has is refused, so that nothing runs but the file that the user named.
 """
 

@@ -21,7 +21,9 @@ def find(package, name: str, what: str):
     """The module `name` of hpcsim.models or hpcsim.methods; an unknown name lists the known ones."""
     known = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
     if name not in known:
-        raise ConfigError(f"{what}.name = {name!r}: unknown {what}; known: {', '.join(known)}")
+        raise ConfigError(
+            f"{what}.name = {name!r}: unknown {what}; known: {', '.join(known)}; for your own give {what}.file: NAME.py"
+        )
     return importlib.import_module(f"{package.__name__}.{name}")
 
 

@@ -49,7 +49,7 @@ def _figure(figure, folder: Path, where: str):
     if not files:
         return figure
     given = figure.get("sources") if isinstance(figure.get("sources"), dict) else {}
-    kept = {file: read(folder / file, f"{where}.sources", given.get(file) or {}) for file in files}
+    kept = {file: read(folder / file, f"{where}, theory", given.get(file) or {}) for file in files}
     return {**figure, "sources": kept}
 
 

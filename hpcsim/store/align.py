@@ -14,6 +14,7 @@ from hpcsim.system import axis_value, shown
 from hpcsim.system.vocabulary import with_synonyms
 
 METHOD = "method"  # the axis
+LONGEST = 40  # characters of an option in a name
 FREE = ("file", "source")  # of a section: the name and the hash of the source tell
 
 
@@ -117,7 +118,14 @@ def _with_method(layout: Layout, name: str) -> Layout:
 
 def method_names(sections: list[dict]) -> list[str]:
     """A name for every section `method`, the same for equal ones: `trajectories`, or with the options that differ."""
-    return [_method_name(section, sections) for section in sections]
+    found: dict[str, str] = {}
+    keys = [json.dumps({k: v for k, v in section.items() if k != "file"}, sort_keys=True) for section in sections]
+    for key, section in zip(keys, sections):
+        if key not in found:
+            name = _method_name(section, sections)
+            alike = sum(known == name or known.startswith(f"{name} (") for known in found.values())
+            found[key] = f"{name} ({alike + 1})" if alike else name
+    return [found[key] for key in keys]
 
 
 def _method_name(section: dict, sections: list[dict]) -> str:
@@ -132,7 +140,8 @@ def _method_name(section: dict, sections: list[dict]) -> str:
 
 
 def _short(value) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def _require_one_model(first: RunData, other: RunData):

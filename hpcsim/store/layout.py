@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 
 from hpcsim.system import spaced
+from hpcsim.system.vocabulary import same
 
 DUMPER, LOADER = (getattr(yaml, f"CSafe{kind}", getattr(yaml, f"Safe{kind}")) for kind in ("Dumper", "Loader"))
 LONG = 1000  # values of an axis, beyond which the text of a config has their range where they are one
@@ -118,7 +119,8 @@ def science(config: dict) -> dict:
     kept["run"] = {"seed": config.get("run", {}).get("seed")}
     for key in (key for axis in config.get("sweep", ()) for key in axis):
         section, _, name = key.partition(".")
-        kept[section] = {other: value for other, value in kept[section].items() if other != name}
+        meant = {name} if name in kept[section] else {other for other in kept[section] if same(other, name)}
+        kept[section] = {other: value for other, value in kept[section].items() if other not in meant}
     return kept
 
 

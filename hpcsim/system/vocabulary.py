@@ -16,6 +16,11 @@ def preferred(key: str, fields) -> str:
     return name if key not in fields and name in fields else key
 
 
+def same(one: str, other: str) -> bool:
+    """Whether two names are those of one thing."""
+    return NAMES.get(one, one) == NAMES.get(other, other)
+
+
 def others(name: str, fields) -> tuple[str, ...]:
     """What else is read for a field."""
     return tuple(other for other in ALSO.get(name, ()) if other not in fields)
