@@ -356,8 +356,22 @@ def test_figures_have_symbols_and_words_in_place_of_names(plot, monkeypatch):
     assert fifth[2] == ["spin-conserving", "PDA"]
     filled = [container.lines[0].get_markerfacecolor() != "none" for container in seen[0].axes[4].containers]
     assert filled == [True, False]  # whose points may lie on those of the first
+    filled = [container.lines[0].get_markerfacecolor() != "none" for container in seen[0].axes[0].containers]
+    assert filled == [True, False]
     with pytest.raises(ValidationError, match="label: one for all curves, or one for each of Sz, var_Sz"):
         figures.parse([figure(panels=[both | {"label": ["a", "b", "c"]}])])
+
+
+@pytest.mark.parametrize("y, x, whole", [("eigenvalues", "eigenvalue", True), ("gap", "loss", False)])
+def test_whole_numbers_have_whole_ticks(plot, monkeypatch, y, x, whole):
+    from matplotlib.figure import Figure
+
+    seen = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: seen.append(self))
+    select = {"S": 2, "loss": 0.1} if whole else {"S": 2}
+    plot([panel(y=y, x=x, select=select, **({"part": "real"} if whole else {}))])
+    ticks = seen[0].axes[0].get_xticks()
+    assert np.array_equal(ticks, np.round(ticks)) == whole
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,8 @@ def _draw_lines(data, panel: Panel, axes):
 
 def _hollow(curve, panel, number: int) -> bool:
     """Whether a curve's markers are, so that those of others, as of an exact method, are seen through them."""
+    if panel.by is None:
+        return number > 0
     named = isinstance(curve.known.get(panel.by), str)
     return named and curve.error is not None and (number > 0 or panel.by == "method")
 
@@ -263,6 +265,9 @@ def _dress(data, panel: Panel, axes):
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":
             _plain_ticks(axis)
+    drawn = [container.lines[0].get_xdata() for container in axes.containers if panel.kind == "lines"]
+    if panel.xscale == "linear" and drawn and all(np.array_equal(x, np.round(x)) for x in drawn):
+        axes.xaxis.get_major_locator().set_params(integer=True)  # distances, numbers of sites
     if panel.xlim:
         axes.set_xlim(panel.xlim)
     if panel.ylim:
