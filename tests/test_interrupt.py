@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -54,11 +55,18 @@ def read_until(stream, words):
     raise AssertionError(f"the run has ended without a word of {words!r}")
 
 
+@contextmanager
 def launched(n, command, folder):
-    """The run on n ranks, without a launcher for one."""
+    """The run on n ranks, without a launcher for one; whatever is left of it is ended at the end."""
     if n > 1:
-        return started(n, command, folder)
-    return subprocess.Popen([sys.executable, *command], cwd=folder, stderr=subprocess.PIPE, text=True)
+        with started(n, command, folder) as process:
+            yield process
+        return
+    with subprocess.Popen([sys.executable, *command], cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def stop_twice(process, number):

@@ -18,7 +18,7 @@ import time
 
 import numpy as np
 
-from hpcsim.run.interrupt import start_beside
+from hpcsim.run.interrupt import end, start_beside
 from hpcsim.run.schedule import LARGEST_SHARE, FixedShare, OwnQueue, Queue
 
 TOKEN = 16  # bytes
@@ -253,11 +253,7 @@ def _end(process):
     if process is not None:
         process.stdin.close()
         process.stdout.close()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
 
 
 if __name__ == "__main__":

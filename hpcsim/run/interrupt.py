@@ -36,6 +36,15 @@ def start_beside(command, **keys) -> subprocess.Popen:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
+def end(process: subprocess.Popen):
+    """Wait for a process whose standard input has ended; kill it if another still holds the other end of that."""
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class Watcher:
     """The process, and rank 0's pipe to it. Signals that Python handles are seen from `__enter__` to `__exit__`.
 
@@ -58,7 +67,7 @@ class Watcher:
     def __exit__(self, *error):
         signal.set_wakeup_fd(self._before)
         os.close(self._pipe)
-        self._process.wait()
+        end(self._process)
 
     def tell(self, records: int, seconds: float):
         """So many records are being computed; in about so many seconds all of them are done."""
