@@ -1,5 +1,6 @@
 """Monte-Carlo wave functions against exact density matrices, and their kernels against matrices."""
 
+import dataclasses
 import textwrap
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.sparse.linalg import expm_multiply
 
 from hpcsim import observables
 from hpcsim.ensemble.streams import fill_words, uniform
-from hpcsim.methods import Context, liouvillian, trajectories
+from hpcsim.methods import Cache, Context, liouvillian, trajectories
 from hpcsim.methods.liouvillian.symmetry import HOME
 from hpcsim.methods.trajectories import clock, compile, kernels, measurement, results
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, xyz_lattice
@@ -391,14 +392,14 @@ def test_a_parity_that_jumps_change_halves_the_vector(name, direction, monkeypat
     )
     options = trajectories.Options(task="evolve", times=(0.5, 3), trajectories=12, batch=6, initial=(direction, 0.3))
     initial = angles(system, options.initial)
-    parity = trajectories._parity(system, initial)
+    generators, parity, *_ = trajectories._compiled(system, initial)
     assert parity == direction * np.sum(system.levels - 1) % 2
-    assert trajectories._generators(system, parity)[0].diagonal.shape[1] == -(-round(system.dimension) // 16) * 8
-    assert trajectories._parity(SYSTEMS["mixed"], initial) == -1  # its terms change the parity
-    assert trajectories._parity(system, initial + 0.1) == -1
+    assert generators[0].diagonal.shape[1] == -(-round(system.dimension) // 16) * 8
+    assert trajectories._compiled(SYSTEMS["mixed"], initial)[1] == -1  # its terms change the parity
+    assert trajectories._compiled(system, initial + 0.1)[1] == -1
     half = trajectories.run(system, options, 0, CONTEXT)
-    monkeypatch.setattr(trajectories, "flips", lambda system: None)
-    whole = trajectories.run(system, options, 0, CONTEXT)
+    monkeypatch.setattr(trajectories, "flips", lambda system, local: None)
+    whole = trajectories.run(system, options, 0, dataclasses.replace(CONTEXT, cache=Cache()))
     assert half["jumps"] == whole["jumps"] > 0
     for key in whole:
         assert np.allclose(half[key], whole[key], rtol=0, atol=1e-8)

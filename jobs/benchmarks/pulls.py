@@ -12,25 +12,22 @@ import sys
 
 import numpy as np
 import scipy.linalg
-from mpi4py import MPI
 
+import hpcsim
 from hpcsim import observables
-from hpcsim.methods import Cache, Context, phase_space, trajectories
 from hpcsim.models import collective_spin, xyz_lattice
 from hpcsim.observables.matrices import operator
 from hpcsim.system import angles, coherent_state, matrices
 
-RECORDS, TIMES = 32, (0.7, 1.5)
+RECORDS, TIMES, INITIAL = 32, (0.7, 1.5), (0.3, 0.2)
 CASES = {
     "trajectories": (
-        trajectories,
         xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=4, Jx=0.9, Jy=1.7, Jz=0.4, decay=0.8)),
         dict(batch=8, observables=("squeezing", "correlation", "structure_factor", "Sx_0_Sy_1")),
     ),
     "phase_space": (
-        phase_space,
         collective_spin.build(collective_spin.Params(S=4, drive=0.8, dephasing=0.3)),
-        dict(batch=32, observables=("squeezing",), dt=0.05, times=(0.7, 1.5)),
+        dict(batch=32, observables=("squeezing",), dt=0.05),
     ),
 }
 
@@ -53,20 +50,19 @@ def exact(system, items, initial) -> dict[str, np.ndarray]:
 
 def pulls(case: str, seeds: int, records: int = RECORDS, **more) -> dict[str, np.ndarray]:
     """{output: (seeds, *dims, time)}; more: options of the method, batch for example."""
-    method, system, extra = CASES[case]
+    system, extra = CASES[case]
     extra = extra | more
-    values = dict(task="evolve", times=TIMES, initial=(0.3, 0.2), trajectories=records * extra["batch"]) | extra
-    options, cache, found = method.Options(**values), Cache(), {}
-    wanted = exact(system, options.observables, options.initial)
-    declared = [output for output in method.outputs(system, options) if output.name in wanted]
+    options = (
+        dict(name=case, task="evolve", times=TIMES, initial=INITIAL, trajectories=records * extra["batch"]) | extra
+    )
+    wanted, found = exact(system, extra["observables"], INITIAL), {}
     for seed in range(seeds):
-        context = Context(MPI.COMM_SELF, (seed, 2026), lambda: False, cache)
-        rows = [method.run(system, options, record, context) for record in range(records)]
-        for output in declared:
-            value, error = observables.reduced(output, lambda name: np.stack([row[name] for row in rows]))
+        data = hpcsim.solve(system, options, run={"seed": seed})
+        for name in wanted.keys() & data.keys():
+            value, error = data[name].values, data[f"{name}_stderr"].values
             with np.errstate(divide="ignore", invalid="ignore"):
-                pull = (value - wanted[output.name]) / error
-            found.setdefault(output.name, []).append(np.where(error > 1e-12, pull, np.nan))
+                pull = (value - wanted[name]) / error
+            found.setdefault(name, []).append(np.where(error > 1e-12, pull, np.nan))
     return {name: np.array(values) for name, values in found.items()}
 
 

@@ -55,9 +55,9 @@ def records(system: System, options: Options) -> tuple[int, ...]:
 def cost(system: System, options: Options, record: int) -> Cost:
     """Ranks of a group share the trajectories of a record; each holds the terms of the series."""
     samples, slots = _schedule(options)
-    halved = _parity(system, angles(system, options.initial)) >= 0 and not options.distribute
-    states = system.dimension / (2 if halved else 1)
     matrices = local_matrices(system)
+    parity, _ = _parity(system, matrices, angles(system, options.initial))
+    states = system.dimension / (2 if parity >= 0 and not options.distribute else 1)
     # entries of a row, and the largest row sum, of H_eff
     entries = sum(np.count_nonzero(matrix) / len(matrix) for matrix in matrices.values())
     norm = sum(np.abs(matrix).sum(axis=1).max() for matrix in matrices.values())
@@ -103,8 +103,8 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     if options.distribute:
         distributed.run(sums, jumps, initial, first, samples, slots, options.tolerance, system, plan, key, comm)
     elif len(mine):
-        psi, parity = coherent_state(system.levels, initial), _parity(system, initial)
-        generators, changes = _generators(system, parity), flips(system) if parity >= 0 else np.zeros(1, np.int64)
+        psi, key_of = coherent_state(system.levels, initial), ("trajectories", system.key, initial.tobytes())
+        generators, parity, changes, jump = context.cache.get(key_of, lambda: _compiled(system, initial))
         shape = (ORDER + 1, 2, 2 * PAD + generators[0].diagonal.shape[1])
         full = np.zeros((2, 2, 2 * PAD + -(-len(psi) // CHUNK) * CHUNK))
         clock.run(
@@ -118,7 +118,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
             generators,
             parity,
             changes,
-            channels(system),
+            jump,
             plan,
             key,
             np.zeros(shape),
@@ -144,20 +144,21 @@ def _measured(system: System, options: Options) -> Measured:
     return measured(system, options.observables, time)
 
 
-def _parity(system: System, initial: np.ndarray) -> int:
-    """Parity of the sum of all levels, if the initial state and all later ones have one; else -1."""
-    down = initial[:, 0] == np.pi
-    if flips(system) is None or np.any((initial[:, 0] != 0) & ~down):
-        return -1
-    return int(np.sum((system.levels - 1)[down]) % 2)
+def _parity(system: System, local, initial: np.ndarray) -> tuple[int, np.ndarray]:
+    """Parity of the sum of all levels, if the initial state and all later ones have one, else -1; and `flips`."""
+    changes, down = flips(system, local), initial[:, 0] == np.pi
+    if changes is None or np.any((initial[:, 0] != 0) & ~down):
+        return -1, np.zeros(1, np.int64)
+    return int(np.sum((system.levels - 1)[down]) % 2), changes
 
 
-def _generators(system: System, parity: int):
-    """H_eff of both parities, or the whole of it twice."""
+def _compiled(system: System, initial: np.ndarray):
+    """H_eff of both parities, or the whole of it twice; what `_parity` says; the jump operators."""
     local = local_matrices(system)
+    parity, changes = _parity(system, local, initial)
     if parity < 0:
-        return (generator(system.levels, local),) * 2
-    return generator(system.levels, local, 0), generator(system.levels, local, 1)
+        return (generator(system.levels, local),) * 2, parity, changes, channels(system)
+    return tuple(generator(system.levels, local, p) for p in (0, 1)), parity, changes, channels(system)
 
 
 def _stationary(system: System, options: Options, sums, counts):

@@ -203,9 +203,10 @@ class _Entries:
         return np.concatenate(self.closed), np.concatenate([np.zeros(0), *self.table])
 
 
-def flips(system: System) -> np.ndarray | None:
+def flips(system: System, local: dict[tuple[int, ...], np.ndarray]) -> np.ndarray | None:
     """(channels,) 1 where a jump changes the parity of the sum of all levels, 0 where it does not.
 
+    local : H_eff, see `local_matrices`.
     None if H_eff or a jump does not have such a parity, or the last site has more than two levels.
     """
 
@@ -214,7 +215,7 @@ def flips(system: System) -> np.ndarray | None:
         table = level_table(levels).sum(axis=1)
         return set(((table[moved[:, 0]] - table[moved[:, 1]]) % 2).tolist())
 
-    levels, local = system.levels, local_matrices(system)
+    levels = system.levels
     if levels[-1] != 2 or any(steps(matrix, levels[list(sites)]) - {0} for sites, matrix in local.items()):
         return None
     found = [
