@@ -15,7 +15,7 @@ where they are short. Why so, for P groups:
 A process of its own sleeps until it is asked, whatever rank 0 computes, and ends with it. Datagrams need no connection
 for each of ten thousand groups; one that is lost is sent again, and the queue answers a repeated question with the same
 records. Where a group cannot reach it, all agree to share the records out beforehand, and the log says so.
-jobs/benchmarks/schedule.py replays run files, and simulates where latency and service time would saturate it. Seen there,
+jobs/benchmarks/schedule.py replays run files, and simulates where latency and service time would saturate it. Seen so,
 as parts of the bound min(1, total/(P longest)):
 
                                      P = 2    8     32    128
