@@ -240,4 +240,4 @@ def test_the_resolved_config_of_every_path_gives_the_same_plan(model):
         if guide.modules("methods")[task.split()[0]].supports(system_of(model)) is None:
             first = plan.plan(config.resolve({"model": MODELS[model], "method": method_of(task)}))
             again = plan.plan(config.resolve(yaml.safe_load(yaml.safe_dump(first.config))))
-            assert again.config == first.config and len(again.point) == len(first.point)
+            assert again.config == first.config and again.numbering.records == first.numbering.records
