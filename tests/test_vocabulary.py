@@ -1,5 +1,7 @@
 """One name for one thing in all models; former names are read, and give the same numbers to the bit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import yaml
@@ -12,6 +14,7 @@ from hpcsim.run import config
 from hpcsim.run.config import ConfigError
 from hpcsim.run.plan import plan
 from hpcsim.run.problem import Problem
+from hpcsim.store import disk
 from hpcsim.store.collect import outline
 from hpcsim.system import vocabulary
 
@@ -130,3 +133,28 @@ def test_files_with_either_name_go_into_one(tmp_path):
     data = hpcsim.open(files[0])
     assert data.N.values.tolist() == [2, 3, 4]
     assert np.array_equal(data.Sz.sel(N=4), hpcsim.solve(base | {"N": 4}, "permutation").Sz)
+
+
+FORMER = {  # sections `model` as version 0.1 wrote them into its files
+    "all_to_all_xyz": {"N": 3, "Jx": 0.6, "Jy": 1.4, "Jz": 1.0, "decay": 1.0, "collective_decay": 0.0}
+    | {"dephasing": 0.0, "collective_dephasing": 0.0, "pump": 0.2, "collective_pump": 0.0, "field": 0.3}
+    | {"field_angle": 0.0},
+    "spin_network": {"sites": [2], "S": 0.5, "power": None, "edges": None, "Jx": 1.0, "Jy": 0.0, "Jz": 0.0}
+    | dict.fromkeys(("field_x", "field_y", "field_z", "twist", "gain", "dephasing"), 0.0)
+    | {"decay": 1.0, "periodic": True, "resolve": False},
+}
+
+
+@pytest.mark.parametrize("model", FORMER)
+def test_a_run_that_a_former_version_began_goes_on(model, tmp_path):
+    """And files of both go into one."""
+    given = {"model": {"name": model} | FORMER[model], "method": "mean_field", "sweep": [{"model.Jx": [0.5, 1.0]}]}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(given))
+    layout = plan(config.load(tmp_path / "c.yaml")).layout
+    old = replace(layout, config=layout.config | {"model": given["model"]})
+    disk.create(tmp_path / "r.h5", old)
+    disk.create(tmp_path / "other.h5", old)
+    assert cli.main(["run", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "r.h5")]) == 0
+    assert cli.main(["collect", *(str(tmp_path / f"{name}.h5") for name in ("c", "r", "other"))]) == 0
+    data = hpcsim.open(tmp_path / "c.h5")
+    assert np.isfinite(data.Sz).all() and yaml.safe_load(data.attrs["config"])["model"]["name"] == model

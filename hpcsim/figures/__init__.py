@@ -8,6 +8,9 @@
           - {name: jump, y: Sz, x: loss, by: sublattice, analysis: steepest_at,
              select: {loss: [1, 2]}, expect: upper_boundary, sigmas: 1}
 
+A theory is the name of a function of `hpcsim.analysis`, or FILE.py:FUNCTION for one of the user's own. Its arguments
+are found by their names among the parameters of the model and the coordinates of the data.
+
 `parse` and `verify` validate the section before anything is computed; `plot` draws and checks.
 """
 

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from hpcsim.system import MOST_SITES, Jumps, Number, Parameters, Parity, Spin, System, Terms, Translation, WeakU1
+from hpcsim.system.vocabulary import LATER
 
 MOST_PAIRS = 20_000_000  # of a power law: 2 GB of tables
 
@@ -102,9 +103,9 @@ class Params(Parameters):
     resolve: bool = False
 
     def identity(self) -> dict:
-        """Without the convention that was the only one, so that streams of random numbers stay what they were."""
+        """Without what former versions did not have, so that streams of random numbers stay what they were."""
         given = super().identity()
-        return {key: value for key, value in given.items() if (key, value) != ("convention", "huber2021")}
+        return {key: value for key, value in given.items() if (key, value) not in LATER["spin_network"].items()}
 
     @model_validator(mode="after")
     def _fit(self):

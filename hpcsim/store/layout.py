@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from hpcsim.system import spaced
-from hpcsim.system.vocabulary import same
+from hpcsim.system.vocabulary import modern, same
 
 DUMPER, LOADER = (getattr(yaml, f"CSafe{kind}", getattr(yaml, f"Safe{kind}")) for kind in ("Dumper", "Loader"))
 LONG = 1000  # values of an axis, beyond which the text of a config has their range where they are one
@@ -95,8 +95,10 @@ def config_text(config: dict) -> str:
 
 
 def config_of(text) -> dict:
-    """The resolved config that `config_text` wrote. Raises yaml.YAMLError."""
+    """The resolved config that `config_text` wrote, this or a former version's. Raises yaml.YAMLError."""
     config = yaml.load(text if isinstance(text, str) else bytes(text), LOADER)
+    if isinstance(config.get("model"), dict):
+        config["model"] = modern(config["model"])
     for axis in config.get("sweep", ()):
         for key, values in axis.items():
             if isinstance(values, dict):

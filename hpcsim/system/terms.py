@@ -160,11 +160,19 @@ class System:
     @functools.cached_property
     def levels(self) -> np.ndarray:
         """(sites,) dimension of every site: 2S + 1, or the cutoff of a boson mode."""
-        return np.where(self.cutoffs > 0, self.cutoffs, np.rint(2 * self.spins + 1).astype(int))
+        return self.of_structure("levels", self._levels)
+
+    def _levels(self) -> np.ndarray:
+        found = np.where(self.cutoffs > 0, self.cutoffs, np.rint(2 * self.spins + 1).astype(int))
+        found.setflags(write=False)
+        return found
 
     @functools.cached_property
     def dimension(self) -> float:
         """Dimension Π_i levels_i of the Hilbert space, as a float: it may be astronomical, even inf."""
+        return self.of_structure("dimension", self._dimension)
+
+    def _dimension(self) -> float:
         with np.errstate(over="ignore"):
             return float(np.prod(self.levels.astype(float)))
 

@@ -7,6 +7,8 @@ ALSO = {
     "gain": ("pump",),
     "collective_gain": ("collective_pump",),
 }
+# of hpcsim's own models: keys that came later, with what they stand for in files of former versions
+LATER = {"spin_network": {"convention": "huber2021"}}
 NAMES = {other: name for name, others in ALSO.items() for other in others}
 
 
@@ -36,6 +38,14 @@ def in_preferred_names(values: dict, fields) -> dict:
             raise ValueError(f"{one} and {other} are two names of one parameter, {name}; give one of them")
         found[name] = value
     return found
+
+
+def modern(model: dict) -> dict:
+    """The section `model` of a file of a former version, as this one writes it; a model of one's own as it is."""
+    if {"source", "package"} & model.keys():
+        return model
+    renamed = {NAMES.get(key, key): value for key, value in model.items()}
+    return LATER.get(model.get("name"), {}) | renamed
 
 
 def with_synonyms(known: dict) -> dict:
