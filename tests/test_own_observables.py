@@ -1,6 +1,8 @@
 """Observables and theory curves of one's own: run, kept, and never executed by those who read."""
 
 import logging
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ import yaml
 from conftest import ROOT
 
 import hpcsim
-from hpcsim import cli, own
+from hpcsim import cli, own, store
 from hpcsim.observables.formulas import formula, function
+from hpcsim.store.collect import combine
 
 BINDER = ROOT / "configs/tutorials/binder.py"
 MODEL = {"name": "spin_network", "sites": 2, "Jx": 1.3, "field_z": 0.4, "decay": 0.5}
@@ -155,3 +158,14 @@ def test_a_formula_is_what_python_says():
     assert made.output.sources == ("a", "b")
     found = function(made.output.function, made.output.sources)(a, b)
     assert np.allclose(found, np.sqrt(abs(a - b)) ** 3 / np.maximum(a, b) + np.exp(-a) * b)
+
+
+def test_a_function_that_this_version_does_not_know_is_one_message(spied):
+    (run,) = store.read_runs(spied[0] / "r.h5")
+    for text in ("soft_length", "M2.__class__", "1 - M6"):
+        outputs = tuple(
+            SimpleNamespace(**vars(each) | {"function": text}) if each.name == "binder" else each
+            for each in run.layout.outputs
+        )
+        with pytest.raises(store.StoreError, match="binder is a function that this version of hpcsim does not know"):
+            combine([replace(run, layout=replace(run.layout, outputs=outputs))])

@@ -56,6 +56,7 @@ __all__ = [
     "Setting",
     "array_of",
     "derived",
+    "finishing",
     "formula",
     "items",
     "largest_error",

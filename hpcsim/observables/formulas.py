@@ -44,19 +44,26 @@ def formula(name: str, text: str, dims=(), units: str = "1", long_name: str = ""
     sources = tuple(dict.fromkeys(named))
     if not sources:
         raise ValueError(f"the formula {text!r} names no average")
-    _value(tree, dict.fromkeys(sources, np.ones(1)))  # what cannot be evaluated is told at once
+    _check(tree, sources)
     return Derived(Output(name, tuple(dims), units, long_name, reduce="function", function=text, sources=sources))
 
 
 def function(text: str, sources: tuple[str, ...]) -> Function:
     """The finishing function of a formula, of the averages `sources`. Raises ValueError."""
     tree = _parsed(text)
+    _check(tree, sources)
 
     def call(*averages):
         with np.errstate(all="ignore"):  # NaN where averages are
             return np.asarray(_value(tree, dict(zip(sources, averages))))
 
     return Function(call)
+
+
+def _check(tree: ast.expr, sources):
+    """ValueError where a formula cannot be evaluated."""
+    with np.errstate(all="ignore"):
+        _value(tree, dict.fromkeys(sources, np.ones(1)))
 
 
 def _parsed(text: str) -> ast.expr:

@@ -26,7 +26,7 @@ import h5py
 import numpy as np
 
 from hpcsim.ensemble.reduce import AVERAGED, missing
-from hpcsim.observables import largest_error, reduced
+from hpcsim.observables import finishing, largest_error, reduced
 from hpcsim.store import (
     Collected,
     Layout,
@@ -84,6 +84,7 @@ def combine(runs: list[RunData], over=()) -> Collected:
 
     over : keys of further axes, tuples of those that advance together
     """
+    _check_functions(runs)
     merged = merge(runs, over)
     keys = [key for axis in merged.axes for key in axis]
     names = _names(keys, {*merged.dims, *(name for _, outputs in merged.methods for name in outputs)})
@@ -94,6 +95,19 @@ def combine(runs: list[RunData], over=()) -> Collected:
     if further:
         attributes["coordinates"] = " ".join(further)  # CF: these variables are no data
     return Collected({**coordinates, **_reduced(merged, names)}, attributes, config)
+
+
+def _check_functions(runs: list[RunData]):
+    """Raises StoreError where a result is a function that this version does not know."""
+    for run in runs:
+        for output in (each for each in run.layout.outputs if each.reduce == "function"):
+            try:
+                finishing(output)
+            except ValueError as error:
+                raise StoreError(
+                    f"{run.path}: {output.name} is a function that this version of hpcsim does not know ({error}); "
+                    "collect with the version that ran it"
+                ) from None
 
 
 def opened(path) -> Collected:

@@ -45,7 +45,8 @@ def modern(model: dict) -> dict:
     if {"source", "package"} & model.keys():
         return model
     renamed = {NAMES.get(key, key): value for key, value in model.items()}
-    return LATER.get(model.get("name"), {}) | renamed
+    later = LATER.get(model.get("name"), {})
+    return renamed | {key: value for key, value in later.items() if key not in renamed}
 
 
 def with_synonyms(known: dict) -> dict:

@@ -1,7 +1,9 @@
 """Settings of Sphinx for the manual; see build.sh."""
 
 from docutils import nodes
+from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.errors import ExtensionError
 
 import hpcsim
 
@@ -29,7 +31,10 @@ def setup(app):
 def _math(display):
     def visit(writer, node):
         tag = "div" if display else "span"
-        formula = tex2mathml(node.astext(), as_block=display)
+        try:
+            formula = tex2mathml(node.astext(), as_block=display)
+        except MathError as error:
+            raise ExtensionError(f"{node.source}, line {node.line}: {node.astext()}: {error}") from None
         for brace in "{}":  # of anticommutators: as high as the letters
             formula = formula.replace(f"<mo>{brace}</mo>", f'<mo stretchy="false">{brace}</mo>')
         writer.body.append(f'<{tag} class="math">{formula}</{tag}>')

@@ -83,9 +83,10 @@ def cost(system: System, options, record: Name) -> Cost:
     entries = _entries_per_row(system)
     rows = [len(terms.sites) for terms in system.hamiltonian] + [len(jump.sites) for jump in system.jumps]
     building = 0.02 + 1.5e-3 * sum(rows)
-    if options.task == "steady_state" and system.dimension <= SMALL:  # `small`: the structure is found once
+    if options.task != "evolve" and system.dimension <= SMALL:  # what follows from the structure is found once
         building = 5e-3
-        if not options.petsc_options and (unknowns := unknowns_of(system, symmetries, record)) <= LARGEST:
+        of_lapack = options.task == "steady_state" and not options.petsc_options
+        if of_lapack and (unknowns := unknowns_of(system, symmetries, record)) <= LARGEST:
             return Cost(bytes=1e6 + 32 * unknowns**2, time=6e-4 + 1e-10 * unknowns**3)
     if options.task == "evolve":
         return _cost_of_evolution(system, options, symmetries, entries, building)
