@@ -63,7 +63,8 @@ fi
 if [ "$selected" = 0 ] && python -c 'import ruff, mypy' 2>/dev/null; then stage "lint" lint; fi
 processes=()
 if python -c 'import xdist' 2>/dev/null; then
-    processes=(-n "${HPCSIM_TEST_PROCESSES:-$(nproc)}" --dist worksteal)
+    cores=$(env -u OMP_NUM_THREADS nproc)  # which takes the variable for the answer
+    processes=(-n "${HPCSIM_TEST_PROCESSES:-$cores}" --dist worksteal)
 fi
 stage "serial" python -m pytest tests "${processes[@]}" "${coverage[@]}" "$@"
 for n in 1 2 3; do
