@@ -2,8 +2,8 @@
 
 import json
 import re
+import runpy
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,7 @@ from hpcsim import cli, guide
 
 DOCS = ROOT / "jobs" / "docs"
 NOTEBOOKS = sorted(DOCS.glob("*.ipynb"))
-sys.path.insert(0, str(DOCS))
-notebook, reference = __import__("notebook"), __import__("reference")
+notebook, reference = (runpy.run_path(str(DOCS / name)) for name in ("notebook.py", "reference.py"))
 PAGES = {path.stem: path.read_text() for path in DOCS.glob("*.md")}
 
 
@@ -45,7 +44,7 @@ def test_a_notebook_runs(path, tmp_path, monkeypatch):
     """Its own assertions hold, and its figures can be drawn."""
     require_module("qutip")
     monkeypatch.chdir(tmp_path)
-    figures = [figure for *_, drawn in notebook.run(path) for figure in drawn]
+    figures = [figure for *_, drawn in notebook["run"](path) for figure in drawn]
     assert figures or path.stem == "model_against_qutip"
 
 
@@ -77,7 +76,7 @@ def test_every_command_is_one_and_every_file_exists(page):
 
 
 def test_the_reference_has_every_name(tmp_path):
-    reference.write(tmp_path)
+    reference["write"](tmp_path)
     text = {path.stem: path.read_text() for path in tmp_path.iterdir()}
     for kind, page in (("models", "models"), ("methods", "method_options"), ("theories", "observables")):
         assert all(name in text[page] for name in guide.catalogue()[kind])
