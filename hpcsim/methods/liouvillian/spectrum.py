@@ -133,13 +133,17 @@ def _slowest(system: System, options, name: Name, wanted: int, context: Context,
     last = min(wanted + (options.task == "gap" and steady), len(found.values)) - 1
     needed = min(-found.values[last].real, enough) if last >= 0 else 0.0
     if context.comm.rank == 0 and found.decay < needed * (1 - certificate.TIE):
-        log.warning(
-            "%s: eigenvalues that decay with %.6g or faster may be missing beside those found; the results are "
-            "certified where they decay more slowly, see certified_decay",
-            sector,
-            found.decay,
-        )
+        context.cache.get(("liouvillian", "uncertified"), lambda: _warn(sector, found.decay))  # once in a run
     return found, places
+
+
+def _warn(sector: Sector, decay: float):
+    log.warning(
+        "%s: eigenvalues that decay with %.6g or faster may be missing beside those found; the results are certified "
+        "where they decay more slowly, see certified_decay. Further sectors like this are not named",
+        sector,
+        decay,
+    )
 
 
 def _common(name: Name, found: certificate.Slowest, decaying) -> dict:
