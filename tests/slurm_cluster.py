@@ -21,6 +21,8 @@ from pathlib import Path
 
 from conftest import ROOT, require_program
 
+ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT")
+
 # cred_expire: a requeued job may start again only when its credential has expired, 120 s by default.
 SLURM_CONF = """
 ClusterName=test
@@ -223,7 +225,7 @@ class SlurmCluster:
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             job = self.job(number)
-            if job["JobState"] not in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED"):
+            if job["JobState"] in ENDED:
                 return job
             time.sleep(0.3)
         raise TimeoutError(f"job {number} is still {job['JobState']} ({job['Reason']}):\n{self.logs()}")

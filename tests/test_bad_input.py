@@ -42,6 +42,8 @@ BAD = {  # name: (file text, words that the one message must hold)
     "model without name": (text(model="{S: 1}"), ["model.name", "needed"]),
     "unknown model": (text(model="{name: ising}"), ["model.name", "'ising'", "gain_loss_lattice", "collective_spin"]),
     "unknown method": (text(method="{name: dmrg}"), ["method.name", "'dmrg'", "liouvillian", "phase_space"]),
+    "a list for the name of a model": (text(model="{name: [1]}"), ["model.name", "[1]", "name of a model"]),
+    "a mapping for the name of a method": (text(method="{name: {a: 1}}"), ["method.name", "name of a method"]),
     "unknown key": (text(model=MODEL.replace("cells", "cels")), ["model.cels", "unknown key", "did you mean cells"]),
     "unknown method key": (text(method=METHOD.replace("task", "tusk")), ["method.tusk", "unknown key", "task"]),
     "duplicate key": ("model: {name: x}\nmodel: {name: y}\n", ["duplicate key 'model'", "line 2"]),

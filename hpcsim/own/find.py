@@ -33,7 +33,9 @@ def with_source(section: dict, what: str, folder: Path, known, where: str | None
             raise ValueError(f"{where}.file = {section['file']!r}: the path of a Python file, NAME.py, is needed")
         path = folder / section["file"]
         return {"name": path.stem, **section, **read(path, f"{where}.file", section)}
-    places = elsewhere(name, what) if isinstance(name, str) and name.isidentifier() else []
+    if not isinstance(name, str):  # missing, or refused where the section is read
+        return section
+    places = elsewhere(name, what) if name.isidentifier() else []
     if len(places) + known(name) > 1:
         names = ["hpcsim itself"] * known(name) + [str(place) for place in places]
         raise ValueError(f"{where}.name = {name!r}: {' and '.join(names)} have this name; rename one, or remove it")

@@ -16,6 +16,7 @@ DONE, SKIPPED, FAILED = 1, 2, 3
 HISTORY = (32, 4096)  # sessions, bytes of each entry
 CHUNK = 2**26  # bytes that are verified together
 FAILURES = (64, 512)  # reasons of failed records that are kept, bytes of each
+REASON_LOST = "its reason is not in the file"  # one of many more failures, or damaged
 
 
 @dataclass(frozen=True)
@@ -153,4 +154,4 @@ def read_failures(file: h5py.File, version: int, failed: np.ndarray) -> dict[int
     if "failures" in file:
         entries = filter(None, read_entries(file["failures"][:], version))
         known = {entry["record"]: entry["reason"] for entry in entries}
-    return {int(r): known.get(int(r), "its reason is not in the file") for r in np.flatnonzero(failed)}
+    return {int(r): known.get(int(r), REASON_LOST) for r in np.flatnonzero(failed)}

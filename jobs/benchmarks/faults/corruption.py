@@ -24,6 +24,7 @@ from configs import in_a_process
 from hpcsim import store
 from hpcsim.methods import Dim, Output
 from hpcsim.store.collect import collect
+from hpcsim.store.states import REASON_LOST
 
 RECORDS = 12
 OUTPUTS = (
@@ -120,11 +121,12 @@ def _where(found: str, expected: str) -> str:
 
 
 def _less(found: str, expected: str) -> bool:
-    """Whether records merely count as not done, which status tells and a resumed run mends, or an entry of the history
-    says that it is damaged; every other fact must be as it was."""
+    """Whether records merely count as not done, which status tells and a resumed run fixes, or a reason or an entry of the
+    history says that it is lost; every other fact must be as it was."""
     new, old = (eval(text, {"nan": np.nan}) for text in (found, expected))
     fixed = all(repr(new[i]) == repr(old[i]) for i in (0, 1, 2, 3, 10))
-    fewer = all(a <= b for a, b in zip(new[5], old[5])) and new[4].items() <= old[4].items()
+    fewer = all(a <= b for a, b in zip(new[5], old[5]))
+    fewer = fewer and all(why in (old[4].get(r), REASON_LOST) for r, why in new[4].items())
     kept = all(len(new[7][name]) <= len(old[7][name]) for name in old[7])
     history = all(entry in old[9] or "damaged" in entry["ended"] for entry in new[9]) and len(new[9]) >= len(old[9])
     return fixed and fewer and kept and history and not any(new[6])
