@@ -121,8 +121,8 @@ def _where(found: str, expected: str) -> str:
 
 
 def _less(found: str, expected: str) -> bool:
-    """Whether records merely count as not done, which status tells and a resumed run fixes, or a reason or an entry of the
-    history says that it is lost; every other fact must be as it was."""
+    """Whether records merely count as not done, which status tells and a resumed run fixes, or a reason or an entry of
+    the history says that it is lost; every other fact must be as it was."""
     new, old = (eval(text, {"nan": np.nan}) for text in (found, expected))
     fixed = all(repr(new[i]) == repr(old[i]) for i in (0, 1, 2, 3, 10))
     fewer = all(a <= b for a, b in zip(new[5], old[5]))
