@@ -18,7 +18,7 @@ ARROWS = {
     "__main__": {"cli"},
     "cli": {"api", "run", "store", "figures", "report", "doctor", "guide", "examples", "completion"},
     "guide": {"examples", "run", "models", "methods", "observables", "analysis"},
-    "api": {"run", "store", "methods", "models"},
+    "api": {"run", "store", "figures"},
     "run": {"store", "models", "methods", "observables"},
     "report": {"figures", "store"},
     "figures": {"analysis", "store"},
