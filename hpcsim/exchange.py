@@ -34,8 +34,8 @@ def from_qutip(H, c_ops) -> System:
     """The System of spins with H and the collapse operators of QuTiP; a factor of dimension d is a spin (d - 1)/2.
 
     H is decomposed into products of powers of Sx, Sy, Sz, at most one of them on each site; every collapse operator
-    must be a multiple of one of Sx, Sy, Sz, S+, S- of one site, or of its sum over several sites. Raises ValueError,
-    with what cannot be expressed.
+    must be a multiple of one of Sx, Sy, Sz, S+, S- of one site, or a weighted sum of it over several sites. Raises
+    ValueError, with what cannot be expressed.
     """
     levels = H.dims[0]
     if H.dims != [levels, levels] or np.prod(levels) > LARGEST or min(levels) < 2:
@@ -81,7 +81,7 @@ def _terms(matrix, levels) -> tuple[Terms, ...]:
 
 
 def _jumps(matrix, empty: System, i: int) -> Jumps:
-    """The one family whose sum with equal weights is a multiple of `matrix`."""
+    """The one family that `matrix` is a weighted sum of."""
     for name in SPIN_OPERATORS:
         ones = [
             jump_operators(System(empty.spins, (), (Jumps(name, np.array([s]), np.ones(1)),)))[0][1]
@@ -89,8 +89,12 @@ def _jumps(matrix, empty: System, i: int) -> Jumps:
         ]
         weights = np.array([one.conj().multiply(matrix).sum() / abs(one).power(2).sum() for one in ones])
         sites = np.flatnonzero(abs(weights) > ROUNDING * max(1, abs(weights).max()))
-        if len(sites) and np.allclose(weights[sites], weights[sites[0]]):
+        if len(sites):
             total = sum(weights[s] * ones[s].toarray() for s in sites)
             if np.allclose(total, matrix, atol=ROUNDING * max(1, abs(matrix).max())):
-                return Jumps(name, sites, np.array([abs(weights[sites[0]]) ** 2]), len(sites) > 1)
-    raise ValueError(f"c_ops[{i}] is no multiple of one of {SPIN_OPERATORS} of a site, or of its sum over sites")
+                if np.allclose(weights[sites], weights[sites[0]]):
+                    return Jumps(name, sites, np.array([abs(weights[sites[0]]) ** 2]), len(sites) > 1)
+                return Jumps(name, sites, np.ones(1), weights=weights[sites])
+    raise ValueError(
+        f"c_ops[{i}] is no multiple of one of {SPIN_OPERATORS} of a site, or of its weighted sum over sites"
+    )

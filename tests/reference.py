@@ -34,16 +34,22 @@ def hamiltonian(system) -> np.ndarray:
     H = np.zeros((D, D), complex)
     for terms in system.hamiltonian:
         for sites, c in zip(terms.sites, terms.coefficients):
-            H += c * functools.reduce(np.matmul, [on_site(system, o, i) for o, i in zip(terms.operators, sites)])
+            term = c * product(system, terms.operators, sites)
+            H += term + term.conj().T if terms.plus_hc else term
     return H
+
+
+def product(system, operators, sites) -> np.ndarray:
+    return functools.reduce(np.matmul, [on_site(system, o, i) for o, i in zip(operators, sites)])
 
 
 def jump_operators(system) -> list[np.ndarray]:
     """The rates are in the operators: sqrt(rate) L."""
     found = []
     for jumps in system.jumps:
-        operators = [on_site(system, jumps.operator, site) for site in jumps.sites]
-        operators = [sum(operators)] if jumps.collective else operators
+        operators = [product(system, jumps.operators, sites) for sites in jumps.sites]
+        if jumps.weights is not None:
+            operators = [sum(w * operator for w, operator in zip(row, operators)) for row in jumps.weights]
         found += [np.sqrt(rate) * operator for rate, operator in zip(jumps.rates, operators) if rate]
     return found
 

@@ -67,7 +67,7 @@ def dense_liouvillian(system):
             H += product
     L = -1j * (np.kron(H, one) - np.kron(one, H.T))
     for jumps in system.jumps:
-        each = [at(jumps.operator, site) for site in jumps.sites]
+        each = [at(*jumps.operators, site) for site in jumps.site]
         for rate, A in zip(jumps.rates, [sum(each)] if jumps.collective else each):
             loss = A.conj().T @ A
             L += rate * (np.kron(A, A.conj()) - (np.kron(loss, one) + np.kron(one, loss.T)) / 2)

@@ -48,7 +48,7 @@ def test_what_cannot_be_expressed_is_told():
     H = qutip.tensor(qutip.sigmaz(), one)
     together = qutip.tensor(down, one) + qutip.tensor(one, down)
     (jumps,) = hpcsim.from_qutip(H, [together]).jumps
-    assert jumps.collective and jumps.operator == "S-" and np.isclose(jumps.rates[0], 1)
+    assert jumps.collective and jumps.operators == ("S-",) and np.isclose(jumps.rates[0], 1)
     with pytest.raises(ValueError, match=r"c_ops\[1\] is no multiple"):
         hpcsim.from_qutip(H, [together, qutip.tensor(up, down)])
     with pytest.raises(ValueError, match="different spin components of one site"):

@@ -12,7 +12,9 @@ import hpcsim
 from hpcsim import schema
 from hpcsim.run.config import ConfigError
 from hpcsim.run.problem import Problem
-from hpcsim.system import angles, coherent_state, matrices
+from hpcsim.system import Jumps, System, Terms, angles, coherent_state, matrices, piecewise
+from hpcsim.system.course import Course
+from hpcsim.system.drive import driven
 
 TIMES = [0, 0.7, 2.5, 4.0]
 MODEL = {"name": "spin_network", "convention": "standard", "sites": 2, "Jx": 0.7, "Jy": 0.3, "Jz": 1.0, "decay": 0.3}
@@ -35,12 +37,15 @@ def values(t):
     }
 
 
+def liouvillian(system):
+    return matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system)).toarray()
+
+
 def linear_in(model, names):
     """The dense Liouvillian, linear in these parameters, at their values: (values) -> (D², D²)."""
 
     def dense(given):
-        system = Problem(model | given, {"name": "liouvillian"}).system
-        return matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system)).toarray()
+        return liouvillian(Problem(model | given, {"name": "liouvillian"}).system)
 
     still = dense(dict.fromkeys(names, 0.0))
     parts = {name: dense(dict.fromkeys(names, 0.0) | {name: 1.0}) - still for name in names}
@@ -49,16 +54,14 @@ def linear_in(model, names):
 
 def reference(model, at, times, breaks, initial=(0.3, 0.2)):
     """⟨S⟩ of all sites, (3, sites, times), of the parameters at(t), smooth between the breaks."""
-    first, liouvillian = Problem(model | at(0), {"name": "liouvillian"}).system, linear_in(model, list(at(0)))
+    first, generator = Problem(model | at(0), {"name": "liouvillian"}).system, linear_in(model, list(at(0)))
     psi = coherent_state(first.levels, angles(first, initial))
     rho, now, found = np.outer(psi, psi.conj()).ravel("F"), 0.0, []
     for time in times:
         for end in [b for b in breaks if now < b < time] + [time]:
             if end > now:
                 span = now, np.nextafter(end, now)
-                rho = solve_ivp(lambda t, x: liouvillian(at(t)) @ x, span, rho, "DOP853", rtol=1e-10, atol=1e-12).y[
-                    :, -1
-                ]
+                rho = solve_ivp(lambda t, x: generator(at(t)) @ x, span, rho, "DOP853", rtol=1e-10, atol=1e-12).y[:, -1]
                 now = end
         state = rho.reshape(len(psi), -1, order="F")
         sites = range(first.sites)
@@ -163,3 +166,62 @@ def test_check_names_what_depends_on_time_and_the_schema_knows_it(tmp_path, caps
     validator = require_module("jsonschema").Draft202012Validator(schema.schema())
     assert not [error.message for error in validator.iter_errors(given)]
     assert [*validator.iter_errors(given | {"schedule": {"model.gain": {"times": [0], "valus": [1]}}})]
+
+
+def of_two_parameters(values):
+    """Linear in both with a rate that falls as another rises; not linear, and complex; without what is zero."""
+    a, b = values["a"], values["b"]
+    one, two = np.array([0]), np.array([[0, 1]])
+    return {
+        "linear": lambda: System(
+            np.full(2, 0.5),
+            (Terms(("Sx",), np.array([[0], [1]]), np.array([a, 2.0])), Terms(("Sz",), one[:, None], np.array([a + b]))),
+            (Jumps("S-", np.array([0, 1]), np.array([1 - a, 1 + a])), Jumps("S+", one, np.array([b]))),
+        ),
+        "not linear": lambda: System(
+            np.full(2, 0.5),
+            (Terms(("S+", "S-"), two, np.array([a * np.exp(2j * b)]), plus_hc=True),),
+            (Jumps("S-", np.array([0, 1]), np.array([a**2, 1 + a * b])),),
+        ),
+        # without what is zero
+        "of changing structure": lambda: System(
+            np.full(2, 0.5),
+            (Terms(("Sx",), one[:, None], np.array([a])),) * bool(a > 0),
+            (Jumps("S-", one, np.ones(1)),),
+        ),
+    }
+
+
+@pytest.mark.parametrize("kind", of_two_parameters({"a": 0.0, "b": 0.0}))
+def test_the_sum_of_its_parts_is_the_model_at_every_time(kind):
+    section = {
+        "a": Course({"function": "step(t-1)*(0.4+0.4*cos(3*t)**2)"}, "a"),
+        "b": Course({"times": [0, 2], "values": [0, 1], "kind": "smooth", "period": 3}, "b"),
+    }
+
+    def build(values, t):
+        assert values == {name: course(np.array([t]))[0] for name, course in section.items()} or t == 0
+        return of_two_parameters(values)[kind]()
+
+    system = driven(build, section, 5.0)
+    assert all(np.all(jumps.rates >= 0) for part in system.drive.parts for jumps in part.jumps)
+    times = np.concatenate([np.random.default_rng(5).uniform(0, 5, 40), [1.0, 3.0, np.nextafter(1.0, 0)]])
+    of_parts = [liouvillian(part) for part in system.drive.systems]
+    bound = liouvillian(system)
+    for t, weights in zip(times, piecewise.values(system.drive.curve, times)):
+        at = {name: course(np.array([t]))[0] for name, course in section.items()}
+        expected = liouvillian(of_two_parameters(at)[kind]())
+        found = of_parts[0] + sum(w * part for w, part in zip(weights, of_parts[1:]))
+        assert np.abs(found - expected).max() < 1e-8, t
+        assert np.all(np.abs(bound[expected != 0]) > 0)  # nothing is left out of the structure
+
+
+def test_symmetries_are_those_of_all_times():
+    weak_u1 = MODEL | {"Jy": 0.7}
+    for model, symmetries in (MODEL, {"Parity", "Translation"}), (weak_u1, {"WeakU1", "Translation"}):
+        for schedule, left in (
+            ({GAIN: {"times": [1], "values": [1]}, "model.Jz": {"function": "t"}}, symmetries),
+            ({"model.field_x": {"function": "ramp(t-0.9)"}}, {"Translation"}),
+        ):
+            given = {"(schedule)": schedule} | model
+            assert {type(each).__name__ for each in Problem(given, L).system.symmetries} == left

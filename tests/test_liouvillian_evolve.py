@@ -228,7 +228,7 @@ def test_the_mirror_symmetry_and_both_ends(system):
         assert np.allclose(sum(parts), product(operator, dense[0], 0, 2 * operator.width), rtol=0, atol=1e-12)
         union.append(np.linalg.eigvals(dense))
     assert same_spectrum(np.concatenate(union), np.linalg.eigvals(full(system))) < 1e-6
-    if system.jumps[-1].operator == "Sz" and np.any(system.jumps[-1].rates):  # exp(iπ Σ Sz) is conserved
+    if system.jumps[-1].operators == ("Sz",) and np.any(system.jumps[-1].rates):  # exp(iπ Σ Sz) is conserved
         with pytest.raises(solvers.NotUnique):
             [liouvillian.run(system, Options(task="antigap"), Name(0, odd), CONTEXT) for odd in (0, 1)]
         return

@@ -155,7 +155,7 @@ def test_gain_loss_square_alternates_g_and_h_along_rows_and_columns():
         np.add.at(coupling, tuple(terms.sites.T), terms.coefficients)
         assert np.allclose(coupling + coupling.T, expected)
     a, b = system.sublattice == 0, system.sublattice == 1
-    assert np.array_equal(np.flatnonzero(a), system.jumps[0].sites) and system.jumps[0].operator == "S+"
+    assert np.array_equal(np.flatnonzero(a), system.jumps[0].site) and system.jumps[0].operators == ("S+",)
     # linear theory of the antiferromagnet: it ends where gain * loss = (largest singular value)² = 4 (g + h)²
     assert np.linalg.norm(S * expected[np.ix_(a, b)], 2) == pytest.approx(2 * (g + h))
 

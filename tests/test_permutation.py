@@ -472,7 +472,7 @@ UNEQUAL = np.array([1, 1, 1, 1, 1, 1.5])
         (changed(hamiltonian=(Terms(("Sx", "Sy", "Sz"), np.array([[0, 1, 2]]), np.ones(1)),)), "product of 3"),
         (changed(hamiltonian=(Terms(("Sx",), np.array([[0]]), np.ones(1)),)), "field Sx is 0 on one site and 1"),
         (changed(jumps=(Jumps("S-", np.arange(4), np.array([1, 1, 1, 2.0])),)), "the jump S- is 1 on one"),
-        (changed(jumps=(Jumps("S-", np.arange(3), np.ones(1), collective=True),)), "weight of S-"),
+        (changed(jumps=(Jumps("S-", np.arange(3), np.ones(1), collective=True),)), "the jump S- is 0 on one"),
     ],
     ids=range(8),
 )

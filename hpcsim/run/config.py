@@ -191,7 +191,8 @@ def _refuse_mapping(sweep):
 
 def _refuse_swept(overrides, sweep):
     """ConfigError where --set gives one value to a key that an axis of the sweep gives its values."""
-    swept = {_canonical(key): i for i, axis in enumerate(sweep or []) if isinstance(axis, dict) for key in axis}
+    axes = sweep if isinstance(sweep, list) else []
+    swept = {_canonical(key): i for i, axis in enumerate(axes) if isinstance(axis, dict) for key in axis}
     for override in overrides:
         path, _, text = override.partition("=")
         value = _parse(text, f"--set {override}")
@@ -202,7 +203,7 @@ def _refuse_swept(overrides, sweep):
             axis = swept[_canonical(key)]
             raise ConfigError(
                 f"--set {override}: {key} has its values from the sweep, sweep.{axis}; replace the sweep, for "
-                f"example --set 'sweep=[{{{key}: [{text if not inside else value[key.split('.')[1]]}]}}]', or "
+                f"example --set 'sweep=[{{{key}: [{value[key.removeprefix(f'{path}.')] if inside else text}]}}]', or "
                 f"delete it with --set 'sweep=[]'"
             )
 

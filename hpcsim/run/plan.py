@@ -246,7 +246,8 @@ class _Resolved:
             renamed = {preferred(key, fields) for name, key in self._swept if name == section and key not in fields}
             values = {key: value for key, value in found.items() if key not in renamed}
             given = in_preferred_names(self._config[section], fields)
-            sections[section] = {"name": given["name"], **values} | {k: v for k, v in given.items() if k not in values}
+            more = {key: value for key, value in given.items() if key not in values and key not in renamed}
+            sections[section] = {"name": given["name"], **values} | more
         return json.loads(json.dumps(self._config | sections))
 
 

@@ -2,6 +2,7 @@
 
 from hpcsim.system.action import Action, order_of
 from hpcsim.system.cache import Cache
+from hpcsim.system.cartesian import cartesian
 from hpcsim.system.conserved import dissipates, require_unique
 from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
 from hpcsim.system.orbits import lines, lines_along, orbits
@@ -65,6 +66,7 @@ __all__ = [
     "actions",
     "angles",
     "axis_value",
+    "cartesian",
     "charge_weights",
     "charges",
     "coherent_state",

@@ -12,6 +12,8 @@ from itertools import product
 
 import numpy as np
 
+from hpcsim.system.cartesian import cartesian
+from hpcsim.system.operators import ADJOINT
 from hpcsim.system.terms import System
 
 ROTATIONS = [(axis, flip) for axis, flip in product(("z", "x", "y", None), (True, False)) if axis or flip]
@@ -40,9 +42,10 @@ def conserved(system: System) -> str | None:
     terms, jumps = _products(system), _jumps(system)
     for part in _parts(system, terms, jumps):
         here = _named(system, part)
-        if not any(part & set(sites) for _, sites in jumps):
+        if not any(part & set(sites) for sites, _ in jumps):
             return f"no dissipation acts on {here}, which nothing couples to other sites"
-        own_terms, own_jumps = ([row for row in rows if part & set(row[1])] for rows in (terms, jumps))
+        own_terms = [row for row in terms if part & set(row[1])]
+        own_jumps = [row for row in jumps if part & set(row[0])]
         for axis, flip in ROTATIONS:
             if _rotation_commutes(system, part, own_terms, own_jumps, axis, flip):
                 return f"H and all jump operators commute with {_rotation(system, part, axis, flip)} of {here}"
@@ -54,29 +57,35 @@ def conserved(system: System) -> str | None:
 def _all_sites_relax(system: System) -> bool:
     """Whether every site has a S-, S+, a or a+ of its own, which none of the U commute with."""
     relaxing = [
-        jumps.sites[np.broadcast_to(jumps.rates, jumps.sites.shape) > 0]
+        jumps.site[jumps.rates > 0]
         for jumps in system.jumps
-        if jumps.operator in ("S-", "S+", "a", "a+") and not jumps.collective
+        if jumps.operators in (("S-",), ("S+",), ("a",), ("a+",)) and not jumps.collective
     ]
     return len(np.unique(np.concatenate([*relaxing, np.zeros(0, int)]))) == system.sites
 
 
 def _products(system: System) -> list:
     """(operators, sites, coefficient) of every term of H that is not zero."""
-    return [
-        (terms.operators, tuple(sites), float(c))
-        for terms in system.hamiltonian
-        for sites, c in zip(terms.sites.tolist(), terms.coefficients)
-        if c != 0
-    ]
+    found = []
+    for terms in cartesian(system):
+        for sites, c in zip(terms.sites.tolist(), terms.coefficients.tolist()):
+            if c != 0:
+                found.append((terms.operators, tuple(sites), c))
+                if terms.plus_hc:
+                    adjoint = tuple(ADJOINT[name] for name in reversed(terms.operators))
+                    found.append((adjoint, tuple(reversed(sites)), np.conj(c)))
+    return found
 
 
 def _jumps(system: System) -> list:
-    """(operator, sites) of every jump operator, Σ over the sites, whose rate is not zero."""
+    """(sites, {product: weight}) of every jump operator whose rate is not zero; products as `_key` writes them."""
     found = []
     for jumps in system.jumps:
-        groups = [tuple(jumps.sites.tolist())] if jumps.collective else [(int(site),) for site in jumps.sites]
-        found += [(jumps.operator, sites) for sites, rate in zip(groups, jumps.rates) if rate]
+        for _, rows, weights in jumps.channels():
+            sites = sorted({site for r in rows for site in jumps.sites[r].tolist()})
+            found.append(
+                (tuple(sites), _table((jumps.operators, jumps.sites[r].tolist(), w) for r, w in zip(rows, weights)))
+            )
     return found
 
 
@@ -89,7 +98,7 @@ def _parts(system: System, terms, jumps) -> list[set[int]]:
             part[site] = site = part[part[site]]
         return site
 
-    for sites in [row[1] for row in terms] + [row[1] for row in jumps]:
+    for sites in [row[1] for row in terms] + [row[0] for row in jumps]:
         for site in sites[1:]:
             part[root(site)] = root(sites[0])
     groups = {}
@@ -113,9 +122,8 @@ def _rotation_commutes(system: System, part, terms, jumps, axis, flip) -> bool:
     modes = {site for site in part if system.cutoffs[site]}
     if not (axis and part - modes or flip and modes) or flip and not modes or axis and not part - modes:
         return False
-    return all(np.prod([_sign(name, axis, flip) for name in row[0]]) == 1 for row in terms) and all(
-        _sign(operator, axis, flip) == 1 for operator, _ in jumps
-    )
+    products = [row[0] for row in terms] + [[name for _, name in key] for _, table in jumps for key in table]
+    return all(np.prod([_sign(name, axis, flip) for name in names]) == 1 for names in products)
 
 
 def _rotation(system: System, part, axis, flip) -> str:
@@ -126,25 +134,33 @@ def _exchangeable(system: System, part, terms, jumps) -> tuple[int, int] | None:
     """Two sites without jump operators of their own whose exchange changes nothing, neighbours in their order."""
     if not jumps:
         return None
-    single = {sites[0] for _, sites in jumps if len(sites) == 1}
+    single = {sites[0] for sites, _ in jumps if len(sites) == 1}
     candidates = sorted(part - single)
-    table = {}
-    for operators, sites, coefficient in terms:
-        key = _key(operators, sites)
-        table[key] = table.get(key, 0.0) + coefficient
-    largest = max(map(abs, table.values()), default=0.0)
+    table = _table(terms)
     for i, j in zip(candidates, candidates[1:]):
         alike = system.levels[i] == system.levels[j] and bool(system.cutoffs[i]) == bool(system.cutoffs[j])
-        if not alike or any((i in sites) != (j in sites) for _, sites in jumps):
-            continue
-        swap = {i: j, j: i}
-        if all(
-            abs(table.get(_key(*zip(*((o, swap.get(s, s)) for s, o in key))), 0.0) - c) < 1e-12 * largest
-            for key, c in table.items()
-            if swap.keys() & {s for s, _ in key}
-        ):
+        if alike and all(_same_exchanged(each, i, j) for each in (*(weights for _, weights in jumps), table)):
             return i, j
     return None
+
+
+def _same_exchanged(table: dict, i: int, j: int) -> bool:
+    """Whether a sum of products stays the same where two sites are exchanged."""
+    largest, swap = max(map(abs, table.values()), default=0.0), {i: j, j: i}
+    return all(
+        abs(table.get(_key(*zip(*((o, swap.get(s, s)) for s, o in key))), 0.0) - c) < 1e-12 * largest
+        for key, c in table.items()
+        if swap.keys() & {s for s, _ in key}
+    )
+
+
+def _table(rows) -> dict:
+    """{product: coefficient} of a sum of (operators, sites, coefficient)."""
+    found: dict = {}
+    for operators, sites, coefficient in rows:
+        key = _key(operators, sites)
+        found[key] = found.get(key, 0.0) + coefficient
+    return found
 
 
 def _key(operators, sites) -> tuple:

@@ -15,6 +15,7 @@ import scipy.linalg
 from hpcsim.system import piecewise
 from hpcsim.system.course import Course
 from hpcsim.system.piecewise import Curve
+from hpcsim.system.tables import real_numbers
 from hpcsim.system.terms import MAGNITUDES, System, content
 
 TOLERANCE = 1e-12  # of the parameters, relative to their largest values
@@ -28,8 +29,8 @@ EDGES, RANDOM = 16, 8  # times at which the model is built to see what changes
 class Drive:
     """Coefficients and rates at the time t: those of `still` plus Σ_a w_a(t) those of parts[a].
 
-    still, parts : systems with the same tables and symmetries as the driven one, in which the rates of `parts` may be
-                   negative. All that is linear in coefficients and rates, as H and the Liouvillian, is the same sum
+    still, parts : systems with the same tables and symmetries as the driven one. All that is linear in coefficients
+                   and rates, as H and the Liouvillian, is the same sum of theirs
     curve        : the functions w_a, from 0 to the last time
     edges        : times at which they may jump or bend
     """
@@ -93,13 +94,26 @@ def driven(build: Callable[[dict, float], System], courses: dict[str, Course], e
     else:
         still, parts, (middle, half) = found
         curve = piecewise.fit(lambda t: (parameters(t) - middle) / half, edges, end, TOLERANCE)
-    used = np.flatnonzero(parts.any(axis=1))
-    if not len(used):
+    parts, curve = _with_rates(parts, curve, tables.is_rate)
+    if not len(parts):
         return built(values[0], 0.0)
-    parts = parts[used]
-    curve = Curve(curve.breaks, np.ascontiguousarray(curve.coefficients[..., used]), curve.area[:, used].copy())
     drive = Drive(tables.system(still), tuple(map(tables.system, parts)), curve, edges)
     return replace(tables.system(_largest(still, parts, curve, tables)), drive=drive)
+
+
+def _with_rates(parts: np.ndarray, curve: Curve, is_rate: np.ndarray):
+    """Parts that are not zero and whose rates are not negative, and their curve.
+
+    Rates that fall are a part of their own, with the negative weight.
+    """
+    falling = np.where(is_rate & (parts < 0), -parts, 0.0)
+    parts = np.concatenate([parts + falling, falling])
+    used = np.flatnonzero(parts.any(axis=1))
+    signs = np.repeat([1.0, -1.0], len(falling))[used]
+    which = used % len(falling)
+    return parts[used], Curve(
+        curve.breaks, np.ascontiguousarray(curve.coefficients[..., which] * signs), curve.area[:, which] * signs
+    )
 
 
 def _some(times: np.ndarray, edges: np.ndarray, offset: int) -> np.ndarray:
@@ -121,12 +135,13 @@ class _Tables:
                         "they change the sites of the system; coefficients and rates alone may depend on time"
                     )
         self._places, size = {}, 0
-        for system in systems:
-            for key, table in _named(system):
-                if key not in self._places:
-                    count = len(_magnitude(table))
-                    self._places[key] = table, slice(size, size + count)
-                    size += count
+        every = [item for system in systems for item in _named(system)]
+        self._complex = {key for key, table in every if np.iscomplexobj(_magnitude(table))}
+        for key, table in every:
+            if key not in self._places:
+                count = len(self._numbers(key, table))
+                self._places[key] = table, slice(size, size + count)
+                size += count
         if len(self._places) > 4 * max(len(_all(system)) for system in systems):
             raise ValueError("they change the operators of the system; coefficients and rates alone may depend on time")
         self.size = size
@@ -136,23 +151,28 @@ class _Tables:
         kept = [{content(each): each for each in system.symmetries} for system in systems]
         self._symmetries = tuple(each for key, each in kept[0].items() if all(key in other for other in kept))
 
+    def _numbers(self, key, table) -> np.ndarray:
+        return real_numbers(_magnitude(table).astype(complex if key in self._complex else float))
+
     def magnitudes(self, system: System) -> np.ndarray:
+        """(size,) real numbers: a complex coefficient is two of them."""
         found = np.zeros(self.size)
         for key, table in _named(system):
             if key not in self._places:
                 raise ValueError(
                     "they change the operators of the system; coefficients and rates alone may depend on time"
                 )
-            found[self._places[key][1]] = _magnitude(table)
+            found[self._places[key][1]] = self._numbers(key, table)
         return found
 
     def system(self, magnitudes: np.ndarray) -> System:
         """The system with these, and the symmetries that hold at all times."""
-        tables = [
-            (key[0], replace(table, **{_field(table): magnitudes[place]}))
-            for key, (table, place) in self._places.items()
-        ]
-        named = {name: tuple(table for kind, table in tables if kind == name) for name in ("hamiltonian", "jumps")}
+        named = {"hamiltonian": [], "jumps": []}
+        for key, (table, place) in self._places.items():
+            numbers = magnitudes[place].copy()
+            value = numbers.view(complex) if key in self._complex else numbers
+            named[key[0]].append(replace(table, **{_field(table): value}))
+        named = {name: tuple(tables) for name, tables in named.items()}
         return replace(self._first, symmetries=self._symmetries, **named)
 
 

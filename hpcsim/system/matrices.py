@@ -45,10 +45,10 @@ def _clean(matrix: sparse.spmatrix) -> sparse.csr_matrix:
 
 
 def hamiltonian(system: System) -> sparse.csr_matrix:
-    """H = Σ_terms Σ_r c_r Π_j O_j(site[r, j]): (D, D), real where it can be."""
+    """H = Σ_terms Σ_r c_r Π_j O_j(site[r, j]) and the conjugates that are asked for: (D, D), real where it can be."""
     dimension = round(system.dimension)
     if system.dimension <= SMALL:
-        weights = [c for terms in system.hamiltonian for c in terms.coefficients.tolist() if c != 0]
+        weights = [c for terms in system.hamiltonian for c in terms.numbers.tolist() if c != 0]
         return _clean(products(system)(np.array(weights)))
     total = sparse.csr_matrix((dimension, dimension))
     for coefficient, product in _products(system):
@@ -63,12 +63,27 @@ def products(system: System) -> "WeightedSum":
 
 
 def _products(system: System):
-    """(c_r, Π_j O_j(site[r, j])) of every term of H that is not zero."""
+    """(c, A) with H = Σ c A, c real, not zero, and A Hermitian: two for a complex coefficient.
+
+    Re c (P + P†) + Im c i(P - P†) is c P + c* P†.
+    """
     for terms in system.hamiltonian:
-        for coefficient, sites in zip(terms.coefficients, terms.sites):
-            if coefficient != 0:
-                factors = [site_operator(system, name, site) for name, site in zip(terms.operators, sites)]
-                yield coefficient, functools.reduce(operator.matmul, factors)
+        parts = terms.numbers.reshape(len(terms.sites), 1 + np.iscomplexobj(terms.coefficients))
+        for numbers, sites in zip(parts, terms.sites):
+            if not np.any(numbers):
+                continue
+            product = product_of(system, terms.operators, sites)
+            adjoint = product.getH() if terms.plus_hc else None
+            for number, phase in zip(numbers.tolist(), (1, 1j)):
+                if number != 0:
+                    yield number, product if adjoint is None else phase * product + np.conj(phase) * adjoint
+
+
+def product_of(system: System, operators, sites) -> sparse.csr_matrix:
+    """Π_j O_j(site[j]) on the whole space: (D, D). It is not to be changed."""
+    return functools.reduce(
+        operator.matmul, [site_operator(system, name, site) for name, site in zip(operators, sites)]
+    )
 
 
 class WeightedSum:
@@ -98,10 +113,10 @@ def jump_operators(system: System) -> list[tuple[float, sparse.csr_matrix]]:
 def _jumps(system: System) -> list[sparse.csr_matrix]:
     found = []
     for jumps in system.jumps:
-        operators = (site_operator(system, jumps.operator, site) for site in jumps.sites)
-        if jumps.collective:
-            operators = [sum(operators)]
-        found += [_clean(each) for rate, each in zip(jumps.rates, operators) if rate]
+        kept: dict[int, sparse.csr_matrix] = {}  # of the products that several channels are made of
+        for _, rows, weights in jumps.channels():
+            kept = {r: kept[r] if r in kept else product_of(system, jumps.operators, jumps.sites[r]) for r in rows}
+            found.append(_clean(sum(w * kept[r] for r, w in zip(rows, weights))))
     return found
 
 

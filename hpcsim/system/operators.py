@@ -17,7 +17,7 @@ class LocalOperator:
     """An operator of one site.
 
     matrix    : levels -> (levels, levels) sparse
-    hermitian : whether it may be a factor of a Hamiltonian term
+    hermitian : whether it is Hermitian
     boson     : whether it acts on a boson mode, or else on a spin
     vector    : (3,) complex v of a spin operator v·S; None of others
     """
@@ -62,6 +62,10 @@ OPERATORS = MappingProxyType(
         "a+": LocalOperator(_creation, boson=True),
     }
 )
+
+
+# name: that of its adjoint
+ADJOINT = MappingProxyType({name: {"S+": "S-", "S-": "S+", "a": "a+", "a+": "a"}.get(name, name) for name in OPERATORS})
 
 
 def operator_names(boson: bool, hermitian: bool = False) -> tuple[str, ...]:

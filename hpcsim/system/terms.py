@@ -19,42 +19,11 @@ import numpy as np
 
 from hpcsim.system.cache import Cache
 from hpcsim.system.operators import OPERATORS, operator_names
+from hpcsim.system.tables import Jumps, Terms, hermitian_rows, product_name, real_numbers
+
+__all__ = ["Jumps", "System", "Terms"]
 
 MAGNITUDES = ("coefficients", "rates")  # fields of tables: what the structure of a system leaves out
-
-
-@dataclass(frozen=True)
-class Terms:
-    """A family of Hamiltonian terms that share their operators: Σ_r c_r Π_j O_j(site[r, j]).
-
-    operators    : names out of Sx, Sy, Sz and, on boson modes, n, x, p; factors on one site must be equal
-    sites        : (terms, len(operators)) integers
-    coefficients : (terms,) real
-    """
-
-    operators: tuple[str, ...]
-    sites: np.ndarray
-    coefficients: np.ndarray
-
-    def strengths(self, lengths: np.ndarray) -> np.ndarray:
-        """|c_r| Π_j length[site[r, j]]: (terms,); with lengths (sites,) that bound |O|, bounds of the terms."""
-        return np.abs(self.coefficients) * np.prod(lengths[self.sites], axis=1)
-
-
-@dataclass(frozen=True)
-class Jumps:
-    """A family of jump operators that share their one-site operator O.
-
-    operator   : one of Sx, Sy, Sz, S+, S- or, on boson modes, n, x, p, a, a+
-    sites      : (m,) integers
-    rates      : (m,) local decay, L_r = O(site[r]) at rates[r]; or
-                 (1,) with collective=True, the one jump operator L = Σ_r O(site[r])
-    """
-
-    operator: str
-    sites: np.ndarray
-    rates: np.ndarray
-    collective: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,21 +53,22 @@ class System:
             object.__setattr__(self, "sublattice", np.zeros(len(self.spins), int))
         if self.cutoffs is None:
             object.__setattr__(self, "cutoffs", np.zeros(len(self.spins), int))
-        modes = bool(self.cutoffs.any())
         for terms in self.hamiltonian:
-            for name, sites in zip(terms.operators, terms.sites.T):
-                self._check("Hamiltonian term", name, self.cutoffs[sites], True, modes)
+            self._check("Hamiltonian term", terms)
+            if not terms.plus_hc:
+                _check_hermitian(terms)
         for jumps in self.jumps:
-            self._check("jump operator", jumps.operator, self.cutoffs[jumps.sites], False, modes)
+            self._check("jump operator", jumps)
 
-    def _check(self, what: str, name: str, cutoffs, hermitian: bool, modes: bool):
-        """ValueError if the operator is not known, or not on sites of these cutoffs."""
-        operator = OPERATORS.get(name)
-        if operator is None or (hermitian and not operator.hermitian):
-            of_spins, of_bosons = operator_names(False, hermitian), operator_names(True, hermitian)
-            raise ValueError(f"a {what} is made of {of_spins} and {of_bosons}, not {name}")
-        if (modes or operator.boson) and np.any((cutoffs > 0) != operator.boson):
-            raise ValueError(f"a {what} {name} is on a {'spin' if operator.boson else 'boson mode'}")
+    def _check(self, what: str, table: Terms | Jumps):
+        """ValueError if an operator is not known, or not on sites of this kind."""
+        modes = bool(self.cutoffs.any())
+        for name, sites in zip(table.operators, table.sites.T):
+            operator = OPERATORS.get(name)
+            if operator is None:
+                raise ValueError(f"a {what} is made of {operator_names(False)} and {operator_names(True)}, not {name}")
+            if (modes or operator.boson) and np.any((self.cutoffs[sites] > 0) != operator.boson):
+                raise ValueError(f"a {what} {name} is on a {'spin' if operator.boson else 'boson mode'}")
 
     @functools.cached_property
     def key(self) -> bytes:
@@ -139,9 +109,12 @@ class System:
 
     @functools.cached_property
     def magnitudes(self) -> tuple[tuple[int, ...], np.ndarray]:
-        """Coefficients and rates, table after table, as numbers of different values; and (different,) these values."""
+        """Coefficients and rates, table after table, as numbers of different values; and (different,) these values.
+
+        A complex coefficient is two of them, its real and its imaginary part.
+        """
         numbers: dict[float, int] = {}
-        tables = [*(terms.coefficients for terms in self.hamiltonian), *(jumps.rates for jumps in self.jumps)]
+        tables = [*(terms.numbers for terms in self.hamiltonian), *(jumps.rates for jumps in self.jumps)]
         labels = tuple(numbers.setdefault(value, len(numbers)) for table in tables for value in table.tolist())
         return labels, np.array([*numbers], float)
 
@@ -150,7 +123,8 @@ class System:
         every = iter(values[np.array(self.magnitudes[0], int)])
 
         def taken(table):
-            return np.fromiter(every, float, len(table))
+            found = np.fromiter(every, float, len(real_numbers(table)))
+            return found.view(complex) if np.iscomplexobj(table) else found
 
         hamiltonian = tuple(replace(each, coefficients=taken(each.coefficients)) for each in self.hamiltonian)
         jumps = tuple(replace(each, rates=taken(each.rates)) for each in self.jumps)
@@ -185,6 +159,16 @@ class System:
             return float(np.prod(self.levels.astype(float)))
 
 
+def _check_hermitian(terms: Terms):
+    if np.iscomplexobj(terms.coefficients):
+        raise ValueError(f"the Hamiltonian term {terms} has a complex coefficient: plus_hc=True adds its conjugate")
+    if wrong := np.flatnonzero(~hermitian_rows(terms.operators, terms.sites))[:1].tolist():
+        raise ValueError(
+            f"the Hamiltonian term {product_name(terms.operators, terms.sites[wrong])} is not Hermitian: plus_hc=True "
+            "adds its Hermitian conjugate"
+        )
+
+
 def content(value):
     """All that a system consists of, in a form whose repr is the same for equal tables, whatever their memory."""
     if isinstance(value, np.ndarray):
@@ -208,6 +192,6 @@ def _add_structure(found: list[bytes], value) -> None:
             if name == "drive":
                 continue
             part = getattr(value, name)
-            _add_structure(found, np.asarray(part) != 0 if name in MAGNITUDES else part)
+            _add_structure(found, real_numbers(np.asarray(part)) != 0 if name in MAGNITUDES else part)
     else:
         found.append(f"{value!r};".encode())

@@ -78,7 +78,7 @@ def whole_liouvillian(system) -> np.ndarray:
     )
     jumps = []
     for family in system.jumps:
-        each = [at(family.operator, site) for site in family.sites]
+        each = [at(*family.operators, site) for site in family.site]
         each = [sum(each)] if family.collective else each
         jumps += [(rate, jump) for rate, jump in zip(family.rates, each) if rate]
     one = np.eye(len(H))

@@ -29,7 +29,7 @@ from hpcsim.methods.gaussian import configurations
 from hpcsim.methods.gaussian.lattice import lattice_of
 from hpcsim.methods.gaussian.linear import fixed_point
 from hpcsim.methods.gaussian.moments import Items, averaging, covariance, moments, plan
-from hpcsim.system import Count, Initial, Parameters, System, angles
+from hpcsim.system import Count, Initial, Parameters, System, angles, cartesian
 
 approximation = "leading order in 1/S about a product state"
 
@@ -65,12 +65,17 @@ def supports(system: System) -> str | None:
     """None, or the reason: spins do not stay near a product state, or a term cannot be linearised here."""
     if np.any(system.cutoffs):
         return "it has boson modes; gaussian linearises spins"
-    if long := [t.operators for t in system.hamiltonian if len(t.operators) > 2]:
-        return f"its Hamiltonian has products of more than two operators, {' '.join(long[0])}"
-    for jumps in system.jumps:
-        if jumps.operator not in ("S-", "S+") and np.any(jumps.rates):
+    for terms in cartesian(system):
+        if len(terms.operators) > 2:
+            return f"its Hamiltonian has products of more than two operators, {terms}"
+        if terms.plus_hc:
+            return f"its Hamiltonian has the product {terms} on one site"
+    for jumps in filter(lambda jumps: jumps.used, system.jumps):
+        if not jumps.single:
+            return f"it has the jump operator {jumps}; gaussian needs sums of S- or S+ of single sites"
+        if jumps.operators[0] not in ("S-", "S+"):
             return (
-                f"jump operators {jumps.operator} dephase spins away from every product state; gaussian "
+                f"jump operators {jumps.operators[0]} dephase spins away from every product state; gaussian "
                 "needs S- and S+ alone"
             )
     return None

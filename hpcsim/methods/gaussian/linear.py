@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from hpcsim.methods.gaussian.lattice import Lattice
-from hpcsim.system import System
+from hpcsim.system import Jumps, System, cartesian
 from hpcsim.system.operators import VECTORS
 
 OMEGA = np.array([[0.0, 1.0], [-1.0, 0.0]])
@@ -87,24 +87,20 @@ class _Sums:
         product = coefficient[:, None, None] * self.slope[..., a][..., i, :, None] * self.slope[..., b][..., j, None, :]
         self.G += [(i, j, product), (j, i, np.swapaxes(product, -1, -2))]
 
-    def jump(self, v, i, rates, collective):
-        """L = λ + K acts as K and as the Hamiltonian -γ Im(λ* K); v (3,) has the components of the operator."""
-        value = self.constant[..., i, :] @ v
-        if collective:
-            value = np.broadcast_to(value.sum(axis=-1, keepdims=True), value.shape)
+    def jump(self, jumps: Jumps):
+        """L = λ + K acts as K and as the Hamiltonian -γ Im(λ* K)."""
+        v, i = np.array(VECTORS[jumps.operators[0]]), jumps.site
+        value = (self.constant[..., i, :] @ v).conj()
+        if jumps.collective:
+            matrix = jumps.rate_matrix()
+            rows, columns = np.nonzero(matrix)
+            left, right, rates, fed = i[rows], i[columns], matrix[rows, columns], value @ matrix.T
+        else:
+            left, right, rates, fed = i, i, jumps.rates, jumps.rates * value
         for axis in range(2):
-            self.first(i, axis, -rates * (value.conj() * v[axis]).imag)
-        left, right = (np.repeat(i, len(i)), np.tile(i, len(i))) if collective else (i, i)
+            self.first(i, axis, -(fed * v[axis]).imag)
         K = self.slope @ v
-        self.M.append(
-            (
-                left,
-                right,
-                np.broadcast_to(rates, len(left) if collective else len(i))[:, None, None]
-                * K[..., left, :, None]
-                * K[..., right, None, :].conj(),
-            )
-        )
+        self.M.append((left, right, rates[:, None, None] * K[..., left, :, None] * K[..., right, None, :].conj()))
 
     def blocks(self, parts, turn) -> Blocks:
         rows, cols, values = zip(*parts)
@@ -114,14 +110,14 @@ class _Sums:
 def linearise(system: System, frames) -> Linear:
     """The equations of ξ about spins along frames[..., 0, :]; frames : (..., sites, 3, 3) rows n, e1, e2."""
     sums = _Sums(system, frames)
-    for terms in system.hamiltonian:
+    for terms in cartesian(system):
         axes, sites = ["xyz".index(name[1]) for name in terms.operators], terms.sites
         if len(axes) == 1:
             sums.first(sites[:, 0], axes[0], np.broadcast_to(terms.coefficients, (*frames.shape[:-3], len(sites))))
         else:
             sums.pair(sites[:, 0], axes[0], sites[:, 1], axes[1], terms.coefficients)
     for jumps in system.jumps:
-        sums.jump(np.array(VECTORS[jumps.operator]), jumps.sites, jumps.rates, jumps.collective)
+        sums.jump(jumps)
     unitary = sums.blocks(sums.G, lambda G: 2 * OMEGA @ G)
     damping = sums.blocks(sums.M, lambda M: -2 * OMEGA @ M.imag)
     diffusion = sums.blocks(sums.M, lambda M: 4 * OMEGA @ M.real @ OMEGA.T)

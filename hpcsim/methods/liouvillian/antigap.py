@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import linalg
 
 from hpcsim.compiled import njit
-from hpcsim.system import System, matrices
+from hpcsim.system import System, cartesian, matrices
 
 TILE = 32  # vectors that H multiplies at once
 CHUNK = 64  # rows of a tile that stay in the first-level cache
@@ -26,16 +26,17 @@ def mirror(system: System) -> str | None:
     """None where the mirror symmetry holds, or why not."""
     if np.any(system.cutoffs) or np.any(system.spins != 0.5):
         return "spins larger than 1/2 and boson modes do not have it"
-    for terms in system.hamiltonian:
+    for terms in cartesian(system):
         if np.any(terms.coefficients) and (len(set(terms.operators)) > 1 or len(terms.operators) % 2):
             return (
                 "rotations by π about x, y and z must keep the Hamiltonian, made of products of one component "
-                f"each, and it has {' '.join(terms.operators)}"
+                f"each, and it has {terms}"
             )
-    jumps = [jump for jump in system.jumps if np.any(jump.rates)]
-    if any(jump.collective and len(jump.sites) > 1 for jump in jumps):
-        return "collective dissipation breaks it"
-    kinds = {"S∓" if jump.operator in ("S-", "S+") else jump.operator for jump in jumps}
+    jumps = [jump for jump in system.jumps if jump.used]
+    if wrong := [jump for jump in jumps if jump.collective or not jump.single]:
+        return f"collective dissipation breaks it, and it has the jump operator {wrong[0]}"
+    names = {jump.operators[0] for jump in jumps}
+    kinds = {"S∓" if name in ("S-", "S+") else name for name in names}
     if len(kinds) != 1:
         return f"there must be dissipation of one kind, and there is {' and '.join(sorted(kinds)) or 'none'}"
     return None
@@ -45,14 +46,14 @@ def mirror_point(system: System) -> float:
     """η of λ -> -2η - λ: minus the mean of all eigenvalues, Tr L / 4^N = Σ γ ( |Tr L|²/4^N - Tr L†L/2^N )."""
     total = 0.0
     for jump in system.jumps:
-        per_site = 0.5 if jump.operator in ("S-", "S+") else 0.25  # Tr L†L / 2
+        per_site = 0.5 if jump.operators[0] in ("S-", "S+") else 0.25  # Tr L†L / 2
         total += per_site * float(np.sum(jump.rates))
     return total
 
 
 def exchanges_sectors(system: System) -> bool:
     """Whether the mirror takes the even sector to the odd one: ρ Πσx has another parity where N is odd."""
-    return bool(system.sites % 2 and all(jump.operator == "Sz" for jump in system.jumps if np.any(jump.rates)))
+    return bool(system.sites % 2 and all(jump.operators == ("Sz",) for jump in system.jumps if jump.used))
 
 
 def _range(hamiltonian) -> float:
@@ -72,7 +73,7 @@ def _spins(system: System, states) -> np.ndarray:
 
 def _energies(system: System, axis: str, spins) -> np.ndarray:
     """Eigenvalues of the terms that are products of S_axis, of the eigenstates given by their spins."""
-    terms = [terms for terms in system.hamiltonian if terms.operators[0] == axis]
+    terms = [terms for terms in cartesian(system) if terms.operators[0] == axis]
     return sum((np.prod(spins[:, term.sites], axis=2) @ term.coefficients for term in terms), np.zeros(len(spins)))
 
 

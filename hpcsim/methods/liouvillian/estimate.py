@@ -54,7 +54,7 @@ def _count_entries(system: System) -> float:
     }
     # a spin 1/2 can only be flipped, others go up or down
     hamiltonian = sum(2 if conserved else np.prod(np.minimum(system.levels[list(sites)] - 1, 2)) for sites in flips)
-    jumps = sum(len(jump.sites) ** (2 if jump.collective else 1) for jump in system.jumps if np.any(jump.rates))
+    jumps = sum(len(rows) ** 2 for jump in system.jumps for _, rows, _ in jump.channels())
     return 1 + 2 * hamiltonian + jumps
 
 
@@ -125,7 +125,7 @@ def _norms(system) -> tuple[float, float]:
     """Roughly, of the coherent and of the dissipative part of L."""
     lengths = system.levels / 2
     coherent = 2 * sum(terms.strengths(lengths).sum() for terms in system.hamiltonian)
-    dissipative = sum(np.sum(jump.rates * lengths[jump.sites] ** 2) for jump in system.jumps)
+    dissipative = sum(np.sum(jump.totals() * np.prod(lengths[jump.sites], axis=1) ** 2) for jump in system.jumps)
     return coherent, dissipative
 
 

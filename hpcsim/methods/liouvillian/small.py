@@ -40,7 +40,7 @@ class Family:
     def _parts(self) -> np.ndarray:
         """(values, size, size) L_v."""
         (labels, values), size = self._member.magnitudes, self.home.size
-        terms = sum(len(terms.coefficients) for terms in self._member.hamiltonian)
+        terms = sum(len(terms.numbers) for terms in self._member.hamiltonian)
         of_terms, of_jumps = ([v for v in part if values[v]] for part in (labels[:terms], labels[terms:]))
         found = np.zeros((len(values), size, size))
         for v in np.flatnonzero(values):

@@ -15,6 +15,7 @@ from hpcsim.system import (
     Jumps,
     System,
     Terms,
+    cartesian,
     charge_weights,
     conserves_parity,
     matrices,
@@ -51,18 +52,20 @@ def why_not(system: System) -> str | None:
     """None, or why the system is not a cell repeated along a chain with nearest neighbours."""
     if np.any(system.cutoffs):
         return "it has boson modes, and matrix_product is of spins: use the method liouvillian"
-    if any(jumps.collective for jumps in system.jumps):
-        return "it has a collective jump operator, and every jump must be on one site"
+    if sums := [jumps for jumps in system.jumps if jumps.collective and jumps.used]:
+        return f"it has the jump operator {sums[0]}, and every jump must be on one site or two neighbours"
     n, period = system.sites, _period(system)
     if period is None or n < 3:
         return (
             "the infinite chain is that of which a periodic chain shows at least two cells and three sites; "
             "its sites are in the order of the chain: take a larger one, with periodic: true"
         )
-    for terms in system.hamiltonian:
-        apart = np.ptp(terms.sites, axis=1)
-        if len(terms.operators) > 2 or not np.all(np.isin(apart, (0, 1, n - 1))):
-            return f"its terms {' '.join(terms.operators)} are not all on single sites and neighbours of one chain"
+    for table in (*cartesian(system), *system.jumps):
+        apart = np.ptp(table.sites, axis=1)
+        if len(table.operators) > 2 or not np.all(np.isin(apart, (0, 1, n - 1))):
+            return f"its {table} are not all on single sites and neighbours of one chain"
+        if isinstance(table, Terms) and table.plus_hc:
+            return f"its Hamiltonian has the product {table} on one site"
     found = _tables(system)
     if any(found[i] != found[(i + period) % n] for i in range(n)):
         return f"it is not the same after {period} sites, which its Translation declares"
@@ -114,30 +117,30 @@ class _Site:
     own: dict
     jumps: dict
     bond: dict
+    bond_jumps: dict
 
     @property
     def strength(self) -> float:
-        return float(np.linalg.norm(list(self.bond.values())))
+        return float(np.linalg.norm([*self.bond.values(), *self.bond_jumps.values()]))
 
 
 def _tables(system: System) -> list[_Site]:
     n = system.sites
-    found = [_Site(system.levels[i], system.sublattice[i], {}, {}, {}) for i in range(n)]
+    found = [_Site(system.levels[i], system.sublattice[i], {}, {}, {}, {}) for i in range(n)]
 
-    def add(table, key, value):
-        table[key] = table.get(key, 0.0) + float(value)
+    def collect(table, values, own: str, bond: str):
+        for sites, value in zip(table.sites, values):
+            site, key, name = sites[0], table.operators, own
+            if np.ptp(sites):
+                name, forward = bond, (sites[0] + 1) % n == sites[1]
+                site, key = (site, key) if forward else (sites[1], key[::-1])
+            there = getattr(found[site], name)
+            there[key] = there.get(key, 0.0) + float(value)
 
-    for terms in system.hamiltonian:
-        for sites, coefficient in zip(terms.sites, terms.coefficients):
-            if not np.ptp(sites):
-                add(found[sites[0]].own, terms.operators, coefficient)
-            elif (sites[0] + 1) % n == sites[1]:
-                add(found[sites[0]].bond, terms.operators, coefficient)
-            else:
-                add(found[sites[1]].bond, terms.operators[::-1], coefficient)
-    for jumps in system.jumps:
-        for site, rate in zip(jumps.sites, jumps.rates):
-            add(found[site].jumps, jumps.operator, rate)
+    for terms in cartesian(system):
+        collect(terms, terms.coefficients, "own", "bond")
+    for jumps in filter(lambda jumps: jumps.used, system.jumps):
+        collect(jumps, jumps.rates, "jumps", "bond_jumps")
     return found
 
 
@@ -149,14 +152,17 @@ def _pair(system: System, i: int) -> System:
     """
     n, tables = system.sites, _tables(system)
     hamiltonian = [Terms(key, np.array([[0, 1]]), np.array([c])) for key, c in tables[i].bond.items()]
-    jumps = []
+    jumps = [Jumps(key, np.array([[0, 1]]), np.array([rate])) for key, rate in tables[i].bond_jumps.items()]
     for place, site in enumerate((i, (i + 1) % n)):
         left, right = tables[site - 1].strength, tables[site].strength
         share = 0.5 if left + right == 0 else (left if place else right) / (left + right)
         hamiltonian += [
             Terms(key, np.full((1, len(key)), place), np.array([share * c])) for key, c in tables[site].own.items()
         ]
-        jumps += [Jumps(key, np.array([place]), np.array([share * rate])) for key, rate in tables[site].jumps.items()]
+        jumps += [
+            Jumps(key, np.full((1, len(key)), place), np.array([share * rate]))
+            for key, rate in tables[site].jumps.items()
+        ]
     return System(spins=system.spins[[i, (i + 1) % n]], hamiltonian=tuple(hamiltonian), jumps=tuple(jumps))
 
 

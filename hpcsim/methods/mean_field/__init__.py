@@ -19,7 +19,7 @@ from hpcsim.methods.mean_field import cluster as clusters
 from hpcsim.methods.mean_field import measure, order
 from hpcsim.methods.mean_field.steady import Clustered, Sites, evolve, steady_state, time_of
 from hpcsim.observables.outputs import inverse
-from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles
+from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, cartesian
 
 RELAXATIONS = 60  # decay times of the slowest spin after which nearly everything is at rest
 
@@ -75,11 +75,14 @@ def supports(system: System) -> str | None:
     """None, or why the mean-field equations of this system are not known here."""
     if np.any(system.cutoffs):
         return "it has boson modes; mean_field knows spins"
-    for terms in system.hamiltonian:
+    for terms in cartesian(system):
         if len(terms.operators) > 2:
-            return f"its Hamiltonian has products of more than two operators, {' '.join(terms.operators)}"
-        if len(set(terms.operators)) == 2 and np.any(terms.sites[:, 0] == terms.sites[:, 1]):
-            return f"its Hamiltonian has the product {' '.join(terms.operators)} on one site"
+            return f"its Hamiltonian has products of more than two operators, {terms}"
+        if terms.plus_hc or len(set(terms.operators)) == 2 and np.any(terms.sites[:, 0] == terms.sites[:, 1]):
+            return f"its Hamiltonian has the product {terms} on one site"
+    for jumps in system.jumps:
+        if not jumps.single:
+            return f"it has the jump operator {jumps}; mean_field needs sums of operators of single sites"
     return None
 
 
@@ -117,12 +120,13 @@ def cost(system: System, options: Options, record: int) -> Cost:
 def _rates(system: System) -> tuple[np.ndarray, float]:
     """The largest rate at which every spin turns and decays, (sites,), and the slowest decay of a spin."""
     spins, rates, decay = system.spins, np.zeros(system.sites), np.zeros(system.sites)
-    for terms in system.hamiltonian:
+    for terms in cartesian(system):
         np.add.at(rates, terms.sites, terms.strengths(spins)[:, None] / spins[terms.sites])
     for jumps in system.jumps:
-        np.add.at(decay, jumps.sites, jumps.rates)
-        together = spins[jumps.sites].sum() if jumps.collective else spins[jumps.sites]
-        np.add.at(rates, jumps.sites, 2 * jumps.rates * together)
+        each = jumps.totals()
+        np.add.at(decay, jumps.site, each)
+        together = spins[jumps.site].sum() if jumps.collective else spins[jumps.site]
+        np.add.at(rates, jumps.site, 2 * each * together)
     return rates, decay[decay > 0].min(initial=np.inf)
 
 

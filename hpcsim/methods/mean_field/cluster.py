@@ -13,7 +13,7 @@ from scipy import sparse
 
 from hpcsim.methods.mean_field import contraction
 from hpcsim.methods.mean_field.equations import couplings, crossing, local_parts
-from hpcsim.system import System, coherent_state, matrices
+from hpcsim.system import Jumps, System, coherent_state, matrices
 
 LARGEST = 1500  # dimension of a cluster
 
@@ -41,19 +41,32 @@ def cut(system: System, n: int) -> Cluster:
     )
     if first.dimension > LARGEST:
         raise ValueError(f"cluster = {n}: its Hilbert space has {first.dimension:.4g} dimensions; {LARGEST} at most")
+    for jumps in filter(lambda jumps: jumps.collective, first.jumps):
+        largest = np.take_along_axis(jumps.weights, abs(jumps.weights).argmax(axis=1)[:, None], axis=1)
+        if np.any(abs((jumps.weights * largest.conj()).imag) > 1e-12 * abs(largest) ** 2):
+            raise ValueError(f"cluster = {n}: the weights of {jumps} have different phases; leave out cluster")
     count = system.sites // n
     inner, outer = (np.zeros((count, 3 * n, 3 * n)) for _ in range(2))
     for i, a, j, b, c in couplings(system):
         (inner if i // n == j // n else outer)[i // n, 3 * (i % n) + a, 3 * (j % n) + b] += c
     alike = [inner, outer, system.spins, system.sublattice, *local_parts(system)]
+    alike += [_rates_inside(jumps, count, n) for jumps in system.jumps if jumps.collective]
     for part in alike:
         part = part.reshape(count, -1)
-        if not np.allclose(part, part[0], rtol=1e-12, atol=0):
+        if not np.allclose(part, part[0], rtol=1e-12, atol=1e-14 * np.abs(part).max()):
             raise ValueError(
                 f"cluster = {n}: the clusters of {n} consecutive sites differ in their couplings "
                 f"or rates (an open chain, or the unit cell is larger)"
             )
     return Cluster(first, outer[0])
+
+
+def _rates_inside(jumps: Jumps, count: int, n: int) -> np.ndarray:
+    """(clusters, n, n) rates Γ_ij between the sites of every cluster."""
+    found, site = np.zeros((count, n, n), complex), jumps.site
+    rows, columns = np.nonzero(site[:, None] // n == site // n)
+    found[site[rows] // n, site[rows] % n, site[columns] % n] = jumps.rate_matrix()[rows, columns]
+    return found
 
 
 def _inside(hamiltonian, n):
@@ -65,10 +78,11 @@ def _inside(hamiltonian, n):
 
 def _jumps_inside(jumps, n):
     for family in jumps:
-        inside = family.sites < n
-        if inside.any():
-            rates = family.rates if family.collective else family.rates[inside]
-            yield replace(family, sites=family.sites[inside], rates=rates)
+        inside = family.site < n
+        if inside.any() and family.collective:
+            yield Jumps(family.operators, family.sites[inside], family.rates, weights=family.weights[:, inside])
+        elif inside.any():
+            yield replace(family, sites=family.sites[inside], rates=family.rates[inside])
 
 
 class Dynamics:

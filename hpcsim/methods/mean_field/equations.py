@@ -4,8 +4,8 @@
 
     ds/dt = b × s - damping s + (local S- and S+),   b = field + Σ_j coupling_ij s_j.
 
-A collective jump operator Σ_i L_i with rate γ acts on each site as the local L_i, and as the Hamiltonian
--γ Im(λ* L_i) with λ = Σ_{j≠i} ⟨L_j⟩. On one site, spins 1/2 are exact: S- with rate γ gives
+A jump operator Σ_i w_i L_i with rate γ acts on each site as the local w_i L_i, and as the Hamiltonian
+-γ Im(λ* w_i L_i) with λ = Σ_{j≠i} w_j ⟨L_j⟩. On one site, spins 1/2 are exact: S- with rate γ gives
 -(γ/2) s_⊥ and -γ (1/2 + s_z). Larger spins are closed as in huber2020, Appendix B, by
 ⟨{Sx, Sz}⟩/2 = ⟨Sx⟩⟨Sz⟩ and ⟨Sx² + Sy²⟩ = S(S+1) - ⟨Sz⟩²:
 
@@ -21,7 +21,7 @@ import numpy as np
 from scipy import sparse
 
 from hpcsim.compiled import njit
-from hpcsim.system import System
+from hpcsim.system import System, cartesian
 from hpcsim.system.operators import VECTORS
 
 # Dormand and Prince (1980): 5th order, with the 4th for the error
@@ -56,22 +56,16 @@ class Tables(NamedTuple):
 def couplings(system: System) -> list[tuple]:
     """(site i, axis a, site j, axis b, c): c s_jb is a part of the field b_ia. i = j is a square of a spin."""
     found = []
-    for terms in system.hamiltonian:
+    for terms in cartesian(system):
         if len(terms.operators) == 2:
             a, b = ("xyz".index(name[1]) for name in terms.operators)
             for (i, j), c in zip(terms.sites.tolist(), terms.coefficients.tolist()):
                 found += [(i, a, j, b, c), (j, b, i, a, c)]
     for jumps in system.jumps:
         if jumps.collective:
-            v = np.array(VECTORS[jumps.operator])
-            turn = -jumps.rates[0] * (v[:, None] * v.conj()).imag
-            found += [
-                (i, a, j, b, turn[a, b])
-                for i in jumps.sites.tolist()
-                for j in jumps.sites.tolist()
-                if i != j
-                for a, b in zip(*np.nonzero(turn))
-            ]
+            v, sites, rates = np.array(VECTORS[jumps.operators[0]]), jumps.site.tolist(), jumps.rate_matrix()
+            turn = -(rates[:, :, None, None] * (v[:, None] * v.conj())).imag
+            found += [(sites[r], a, sites[s], b, turn[r, s, a, b]) for r, s, a, b in zip(*np.nonzero(turn)) if r != s]
     return found
 
 
@@ -79,16 +73,15 @@ def local_parts(system: System):
     """field (sites, 3), damping (sites, 3), down (sites,), up (sites,)."""
     field, damping = np.zeros((system.sites, 3)), np.zeros((system.sites, 3))
     rates = {"S-": np.zeros(system.sites), "S+": np.zeros(system.sites)}
-    for terms in system.hamiltonian:
+    for terms in cartesian(system):
         if len(terms.operators) == 1:
             np.add.at(field[:, "xyz".index(terms.operators[0][1])], terms.sites[:, 0], terms.coefficients)
     for jumps in system.jumps:
-        each = np.broadcast_to(jumps.rates, jumps.sites.shape)
-        if jumps.operator in rates:
-            np.add.at(rates[jumps.operator], jumps.sites, each)
+        each, (name,) = jumps.totals(), jumps.operators
+        if name in rates:
+            np.add.at(rates[name], jumps.site, each)
         else:
-            across = 1.0 - np.array(VECTORS[jumps.operator])
-            np.add.at(damping, jumps.sites, each[:, None] / 2 * across)
+            np.add.at(damping, jumps.site, each[:, None] / 2 * (1.0 - np.array(VECTORS[name])))
     return field, damping, rates["S-"], rates["S+"]
 
 

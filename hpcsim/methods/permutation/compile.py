@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hpcsim.system import System
+from hpcsim.system import System, cartesian
 from hpcsim.system.operators import local_operator
 
 PAULI = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
@@ -61,7 +61,7 @@ def _compile(system: System) -> Moves:
     if np.any(wrong := system.spins != 0.5):
         raise NotSymmetric(f"it needs sites of spin 1/2, not {system.spins[wrong][0]:g}")
     fields, couplings = _hamiltonian(system)
-    local, collective = _jumps(system)
+    local, between = _jumps(system)
     tables = system.of_structure("permutation", dict)
 
     def table(make, *names):
@@ -71,8 +71,8 @@ def _compile(system: System) -> Moves:
 
     parts = [(table(_field, name), c) for name, c in fields.items()]
     parts += [(table(_coupling, *names), c) for names, c in couplings.items()]
-    parts += [(table(_decay, name), rate) for name, rate in local + collective]
-    parts += [(table(_collective_decay, name), rate) for name, rate in collective]
+    parts += [(table(_decay, name), rate) for name, rate in local]
+    parts += [(table(_collective_decay, name), rate) for name, rate in between]
     return _moves(parts)
 
 
@@ -148,7 +148,7 @@ def _moves(parts) -> Moves:
 def _hamiltonian(system: System):
     """Coefficients {name: c} of Σ_i S_i and {(name, name): c} of Σ_{i<j} of the products on both sites."""
     fields, couplings = defaultdict(float), defaultdict(float)
-    for terms in system.hamiltonian:
+    for terms in cartesian(system):
         used = terms.coefficients != 0
         sites, coefficients = terms.sites[used], terms.coefficients[used]
         if not len(sites):
@@ -199,18 +199,22 @@ def _of_every_pair(system, a, b, sites, coefficients) -> float:
 
 
 def _jumps(system: System):
-    """Pairs (operator, rate) of the jump operators of every site, and of the collective ones."""
-    local, collective = [], []
-    for jumps in system.jumps:
-        if not np.any(jumps.rates):
-            continue
-        if jumps.operator not in SPIN:
-            raise NotSymmetric(f"it has the jump operator {jumps.operator}")
-        name = jumps.operator
+    """Pairs (operator, rate): Γ_ii of every site by itself, and Γ_ij of all pairs of sites."""
+    local, between = [], []
+    for jumps in filter(lambda jumps: jumps.used, system.jumps):
+        if not jumps.single:
+            raise NotSymmetric(f"it has the jump operator {jumps}: those of one site, and their sums, are allowed")
+        (name,) = jumps.operators
+        local.append((name, _of_every_site(system, jumps.site, jumps.totals(), f"rate of the jump {name}")))
         if jumps.collective:
-            _of_every_site(system, jumps.sites, np.ones(len(jumps.sites)), f"weight of {name} in a collective jump")
-            collective.append((name, float(jumps.rates[0])))
-        else:
-            rate = _of_every_site(system, jumps.sites, jumps.rates, f"rate of the jump {name}")
-            local.append((name, rate))
-    return local, collective
+            between.append((name, _between(jumps)))
+    return local, between
+
+
+def _between(jumps) -> float:
+    """The Γ_ij of a family that has all sites, if it is the same for all pairs, and real."""
+    rates = jumps.rate_matrix()[~np.eye(len(jumps.sites), dtype=bool)]
+    largest = np.abs(rates).max()
+    if np.ptp(rates.real) > EQUAL * largest or np.abs(rates.imag).max() > EQUAL * largest:
+        raise NotSymmetric(f"the weights of {jumps.operators[0]} in {jumps} differ: all sites must be equal")
+    return float(rates.real.mean())

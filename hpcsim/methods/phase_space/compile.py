@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from hpcsim.ensemble.streams import DRAWS_PER_BLOCK, THREE_POINT_AMPLITUDE
-from hpcsim.system import HERMITIAN_OPERATORS, System
+from hpcsim.system import HERMITIAN_OPERATORS, System, cartesian
 
 
 class Tables(NamedTuple):
@@ -84,18 +84,15 @@ def unsupported(system: System) -> str | None:
     """Why the truncated Wigner equations of this system are not known here, or None."""
     if np.any(system.cutoffs):
         return "it has boson modes: only spins are supported"
-    for terms in system.hamiltonian:
+    for terms in cartesian(system):
         if np.any(terms.coefficients) and (len(terms.operators) > 2 or len(set(terms.operators)) > 1):
             return (
-                f"its Hamiltonian has the term {' '.join(terms.operators)}: only single operators and "
+                f"its Hamiltonian has the term {terms}: only single operators and "
                 f"products of two equal ones are supported"
             )
     for jumps in system.jumps:
-        if jumps.collective and len(jumps.sites) > 1 and np.any(jumps.rates):
-            return (
-                f"its jump operator {jumps.operator} is a sum over {len(jumps.sites)} sites: only jumps "
-                f"of one site are supported"
-            )
+        if jumps.used and (jumps.collective or not jumps.single):
+            return f"it has the jump operator {jumps}: only jumps of one site are supported"
     return None
 
 
@@ -132,7 +129,7 @@ def _compile(system: System, scheme: str) -> Tables:
     field, power = np.zeros((n, 3)), np.zeros((n, 3))
     loss, gain = np.zeros(n), np.zeros(n)
     values = [np.empty((0, 3))]
-    for terms in system.hamiltonian:
+    for terms in cartesian(system):
         if not np.any(terms.coefficients):
             continue
         axis = HERMITIAN_OPERATORS.index(terms.operators[0])
@@ -142,11 +139,13 @@ def _compile(system: System, scheme: str) -> Tables:
             # both directions; on one site they add up to the factor 2 of the square
             values += 2 * [np.outer(terms.coefficients, np.eye(3)[axis])]
     for jumps in system.jumps:
-        rates = np.broadcast_to(jumps.rates, len(jumps.sites))
-        if jumps.operator in HERMITIAN_OPERATORS:
-            np.add.at(power[:, HERMITIAN_OPERATORS.index(jumps.operator)], jumps.sites, rates)
+        if not jumps.used:
+            continue
+        (name,) = jumps.operators
+        if name in HERMITIAN_OPERATORS:
+            np.add.at(power[:, HERMITIAN_OPERATORS.index(name)], jumps.site, jumps.rates)
         else:
-            np.add.at(loss if jumps.operator == "S-" else gain, jumps.sites, rates)
+            np.add.at(loss if name == "S-" else gain, jumps.site, jumps.rates)
     damping = loss - gain
     if scheme == "spin_conserving":
         power += np.outer(loss + gain, [1, 1, 0])
@@ -180,7 +179,7 @@ def _compile(system: System, scheme: str) -> Tables:
 
 def _graph(system: System) -> Graph:
     n, pairs = system.sites, [np.empty((0, 2), int)]
-    for terms in system.hamiltonian:
+    for terms in cartesian(system):
         if np.any(terms.coefficients) and len(terms.operators) > 1:
             pairs += [terms.sites, terms.sites[:, ::-1]]
     pairs = np.vstack(pairs)

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.linalg
 
 from hpcsim.methods.phase_space.options import Options
-from hpcsim.system import Jumps, System, Terms, angles, coherent_state, matrices
+from hpcsim.system import Jumps, System, Terms, angles, cartesian, coherent_state, matrices
 
 LEVELS = {1: 16, 2: 4}  # of each site, by the number of sites: density matrices of 256 elements
 TRAJECTORIES = {"steady_state": 256, "evolve": 4096}
@@ -48,7 +48,7 @@ def representative(system: System) -> tuple[System, np.ndarray]:
     """One or two sites with spins that can be solved exactly, and by what their spins were divided."""
     first = int(np.argmin(system.spins))
     strength = np.zeros(system.sites)
-    for terms in system.hamiltonian:
+    for terms in cartesian(system):
         for c, sites in zip(terms.coefficients, terms.sites):
             if len(sites) == 2 and sites[0] != sites[1] and first in sites:
                 strength[sites[0] if sites[1] == first else sites[1]] += abs(c)
@@ -57,7 +57,7 @@ def representative(system: System) -> tuple[System, np.ndarray]:
     spins = np.minimum(system.spins[sites], (LEVELS[len(sites)] - 1) / 2)
     scale, place = system.spins[sites] / spins, {site: k for k, site in enumerate(sites)}
     hamiltonian = []
-    for terms in system.hamiltonian:
+    for terms in cartesian(system):
         rows = [r for r, where in enumerate(terms.sites) if all(site in place for site in where)]
         if not rows:
             continue
@@ -68,12 +68,11 @@ def representative(system: System) -> tuple[System, np.ndarray]:
         hamiltonian.append(Terms(terms.operators, where, terms.coefficients[rows] * factor))
     jumps = []
     for jump in system.jumps:
-        rates = np.broadcast_to(jump.rates, len(jump.sites))
-        own = [(place[site], rate) for site, rate in zip(jump.sites, rates) if site in place]
+        own = [(place[site], rate) for site, rate in zip(jump.site, jump.rates) if site in place] if jump.used else []
         if own:
             where = np.array([k for k, _ in own])
-            factor = scale[where] if jump.operator in ("S-", "S+") else 1.0
-            jumps.append(Jumps(jump.operator, where, np.array([rate for _, rate in own]) * factor))
+            factor = scale[where] if jump.operators in (("S-",), ("S+",)) else 1.0
+            jumps.append(Jumps(jump.operators, where, np.array([rate for _, rate in own]) * factor))
     names = tuple(f"{site}" for site in sites)
     return System(spins, tuple(hamiltonian), tuple(jumps), (), np.arange(len(sites)), names, system.units), scale
 

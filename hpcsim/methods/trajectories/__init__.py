@@ -12,7 +12,7 @@ start up or down, half of the components are zero and left out. What is measured
 import numpy as np
 
 from hpcsim.ensemble.burn_in import autocorrelation_time, relaxed
-from hpcsim.ensemble.options import gather, share
+from hpcsim.ensemble.options import gather, number_of_samples, share
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.trajectories import clock, distributed
 from hpcsim.methods.trajectories.compile import PAD, channels, flips, generator, local_matrices
@@ -21,7 +21,7 @@ from hpcsim.methods.trajectories.options import Options
 from hpcsim.methods.trajectories.results import Measured, measured, numbers
 from hpcsim.methods.trajectories.simd import CHUNK
 from hpcsim.observables.outputs import inverse, time_dim
-from hpcsim.system import System, angles, coherent_state
+from hpcsim.system import Jumps, System, angles, coherent_state
 
 SLOTS = 1000  # of the time of a steady state, to find its burn-in and the autocorrelation time
 LARGEST = 2**26  # basis states: 20 GB for the terms of the series
@@ -37,12 +37,22 @@ def supports(system: System) -> str | None:
             f"its state vectors have {system.dimension:.2g} components, {LARGEST:.2g} are the limit: take fewer "
             f"sites or smaller spins, or the method phase_space"
         )
-    if (pair := int(np.prod(np.sort(system.levels)[-2:]))) > PAIR and system.sites > 1:
+    together = max([2, *map(_sites_together, (*system.hamiltonian, *system.jumps))])
+    if (levels := int(np.prod(np.sort(system.levels)[-together:], dtype=float))) > PAIR and system.sites > 1:
         return (
-            f"two of its spins have {pair} levels together, and {PAIR} are the limit of a coupling: take smaller "
-            f"spins, or the method phase_space"
+            f"{together} of its spins have {levels} levels together, and {PAIR} are the limit of a coupling: take "
+            f"smaller spins, or the method phase_space"
         )
     return None
+
+
+def _sites_together(table) -> int:
+    """How many sites share a matrix of H_eff: those of a product, or of two products in a sum of jump operators."""
+    if len(table.operators) == 1:
+        return 1 + (isinstance(table, Jumps) and table.collective)
+    ordered = np.sort(table.sites, axis=1)
+    different = 1 + int(np.count_nonzero(np.diff(ordered), axis=1).max(initial=0))
+    return different * (1 + (isinstance(table, Jumps) and table.collective))
 
 
 def records(system: System, options: Options) -> tuple[int, ...]:
@@ -189,7 +199,7 @@ def _schedule(options: Options):
     """Times of the samples, and the slot that each is added to."""
     if options.task == "evolve":
         return np.array(options.times), np.arange(len(options.times))
-    count = int(options.duration / options.sample_every * (1 + 1e-9))
+    count = number_of_samples(options.duration / options.sample_every * (1 + 1e-9))
     slots = min(count, SLOTS)
     begin = 0 if options.burn_in == "auto" else options.burn_in
     return begin + options.sample_every * np.arange(1, count + 1), np.arange(count) * slots // count

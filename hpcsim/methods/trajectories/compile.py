@@ -10,7 +10,7 @@ import numpy as np
 
 from hpcsim.methods.trajectories.simd import CHUNK, COEFFICIENT_BITS
 from hpcsim.system import System
-from hpcsim.system.operators import local_operator
+from hpcsim.system.operators import ADJOINT, local_operator
 
 BLOCK = 2048  # basis states whose rows are tabulated together; they and their neighbours stay in the fast caches
 PAD = CHUNK  # zeros on both sides of a state, where a chunk at its end may look
@@ -45,16 +45,18 @@ class Generator(NamedTuple):
 
 
 class Channels(NamedTuple):
-    """Jump operators. Channel c is the sum of the one-site operators parts[c] ... parts[c+1].
+    """Jump operators. Channel c is the sum of the products parts[c] ... parts[c+1].
 
-    rate   : (channels,)
-    parts  : (channels + 1,)
-    stride, levels, first_row : (all parts,) as in `Generator`
+    rate    : (channels,)
+    parts   : (channels + 1,)
+    factors : (parts + 1,) first one-site operator of each product, the last one acts first
+    stride, levels, first_row : (all factors,) as in `Generator`
     rows, shift, coefficient  : entries
     """
 
     rate: np.ndarray
     parts: np.ndarray
+    factors: np.ndarray
     stride: np.ndarray
     levels: np.ndarray
     first_row: np.ndarray
@@ -81,41 +83,52 @@ def operator(name: str, spin: float) -> np.ndarray:
     return matrix
 
 
+def local_matrix(system: System, factors) -> tuple[tuple[int, ...], np.ndarray]:
+    """A product of (name, site), in their order: rising sites, and its matrix in their product basis."""
+    found = {}
+    for name, site in factors:
+        factor = operator(name, system.spins[site])
+        found[site] = found[site] @ factor if site in found else factor
+    sites, matrix = tuple(sorted(found)), np.eye(1)
+    for site in sites:
+        matrix = np.kron(matrix, found[site])
+    return sites, matrix
+
+
 def local_matrices(system: System) -> dict[tuple[int, ...], np.ndarray]:
     """H_eff as a sum of matrices on a few sites: {rising sites: matrix in their product basis}."""
     found = {}
 
-    def add(factors: dict, coefficient):
-        sites = tuple(sorted(factors))
-        matrix = np.eye(1)
-        for site in sites:
-            matrix = np.kron(matrix, factors[site])
-        found[sites] = found.get(sites, 0) + coefficient * matrix
+    def add(factors, coefficient, plus_hc=False):
+        sites, matrix = local_matrix(system, factors)
+        matrix = coefficient * matrix
+        found[sites] = found.get(sites, 0) + (matrix + matrix.conj().T if plus_hc else matrix)
 
     for terms in system.hamiltonian:
         for coefficient, sites in zip(terms.coefficients, terms.sites.tolist()):
-            factors = {}
-            for name, site in zip(terms.operators, sites):
-                factor = operator(name, system.spins[site])
-                factors[site] = factors[site] @ factor if site in factors else factor
             if coefficient:
-                add(factors, coefficient)
-    for name, rate, sites in jump_channels(system):
-        ladder = {site: operator(name, system.spins[site]) for site in sites}
-        for i in sites:
-            for j in sites:
-                left, right = ladder[i].conj().T, ladder[j]
-                add({i: left @ right} if i == j else {i: left, j: right}, -0.5j * rate)
+                add(list(zip(terms.operators, sites)), coefficient, terms.plus_hc)
+    for jumps in system.jumps:
+        products = [list(zip(jumps.operators, sites)) for sites in jumps.sites.tolist()]
+        adjoints = [[(ADJOINT[name], site) for name, site in reversed(product)] for product in products]
+        if jumps.collective:
+            rates = jumps.rate_matrix()
+            used = abs(rates) > 1e-15 * abs(rates).max(initial=0)
+            for s, r in zip(*np.nonzero(used.T)):
+                add(adjoints[s] + products[r], -0.5j * rates[r, s])
+        else:
+            for r in np.flatnonzero(jumps.rates):
+                add(adjoints[r] + products[r], -0.5j * jumps.rates[r])
     return found
 
 
-def jump_channels(system: System) -> list[tuple[str, float, list[int]]]:
-    """(operator, rate, sites) of every jump operator whose rate is not zero."""
+def jump_channels(system: System) -> list[tuple[float, list]]:
+    """(rate, [(weight, factors), ...]) of every jump operator whose rate is not zero; factors are (name, site)."""
     found = []
     for jumps in system.jumps:
-        sites = jumps.sites.tolist()
-        each = [sites] if jumps.collective else [[site] for site in sites]
-        found += [(jumps.operator, float(rate), where) for rate, where in zip(jumps.rates, each) if rate]
+        products = [list(zip(jumps.operators, sites)) for sites in jumps.sites.tolist()]
+        for rate, rows, weights in jumps.channels():
+            found.append((rate, [(weight, products[r]) for r, weight in zip(rows, weights)]))
     return found
 
 
@@ -219,8 +232,10 @@ def flips(system: System, local: dict[tuple[int, ...], np.ndarray]) -> np.ndarra
     if levels[-1] != 2 or any(steps(matrix, levels[list(sites)]) - {0} for sites, matrix in local.items()):
         return None
     found = [
-        set().union(*(steps(operator(name, system.spins[site]), levels[[site]]) for site in sites))
-        for name, _, sites in jump_channels(system)
+        set().union(
+            *(steps(matrix, levels[list(sites)]) for sites, matrix in (local_matrix(system, p) for _, p in parts))
+        )
+        for _, parts in jump_channels(system)
     ]
     return np.array([max(change) for change in found], np.int64) if all(len(c) == 1 for c in found) else None
 
@@ -289,19 +304,23 @@ def generator(levels: np.ndarray, local: dict[tuple[int, ...], np.ndarray], pari
 def channels(system: System) -> Channels:
     """Compile the jump operators."""
     stride, levels, table, known = strides(system.levels), system.levels, _Rows(), {}
-    rates, parts, where, first_row = [], [0], [], []
-    for name, rate, sites in jump_channels(system):
-        for site in sites:
-            key = name, system.spins[site], stride[site]
-            if key not in known:
-                known[key] = table.add(operator(*key[:2]), stride[site] * np.arange(levels[site]))
-            where.append(site)
-            first_row.append(known[key])
+    rates, parts, factors, where, first_row = [], [0], [0], [], []
+    for rate, products in jump_channels(system):
+        for weight, product in products:
+            for name, site in product:
+                key = name, system.spins[site], stride[site], weight
+                if key not in known:
+                    known[key] = table.add(weight * operator(*key[:2]), stride[site] * np.arange(levels[site]))
+                where.append(site)
+                first_row.append(known[key])
+                weight = 1.0  # of the product: once
+            factors.append(len(where))
         rates.append(rate)
-        parts.append(len(where))
+        parts.append(len(factors) - 1)
     return Channels(
         np.array(rates, float),
         np.array(parts, np.int64),
+        np.array(factors, np.int64),
         stride[where],
         levels[where].astype(np.int64),
         np.array(first_row, np.int64),

@@ -16,6 +16,7 @@ from hpcsim.methods.trajectories.compile import (
     level_table,
     local_matrices,
     operator,
+    strides,
 )
 from hpcsim.system import System, coherent_state
 
@@ -52,15 +53,21 @@ class Slice:
         self.system, self.sites, self.comm = system, sites, comm
         self.table = level_table(system.levels[:sites])  # levels of the first sites, by rank
         self.level, self.levels = self.table[comm.rank], system.levels[sites:]
-        self.dimension = int(np.prod(self.levels))
+        self.dimension, self.stride = int(np.prod(self.levels)), strides(system.levels)
         local = local_matrices(system)
         blocks = [self._block(local, source) for source in range(comm.size)]
         self.generators = [generator(self.levels, block) if block else None for block in blocks]
         self.here, self.channels = self.generators[comm.rank], channels(system)
         self.scale = min(comm.allgather(self.here.scale))
-        self.factors = [
-            [(operator(name, system.spins[site]), site) for site in where]
-            for name, rate, where in jump_channels(system)
+        # where H_eff takes a slice from one rank to another, but not back, only one of them sends
+        needed = comm.allgather([each is not None for each in self.generators])
+        self.sends = [row[comm.rank] for row in needed]
+        self.products = [
+            [
+                (weight, [(operator(name, system.spins[site]), site) for name, site in factors])
+                for weight, factors in parts
+            ]
+            for _, parts in jump_channels(system)
         ]
 
     def _block(self, local, source: int) -> dict:
@@ -99,10 +106,9 @@ class Slice:
         size, rank = self.comm.size, self.comm.rank
         for step in range(1, size):
             to, source = (rank + step) % size, (rank - step) % size
-            # H_eff couples two ranks both ways or not at all
             self.comm.Sendrecv(
                 x,
-                to if self.generators[to] else MPI.PROC_NULL,
+                to if self.sends[to] else MPI.PROC_NULL,
                 recvbuf=received,
                 source=source if self.generators[source] else MPI.PROC_NULL,
             )
@@ -127,10 +133,12 @@ class Slice:
 
     def jump(self, psi, random):
         """As `kernels.jump`: the state after the jump, normalised."""
-        weight = np.zeros(len(self.factors))
-        for c, factors in enumerate(self.factors):
-            if len(factors) == 1 and factors[0][1] >= self.sites:
-                weight[c] = kernels.weight_of(psi, self.channels, self.channels.parts[c])
+        weight = np.zeros(len(self.products))
+        for c, products in enumerate(self.products):
+            ((_, factors), *more) = products
+            if not more and len(factors) == 1 and factors[0][1] >= self.sites:
+                factor = self.channels.factors[self.channels.parts[c]]
+                weight[c] = kernels.weight_of(psi, self.channels, factor)
             else:
                 weight[c] = np.vdot(after := self._channel(psi, c), after).real
         weight = self.channels.rate * self.total(*weight)
@@ -139,11 +147,14 @@ class Slice:
 
     def _channel(self, psi, c):
         after = np.zeros_like(psi)
-        for part, (matrix, site) in enumerate(self.factors[c], self.channels.parts[c]):
-            if site < self.sites:
-                after += self.act(psi, matrix, site)
-            else:
+        for part, (weight, factors) in enumerate(self.products[c], self.channels.parts[c]):
+            if all(site >= self.sites for _, site in factors):
                 kernels.act(after, psi, self.channels, part)
+                continue
+            product = psi
+            for matrix, site in reversed(factors):
+                product = self._on(product, matrix, site)
+            after += weight * product
         return after
 
     def measure(self, total, state, scratch, plan):
@@ -167,12 +178,12 @@ class Slice:
         for k in range(len(plan.product) - 1):
             after = psi
             for f in range(plan.product[k + 1] - 1, plan.product[k] - 1, -1):
-                after = self._on(after, plan, plan.matrix[f], plan.site[f])
+                after = self._on(after, plan.matrix[f], plan.site[f])
             value = np.vdot(psi, after)
             found[plan.place + 2 * k : plan.place + 2 * k + 2] += value.real, value.imag
         if plan.total >= 0:
             sites = range(self.system.sites)
-            turned = [sum(self._on(psi, plan, plan.operator[a, i], i) for i in sites) for a in range(3)]
+            turned = [sum(self._on(psi, plan.operator[a, i], i) for i in sites) for a in range(3)]
             for k, (a, b) in enumerate(((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))):
                 found[plan.total + k] += np.vdot(turned[a], turned[b]).real
         total += self.total(*found)
@@ -181,12 +192,12 @@ class Slice:
             matrix = psi.reshape(-1, plan.cut)
             total[-1] += measurement.entropy(self.comm.allreduce(matrix.T @ matrix.conj()))
 
-    def _on(self, psi, plan, matrix, site):
+    def _on(self, psi, matrix, site):
         """A one-site operator of any site on the slices: a new array."""
-        levels = plan.levels[site]
+        levels = self.system.levels[site]
         if site < self.sites:
             return self.act(psi, matrix[:levels, :levels], site)
-        return measurement.apply(psi, matrix[:levels, :levels], levels, plan.stride[site])
+        return measurement.apply(psi, matrix[:levels, :levels], levels, self.stride[site])
 
 
 def _trajectory(sums, vector: Slice, initial, number, samples, slots, tolerance, plan, key) -> int:

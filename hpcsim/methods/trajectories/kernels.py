@@ -218,22 +218,33 @@ def _add(y, x, start, shift, length, c):
 
 @njit(cache=True, error_model="numpy")
 def act(out, psi, channels, part):
+    """out += P ψ for one product of one-site operators: (D,) complex."""
+    first, source = channels.factors[part], psi
+    for factor in range(channels.factors[part + 1] - 1, first, -1):
+        after = np.zeros_like(psi)
+        act_factor(after, source, channels, factor)
+        source = after
+    act_factor(out, source, channels, first)
+
+
+@njit(cache=True, error_model="numpy")
+def act_factor(out, psi, channels, factor):
     """out += O ψ for one one-site operator: (D,) complex, as pairs."""
-    stride, levels = channels.stride[part], channels.levels[part]
+    stride, levels = channels.stride[factor], channels.levels[factor]
     flat_out, flat = out.view(np.float64), psi.view(np.float64)
     for start in range(0, len(psi), stride * levels):
         for a in range(levels):
-            row = channels.first_row[part] + a
+            row = channels.first_row[factor] + a
             for e in range(channels.rows[row], channels.rows[row + 1]):
                 _add(flat_out, flat, start + a * stride, channels.shift[e], stride, channels.coefficient[e])
 
 
 @njit(cache=True, error_model="numpy")
-def weight_of(psi, channels, part):
+def weight_of(psi, channels, factor):
     """‖O ψ‖² for one one-site operator."""
-    stride, levels, total = channels.stride[part], channels.levels[part], 0.0
+    stride, levels, total = channels.stride[factor], channels.levels[factor], 0.0
     for a in range(levels):
-        row = channels.first_row[part] + a
+        row = channels.first_row[factor] + a
         first, last = channels.rows[row], channels.rows[row + 1]
         if first == last:
             continue
@@ -272,8 +283,8 @@ def jump(psi, scratch, channels, weight, random):
     """
     for c in range(len(channels.rate)):
         first, last = channels.parts[c], channels.parts[c + 1]
-        if last == first + 1:
-            weight[c] = channels.rate[c] * weight_of(psi, channels, first)
+        if last == first + 1 and channels.factors[last] == channels.factors[first] + 1:
+            weight[c] = channels.rate[c] * weight_of(psi, channels, channels.factors[first])
         else:
             scratch[:] = 0
             for part in range(first, last):
