@@ -126,6 +126,7 @@ BAD = {  # name: (file text, words that the one message must hold)
     ),
     "dt of zero": (text(method=PHASE[:-1] + ", dt: 0}"), ["method.dt", "0", "greater than"]),
     "sweep not a list": (text(more="sweep: {model.S: [1, 2]}"), ["list of axes", "sweep: [{model.S: [1, 2]}]"]),
+    "sweep a number": (text(more="sweep: 2"), ["sweep = 2", "list"]),
     "empty axis": (text(more="sweep: [{model.S: []}]"), ["sweep.0.model.S", "at least one value"]),
     "axis without keys": (text(more="sweep: [{}]"), ["sweep.0", "empty axis"]),
     "unequal lengths": (
@@ -157,6 +158,15 @@ BAD = {  # name: (file text, words that the one message must hold)
     "time of the day": (text(model=MODEL.replace("g: 1.0", "g: 1:30")), ["model.g", "'1:30'", "number"]),
     "octal": (text(model=MODEL.replace("cells: 1", "cells: 010")), ["model.cells", "'010'", "integer"]),
     "5000 digits": (text(model=MODEL.replace("g: 1.0", "g: " + "9" * 5000)), ["line 1", "999...", "int"]),
+    "5000 hexadecimal digits": (text(model=MODEL.replace("g: 1.0", "g: 0x" + "f" * 5000)), ["line 1", "0xfff", "int"]),
+    "times beyond 64 bits": (
+        text(method="{name: liouvillian, task: evolve, times: [1000000000000000000000000000000, 1]}"),
+        ["method.times", "rising"],
+    ),
+    "a billion samples": (
+        text(method=PHASE.replace("64", "64, duration: 5.0e+8, sample_every: 1")),
+        ["1e+10 samples", "raise sample_every"],
+    ),
     "5000 lists": (text(more="sweep: " + "[" * 5000 + "]" * 5000), ["line 3", "in each other"]),
     "alias of itself": (text(more="sweep: &a [*a]"), ["line 3", "alias"]),
     "edge to a list": (
@@ -363,6 +373,15 @@ def test_aliases_and_merges_are_read(tmp_path, capsys):
     (tmp_path / "c.yaml").write_text(text(model="&m " + MODEL, more="quick: {model: {<<: *m, S: 2}}"))
     assert cli.main(["check", str(tmp_path / "c.yaml"), "--quick"]) == 0
     assert "25 states" in capsys.readouterr().out
+
+
+def test_an_estimate_that_would_take_long_is_left_to_the_run(tmp_path, capsys):
+    """The trial runs of what the truncation and a step of dt: auto leave out."""
+    for dt in ("0.05", "auto"):
+        (tmp_path / "c.yaml").write_text(text(method=PHASE[:-1] + f", burn_in: 2.0e+13, dt: {dt}" + "}"))
+        assert cli.main(["check", str(tmp_path / "c.yaml")]) == 0
+        out = capsys.readouterr().out
+        assert "warning" not in out and "model  " in out
 
 
 def test_a_null_is_the_default(tmp_path, capsys):

@@ -57,8 +57,10 @@ def test_results_have_the_name_that_the_user_swept_and_preferred_ones_else(tmp_p
     assert yaml.safe_load(one.attrs["config"])["model"]["field_x"] == 0.7
     again = config.resolve(yaml.safe_load(data.attrs["config"]))
     assert plan(again).config == {**kept, "figures": []} | {"run": kept["run"]}
-    over = hpcsim.solve({"name": "collective_spin", **OLD["collective_spin"]}, sweep={"model.field_x": [0.4, 0.7]})
-    assert np.array_equal(over.Sx, data.Sx)
+    for name in ("field_x", "drive"):  # in place of the value that the model has
+        swept = {f"model.{name}": [0.4, 0.7]}
+        over = hpcsim.solve({"name": "collective_spin", **OLD["collective_spin"]}, sweep=swept)
+        assert np.array_equal(over.Sx, data.Sx)
 
 
 @pytest.mark.parametrize("swept, x", [("N", "sites"), ("sites", "N")])

@@ -10,6 +10,7 @@ from hpcsim.ensemble.stopping import FIRST_LOOK
 from hpcsim.system import Count, Number, Parameters
 
 MOST_RECORDS = 10**6  # of a point
+MOST_SAMPLES = 10**7  # of a trajectory: their times alone are 80 MB
 
 
 def or_auto(**bounds):
@@ -34,6 +35,13 @@ def enough_for_burn_in(samples: int, duration: float, batch: int):
         )
     if batch < 2:
         raise ValueError("burn_in = auto: needs batch >= 2, to compare times by their scatter over trajectories")
+
+
+def number_of_samples(samples: float) -> int:
+    """A whole number of samples of a trajectory. Raises ValueError where they are more than MOST_SAMPLES."""
+    if not samples < MOST_SAMPLES + 1:
+        raise ValueError(f"{samples:.3g} samples of each trajectory, more than {MOST_SAMPLES}; raise sample_every")
+    return int(samples)
 
 
 class EnsembleOptions(Parameters):

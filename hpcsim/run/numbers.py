@@ -5,10 +5,12 @@ import math
 import operator
 import re
 
+from hpcsim.run.text import in_range
+
 LONGEST = 100  # characters of an expression
 CHARACTERS = re.compile(r"(?:[\d.eE+\-*/() ]|pi|sqrt)+")
 OPERATIONS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
-TEXTS = ("name", "file", "source", "source_hash", "package", "state", "state_hash")
+TEXTS = ("name", "file", "source", "source_hash", "package", "state", "state_hash", "function")
 A_WORD = re.compile(r"[\d-]+")  # a date
 SIGNS = {ast.UAdd: operator.pos, ast.USub: operator.neg}
 
@@ -27,7 +29,7 @@ def number(text: str) -> float | int | str:
         return text
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-        value = text if isinstance(tree, ast.Constant) else _value(tree)
+        value = text if isinstance(tree, ast.Constant) else in_range(_value(tree))
     except (_Word, SyntaxError):
         return text
     except (ArithmeticError, ValueError) as error:

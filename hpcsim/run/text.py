@@ -45,7 +45,7 @@ class Loader(yaml.SafeLoader):
 
     def construct_object(self, node, deep=False):
         try:
-            return super().construct_object(node, deep)
+            return in_range(super().construct_object(node, deep))
         except BadText:
             raise
         except (ValueError, TypeError, OverflowError, AttributeError, LookupError):
@@ -66,6 +66,11 @@ class Loader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def in_range(value):
+    """A whole number beyond 64 bits as a float, anything else as it is. Raises OverflowError beyond those, too."""
+    return float(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
 
 
 def _line(mark) -> str:

@@ -58,7 +58,7 @@ def _half_integer(value):
 
 def _numbers(value) -> bool:
     return isinstance(value, (list, tuple)) and all(
-        isinstance(x, (int, float)) and not isinstance(x, bool) for x in value
+        isinstance(x, (int, float)) and not isinstance(x, bool) and abs(x) <= LARGEST for x in value
     )
 
 
@@ -81,14 +81,15 @@ def _initial(value):
 def spaced(kind: str, arguments, most: int) -> list[float]:
     """The values of linspace or geomspace: [first, last, count], at most `most`. Raises ValueError."""
     ok = isinstance(arguments, (list, tuple)) and len(arguments) == 3 and _numbers(arguments)
-    ok = ok and all(abs(a) <= LARGEST for a in arguments) and isinstance(arguments[2], int) and arguments[2] >= 1
+    ok = ok and isinstance(arguments[2], int) and arguments[2] >= 1
     if not ok or kind == "geomspace" and not arguments[0] * arguments[1] > 0:
         ends = " and ends of one sign, not zero" if kind == "geomspace" else ""
         raise ValueError(f"{kind} = {shown(arguments)}: needs [first, last, count] with count >= 1{ends}")
     if arguments[2] > most:
         raise ValueError(f"{kind} = {shown(arguments)}: {arguments[2]} values are more than {most}")
     # twelve digits: the value is the one a person would have typed
-    return [float(f"{x:.12g}") for x in getattr(np, kind)(*arguments)]
+    first, last, count = arguments
+    return [float(f"{x:.12g}") for x in getattr(np, kind)(float(first), float(last), count)]
 
 
 def axis_value(key: str, value):
@@ -106,15 +107,10 @@ def axis_value(key: str, value):
 def _times(value):
     if isinstance(value, dict) and list(value) == ["linspace"]:
         value = spaced("linspace", value["linspace"], MOST_TIMES)
-    if (
-        not _numbers(value)
-        or not value
-        or not np.all(np.isfinite(value))
-        or value[0] < 0
-        or np.any(np.diff(value) <= 0)
-    ):
+    times = tuple(map(float, value)) if _numbers(value) else ()
+    if not times or times[0] < 0 or np.any(np.diff(times) <= 0):
         raise ValueError("times are a rising list of numbers, not negative, or linspace: [first, last, count]")
-    return tuple(float(t) for t in value)
+    return times
 
 
 Direction = tuple[float, float]

@@ -22,7 +22,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcsim.ensemble.burn_in import WINDOWS, relaxed
-from hpcsim.ensemble.options import gather, share
+from hpcsim.ensemble.options import gather, number_of_samples, share
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.phase_space import initial, kernels, step, truncation
 from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupported
@@ -42,6 +42,7 @@ SECONDS = {
     ("pda", "sib"): (300e-9, 10e-9),
 }
 FIRST_STEPS = 30  # what a sample of the initial state costs, in steps
+TRIAL = 10.0  # seconds that hpcsim check may spend on an estimate
 FEW_SITES = 2000  # the arrays of so many still fit into caches; beyond, a step takes up to twice the time
 
 
@@ -234,10 +235,23 @@ def _gpu(options: Options, tables: Tables):
 
 
 def warnings(system: System, options: Options) -> tuple[str, ...]:
-    """What the method leaves out, with its size, where it is not small."""
+    """What the method leaves out, with its size, where it is not small.
+
+    Nothing where that takes longer to find than TRIAL seconds: the run tells it then.
+    """
     context = Context(MPI.COMM_SELF, (0, 0), lambda: False)
+    if options.dt == "auto" and _seconds(system, options, max(step.PILOT, options.batch)) > TRIAL:
+        return ()
     options, _ = _with_step(system, options, context)
+    small = options.model_copy(update={"observables": ()})
+    if _seconds(truncation.representative(system)[0], small, truncation.TRAJECTORIES[options.task]) > TRIAL:
+        return ()
     return tuple(filter(None, [truncation.text(system, options, _truncation(system, options, context))]))
+
+
+def _seconds(system: System, options: Options, trajectories: int) -> float:
+    """Estimated time of some trajectories on one core."""
+    return cost(system, options.model_copy(update={"batch": trajectories}), 0).time
 
 
 def _truncation(system, options: Options, context: Context) -> float:
@@ -346,7 +360,7 @@ def _schedule(options: Options):
     if options.task == "evolve":
         steps = np.rint(np.array(options.times) / options.dt).astype(int)
         return np.diff(steps, prepend=0), np.arange(len(steps))
-    samples = round(options.duration / (options.dt * options.sample_every))
+    samples = number_of_samples(options.duration / (options.dt * options.sample_every) + 0.5)
     gaps = np.full(samples, options.sample_every)
     if options.burn_in == "auto":
         return gaps, np.arange(samples) * WINDOWS // samples

@@ -12,7 +12,7 @@ start up or down, half of the components are zero and left out. What is measured
 import numpy as np
 
 from hpcsim.ensemble.burn_in import autocorrelation_time, relaxed
-from hpcsim.ensemble.options import gather, share
+from hpcsim.ensemble.options import gather, number_of_samples, share
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.trajectories import clock, distributed
 from hpcsim.methods.trajectories.compile import PAD, channels, flips, generator, local_matrices
@@ -199,7 +199,7 @@ def _schedule(options: Options):
     """Times of the samples, and the slot that each is added to."""
     if options.task == "evolve":
         return np.array(options.times), np.arange(len(options.times))
-    count = int(options.duration / options.sample_every * (1 + 1e-9))
+    count = number_of_samples(options.duration / options.sample_every * (1 + 1e-9))
     slots = min(count, SLOTS)
     begin = 0 if options.burn_in == "auto" else options.burn_in
     return begin + options.sample_every * np.arange(1, count + 1), np.arange(count) * slots // count

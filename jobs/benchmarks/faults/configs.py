@@ -10,10 +10,12 @@ import argparse
 import contextlib
 import copy
 import io
+import math
 import os
 import random
 import resource
 import secrets
+import shutil
 import signal
 import sys
 import time
@@ -28,7 +30,9 @@ VALUES = [
     float("inf"), "", "x", "auto", "all", "1:30", "2020-13-45", "ψ" * 10, "x" * 10**5, [], {}, [1], [[1]], {"a": 1},
     [0, [1]], [1, 2, 3], ["a", "b"], [None], {"linspace": [0, 1, 3]}, {"linspace": [0, 1, 10**9]},
     {"geomspace": [1, 0, 3]}, {"geomspace": [1, 10, 10**9]}, {"linspace": [1, 2]}, {"linspace": "a"}, "${HOME}",
-    "{S.__class__}", "../../x", "$x^^2$", "a.b.c", "model.S",
+    "{S.__class__}", "../../x", "$x^^2$", "a.b.c", "model.S", [0, 10**30], [10**30, 1], {"linspace": [0, 10**30, 3]},
+    {"geomspace": [1, 10**30, 3]}, [True, False], [1, "a", None, {}], {"": 1}, {"name": "x"}, "1/0", "sqrt(-1)",
+    "9" * 40 + "*" + "9" * 40, [0.5, 1, 1.5], ["Sx", "Sy", "Sz"], [[0, 1], [1, 2]], {"a": {"b": {"c": [1]}}},
 ]  # fmt: skip
 TEXTS = [
     "!!float abc", "!!int abc", "2020-13-45", "9" * 5000, "[" * 5000 + "]" * 5000, "{a: " * 500 + "1" + "}" * 500,
@@ -42,15 +46,31 @@ SECONDS, MEMORY = 20, 2**31
 
 
 def shipped() -> list[dict]:
-    """The shipped configs, with three values on each axis: most of the time would go into planning many points."""
+    """The shipped configs of few points, and all with three values on each axis: planning many points takes long."""
     found = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "configs").rglob("*.yaml"))]
-    sections = [section for config in found for section in (config, config.get("quick") or {})]
-    for axis in (axis for section in sections for axis in section.get("sweep", ())):
-        for key, values in axis.items():
-            for arguments in values.values() if isinstance(values, dict) else ():
-                arguments[2] = 3
-            axis[key] = values[:3] if isinstance(values, list) else values
-    return found
+    few = [config for config in found if max(map(_points, _sections(config))) <= 60]
+    return few + [_shortened(copy.deepcopy(config)) for config in found]
+
+
+def _sections(config: dict) -> tuple[dict, dict]:
+    return config, config.get("quick") or {}
+
+
+def _points(section: dict) -> int:
+    first = (next(iter(axis.values())) for axis in section.get("sweep", ()))
+    return math.prod(next(iter(v.values()))[2] if isinstance(v, dict) else len(v) for v in first)
+
+
+def _shortened(config: dict) -> dict:
+    """Without figures, which name values of the axes."""
+    config.pop("figures", None)
+    for section in _sections(config):
+        for axis in section.get("sweep", ()):
+            for key, values in axis.items():
+                for arguments in values.values() if isinstance(values, dict) else ():
+                    arguments[2] = min(3, arguments[2])
+                axis[key] = values[:3] if isinstance(values, list) else values
+    return config
 
 
 def places(tree, path=()):
@@ -203,6 +223,8 @@ def campaign(configs: int, lines: int, seed: int, folder: Path) -> dict[str, int
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "good.yaml").write_text(yaml.safe_dump(good[0], allow_unicode=True))
     (folder / "text.h5").write_text("text")
+    for path in (ROOT / "configs").rglob("*.py"):  # that configs name
+        shutil.copy(path, folder)
     os.chdir(folder)
     counts = {}
     for n in range(configs + lines):
