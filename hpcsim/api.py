@@ -36,7 +36,13 @@ __all__ = ["collect", "open", "plan", "run_config", "solve"]
 
 
 def solve(
-    model, method="liouvillian", sweep=(), run: Mapping | None = None, comm=None, disorder: Mapping | None = None
+    model,
+    method="liouvillian",
+    sweep=(),
+    run: Mapping | None = None,
+    comm=None,
+    disorder: Mapping | None = None,
+    schedule: Mapping | None = None,
 ) -> "xarray.Dataset":
     """Compute, and give what a collected file would hold: the same numbers to the bit as the command line.
 
@@ -46,6 +52,7 @@ def solve(
              alone has an axis for each of its keys
     run    : the section `run`: seed, ranks_per_point
     disorder : the section `disorder`, see `hpcsim.run.disorder`
+    schedule : the section `schedule`, see `hpcsim.run.courses`
     comm   : communicator (mpi4py) of the ranks that share the work, every one of which calls this and is given
              the result; by default this rank alone
     Variables have the dimensions of the sweep first, standard errors are `X_stderr`, units and long_name are in
@@ -59,6 +66,7 @@ def solve(
         "sweep": [_plain(axis) for axis in _axes(sweep)],
         "run": _plain(run or {}),
         "disorder": _plain(disorder or {}),
+        "schedule": _plain(schedule or {}),
     }
     data = execute.compute(lambda: planning.plan(config.resolve(sections), system), comm)
     return _dataset(comm.bcast(combine([data]) if comm.rank == 0 else None))

@@ -222,6 +222,7 @@ def _check(arguments, world) -> int:
             "points": plan.points,
             "records": f"{most}{plan.numbering.records}",
             "realisations": plan.config.get("disorder", {}).get("realisations"),
+            "in time": ", ".join(plan.config.get("schedule", {})) or None,
             "sites": plan.sites,
             "Hilbert space": f"{plan.dimension:.6g} states",
             "memory": f"{need / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",
@@ -317,9 +318,9 @@ def _describe(arguments, world) -> int:
 def _schema(arguments, world) -> int:
     import json
 
-    from hpcsim import guide
+    from hpcsim import schema
 
-    print(json.dumps(guide.schema(), indent=1, ensure_ascii=False))
+    print(json.dumps(schema.schema(), indent=1, ensure_ascii=False))
     return COMPLETE
 
 

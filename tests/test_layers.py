@@ -16,7 +16,8 @@ SOURCES = {
 # `own` the files that the user names: any module may import them.
 ARROWS = {
     "__main__": {"cli"},
-    "cli": {"api", "run", "store", "figures", "report", "doctor", "guide", "examples", "completion"},
+    "cli": {"api", "run", "store", "figures", "report", "doctor", "guide", "schema", "examples", "completion"},
+    "schema": {"guide", "run"},
     "guide": {"examples", "run", "models", "methods", "observables", "analysis"},
     "api": {"run", "store", "figures"},
     "run": {"store", "models", "methods", "observables"},
