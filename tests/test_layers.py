@@ -19,7 +19,7 @@ ARROWS = {
     "cli": {"api", "run", "store", "figures", "report", "doctor", "guide", "schema", "examples", "completion"},
     "schema": {"guide", "run"},
     "guide": {"examples", "run", "models", "methods", "observables", "analysis"},
-    "api": {"run", "store", "methods", "models"},
+    "api": {"run", "store", "figures"},
     "run": {"store", "models", "methods", "observables"},
     "report": {"figures", "store"},
     "figures": {"analysis", "store"},

@@ -151,7 +151,8 @@ class Problem:
         def build(values: dict) -> System:
             return _build(builder, validate(builder.Params, model | values, "model"), builder.__name__)
 
-        return _explained(courses.in_time, self._schedule, builder.Params.model_fields, build, self.options.times[-1])
+        last = getattr(self.options, "times")[-1]  # noqa: B009  of every task that is driven
+        return _explained(courses.in_time, self._schedule, builder.Params.model_fields, build, last)
 
     @functools.cached_property
     def records(self) -> tuple:
