@@ -1,4 +1,4 @@
-"""What there is, told from the docstrings and the types of parameters: list, describe, schema, new.
+"""What there is, told from the docstrings and the types of parameters: list, describe, new.
 
 Files of HPCSIM_PATH and of installed packages are listed without being executed; `describe` executes what it describes.
 
@@ -15,14 +15,12 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic.json_schema import GenerateJsonSchema
 
 import hpcsim.methods
 import hpcsim.models
 from hpcsim import examples, observables, own
 from hpcsim.analysis import ESTIMATES, THEORY
-from hpcsim.run.config import RANGES, ConfigError, Run, Sections
-from hpcsim.run.disorder import KINDS
+from hpcsim.run.config import ConfigError, Run
 from hpcsim.system.vocabulary import others
 
 PACKAGES = {"models": hpcsim.models, "methods": hpcsim.methods}
@@ -262,100 +260,6 @@ def formula(params: BaseModel) -> str:
     field, blocks = kind.model_fields.get("convention"), re.split(r"\n(?=\S)", "\n".join(lines).strip())
     others = set(getattr(field.annotation, "__args__", ())) - {getattr(params, "convention", None)} if field else set()
     return "\n".join(block for block in blocks if re.split(r"\W", block)[0] not in others).strip()
-
-
-def schema() -> dict:
-    """The JSON Schema of a config, with descriptions: for editors that complete and check YAML."""
-    swept = {"oneOf": [{"type": "array", "minItems": 1}, _ranges()]}
-    axis = {"type": "object", "minProperties": 1, "additionalProperties": False}
-    sweep = {
-        "type": "array",
-        "items": axis | {"patternProperties": {r"^((model|method)\.\w+|disorder\.strength)$": swept}},
-    }
-    sections = {
-        "title": {"type": "string", "description": "what the run shows"},
-        "model": _one_of("models", "Params", "the system"),
-        "method": _one_of("methods", "Options", "how it is solved"),
-        "sweep": sweep | {"description": "each item is an axis; keys of one item advance together"},
-        "run": _keys(Run) | {"description": "how to run"},
-        "quick": {"type": "object", "description": "replaces parts of the config when run with --quick"},
-        "figures": {"type": "array", "description": "drawn by hpcsim plot"},
-        "disorder": _disorder(),
-    }
-    if missing := set(Sections.model_fields) - set(sections):
-        raise KeyError(f"the schema lacks {missing}")
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "hpcsim config",
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["model", "method"],
-        "properties": sections,
-    }
-
-
-def _disorder() -> dict:
-    laws = {kind: {"type": "array", "minItems": 1, "description": text} for kind, text in KINDS.items()}
-    law = {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": False, "properties": laws}
-    return {
-        "type": "object",
-        "required": ["realisations"],
-        "description": "parameters that are drawn at random for each site, in many realisations",
-        "properties": {"realisations": {"type": "integer", "minimum": 2}, "strength": {}},
-        "additionalProperties": law,
-    }
-
-
-def _ranges() -> dict:
-    three = {"type": "array", "minItems": 3, "maxItems": 3, "description": "[first, last, count]"}
-    return {
-        "type": "object",
-        "minProperties": 1,
-        "maxProperties": 1,
-        "additionalProperties": False,
-        "properties": dict.fromkeys(RANGES, three),
-    }
-
-
-def _one_of(kind: str, options: str, what: str) -> dict:
-    """A name and the keys that belong to it. A key may be missing here where the sweep brings it."""
-    names = modules(kind)
-    branches = [
-        {
-            "if": {"properties": {"name": {"const": name}}, "required": ["name"]},
-            "then": _keys(getattr(module, options), name),
-        }
-        for name, module in names.items()
-    ]
-    named = {"properties": {"name": {"enum": list(names)}}, "required": ["name"]}
-    whole = {"type": "object", "allOf": [named, *branches]}
-    return {"description": what, "anyOf": [whole, {"enum": list(names)}, _own(what)]}
-
-
-def _own(what: str) -> dict:
-    """A section with a file of the user's own, whose keys nobody knows here."""
-    path = {"type": "string", "pattern": r"\.py$", "description": f"Python file of {what}, relative to the config"}
-    return {"type": "object", "required": ["file"], "properties": {"file": path}}
-
-
-class _Lenient(GenerateJsonSchema):
-    """What a validator of ours accepts before pydantic sees it is not in the types: no claim is made of it."""
-
-    def handle_invalid_for_json_schema(self, schema, error_info):
-        return {}
-
-
-def _keys(kind: type[BaseModel], name: str | None = None) -> dict:
-    texts, found = descriptions(kind), {}
-    for key, field in kind.model_json_schema(schema_generator=_Lenient)["properties"].items():
-        default = {"default": field["default"]} if "default" in field else {}
-        listed = {"enum": field["enum"]} if "enum" in field and all(isinstance(v, str) for v in field["enum"]) else {}
-        found[key] = {"description": texts.get(key, key), **default, **listed}
-        for other in others(key, kind.model_fields):
-            found[other] = {"description": f"another name of {key}", "deprecated": True}
-    if name is not None:
-        found["name"] = {"const": name}
-    return {"type": "object", "properties": found, "additionalProperties": False}
 
 
 def template(model: str, method: str) -> str:

@@ -8,7 +8,7 @@ import yaml
 from test_api import by_command, same
 
 import hpcsim
-from hpcsim import cli, guide, store
+from hpcsim import cli, schema, store
 from hpcsim.run import config
 from hpcsim.run.config import ConfigError
 from hpcsim.run.disorder import drawn
@@ -170,7 +170,7 @@ def test_check_says_how_many_and_the_schema_knows_it(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "realisations     4" in shown and "records          4" in shown
     jsonschema = pytest.importorskip("jsonschema")
-    validator = jsonschema.Draft202012Validator(guide.schema())
+    validator = jsonschema.Draft202012Validator(schema.schema())
     good = {"model": MODEL, "method": "liouvillian", "disorder": DISORDER, "sweep": [{"disorder.strength": [1, 2]}]}
     assert not [error.message for error in validator.iter_errors(good)]
     assert list(validator.iter_errors(good | {"disorder": {"field_z": {"unifrom": [1]}, "realisations": 3}}))

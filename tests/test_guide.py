@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import ROOT, require_module
 
-from hpcsim import cli, guide
+from hpcsim import cli, guide, schema
 from hpcsim.run import config, plan, text
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -14,7 +14,7 @@ MODELS, METHODS = guide.modules("models"), guide.modules("methods")
 
 @pytest.fixture(scope="module")
 def validator():
-    return require_module("jsonschema").Draft202012Validator(guide.schema())
+    return require_module("jsonschema").Draft202012Validator(schema.schema())
 
 
 def test_every_name_is_listed_and_described(capsys):

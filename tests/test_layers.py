@@ -16,9 +16,10 @@ SOURCES = {
 # `own` the files that the user names: any module may import them.
 ARROWS = {
     "__main__": {"cli"},
-    "cli": {"api", "run", "store", "figures", "report", "doctor", "guide", "examples", "completion"},
+    "cli": {"api", "run", "store", "figures", "report", "doctor", "guide", "schema", "examples", "completion"},
+    "schema": {"guide", "run"},
     "guide": {"examples", "run", "models", "methods", "observables", "analysis"},
-    "api": {"run", "store", "methods", "models"},
+    "api": {"run", "store", "figures"},
     "run": {"store", "models", "methods", "observables"},
     "report": {"figures", "store"},
     "figures": {"analysis", "store"},

@@ -15,6 +15,8 @@ and, where they apply,
                                             from, () for none; each comes before this one in `records`. A record is
                                             run once they are done, by whatever ranks and in whatever session, and
                                             finds their results in context.earlier
+    DRIVEN                                  the tasks that take a System with a `drive`, whose coefficients depend on
+                                            time, up to options.times[-1]: ("evolve",); else none
     DEVICES                                 what it can compute on, ("cpu", "gpu"); else ("cpu",)
 
 and, where results are approximate,

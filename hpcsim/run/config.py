@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from hpcsim.own import KEYS
-from hpcsim.run import disorder
+from hpcsim.run import courses, disorder
 from hpcsim.run.numbers import numbers
 from hpcsim.run.sources import figures_with_sources, with_sources
 from hpcsim.run.text import LONGEST, BadText, parse
@@ -57,12 +57,13 @@ class Sections(Parameters):
     quick: dict[str, Any] = {}
     figures: list[Any] = []
     disorder: dict[str, Any] = {}
+    schedule: dict[str, Any] = {}
 
 
 RANGES = ("linspace", "geomspace")
 
 
-SWEPT = r"(model|method)\.[A-Za-z_]\w*|disorder\.strength"
+SWEPT = rf"(model|method)\.[A-Za-z_]\w*|disorder\.strength|{courses.CONSTANT}"
 MOST_POINTS = 10**6  # of a sweep
 
 
@@ -153,27 +154,27 @@ def resolve(raw, overrides=(), quick=False, folder=Path()) -> dict:
         sizes = " times ".join(map(str, shape(sections)))
         raise ConfigError(f"sweep: {sizes} points are more than {MOST_POINTS}; split it, and collect the runs together")
     del sections["quick"]
-    if not sections[disorder.KEY]:
-        del sections[disorder.KEY]
-        if "disorder.strength" in keys:
-            raise ConfigError("sweep: disorder.strength is swept, and there is no section disorder; add it")
-        return sections
     try:
-        return sections | {disorder.KEY: disorder.checked(sections[disorder.KEY])}
+        found = {
+            disorder.KEY: disorder.checked(sections[disorder.KEY], keys),
+            courses.KEY: courses.checked(sections[courses.KEY], keys),
+        }
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    return {key: found.get(key, section) for key, section in sections.items() if key not in found or found[key]}
 
 
 def _named(raw: dict) -> dict:
     """`method: liouvillian` stands for `method: {name: liouvillian}`, a method without options; so for a model."""
     words = {key: {"name": raw[key]} for key in ("model", "method") if isinstance(raw.get(key), str)}
-    return {**raw, **words}
+    of_time = {courses.KEY: courses.flat(raw[courses.KEY])} if courses.KEY in raw else {}
+    return {**raw, **words, **of_time}
 
 
 def _as_numbers(sections: dict) -> dict:
     """1/2, 2*pi and the like replaced by their values."""
     try:
-        found = {key: numbers(sections[key], key) for key in ("model", "method", "run", disorder.KEY)}
+        found = {key: numbers(sections[key], key) for key in ("model", "method", "run", disorder.KEY, courses.KEY)}
         return {**sections, **found, "sweep": [numbers(axis, f"sweep.{i}") for i, axis in enumerate(sections["sweep"])]}
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -244,8 +245,8 @@ def _axis(item: dict, where: str) -> dict:
     for key, values in item.items():
         if not re.fullmatch(SWEPT, key) or key.split(".")[1] in ("name", *KEYS):
             raise ConfigError(
-                f"{where}.{key}: only parameters of the model or the method, and the strength of disorder, are swept; "
-                "write model.KEY, method.KEY or disorder.strength"
+                f"{where}.{key}: only parameters of the model or the method, the strength of disorder, and constants "
+                "of a schedule are swept; write model.KEY, method.KEY, disorder.strength or schedule.model.KEY.CONSTANT"
             )
         axis[key] = _values(values, f"{where}.{key}")
     first, values = next(iter(axis.items()))  # names the dimension; the others may repeat values
@@ -301,17 +302,24 @@ def places(config: dict) -> tuple[int, ...]:
 
 
 def point(config: dict, number: int) -> tuple[dict, dict]:
-    """(model, method) of one of the places, the first axis slowest; with disorder the model has its POINT."""
-    found = {key: dict(config[key]) for key in ("model", "method", disorder.KEY) if key in config}
+    """(model, method) of one of the places, the first axis slowest; with disorder, and with parameters in time, the
+    model has their POINT."""
+    names = ("model", "method", disorder.KEY, courses.KEY)
+    found = {key: dict(config[key]) for key in names if key in config}
     lengths = places(config)
     where = [int(i) for i in np.unravel_index(int(number), lengths)] if lengths else []
     for axis, i in zip(config["sweep"], where):
         for key, values in axis.items():
-            section, name = key.split(".")
-            found[section][name] = values[i]
+            section, _, name = key.partition(".")
+            if section == courses.KEY:
+                found[section] = courses.put(found[section], name, values[i])
+            else:
+                found[section][name] = values[i]
     if disorder.KEY in found:
         of_point = {"seed": config["run"]["seed"], "realisation": where[-1]}
         found["model"][disorder.POINT] = found[disorder.KEY] | of_point
+    if courses.KEY in found:
+        found["model"][courses.POINT] = found[courses.KEY]
     return found["model"], found["method"]
 
 

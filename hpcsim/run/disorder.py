@@ -25,8 +25,15 @@ KINDS = {"uniform": "[lowest, highest]", "normal": "[mean, standard deviation]",
 PURPOSE = 100  # of the random words; methods use small numbers
 
 
-def checked(section: dict) -> dict:
-    """The section `disorder` with its defaults. Raises ValueError with the path of what is wrong."""
+def checked(section: dict, swept: list[str]) -> dict:
+    """The section `disorder` with its defaults, or an empty one. Raises ValueError with the path of what is wrong.
+
+    swept : keys of the sweep
+    """
+    if not section:
+        if f"{KEY}.strength" in swept:
+            raise ValueError("sweep: disorder.strength is swept, and there is no section disorder; add it")
+        return {}
     found = {"strength": 1.0, **section}
     count = found.get("realisations")
     if type(count) is not int or not 2 <= count <= MOST:

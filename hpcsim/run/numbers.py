@@ -10,7 +10,7 @@ from hpcsim.run.text import in_range
 LONGEST = 100  # characters of an expression
 CHARACTERS = re.compile(r"(?:[\d.eE+\-*/() ]|pi|sqrt)+")
 OPERATIONS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
-TEXTS = ("name", "file", "source", "source_hash", "package", "state", "state_hash")
+TEXTS = ("name", "file", "source", "source_hash", "package", "state", "state_hash", "function")
 A_WORD = re.compile(r"[\d-]+")  # a date
 SIGNS = {ast.UAdd: operator.pos, ast.USub: operator.neg}
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from hpcsim.ensemble.reduce import AVERAGED
 from hpcsim.methods import Output
-from hpcsim.run import samples
+from hpcsim.run import courses, samples
 from hpcsim.run.config import ConfigError, places, shape
 from hpcsim.run.config import point as config_point
 from hpcsim.run.disorder import KEY as DISORDER
@@ -193,8 +193,8 @@ def _check_values(config: dict):
     kinds = {"model": type(first.params), "method": type(first.options)}
     for axis in reversed(config["sweep"]):
         for key, values in axis.items():
-            section, name = key.split(".")
-            if section == DISORDER:
+            section, _, name = key.partition(".")
+            if section not in kinds:
                 continue
             wrong = samples.first_wrong(kinds[section], preferred(name, kinds[section].model_fields), values)
             if wrong is not None:
@@ -227,7 +227,7 @@ class _Resolved:
 
     def __init__(self, config: dict):
         self._config, self._found, self._fields = config, {}, {}
-        self._swept = {tuple(key.split(".")) for axis in config["sweep"] for key in axis}
+        self._swept = {tuple(key.split(".", 1)) for axis in config["sweep"] for key in axis}
 
     def add(self, problem: Problem):
         for section, values in ("model", problem.base), ("method", problem.options):
@@ -265,7 +265,12 @@ def _needs(problem: Problem, records, first: int) -> dict[int, tuple[int, ...]]:
 def swept(config: dict, model: dict, method: dict) -> dict:
     """The values of the sweep at one point."""
     sections = {"model": model, "method": method, DISORDER: model.get(POINT)}
-    return {key: sections[key.split(".")[0]][key.split(".")[1]] for axis in config["sweep"] for key in axis}
+    found = {}
+    for section, _, name in (key.partition(".") for axis in config["sweep"] for key in axis):
+        of_time = section == courses.KEY
+        value = courses.value(model[courses.POINT], name) if of_time else sections[section][name]
+        found[f"{section}.{name}"] = value
+    return found
 
 
 def _check_dissipation(system, options):

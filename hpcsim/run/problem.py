@@ -10,6 +10,7 @@ import hpcsim.methods
 import hpcsim.models
 from hpcsim.methods import Output
 from hpcsim.own import KEYS, Guarded, module, told
+from hpcsim.run import courses
 from hpcsim.run.config import ConfigError, validate
 from hpcsim.run.disorder import POINT, drawn
 from hpcsim.system import Cache, Parameters, System
@@ -38,6 +39,13 @@ def module_of(package, section: dict, what: str):
         raise ConfigError(str(error)) from None
 
 
+def _others(system: System) -> str:
+    """What to say of the methods that do support a system."""
+    names = sorted(each.name for each in pkgutil.iter_modules(hpcsim.methods.__path__))
+    able = [name for name in names if find(hpcsim.methods, name, "method").supports(system) is None]
+    return f" (supported by: {', '.join(able)})" if able else ""
+
+
 def _build(builder, params, name: str) -> System:
     """builder.build(params); a mistake in a file of the user's own is one message."""
     try:
@@ -51,6 +59,27 @@ def _build(builder, params, name: str) -> System:
     if not isinstance(system, System):
         raise ConfigError(f"model {name}: its build gives {type(system).__name__}; a System is needed")
     return system
+
+
+def _fields(builder, section: str) -> dict:
+    """The parameters that a section of the config may change. Raises ConfigError where a System stands for a model."""
+    if builder is None:
+        raise ConfigError(f"{section}: needs a model with parameters; a System has none")
+    return builder.Params.model_fields
+
+
+def _explained(function, *arguments):
+    """function(*arguments), its ValueError as a ConfigError."""
+    try:
+        return function(*arguments)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _is_driven(method: str) -> bool:
+    return bool(getattr(find(hpcsim.methods, method, "method"), "DRIVEN", ()))
 
 
 def fields_of(model: dict, given: System | None) -> dict:
@@ -73,31 +102,57 @@ class Problem:
 
     def __init__(self, model: dict, method: dict, system: System | None = None, structures: Cache | None = None):
         model, method = dict(model), dict(method)
-        disorder = model.pop(POINT, None)
+        disorder, self._schedule = model.pop(POINT, None), model.pop(courses.POINT, None)
+        self._of_time: dict = {}  # what keys the random streams besides the parameters
         model_name, method_name = model["name"], method["name"]
         builder = None if system else module_of(hpcsim.models, model, "model")
         self.method = module_of(hpcsim.methods, method, "method")
         model, method = ({k: v for k, v in each.items() if k not in ("name", *KEYS)} for each in (model, method))
-        self.params = self.base = validate(builder.Params if builder else Given, model, "model")
+        if self._schedule:
+            model = _explained(courses.with_first, model, self._schedule, _fields(builder, courses.KEY))
+        where = "schedule, at t = 0: model" if self._schedule else "model"
+        self.params = self.base = validate(builder.Params if builder else Given, model, where)
         if disorder:
-            self.params = self._realised(builder, model, disorder)
+            model = self._realised(builder, model, disorder)
+            self.params = validate(builder.Params, model, "disorder")
         self.options = validate(self.method.Options, method, "method")
         self.system = _build(builder, self.params, model_name) if builder else system
+        if self._schedule:
+            self.system = self._in_time(builder, model, method_name)
+            self._of_time = {courses.KEY: self._schedule} if self.system.drive else {}
         if structures is not None:
             self.system.join(structures)
         if reason := self.method.supports(self.system):
-            raise ConfigError(f"method.name = {method_name!r}: does not support model {model_name!r}: {reason}")
+            raise ConfigError(
+                f"method.name = {method_name!r}: does not support model {model_name!r}: {reason}{_others(self.system)}"
+            )
 
-    def _realised(self, builder, model: dict, disorder: dict) -> Parameters:
+    def _realised(self, builder, model: dict, disorder: dict) -> dict:
         """The parameters of one realisation of the disorder about those that the point has."""
-        if builder is None:
-            raise ConfigError("disorder: needs a model; of a System draw the coefficients yourself")
+        fields = _fields(builder, "disorder")
         sites = _build(builder, self.base, builder.__name__).sites
-        try:
-            values = drawn(disorder, self.base, sites, self.key(disorder["seed"]))
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-        return validate(builder.Params, in_preferred_names(model, builder.Params.model_fields) | values, "disorder")
+        values = _explained(drawn, disorder, self.base, sites, self.key(disorder["seed"]))
+        if twice := next((name for name in courses.courses(self._schedule or {}, fields) if name in values), None):
+            raise ConfigError(
+                f"disorder.{twice}: is drawn for each site, and schedule says what it is in time; keep one"
+            )
+        return in_preferred_names(model, fields) | values
+
+    def _in_time(self, builder, model: dict, method_name: str) -> System:
+        """The system whose parameters depend on time, up to the last of the times that the options ask for."""
+        task = getattr(self.options, "task", None)
+        if task not in getattr(self.method, "DRIVEN", ()):
+            able = [each.name for each in pkgutil.iter_modules(hpcsim.methods.__path__) if _is_driven(each.name)]
+            raise ConfigError(
+                f"schedule: method {method_name} does not take parameters that depend on time for task: {task}; with "
+                f"task: evolve can {', '.join(able)}"
+            )
+
+        def build(values: dict) -> System:
+            return _build(builder, validate(builder.Params, model | values, "model"), builder.__name__)
+
+        last = getattr(self.options, "times")[-1]  # noqa: B009  of every task that is driven
+        return _explained(courses.in_time, self._schedule, builder.Params.model_fields, build, last)
 
     @functools.cached_property
     def records(self) -> tuple:
@@ -109,6 +164,6 @@ class Problem:
 
     def key(self, seed: int) -> tuple[int, int]:
         """Two 32-bit words from the seed and the model's parameters: the key of the random streams."""
-        text = json.dumps([seed, self.params.identity()], sort_keys=True)
+        text = json.dumps([seed, self.params.identity() | self._of_time], sort_keys=True)
         digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")

@@ -15,6 +15,7 @@ collective over the communicator it is given and returns the same on all its ran
 from hpcsim.solvers.eigenvalues import DENSE, SUBSPACE, TOLERANCE, Leading, all_eigenvalues, leading_eigenvalues, search
 from hpcsim.solvers.ends import Assembled, End, both_ends
 from hpcsim.solvers.evolution import end_of_spectrum
+from hpcsim.solvers.in_time import InTime
 from hpcsim.solvers.options import PetscOptions
 from hpcsim.solvers.order import TIE, first_largest, slowest
 from hpcsim.solvers.petsc import NotUnique, SolverError, row_range
@@ -35,6 +36,7 @@ __all__ = [
     "DENSE",
     "End",
     "GMRES",
+    "InTime",
     "Integrator",
     "KEPT",
     "STEPPERS",

@@ -9,11 +9,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from hpcsim.solvers.in_time import REACH, TERMS, InTime, TaylorInTime
 from hpcsim.solvers.petsc import PREFIX, SolverError, destroy, libraries, matrix_of, options_set
 
 Integrator = Literal["krylov", "taylor"]
-REACH = 4.0  # |L| h of a Taylor step: the largest term, REACH^k/k!, costs less than two digits
-TERMS = 80  # more would mean that rounding keeps the series from its tolerance
 
 
 class Stepper(Protocol):
@@ -27,8 +26,12 @@ class Stepper(Protocol):
 
 
 def propagate(comm, sector, state, intervals, tolerance: float, options: dict, integrator: Integrator = "krylov"):
-    """Yield this rank's part of exp(tL) x after each of the consecutive time intervals (>= 0)."""
-    with closing(STEPPERS[integrator](comm, sector, tolerance, options)) as stepper:
+    """Yield this rank's part of x, dx/dt = L x, after each of the consecutive time intervals (>= 0), the first from 0.
+
+    sector : of a Liouvillian that depends on time an `InTime`, whose integrator is always a Taylor series
+    """
+    kind = TaylorInTime if isinstance(sector, InTime) else STEPPERS[integrator]
+    with closing(kind(comm, sector, tolerance, options)) as stepper:
         for interval in intervals:
             if interval > 0:
                 state = stepper.advance(state, interval)

@@ -145,14 +145,14 @@ def _short(value) -> str:
 
 
 def _require_one_model(first: RunData, other: RunData):
-    """Numbers of different models, or of different disorder, are no one data set: name all that differs."""
-    disorder = [run.layout.config.get("disorder") for run in (first, other)]
-    if found := difference(*disorder, "disorder"):
-        raise StoreError(
-            f"{first.path} and {other.path}: {found[0]} = {shown(found[1])} and {shown(found[2])}; collect them into "
-            "two files",
-            2,
-        )
+    """Numbers of different models, disorder or schedules are no one data set: name all that differs."""
+    for section in ("disorder", "schedule"):
+        if found := difference(*(run.layout.config.get(section) for run in (first, other)), section):
+            raise StoreError(
+                f"{first.path} and {other.path}: {found[0]} = {shown(found[1])} and {shown(found[2])}; collect them "
+                "into two files",
+                2,
+            )
     one, two = (science(run.layout.config)["model"] for run in (first, other))
     keys = [
         key for key in {**one, **two} if key not in FREE and difference(one.get(key, "absent"), two.get(key, "absent"))

@@ -34,6 +34,8 @@ class System:
     cutoffs     : (sites,) the number of Fock states kept of every boson mode, 0 at a spin; None: no modes
     sublattice  : (sites,) index into `sublattices`; averages are reported per sublattice
     sublattices : names
+    drive       : coefficients and rates as functions of time, a `Drive`; the tables then hold the values largest in
+                  modulus of all times, which are zero where the coefficient always is. None: they are constant
     """
 
     spins: np.ndarray
@@ -44,6 +46,7 @@ class System:
     sublattices: tuple[str, ...] = ("all",)
     units: str = field(default="1", metadata={"doc": "unit of rates, for labels"})
     cutoffs: np.ndarray = None
+    drive: Any = None
 
     def __post_init__(self):
         if self.sublattice is None:
@@ -70,7 +73,12 @@ class System:
     @functools.cached_property
     def key(self) -> bytes:
         """Equal for equal systems: a hash of all tables, under which results are kept."""
-        return hashlib.blake2b(repr(_content(self)).encode(), digest_size=16).digest()
+        still = (
+            type(self).__name__,
+            *(content(getattr(self, each.name)) for each in fields(self) if each.name != "drive"),
+        )
+        whole = still if self.drive is None else (*still, content(self.drive))
+        return hashlib.blake2b(repr(whole).encode(), digest_size=16).digest()
 
     @functools.cached_property
     def structure(self) -> bytes:
@@ -161,13 +169,13 @@ def _check_hermitian(terms: Terms):
         )
 
 
-def _content(value):
+def content(value):
     """All that a system consists of, in a form whose repr is the same for equal tables, whatever their memory."""
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     if is_dataclass(value):
-        return type(value).__name__, *(_content(getattr(value, each.name)) for each in fields(value))
-    return tuple(map(_content, value)) if isinstance(value, (tuple, list)) else value
+        return type(value).__name__, *(content(getattr(value, each.name)) for each in fields(value))
+    return tuple(map(content, value)) if isinstance(value, (tuple, list)) else value
 
 
 def _add_structure(found: list[bytes], value) -> None:
@@ -181,6 +189,8 @@ def _add_structure(found: list[bytes], value) -> None:
     elif names := getattr(type(value), "__dataclass_fields__", None):
         found.append(type(value).__name__.encode())
         for name in names:
+            if name == "drive":
+                continue
             part = getattr(value, name)
             _add_structure(found, real_numbers(np.asarray(part)) != 0 if name in MAGNITUDES else part)
     else:

@@ -26,6 +26,7 @@ from hpcsim.system import Count, Number, Parameters, System, Times, charge_weigh
 __all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "supports"]
 
 LEAN = {"petsc_options": {ON_DISK: 1}}
+DRIVEN = ("evolve",)
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
 
 
@@ -46,7 +47,8 @@ class Options(Parameters):
     times         : evolve: the times of the results, a list or linspace: [first, last, count]
     tolerance     : evolve: estimated relative error of ρ in each interval between times;
                     antigap: |Lx - λx|/|x| without a factorisation, relative to the norm of L, or to η
-    integrator    : evolve: krylov, or taylor, with three vectors in memory instead of thirty
+    integrator    : evolve: krylov, or taylor, with three vectors in memory instead of thirty; with a schedule always
+                    taylor, with thirteen
     observables   : more to measure than spins and their variances: see hpcsim.observables. purity is always measured
                     in the steady state
     save_state    : keep the steady state, or the eigenmatrices of the spectrum, in the file, see `saved`

@@ -33,12 +33,12 @@ def evolve(system: System, options, plan: Plan, context: Context) -> dict:
         seen = np.array([sector.functional(operator, *rows) for *_, operator in measured.operators])
         if whole is None and comm.allreduce(np.linalg.norm(seen)) < 1e-14:
             continue
-        start = sector.components(initial, *rows)
+        start, moving = sector.components(initial, *rows), _in_time(system, sector, context)
         copies = 1 if built.symmetries.is_self_adjoint(name) else 2
         for part, unit in (start.real.copy(), 1), (start.imag.copy(), 1j):
             if comm.allreduce(np.linalg.norm(part)) < 1e-14:
                 continue
-            for t, state in enumerate(solvers.propagate(comm, sector, part, np.diff(times, prepend=0), *accuracy)):
+            for t, state in enumerate(solvers.propagate(comm, moving, part, np.diff(times, prepend=0), *accuracy)):
                 values[t] += copies * (unit * (seen @ state)).real
                 if whole is not None:
                     whole.add(t, sector, state, unit, copies)
@@ -47,6 +47,14 @@ def evolve(system: System, options, plan: Plan, context: Context) -> dict:
         purity, entropy = whole.purity_and_entropy()
         found |= {"purity": purity, "entropy": entropy / system.sites}
     return plan.finish(found)
+
+
+def _in_time(system: System, sector: Sector, context: Context):
+    """The sector or, where coefficients depend on time, the same unknowns with the Liouvillians of all parts."""
+    if system.drive is None:
+        return sector
+    parts = (kept_operators(part, context) for part in system.drive.systems)
+    return solvers.InTime(tuple(Sector(part, sector.name, like=sector) for part in parts), system.drive.curve)
 
 
 def _start(system: System, initial, context: Context) -> sparse.coo_matrix:

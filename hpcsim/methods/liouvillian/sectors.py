@@ -103,8 +103,11 @@ def kept_operators(system: System, context: Context, verified: bool = False) -> 
 
 
 def operators(system: System, verified: bool = False) -> Operators:
-    """The matrices of a system; raises ValueError if a declared symmetry is not one, unless that is verified."""
-    if not verified:
+    """The matrices of a system; raises ValueError if a declared symmetry is not one, unless that is verified.
+
+    Where coefficients depend on time it is verified of the parts, whose operators are made as well.
+    """
+    if not verified and system.drive is None:
         matrices.verify_symmetries(system, matrices.hamiltonian(system), matrices.jump_operators(system))
     return Operators(system)
 

@@ -19,11 +19,13 @@ from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Cost, Dim, Output
+from hpcsim.methods.permutation import spectrum
 from hpcsim.methods.permutation.basis import Balanced, Strings, sector_size
 from hpcsim.methods.permutation.compile import NotSymmetric, compile_system, field_moves
 from hpcsim.methods.permutation.dicke import EXTENDED
 from hpcsim.methods.permutation.extended import refine
 from hpcsim.methods.permutation.observables import Items, angular_average, measure, own_outputs, plan
+from hpcsim.methods.permutation.ordering import mumps
 from hpcsim.observables import Plan
 from hpcsim.observables.outputs import inverse, time_dim
 from hpcsim.system import Count, Number, Parameters, System, Times, require_unique
@@ -31,17 +33,8 @@ from hpcsim.system import Count, Number, Parameters, System, Times, require_uniq
 LEAN = {"solver": "iterative"}
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
 NOISE = 1e-13  # smaller eigenvalues of Dicke blocks, after a time evolution, are errors: see `dicke`
-# MUMPS keeps the diagonal as pivots: this is a quarter faster, and high correlators, which are tiny beside the low
-# ones, have seven more correct digits (measured at N = 130)
-MUMPS = {
-    "st_mat_mumps_cntl_1": 0.0,
-    "st_mat_mumps_icntl_6": 0,
-    "st_pc_factor_mat_ordering_type": "natural",
-}  # the strings already have a good order
 TRACE = 1e-9  # accepted deviation of the trace of the Dicke blocks from 1
-GROWTH = 1e-4  # a larger real part, relative to the eigenvalues found, is a rounding error
 PROBE = 1e-3  # a system with a larger relative residual has no solution
-SECTORS = {1: "even", -1: "odd", 0: "all"}
 
 
 class Options(Parameters):
@@ -127,11 +120,14 @@ def cost(system: System, options: Options, record: int) -> Cost:
         return Cost(bytes=(100 * entries + 400) * size, time=1 + 5e-9 * size * steps)
     if options.task == "steady_state" and options.solver == "iterative" and not options.susceptibility:
         return Cost(bytes=(40 * entries + 8 * (solvers.GMRES[0] + 20)) * size, time=0.1 + 1.5e-6 * entries * size)
+    if options.task == "spectrum" and size <= spectrum.LAPACK:
+        return Cost(bytes=40 * size**2, time=0.1 + 2e-10 * size**3)
     factor = 0.7 * entries * size**1.40
     vectors = 2 * options.eigenvalues + solvers.SUBSPACE if options.task == "spectrum" else 8
     times = 2 if options.susceptibility else 1
     memory = 10 * factor + (150 * entries + 8 * vectors) * size
-    return Cost(bytes=memory, time=0.1 + times * (3e-12 * factor**1.5 + 1.7e-9 * vectors * factor))
+    again = 4e-6 * system.sites * size if options.task == "spectrum" else 0  # exp(tL)
+    return Cost(bytes=memory, time=0.1 + again + times * (3e-12 * factor**1.5 + 1.7e-9 * vectors * factor))
 
 
 def _plan(system: System, options: Options) -> Plan:
@@ -143,7 +139,7 @@ def _plan(system: System, options: Options) -> Plan:
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
     """Correlators of Pauli matrices have no unit; spin components are in units of ħ."""
     if options.task == "spectrum":
-        return _of_the_spectrum(system, options)
+        return spectrum.outputs(system, options.eigenvalues)
     plan = _plan(system, options)
     found = (*plan.outputs, *own_outputs(plan.time))
     if options.task == "steady_state":
@@ -158,82 +154,15 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     return found
 
 
-def _of_the_spectrum(system: System, options: Options) -> tuple[Output, ...]:
-    merged = dict(dims=(Dim("eigenvalue", tuple(range(options.eigenvalues))),), reduce="merge")
-    along = dict(merged, sources=("eigenvalues",))
-    one_sector = dict(reduce="at_min", sources=("gap",))
-    return (
-        Output(
-            "eigenvalues",
-            units=system.units,
-            dtype="c16",
-            long_name="eigenvalues of the Liouvillian on symmetric operators, largest real part first",
-            **merged,
-        ),
-        Output("residual", long_name="|Lx - λx| / |L||x|", **along),
-        Output("sector_parity", long_name="parity of n_x + n_y of the eigenvalue's sector, 0 if it has none", **along),
-        Output(
-            "gap",
-            units=system.units,
-            reduce="min",
-            long_name="smallest -Re λ of symmetric operators, the steady state's zero left out",
-        ),
-        Output(
-            "gap_parity", long_name="parity of n_x + n_y in the sector with the gap, 0 if it has none", **one_sector
-        ),
-        *(
-            Output(
-                f"gap_{SECTORS[parity]}",
-                units=system.units,
-                reduce="min",
-                long_name=f"smallest -Re λ of the sector with {SECTORS[parity]} n_x + n_y",
-            )
-            for parity in (1, -1)
-        ),
-    )
-
-
 def run(system: System, options: Options, record: int, context: Context) -> dict:
     """Solve one sector, collectively over context.comm."""
     comm, moves = context.comm, compile_system(system)
     if options.task == "spectrum":
-        return _spectrum(Balanced(system.sites, record, moves), options, comm)
+        return spectrum.run(Balanced(system.sites, record, moves), options, comm)
     sector = Strings(system.sites, record, moves)
     if options.task == "evolve":
         return _evolve(system, sector, options, comm)
     return _steady_state(system, sector, options, context)
-
-
-def _spectrum(sector: Balanced, options: Options, comm) -> dict:
-    count = min(max(options.eigenvalues, 2), sector.size)  # 2: the gap is beside the zero
-    values, errors = solvers.leading_eigenvalues(comm, sector, count, _mumps(comm, options))
-    if values[0].real > GROWTH * abs(values).max():
-        raise RuntimeError(
-            f"an eigenvalue of {sector} of {sector.N} spins grows, by {values[0].real:.1e}: rounding "
-            "errors exceed the gap; take fewer spins or weaker couplings"
-        )
-    decaying = values
-    if sector.parity >= 0:
-        decaying = np.delete(values, np.argmin(abs(values)))
-    gap, padding = -decaying.real.max(), max(options.eigenvalues - len(values), 0)
-
-    def kept(array):
-        return np.pad(array, (0, padding), constant_values=np.nan)[: options.eigenvalues]
-
-    return {
-        "eigenvalues": kept(values),
-        "residual": kept(errors),
-        "sector_parity": kept(np.full(len(values), float(sector.parity))),
-        "gap": gap,
-        "gap_parity": float(sector.parity),
-        "gap_even": gap if sector.parity >= 0 else np.inf,
-        "gap_odd": gap if sector.parity <= 0 else np.inf,
-    }
-
-
-def _mumps(comm, options: Options) -> dict:
-    """Ranks that share a factorisation schedule it dynamically, and sometimes need 10 % more work space, or more."""
-    return MUMPS | {"st_mat_mumps_icntl_14": 100 if comm.size > 1 else 10} | options.petsc_options
 
 
 def _steady_state(system: System, sector: Strings, options: Options, context: Context) -> dict:
@@ -270,7 +199,9 @@ def _measured(system: System, sector: Strings, options: Options, comm, solver):
 
 def _direct(comm, sector: Strings, options: Options, cache):
     """Correlators, high and low, of this rank, their error and residual."""
-    parts, residual = solvers.steady_state(comm, sector, _mumps(comm, options), partial(refine, comm, sector), cache)
+    parts, residual = solvers.steady_state(
+        comm, sector, mumps(comm, options.petsc_options), partial(refine, comm, sector), cache
+    )
     return (*parts, residual)
 
 
@@ -292,7 +223,7 @@ def _susceptibility(sector: Strings, e, options: Options, context: Context) -> n
     chi = np.empty((2, 2))
     for b, probe in enumerate(("Sx", "Sy")):
         source = -answering.rows_towards(sector, start, stop, field_moves(probe)) @ e
-        local = solvers.response(comm, answering, source, _mumps(comm, options), context.cache)
+        local = solvers.response(comm, answering, source, mumps(comm, options.petsc_options), context.cache)
         change = np.concatenate(comm.allgather(local))
         chi[:, b] = change[answering.index(1, 0, 0)], change[answering.index(0, 1, 0)]
     return chi

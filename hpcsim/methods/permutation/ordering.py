@@ -32,6 +32,19 @@ LEAF = 8  # so few points are not cut any further
 SMALLER = 0.25  # the smaller of two parts has at least this fraction of all points
 UNEQUAL = 1.5  # weight of the squared difference of the parts, relative to all points, beside the separator's size
 
+# MUMPS keeps the diagonal as pivots: this is a quarter faster, and high correlators, which are tiny beside the low
+# ones, have seven more correct digits (measured at N = 130)
+MUMPS = {
+    "st_mat_mumps_cntl_1": 0.0,
+    "st_mat_mumps_icntl_6": 0,
+    "st_pc_factor_mat_ordering_type": "natural",
+}  # the strings already have a good order
+
+
+def mumps(comm, petsc_options: dict) -> dict:
+    """Ranks that share a factorisation schedule it dynamically, and sometimes need 10 % more work space, or more."""
+    return MUMPS | {"st_mat_mumps_icntl_14": 100 if comm.size > 1 else 10} | petsc_options
+
 
 def nested_dissection(points: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """Elimination order of the (n, 3) points, each coupled to those at any of the (m, 3) shifts from it.
