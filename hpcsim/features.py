@@ -1,88 +1,55 @@
-"""Which terms, jump operators and sites every method takes: asked of the methods, with small examples of each."""
+"""Which terms, jump operators and sites every method takes: asked of the methods, with a small config of each."""
 
 import itertools
-from collections.abc import Callable
+from typing import Any
 
-import numpy as np
+from hpcsim.models import kerr_oscillator, spin_network
+from hpcsim.system import System
 
-from hpcsim.system import Jumps, Parity, System, Terms, Translation
-
-SITES = 4
-PHASE = 0.3 + 0.4j
-Tables = list[Terms | Jumps]
-# each feature: of the coupled pairs (pairs, 2) the tables that have it
-FEATURES: dict[str, Callable[[np.ndarray], Tables]] = {
-    "fields, and couplings of equal components: Sx, Sz Sz": lambda pairs: [
-        Terms(("Sx",), _alone(), np.ones(SITES)),
-        Terms(("Sz", "Sz"), pairs, np.ones(len(pairs))),
-    ],
-    "different components: Sx Sy - Sy Sx (Dzyaloshinskii-Moriya)": lambda pairs: [
-        Terms(("Sx", "Sy"), pairs, np.ones(len(pairs))),
-        Terms(("Sy", "Sx"), pairs, -np.ones(len(pairs))),
-    ],
-    "hopping with phases: c S+ S- + h.c., c complex": lambda pairs: [
-        Terms(("S+", "S-"), pairs, np.full(len(pairs), PHASE), plus_hc=True)
-    ],
-    "several operators on one site: Sx Sz + h.c.": lambda pairs: [
-        Terms(("Sx", "Sz"), np.repeat(_alone(), 2, axis=1), np.ones(SITES), plus_hc=True)
-    ],
-    "products of three and more operators: Sz Sz Sz": lambda pairs: [
-        Terms(("Sz",) * 3, np.column_stack([pairs, (pairs[:, 1] + 1) % SITES]), np.ones(len(pairs)))
-    ],
-    "decay and gain of every site: S-, S+": lambda pairs: [
-        Jumps("S-", np.arange(SITES), np.ones(SITES)),
-        Jumps("S+", np.arange(SITES), np.full(SITES, 0.3)),
-    ],
-    "dephasing: Sz": lambda pairs: [Jumps("Sz", np.arange(SITES), np.ones(SITES))],
-    "collective jumps: Σ_i S-_i": lambda pairs: [Jumps("S-", np.arange(SITES), np.ones(1), collective=True)],
-    "weighted sums: Σ_i w_i S-_i, w complex": lambda pairs: [
-        Jumps("S-", np.arange(SITES), np.ones(1), weights=1j ** np.arange(SITES))
-    ],
-    "rate matrices Γ_ij": lambda pairs: [Jumps.of_rate_matrix("S-", np.arange(SITES), _rates(pairs))],
-    "jumps of pairs: S+_i S-_j (hopping), S-_i S-_j (pair loss)": lambda pairs: [
-        Jumps(("S+", "S-"), pairs, np.ones(len(pairs))),
-        Jumps(("S-", "S-"), pairs, np.ones(len(pairs))),
-    ],
-    "boson modes": lambda pairs: [],
+ROWS = [[i, (i + 1) % 4, (i + 2) % 4] for i in range(4)]
+RATES = [[1.0 if i == j else 0.2 + 0.1 * (i + j) / 6 for j in range(4)] for i in range(4)]
+PHASE = {"abs": 0.5, "phase": 1.0}
+# each feature: keys of the model spin_network with four sites; None: boson modes
+FEATURES: dict[str, dict[str, Any] | None] = {
+    "fields, and couplings of equal components: Sx, Sz Sz": {"field_x": 1, "Jz": 1},
+    "Dzyaloshinskii-Moriya: Sx Sy - Sy Sx": {
+        "terms": [{"operators": ["Sx", "Sy"]}, {"operators": ["Sy", "Sx"], "coefficients": -1}],
+    },
+    "hopping with phases: c S+ S- + h.c., c complex": {
+        "terms": [{"operators": ["S+", "S-"], "coefficients": PHASE}],
+    },
+    "different operators on one site: Sx Sz + h.c.": {
+        "terms": [{"operators": ["Sx", "Sz"], "sites": [row[:1] * 2 for row in ROWS]}],
+    },
+    "products of three and more operators: Sz Sz Sz": {"terms": [{"operators": ["Sz"] * 3, "sites": ROWS}]},
+    "decay and gain of every site: S-, S+": {"gain": 0.3},
+    "dephasing: Sz": {"dephasing": 0.3},
+    "collective jumps: Σ_i S-_i": {"jumps": [{"operators": "S-", "rate": 1, "collective": True}]},
+    "weighted sums: Σ_i w_i S-_i, w complex": {
+        "jumps": [{"operators": "S-", "rate": 1, "weights": [1, [0, 1], -1, [0, -1]]}]
+    },
+    "rate matrices Γ_ij": {"jumps": [{"operators": "S-", "rate_matrix": RATES}]},
+    "jumps of pairs: S+_i S-_j (hopping), S-_i S-_j (pair loss)": {
+        "jumps": [{"operators": [name, "S-"], "rate": 0.3} for name in ("S+", "S-")],
+    },
+    "boson modes": None,
 }
 
 
-def _alone() -> np.ndarray:
-    return np.arange(SITES)[:, None]
-
-
-def _rates(pairs) -> np.ndarray:
-    """Γ_ij of coupled pairs is a fifth of Γ_ii."""
-    matrix = np.eye(SITES)
-    matrix[tuple(pairs.T)] = matrix[tuple(pairs.T[::-1])] = 0.2
-    return matrix
-
-
-def _examples(feature: str | None):
-    """Rings and completely coupled spins of two sizes, without a feature or with it."""
-    ring = np.column_stack([np.arange(SITES), np.roll(np.arange(SITES), -1)])
-    every = np.array(list(itertools.combinations(range(SITES), 2)))
-    symmetries = Translation(ring[:, 1]), Parity(None, np.arange(SITES)[::-1])
-    modes = feature == "boson modes"
-    for pairs, S in itertools.product((ring, every), (0.5, 1.0)):
-        tables: Tables = [Jumps("a" if modes else "S-", np.arange(SITES), np.ones(SITES))]
-        tables += FEATURES[feature](pairs) if feature else []
-        yield System(
-            np.full(SITES, 0.0 if modes else S),
-            tuple(table for table in tables if isinstance(table, Terms)),
-            tuple(table for table in tables if isinstance(table, Jumps)),
-            symmetries[: 1 if len(pairs) == SITES else 0],
-            cutoffs=np.full(SITES, 3) if modes else None,
-        )
+def _examples(keys: dict[str, Any] | None) -> list[System]:
+    """Rings and completely coupled spins 1/2 and 1, with the keys of a feature."""
+    if keys is None:
+        mode = kerr_oscillator.build(kerr_oscillator.Params(detuning=1, U=1, F=1, cutoff=4))
+        return [mode] * 4
+    always = {"sites": 4, "decay": 1.0, "convention": "standard"}
+    kinds = itertools.product((None, 0.0), (0.5, 1.0))
+    return [spin_network.build(spin_network.Params(**always, power=power, S=S, **keys)) for power, S in kinds]
 
 
 def supported(module, feature: str) -> str | None:
     """None where a method takes some system with a feature, or why it refuses it."""
-    reasons = [
-        module.supports(example)
-        for plain, example in zip(_examples(None), _examples(feature))
-        if module.supports(plain) is None
-    ]
+    both = zip(_examples({}), _examples(FEATURES[feature]))
+    reasons = [module.supports(example) for plain, example in both if module.supports(plain) is None]
     return None if None in reasons else reasons[0]
 
 
@@ -98,8 +65,9 @@ def markdown(found: dict[str, dict[str, str | None]]) -> str:
     for feature, row in found.items():
         cells = []
         for name, reason in row.items():
-            if reason and f"`{name}`: {reason}" not in reasons:
-                reasons.append(f"`{name}`: {reason}")
-            cells.append(f"no ({reasons.index(f'`{name}`: {reason}') + 1})" if reason else "yes")
+            told = f"`{name}`: {reason}"
+            if reason and told not in reasons:
+                reasons.append(told)
+            cells.append(f"no ({reasons.index(told) + 1})" if reason else "yes")
         lines.append(f"| {feature} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", *(f"{i + 1}. {reason}" for i, reason in enumerate(reasons))])
