@@ -3,11 +3,13 @@
     import hpcsim
 
     data = hpcsim.solve(model={"name": "gain_loss_lattice", "S": 4, "gain": 0.6, "loss": 0.4})
+    hpcsim.run_config("fig2c.yaml", "fig2c.h5")
+    hpcsim.collect("collected.h5", ["fig2c.h5"])
     data = hpcsim.open("collected.h5")
 
-solve, open            : see `hpcsim.api`
-to_qutip, from_qutip   : systems to and from QuTiP, see `hpcsim.exchange`
-System, Terms, Jumps   : a system of one's own, in place of a model
+solve, run_config, plan, collect, open : see `hpcsim.api`
+to_qutip, from_qutip                   : systems to and from QuTiP, see `hpcsim.exchange`
+System, Terms, Jumps                   : a system of one's own, in place of a model
 
 Nothing else is imported, and no environment variable is set, until one of them is used.
 """
@@ -20,6 +22,9 @@ __version__ = "0.1.0"
 _FOUND_IN = {
     "solve": "hpcsim.api",
     "open": "hpcsim.api",
+    "run_config": "hpcsim.api",
+    "plan": "hpcsim.api",
+    "collect": "hpcsim.api",
     "to_qutip": "hpcsim.exchange",
     "from_qutip": "hpcsim.exchange",
     "System": "hpcsim.system",

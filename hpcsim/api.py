@@ -8,19 +8,31 @@ data = hpcsim.solve(
     sweep={"model.gain": [0.2, 0.4, 0.6]},
 )
 data.Sz.sel(sublattice="a").plot()
+
+And with files, as the command line does, which goes through `run_config` and `plan`:
+
+hpcsim.run_config("fig2c.yaml", "fig2c.h5", quick=True)
+hpcsim.collect("collected.h5", ["fig2c.h5"])
+data = hpcsim.open("collected.h5")
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray
 from mpi4py import MPI
 
-from hpcsim import store
-from hpcsim.run import config, execute
+from hpcsim import figures, store
+from hpcsim.run import config, execute, share
 from hpcsim.run import plan as planning
-from hpcsim.store.collect import combine, opened
+from hpcsim.store.collect import collect, combine, opened, outline
 from hpcsim.system import System
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["collect", "open", "plan", "run_config", "solve"]
 
 
 def solve(
@@ -31,7 +43,7 @@ def solve(
     comm=None,
     disorder: Mapping | None = None,
     schedule: Mapping | None = None,
-) -> xarray.Dataset:
+) -> "xarray.Dataset":
     """Compute, and give what a collected file would hold: the same numbers to the bit as the command line.
 
     model  : the section `model` of a config file, its name alone, or a System
@@ -60,7 +72,59 @@ def solve(
     return _dataset(comm.bcast(combine([data]) if comm.rank == 0 else None))
 
 
-def open(path) -> xarray.Dataset:
+def run_config(
+    path,
+    out=None,
+    overrides: Sequence[str] = (),
+    quick: bool = False,
+    part: str | None = None,
+    max_walltime: float | None = None,
+    retry_failed: bool = False,
+    comm=None,
+) -> str | None:
+    """What `hpcsim run` does: compute what a config asks for and the run file does not hold yet. Collective.
+
+    path         : of the config, YAML
+    out          : the run file, by default results/NAME.h5 for NAME.yaml; its folder must be there
+    overrides    : KEY=VALUE, as for --set
+    quick        : apply the section `quick`
+    part         : of the points, I/N or array, into a file of its own; see `hpcsim.run.share`
+    max_walltime : seconds after which to stop at a record's end
+    retry_failed : also compute records again that have failed
+    comm         : communicator (mpi4py) of the ranks that share the work; by default this rank alone
+    Returns None where all is computed, else why it stopped early: the same call goes on. Raises ConfigError,
+    StoreError, or RecordsFailed at the end, the same on every rank.
+    """
+    out = Path(out or Path("results") / (Path(path).stem + ".h5"))
+    own = share.read(part) if part else None
+    out = share.file_of(out, own) if own else out
+
+    def planned():
+        if out.parent != Path("results") and not out.parent.is_dir():
+            raise config.ConfigError(f"--out {out}: there is no folder {out.parent}; make it, or give another")
+        return plan(path, overrides, quick).shared(own)
+
+    with config.in_file(path):
+        return execute.run(planned, out, max_walltime, MPI.COMM_SELF if comm is None else comm, retry_failed)
+
+
+def plan(path, overrides: Sequence[str] = (), quick: bool = False) -> planning.Plan:
+    """What a config asks for: points, records, outputs and costs, see `hpcsim.run.plan`; nothing is computed.
+
+    Its figures are checked against the outputs: a typo there must not wait for the end of a run. Raises ConfigError.
+    """
+    loaded = config.load(path, overrides, quick)
+    with config.explained("figures"):
+        parsed = figures.parse(loaded["figures"], execute=True)
+    planned = planning.plan(loaded)
+    try:
+        figures.verify(parsed, outline(planned.layout))
+    except store.StoreError as error:
+        raise config.ConfigError(f"figures: {error}") from None
+    return planned
+
+
+def open(path) -> "xarray.Dataset":
     """What a collected file holds, or a run file, complete or not. Nothing that the file brings is executed.
 
     Raises StoreError where there is no such file, or it is damaged.
@@ -85,7 +149,9 @@ def _plain(value):
     return [_plain(item) for item in value] if isinstance(value, (list, tuple, range)) else value
 
 
-def _dataset(collected: store.Collected) -> xarray.Dataset:
+def _dataset(collected: store.Collected) -> "xarray.Dataset":
+    import xarray
+
     further = collected.attrs.get("coordinates", "").split()
     found = {name: (v.dims, v.values, v.attrs) for name, v in collected.variables.items()}
     coordinates = {name: v for name, v in found.items() if v[0] == (name,) or name in further}

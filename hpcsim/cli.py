@@ -100,7 +100,11 @@ def parser() -> argparse.ArgumentParser:
     page.add_argument("file", type=_path)
     page.add_argument("--to", type=_path, help="the page (default: FILE.html beside the file)")
     page.add_argument("--config", type=_path, help="take the figures from this YAML, as plot does")
-    listing = add("list", _list, "the models, methods, observables, theories, analyses and examples there are")
+    listing = add(
+        "list",
+        _list,
+        "the models, methods, observables, theories, analyses and examples there are; features: what methods take",
+    )
     _completes(listing.add_argument("kind", nargs="?", help="one of these"), "kinds")
     describe = add("describe", _describe, "formula, keys, defaults and outputs of one of them")
     _completes(describe.add_argument("name"), "names")
@@ -198,58 +202,21 @@ def _seconds(text: str | None) -> float | None:
     raise UsageError(f"--max-walltime {text}: write seconds, 90m, 12h, H:MM:SS or D-HH:MM:SS")
 
 
-def _plan(arguments, quick=None):
-    """The plan of a config, its figures checked too: a typo there must not wait for the end of a run."""
-    from hpcsim import figures, store
-    from hpcsim.run import config
-    from hpcsim.run import plan as planning
-    from hpcsim.store.collect import outline
-
-    loaded = config.load(arguments.config, arguments.set, arguments.quick if quick is None else quick)
-    parsed = _figures(loaded)
-    planned = planning.plan(loaded)
-    try:
-        figures.verify(parsed, outline(planned.layout))
-    except store.StoreError as error:
-        raise config.ConfigError(f"figures: {error}") from None
-    return planned
-
-
-def _plan_into(out: Path, arguments):
-    """The plan, once the folder of the run file is there; `results` alone is made where it is missing."""
-    from hpcsim.run.config import ConfigError
-
-    if out.parent != Path("results") and not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.parent}; make it, or give another")
-    return _plan(arguments)
-
-
-def _figures(loaded):
-    from hpcsim import figures
-    from hpcsim.run import config
-
-    with config.explained("figures"):
-        return figures.parse(loaded["figures"], execute=True)
-
-
 def _run(arguments, world) -> int:
-    from hpcsim.run import config, execute, share
+    from hpcsim import api
 
-    out = Path(arguments.out or Path("results") / (Path(arguments.config).stem + ".h5"))
-    own = share.read(arguments.share) if arguments.share else None
-    out, limit = share.file_of(out, own) if own else out, _seconds(arguments.max_walltime)
-    with config.in_file(arguments.config):
-        stopped = execute.run(lambda: _plan_into(out, arguments).shared(own), out, limit, world, arguments.retry_failed)
+    limit, given = _seconds(arguments.max_walltime), (arguments.set, arguments.quick, arguments.share)
+    stopped = api.run_config(arguments.config, arguments.out, *given, limit, arguments.retry_failed, world)
     return RESUMABLE if stopped else COMPLETE
 
 
 def _check(arguments, world) -> int:
-    from hpcsim import guide
+    from hpcsim import api, guide
     from hpcsim.run import config, memory
     from hpcsim.run import plan as planning
 
     with config.in_file(arguments.config):
-        plan = _plan(arguments)
+        plan = api.plan(arguments.config, arguments.set, arguments.quick)
         per_group = plan.config["run"]["ranks_per_point"]
         ranks = max(arguments.ranks, per_group)
         need, have = memory.memory_needed(plan, ranks // per_group), memory.memory_available()
@@ -276,7 +243,7 @@ def _check(arguments, world) -> int:
         memory.check_memory(plan, ranks)
     if not arguments.quick and config.read(arguments.config).get("quick"):
         with config.in_file(arguments.config), config.in_file("with --quick"):
-            _plan(arguments, quick=True)
+            api.plan(arguments.config, arguments.set, quick=True)
     return COMPLETE
 
 
@@ -288,7 +255,7 @@ def _status(arguments, world) -> int:
 
 
 def _collect(arguments, world) -> int:
-    from hpcsim.store.collect import collect
+    from hpcsim.api import collect
 
     collect(arguments.out, arguments.runs, arguments.over)
     return COMPLETE
@@ -296,13 +263,14 @@ def _collect(arguments, world) -> int:
 
 def _section(path):
     """The figures of a config that the user names; None where there is none."""
+    from hpcsim import figures
     from hpcsim.run import config
 
     if path is None:
         return None
-    with config.in_file(path):
+    with config.in_file(path), config.explained("figures"):
         section = config.figures(path)
-        _figures({"figures": section})
+        figures.parse(section, execute=True)
     return section
 
 

@@ -3,7 +3,9 @@
 In a checkout `data` holds links to configs/ and jobs/, in an installed package the files themselves.
 """
 
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -49,12 +51,15 @@ def copy(name: str, target: str | None = None) -> Path:
 
 
 def write(path: Path, text: str) -> Path:
-    """A new file; one that exists stays as it is. Raises StartError."""
+    """A new file, whole or not at all; one that exists stays as it is. Raises StartError."""
+    if os.path.lexists(path):
+        raise StartError(f"{path}: exists; give another name, or move it away")
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise StartError(f"{path}: exists; give another name, or move it away") from None
+        new.write_text(text, encoding="utf-8")
+        os.replace(new, path)
     except OSError as error:
+        with suppress(OSError):
+            new.unlink()
         raise StartError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
     return path

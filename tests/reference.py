@@ -143,6 +143,12 @@ RANDOM = {
         "field": rng.normal(),
         "field_angle": rng.uniform(-1, 1),
     },
+    "atom_array": lambda rng: {
+        "positions": rng.uniform(0, 0.5, (int(rng.integers(1, 4)), 3)).tolist(),
+        "dipole": [rng.normal(), [rng.normal(), rng.normal()], 1.0],
+        **{name: rng.normal() for name in ("detuning", "rabi")},
+        "resolve": bool(rng.integers(2)),
+    },
     "cavity_dimer": lambda rng: {
         "S": 0.5,
         **{name: rng.normal() for name in ("detuning", "Gc", "G")},

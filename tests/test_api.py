@@ -162,7 +162,8 @@ def test_importing_loads_nothing_and_sets_nothing():
         " 'solve' in dir(hpcsim), hpcsim.__version__)"
     )
     assert python(code) == ["True", "True", hpcsim.__version__]
-    assert {"solve", "open", "System", "Terms", "Jumps", "to_qutip", "from_qutip"} == {*hpcsim.__all__}
+    functions = {"solve", "run_config", "plan", "collect", "open", "to_qutip", "from_qutip"}
+    assert functions | {"System", "Terms", "Jumps"} == {*hpcsim.__all__}
     assert all(callable(getattr(hpcsim, name)) for name in hpcsim.__all__)
     with pytest.raises(AttributeError, match="no attribute 'slove'"):
         _ = hpcsim.slove

@@ -1,11 +1,15 @@
 """Models, methods and observables of installed packages: entry points, loaded only when their name is asked for."""
 
+import importlib.metadata
 import sys
+import tomllib
 
 import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import hpcsim
 from hpcsim import cli, own
@@ -136,3 +140,31 @@ def test_files_are_listed_by_what_they_define_and_described(tmp_path, monkeypatc
         assert all(word in shown for word in words), shown
     assert marker.exists()
     assert cli.main(["describe", "wrong"]) == 2 and "line 1" in capsys.readouterr().err
+
+
+def needs(name, version, extras):
+    """What a package needs, where this version of it is installed."""
+    try:
+        there = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    found = [Requirement(each) for each in there.requires or ()] if there.version == version else []
+    return [each for each in found if not each.marker or any(each.marker.evaluate({"extra": e}) for e in extras)]
+
+
+def test_every_version_that_ci_uses_is_pinned():
+    """What pyproject.toml asks for, and what that needs in its turn, but for what is bound to the system's MPI."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lines = (ROOT / "jobs" / "env" / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    asked = project["build-system"]["requires"] + project["project"]["dependencies"]
+    left = [Requirement(each) for each in asked + project["project"]["optional-dependencies"]["test"]]
+    seen = {"mpi4py", "h5py"}
+    while left:
+        needed = left.pop()
+        name = canonicalize_name(needed.name)
+        if name not in seen:
+            seen.add(name)
+            assert name in pinned and needed.specifier.contains(pinned[name]), f"{needed}: {pinned.get(name)} is pinned"
+            left += needs(name, pinned[name], ["", *needed.extras])
+    assert {"numpy", "jsonschema", "setuptools"} <= seen

@@ -17,7 +17,7 @@ from hpcsim.methods import matrix_product as mp
 from hpcsim.methods.matrix_product import chain as chains
 from hpcsim.methods.matrix_product.evolve import Evolution
 from hpcsim.models import gain_loss_lattice, xyz_lattice
-from hpcsim.system import WeakU1, matrices
+from hpcsim.system import Jumps, System, Terms, Translation, WeakU1, matrices
 
 CONTEXT = Context(MPI.COMM_SELF, (1, 2), lambda: False)
 
@@ -30,6 +30,16 @@ def xyz(**keys):
     return xyz_lattice.build(
         xyz_lattice.Params(**{"convention": "lee2013", "sites": 4, "Jx": 0.5, "Jy": 0.2, "Jz": 0.4} | keys)
     )
+
+
+def general_ring(n):
+    """Hopping with a phase, decay, incoherent hopping and loss of neighbouring pairs."""
+    sites = np.arange(n)
+    bonds = np.column_stack([sites, (sites + 1) % n])
+    jumps = [Jumps("S-", sites, np.full(n, 0.5)), Jumps(("S+", "S-"), bonds, np.full(n, 0.3))]
+    jumps.append(Jumps(("S-", "S-"), bonds[:, ::-1], np.full(n, 0.2)))
+    hop = Terms(("S+", "S-"), bonds, np.full(n, 0.4 + 0.7j), plus_hc=True)
+    return System(np.full(n, 0.5), (hop,), tuple(jumps), (Translation(bonds[:, 1]), WeakU1()))
 
 
 def solve(system, **keys):
@@ -72,6 +82,7 @@ SYSTEMS = {
     "xyz": xyz(),
     "complex U(1)": xyz(Jx=0.7, Jy=0.7),
     "alternating U(1)": xyz(Jx=0.7, Jy=-0.7, Jz=0),
+    "general": general_ring(4),
 }
 
 

@@ -1,6 +1,7 @@
 """The run file: what is written comes back, and nothing damaged, foreign or half made is ever used."""
 
 import errno
+import itertools
 import logging
 import os
 import random
@@ -23,7 +24,7 @@ from mpi4py import MPI
 
 from hpcsim import store
 from hpcsim.methods import Dim, Output
-from hpcsim.store import StoreError, lock
+from hpcsim.store import StoreError, disk, lock, whole
 from hpcsim.store.states import HISTORY, places
 
 RECORDS = 12
@@ -493,6 +494,23 @@ def test_a_limit_that_the_free_space_does_not_show_is_named(tmp_path):
         no_room(tmp_path / "r.h5")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    check_records(written(tmp_path / "r.h5", [0]), {0})
+
+
+@pytest.mark.parametrize("first", [1, 7, 30])
+def test_a_write_that_fails_while_hdf5_lays_out_the_file_is_named(tmp_path, monkeypatch, first):
+    """HDF5 crashes at the end where it is told of one."""
+    calls = itertools.count(1)
+
+    def write_at(*arguments):
+        if next(calls) >= first:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return whole.write_at(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "write_at", write_at)
+        no_room(tmp_path / "r.h5")
+    assert next(calls) > first
     check_records(written(tmp_path / "r.h5", [0]), {0})
 
 

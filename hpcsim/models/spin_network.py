@@ -7,7 +7,21 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from hpcsim.system import MOST_SITES, Jumps, Number, Parameters, Parity, Spin, System, Terms, Translation, WeakU1
+from hpcsim.system import (
+    MOST_SITES,
+    Jumps,
+    Number,
+    Parameters,
+    Parity,
+    Rate,
+    Spin,
+    System,
+    Terms,
+    Translation,
+    WeakU1,
+    holds,
+)
+from hpcsim.system.families import Channel, Term, a_list
 from hpcsim.system.vocabulary import LATER
 
 MOST_PAIRS = 20_000_000  # of a power law: 2 GB of tables
@@ -80,6 +94,17 @@ class Params(Parameters):
                  from 0, x fastest. Without power and edges, w = 1 between nearest neighbours
     Jx, Jy, Jz : couplings
     field_x, field_y, field_z, twist, decay, gain, dephasing : a number, or a list of one for each site
+    terms      : more terms of H, with nothing over 2S: a list of {operators: [S+, S-], sites: [[0, 1], [1, 2]],
+                 coefficients: [0.5, {abs: 0.5, phase: pi/3}]}. The operators are Sx, Sy, Sz, S+, S-, up to six of
+                 them; every row of sites has one site for each of them. sites: all (the default for one operator) are
+                 all sites, bonds (for two) the pairs with couplings, times w. A coefficient is a number, [real part,
+                 imaginary part] or {abs, phase}; where a product is not Hermitian, its conjugate is added
+    jumps      : more jump operators, with rates of the standard form: a list of {operators: [S-, S-], sites: bonds,
+                 rate: 0.3}, every row one jump operator, rate a number or a list; with weights: [1, [0, 1], ...], a
+                 number for each row, or collective: true (all weights 1), the sum of the rows is one jump operator;
+                 or of {operators: S-, sites: [0, 1], rate_matrix: [[1, 0.5], [0.5, 1]]}, Γ_ij of
+                 Σ_ij Γ_ij (O_i ρ O_j† - ½(O_j†O_i ρ + ρ O_j†O_i)), positive semidefinite
+    terms_strength, jumps_strength : multiply the coefficients of terms and the rates of jumps: for a sweep
     periodic   : close the lattice in each direction: distances are the shortest around it
     resolve    : report every site by itself, as a sublattice with its number, instead of the average
     """
@@ -99,13 +124,18 @@ class Params(Parameters):
     decay: RatePerSite = 0.0
     gain: RatePerSite = 0.0
     dephasing: RatePerSite = 0.0
+    terms: Annotated[tuple[Term, ...], BeforeValidator(a_list)] = ()
+    jumps: Annotated[tuple[Channel, ...], BeforeValidator(a_list)] = ()
+    terms_strength: Number = 1.0
+    jumps_strength: Rate = 1.0
     periodic: bool = True
     resolve: bool = False
 
     def identity(self) -> dict:
         """Without what former versions did not have, so that streams of random numbers stay what they were."""
         given = super().identity()
-        return {key: value for key, value in given.items() if (key, value) not in LATER["spin_network"].items()}
+        later = LATER["spin_network"] | {"terms": (), "jumps": (), "terms_strength": 1.0, "jumps_strength": 1.0}
+        return {key: value for key, value in given.items() if (key, value) not in later.items()}
 
     @model_validator(mode="after")
     def _fit(self):
@@ -125,6 +155,7 @@ class Params(Parameters):
                 f"power: {n} sites have {n * (n - 1) // 2} pairs, more than {MOST_PAIRS}; "
                 f"use fewer sites, or edges up to a distance"
             )
+        _further(self)
         return self
 
 
@@ -132,8 +163,7 @@ def build(params: Params) -> System:
     n, S = int(np.prod(params.sites)), params.S
     # what couplings are divided by, and the standard rate: D of huber2021 is twice the standard form
     over, rate = (2 * S, 2.0) if params.convention == "huber2021" else (1.0, 1.0)
-    sites = np.arange(n)
-    pairs, weights = _couplings(params)
+    sites, (pairs, weights), (terms, jumps) = np.arange(n), _couplings(params), _further(params)
 
     def on_sites(name, scale=1.0):
         return np.broadcast_to(np.array(getattr(params, name), float), n) * scale
@@ -146,16 +176,32 @@ def build(params: Params) -> System:
     twist = Terms(("Sx", "Sx"), np.column_stack([sites, sites]), on_sites("twist", 1 / over))
     return System(
         spins=np.full(n, S),
-        hamiltonian=(*fields, *exchange, twist),
+        hamiltonian=(*fields, *exchange, twist, *terms),
         jumps=(
             Jumps("S-", sites, on_sites("decay", rate / over)),
             Jumps("S+", sites, on_sites("gain", rate / over)),
             Jumps("Sz", sites, on_sites("dephasing", rate)),
+            *jumps,
         ),
-        symmetries=tuple(_symmetries(params)),
+        symmetries=tuple(_symmetries(params, terms, jumps)),
         sublattice=sites if params.resolve else np.zeros(n, int),
         sublattices=tuple(map(str, sites)) if params.resolve else ("all",),
     )
+
+
+def _further(params: Params) -> tuple[list[Terms], list[Jumps]]:
+    """The tables of `terms` and `jumps`. Raises ValueError."""
+    n, found = int(np.prod(params.sites)), []
+    pairs, weights = _couplings(params) if params.terms or params.jumps else (None, None)
+    for key, strength in (("terms", params.terms_strength), ("jumps", params.jumps_strength)):
+        tables = []
+        for i, family in enumerate(getattr(params, key)):
+            try:
+                tables += family.tables(n, pairs, weights, strength)
+            except ValueError as error:
+                raise ValueError(f"{key}.{i}.{error}") from None
+        found.append(tables)
+    return found[0], found[1]
 
 
 def _places(shape):
@@ -191,14 +237,21 @@ def _couplings(params: Params):
     return pairs, np.linalg.norm(steps, axis=1) ** -params.power
 
 
-def _symmetries(params: Params):
-    """The symmetries that hold where the parameters do not depend on the site."""
+def _symmetries(params: Params, terms, jumps):
+    """The symmetries that hold where the parameters do not depend on the site, and that `terms` and `jumps` keep."""
+
+    bare = System(np.full(int(np.prod(params.sites)), params.S), (), ())
+
+    def kept(symmetry):
+        return not (terms or jumps) or holds(symmetry, bare, terms, jumps)
+
     still = not np.any(params.field_x) and not np.any(params.field_y)
     if still:
         turns = params.Jx == params.Jy and not np.any(params.twist)
-        yield WeakU1() if turns else Parity("z")
-    uniform = not any(isinstance(getattr(params, name), tuple) for name in type(params).model_fields if name != "sites")
+        yield from [each for each in ([WeakU1()] if turns else []) + [Parity("z")] if kept(each)][:1]
+    listed = ("sites", "terms", "jumps")
+    uniform = not any(isinstance(getattr(params, name), tuple) for name in Params.model_fields if name not in listed)
     if params.periodic and uniform and not params.resolve and params.edges is None:
         for axis, length in enumerate(params.sites):
-            if length > 1:
-                yield Translation(_shift(params.sites, axis))
+            if length > 1 and kept(move := Translation(_shift(params.sites, axis))):
+                yield move

@@ -39,6 +39,13 @@ def module_of(package, section: dict, what: str):
         raise ConfigError(str(error)) from None
 
 
+def _others(system: System) -> str:
+    """What to say of the methods that do support a system."""
+    names = sorted(each.name for each in pkgutil.iter_modules(hpcsim.methods.__path__))
+    able = [name for name in names if find(hpcsim.methods, name, "method").supports(system) is None]
+    return f" (supported by: {', '.join(able)})" if able else ""
+
+
 def _build(builder, params, name: str) -> System:
     """builder.build(params); a mistake in a file of the user's own is one message."""
     try:
@@ -116,7 +123,9 @@ class Problem:
         if structures is not None:
             self.system.join(structures)
         if reason := self.method.supports(self.system):
-            raise ConfigError(f"method.name = {method_name!r}: does not support model {model_name!r}: {reason}")
+            raise ConfigError(
+                f"method.name = {method_name!r}: does not support model {model_name!r}: {reason}{_others(self.system)}"
+            )
 
     def _realised(self, builder, model: dict, disorder: dict) -> dict:
         """The parameters of one realisation of the disorder about those that the point has."""
@@ -142,7 +151,8 @@ class Problem:
         def build(values: dict) -> System:
             return _build(builder, validate(builder.Params, model | values, "model"), builder.__name__)
 
-        return _explained(courses.in_time, self._schedule, builder.Params.model_fields, build, self.options.times[-1])
+        last = getattr(self.options, "times")[-1]  # noqa: B009  of every task that is driven
+        return _explained(courses.in_time, self._schedule, builder.Params.model_fields, build, last)
 
     @functools.cached_property
     def records(self) -> tuple:

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import importlib.metadata
+import io
 import json
 import math
 import os
@@ -29,7 +30,7 @@ from hpcsim.store.layout import (
     slab_shape,
 )
 from hpcsim.store.states import FAILURES, HISTORY
-from hpcsim.store.whole import sync_folder
+from hpcsim.store.whole import sync_folder, write_at
 
 FORMAT = 2  # 1: no CRC covers the flags and the history; no failures
 READABLE = (1, 2)
@@ -43,11 +44,15 @@ def create(path: Path, layout: Layout):
     """Write the whole file under another name, then rename it: there is no half-made run file."""
     new = path.with_name(path.name + ".new")
     try:
-        with open(new, "wb") as raw:  # HDF5 crashes where a disk turns out to be full: ask before
-            os.posix_fallocate(raw.fileno(), 0, file_bytes(layout))
-        with h5py.File(new, "w", libver="earliest", userblock_size=HEADER, locking=False) as file:
-            written = _lay_out(file, layout)
-            extents = sorted((data.id.get_offset(), data.id.get_storage_size()) for data in written)
+        with open(new, "w+b", buffering=0) as raw:
+            os.posix_fallocate(raw.fileno(), 0, file_bytes(layout))  # is there room?
+            raw.truncate(0)
+            kept = _ErrorsKept(raw)
+            with h5py.File(kept, "w", libver="earliest", userblock_size=HEADER) as file:
+                written = _lay_out(file, layout)
+                extents = sorted((data.id.get_offset(), data.id.get_storage_size()) for data in written)
+            if kept.error:
+                raise kept.error
         _seal(new, extents)
         os.replace(new, path)
     except (OSError, RuntimeError) as error:
@@ -58,6 +63,44 @@ def create(path: Path, layout: Layout):
             f"another place with --out"
         ) from None
     sync_folder(path.parent)
+
+
+class _ErrorsKept(io.RawIOBase):
+    """A file for HDF5, which crashes at the end where it could not write.
+
+    error : the first of the disk; what is read or written after it is nothing
+    """
+
+    def __init__(self, raw: io.FileIO):
+        self._raw, self.error = raw, None
+
+    @contextmanager
+    def _kept(self):
+        try:
+            yield
+        except OSError as error:
+            self.error = self.error or error
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        return self._raw.seek(offset, whence)
+
+    def tell(self):
+        return self._raw.tell()
+
+    def readinto(self, buffer):
+        with self._kept():
+            self._raw.readinto(buffer)
+        return len(buffer)
+
+    def write(self, content):
+        with self._kept():
+            write_at(self._raw.fileno(), content, self._raw.tell())
+        return len(content)
+
+    def truncate(self, size=None):
+        with self._kept():
+            self._raw.truncate(size)
+        return size
 
 
 def file_bytes(layout: Layout) -> int:

@@ -2,8 +2,9 @@
 
 from hpcsim.system.action import Action, order_of
 from hpcsim.system.cache import Cache
-from hpcsim.system.cartesian import cartesian
+from hpcsim.system.cartesian import cartesian, left_over
 from hpcsim.system.conserved import dissipates, require_unique
+from hpcsim.system.invariance import holds
 from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
 from hpcsim.system.orbits import lines, lines_along, orbits
 from hpcsim.system.parameters import (
@@ -73,6 +74,8 @@ __all__ = [
     "conserves_parity",
     "dissipates",
     "gauge_symmetries",
+    "holds",
+    "left_over",
     "lines",
     "lines_along",
     "orbits",

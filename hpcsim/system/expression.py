@@ -71,7 +71,7 @@ class Expression:
         """Values at times (n,) of the functions at whose zeros the expression may jump, or bend."""
         with np.errstate(all="ignore"):
             for node in ast.walk(self._tree):
-                if isinstance(node, ast.Call):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                     arguments = (self._value(each, t) for each in node.args)
                     for found in FUNCTIONS[node.func.id][2](*arguments):
                         yield np.broadcast_to(found, np.shape(t))
@@ -92,9 +92,9 @@ class Expression:
                 parts = [node.operand]
             case ast.BinOp() if type(node.op) in OPERATIONS:
                 parts = [node.left, node.right]
-            case ast.Call(func=ast.Name(), keywords=[]):
+            case ast.Call(func=ast.Name(id=name), keywords=[]):
                 parts = node.args
-                self._check_call(node.func.id, len(parts))
+                self._check_call(name, len(parts))
             case _:
                 raise ValueError(
                     f"{ast.unparse(node)[:40]!r} is not allowed: write numbers, t, + - * / ** and functions"
@@ -118,5 +118,5 @@ class Expression:
                 return SIGNS[type(node.op)](self._value(node.operand, t))
             case ast.BinOp():
                 return OPERATIONS[type(node.op)](self._value(node.left, t), self._value(node.right, t))
-            case ast.Call():
-                return FUNCTIONS[node.func.id][0](*(self._value(each, t) for each in node.args))
+            case ast.Call(func=ast.Name(id=name)):
+                return FUNCTIONS[name][0](*(self._value(each, t) for each in node.args))

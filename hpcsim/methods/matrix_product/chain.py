@@ -60,7 +60,8 @@ def why_not(system: System) -> str | None:
             "the infinite chain is that of which a periodic chain shows at least two cells and three sites; "
             "its sites are in the order of the chain: take a larger one, with periodic: true"
         )
-    for table in (*cartesian(system), *system.jumps):
+    tables: tuple[Terms | Jumps, ...] = (*cartesian(system), *system.jumps)
+    for table in tables:
         apart = np.ptp(table.sites, axis=1)
         if len(table.operators) > 2 or not np.all(np.isin(apart, (0, 1, n - 1))):
             return f"its {table} are not all on single sites and neighbours of one chain"

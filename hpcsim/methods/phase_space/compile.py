@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from hpcsim.ensemble.streams import DRAWS_PER_BLOCK, THREE_POINT_AMPLITUDE
-from hpcsim.system import HERMITIAN_OPERATORS, System, cartesian
+from hpcsim.system import HERMITIAN_OPERATORS, System, cartesian, left_over
 
 
 class Tables(NamedTuple):
@@ -85,7 +85,8 @@ def unsupported(system: System) -> str | None:
     if np.any(system.cutoffs):
         return "it has boson modes: only spins are supported"
     for terms in cartesian(system):
-        if np.any(terms.coefficients) and (len(terms.operators) > 2 or len(set(terms.operators)) > 1):
+        different = len(terms.operators) > 2 or len(set(terms.operators)) > 1
+        if np.any(terms.coefficients) and (different or left_over(terms)):
             return (
                 f"its Hamiltonian has the term {terms}: only single operators and "
                 f"products of two equal ones are supported"
