@@ -6,9 +6,9 @@
 Periodic XYZ chain of spins 1/2 with local decay, Jx, Jy, Jz = 0.9, 1.2, 1.0 in units of γ (H = ½ Σ_bonds J σσ), in a
 field cos(ω t) along x, all spins up at t = 0, to t = 5/γ with ⟨Sx⟩ at six times. Both run in turn on the same core, by
 CPU time. mesolve has a QobjEvo with a Python function and its default tolerances, 1e-8 absolute and 1e-6 relative; here
-the tolerance is the default, 1e-9. Printed: seconds of both, their ratio, the largest difference of ⟨Sx⟩, for the fewest
-sites the errors of both against mesolve with the tolerances 1e-12 and 1e-10, and what a drive costs: the seconds here over
-those of the constant field 1, by Krylov spaces and by a Taylor series. The second of two runs counts.
+the tolerance is the default, 1e-9. Printed: seconds of both, their ratio, the largest difference of ⟨Sx⟩; the errors
+of both for the fewest sites, against mesolve with the tolerances 1e-12 and 1e-10; and what a drive costs: the seconds
+here over those of the constant field 1, by Krylov spaces and by a Taylor series. The second of two runs counts.
 """
 
 import argparse
