@@ -329,6 +329,12 @@ def test_a_declared_symmetry_that_a_term_breaks_is_refused(system, words):
         hpcsim.solve(system)
 
 
+def test_rows_of_one_site_are_one_row_of_a_sum():
+    twice = Jumps("S-", np.array([2, 0, 2]), np.ones(1), weights=np.array([1, 1j, 0.5]))
+    once = Jumps("S-", np.array([0, 2]), np.ones(1), weights=np.array([1j, 1.5]))
+    assert np.array_equal(twice.site, once.site) and np.array_equal(twice.weights, once.weights)
+
+
 def test_tables_that_mean_nothing_are_refused():
     wrong = [
         (lambda: spins(Terms(("S+", "S-"), PAIRS, np.ones(2))), r"S\+_0 S-_1 is not Hermitian: plus_hc=True"),
