@@ -21,6 +21,7 @@ from hpcsim.methods.mean_field.steady import Clustered, Sites, evolve, steady_st
 from hpcsim.observables.outputs import inverse
 from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, cartesian, left_over
 
+DRIVEN = ("evolve",)
 RELAXATIONS = 60  # decay times of the slowest spin after which nearly everything is at rest
 
 approximation = "averages of products on different sites, or in different clusters, are factorised"
