@@ -8,7 +8,7 @@ ALSO = {
     "collective_gain": ("collective_pump",),
 }
 # of hpcsim's own models: keys that came later, with what they stand for in files of former versions
-LATER = {
+LATER: dict[str, dict] = {
     "collective_spin": {"n_th": 0.0},
     "kerr_oscillator": {"n_th": 0.0},
     "spin_network": {
