@@ -299,3 +299,21 @@ def test_symmetries_are_those_of_all_times():
         ):
             given = {"(schedule)": schedule} | model
             assert {type(each).__name__ for each in Problem(given, L).system.symmetries} == left
+
+
+def test_a_symmetry_of_two_parameters_that_stay_equal_is_used():
+    """Gain and loss exchanged with the sublattices; the sum of both courses is constant in the second case."""
+    dimer = {"name": "gain_loss_lattice", "S": 1}
+    method = {"name": "liouvillian", "task": "evolve", "times": [2], "initial": {"a": [0, 0], "b": [1, 0]}}
+    rise, fall = {"function": "1+0.5*sin(t)"}, {"function": "1-0.5*sin(t)"}
+    for gain, loss, parities in (rise, rise, 1), (rise, fall, 0):
+        schedule = {"model.gain": gain, "model.loss": loss}
+        system = Problem(dimer | {"(schedule)": schedule}, method).system
+        assert [type(each).__name__ for each in system.symmetries].count("Parity") == parities
+
+        def at(t):
+            return {key[6:]: 1 + (0.5 if course is rise else -0.5) * np.sin(t) for key, course in schedule.items()}
+
+        data = hpcsim.solve(dimer, method, schedule=schedule)
+        expected = reference(dimer, at, [2], [], method["initial"])
+        assert np.allclose(spins(data), expected[..., 0], atol=1e-8)
