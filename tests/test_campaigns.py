@@ -1,22 +1,9 @@
 """A small part of the campaigns in jobs/benchmarks/faults, with a new seed each time."""
 
-import importlib.util
+import subprocess
 import sys
 
-from conftest import ROOT, random_seed
-
-FOLDER = ROOT / "jobs" / "benchmarks" / "faults"
-
-
-def campaign(name):
-    sys.path.insert(0, str(FOLDER))
-    try:
-        spec = importlib.util.spec_from_file_location(f"campaign_{name}", FOLDER / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(FOLDER))
-    return module
+from conftest import FAULTS, campaign, mpi_environment, random_seed, require_program
 
 
 def test_damaged_configs_and_command_lines_get_one_message(tmp_path, monkeypatch):
@@ -30,3 +17,11 @@ def test_damaged_files_are_named_or_harmless():
     counts = campaign("corruption").campaign(40, random_seed())
     good = ("named", "harmless", "told")
     assert all(key.partition(": ")[2].startswith(good) for key in counts), counts
+
+
+def test_writes_that_fail_and_kills_at_them_lose_nothing():
+    """What is written is in a folder of the campaign's own."""
+    require_program("cc")
+    command = [sys.executable, FAULTS / "writes.py", "--faults", "12", "--seed", str(random_seed())]
+    ended = subprocess.run(command, env=mpi_environment(), capture_output=True, text=True, timeout=600)
+    assert ended.returncode == 0 and "WRONG" not in ended.stdout, ended.stdout + ended.stderr

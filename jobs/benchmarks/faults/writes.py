@@ -211,9 +211,11 @@ def campaign(faults: int, seed: int, folder: Path, ranks: int = 1, only=tuple(AC
     found = Campaign(begin, work, seed, only)
     print("calls that may fail:", found.calls, flush=True)
     counts = {}
-    for _ in range(faults):
+    for number in range(1, faults + 1):
         key = found.one()
         counts[key] = counts.get(key, 0) + 1
+        if number % 50 == 0:
+            print(f"{number} of {faults}", flush=True)
     return counts
 
 
