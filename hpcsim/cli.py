@@ -100,7 +100,11 @@ def parser() -> argparse.ArgumentParser:
     page.add_argument("file", type=_path)
     page.add_argument("--to", type=_path, help="the page (default: FILE.html beside the file)")
     page.add_argument("--config", type=_path, help="take the figures from this YAML, as plot does")
-    listing = add("list", _list, "the models, methods, observables, theories, analyses and examples there are")
+    listing = add(
+        "list",
+        _list,
+        "the models, methods, observables, theories, analyses and examples there are; features: what methods take",
+    )
     _completes(listing.add_argument("kind", nargs="?", help="one of these"), "kinds")
     describe = add("describe", _describe, "formula, keys, defaults and outputs of one of them")
     _completes(describe.add_argument("name"), "names")

@@ -253,6 +253,15 @@ def together(rng):
     return spins(Jumps("S-", np.arange(3), rng.uniform(0.3, 1, 1), weights=complex_numbers(rng, 3)))
 
 
+@pytest.mark.parametrize("method", [gaussian, mean_field, permutation, phase_space])
+@pytest.mark.parametrize("operators, plus_hc", [(("S+", "S-"), False), (("S+", "S+"), True), (("S+", "S-"), True)])
+def test_products_of_one_site_are_not_taken_for_squares(method, operators, plus_hc):
+    """S+S- of a spin 1/2 is Sz + 1/2, and no number."""
+    terms = Terms(operators, np.repeat(np.arange(3)[:, None], 2, axis=1), np.ones(3), plus_hc)
+    system = System(np.full(3, 0.5), (terms,), (Jumps("S-", np.arange(3), np.ones(3)),))
+    assert f"{operators[0]}_0 {operators[1]}_0" in method.supports(system)
+
+
 REFUSALS = [
     (phase_space, dzyaloshinskii_moriya, "the term Sx_0 Sy_1"),
     (phase_space, hopping, r"the jump operator S\+_0 S-_1"),
@@ -318,6 +327,12 @@ def test_channels_that_a_symmetry_mixes_are_seen_to_be_symmetric():
 def test_a_declared_symmetry_that_a_term_breaks_is_refused(system, words):
     with pytest.raises(ValueError, match=words):
         hpcsim.solve(system)
+
+
+def test_rows_of_one_site_are_one_row_of_a_sum():
+    twice = Jumps("S-", np.array([2, 0, 2]), np.ones(1), weights=np.array([1, 1j, 0.5]))
+    once = Jumps("S-", np.array([0, 2]), np.ones(1), weights=np.array([1j, 1.5]))
+    assert np.array_equal(twice.site, once.site) and np.array_equal(twice.weights, once.weights)
 
 
 def test_tables_that_mean_nothing_are_refused():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, mpi_environment, mpirun, require_module
 
-from hpcsim import cli
+from hpcsim import cli, features, guide
 
 README = (ROOT / "README.md").read_text()
 
@@ -78,3 +78,15 @@ def test_the_observables_are_those_of_a_run_that_xarray_opens(tmp_path, capsys):
         assert np.isclose(data.staggered, 0, atol=1e-9) and data.edge.dtype == complex
         assert np.isclose(data.correlation_xx.sel(distance=0), 0.25) and data.squeezing.dims == ()
         assert "Sx_orbit" not in data and "orbit" not in data.dims
+
+
+def test_the_table_of_features_is_what_the_methods_say():
+    table = features.markdown(features.table(guide.modules("methods"))).split("\n\n")[0]
+    assert re.sub(r" \(\d+\)", "", table) in README
+
+
+def test_the_config_with_further_terms_is_one(tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text(re.findall(r"```yaml\n(model:.*?)```", README, re.S)[-1] + "method: liouvillian\n")
+    assert cli.main(["check", str(tmp_path / "c.yaml")]) == 0
+    assert cli.main(["list", "features"]) == 0
+    assert "1. `permutation`: the coupling Sx Sy" in capsys.readouterr().out

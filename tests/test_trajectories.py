@@ -15,7 +15,7 @@ from hpcsim import observables
 from hpcsim.ensemble.streams import fill_words, uniform
 from hpcsim.methods import Cache, Context, liouvillian, trajectories
 from hpcsim.methods.liouvillian.symmetry import HOME
-from hpcsim.methods.trajectories import clock, compile, kernels, measurement, results
+from hpcsim.methods.trajectories import clock, compile, in_time, kernels, measurement, results
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, xyz_lattice
 from hpcsim.observables.matrices import operator as observable_operator
 from hpcsim.system import Jumps, System, Terms, angles, coherent_state, matrices
@@ -286,6 +286,7 @@ def _run(system, sums, psi, first, times, tolerance, channels, plan):
         -1,
         np.zeros(1, int),
         channels,
+        in_time.compile_moving(system, (generator,) * 2, -1)[1],
         plan,
         KEY,
         kernels.empty_states(kernels.ORDER + 1, generator),

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from mpi4py import MPI
 
 from hpcsim.run.interrupt import STOPPING, Again, Watcher
+from hpcsim.store.records import on_rank0
 
 log = logging.getLogger("hpcsim")
 TAG_STOP, TAG_DONE = 1, 2
@@ -216,13 +217,9 @@ def agree(world: MPI.Comm, error: Exception | None):
 
 
 def on_root(world: MPI.Comm, action, errors: tuple[type[Exception], ...], told=lambda result: result):
-    """action() on rank 0, told(its result) on the others; an error of the kinds `errors` is raised on every rank."""
-    result = error = None
-    if world.rank == 0:
-        try:
-            result = action()
-        except errors as caught:
-            error = caught
-    agree(world, error)
-    shared = world.bcast(told(result) if world.rank == 0 else None)
-    return result if world.rank == 0 else shared
+    """`store.records.on_rank0`, whose errors all ranks agree on."""
+    try:
+        return on_rank0(world, action, errors, told)
+    except errors as error:
+        error.agreed = True  # type: ignore[attr-defined]
+        raise

@@ -128,7 +128,7 @@ class Records(ABC):
         before = int(self.done.sum())
         after = before + self._comm.allreduce(self._written)
         entry = {**summary, "records_before": before, "records_done": after, "versions": disk.versions()}
-        on_rank0(self._comm, self._append, entry)
+        on_rank0(self._comm, lambda: self._append(entry))
 
 
 class Memory(Records):
@@ -188,15 +188,16 @@ def empty(layout: Layout, full=np.full) -> RunData:
     return RunData(Path("memory"), layout, done, skipped, {}, arrays, np.full(records, np.nan), [], disk.versions())
 
 
-def on_rank0(comm, work, *arguments):
-    """The result of `work` on rank 0, on every rank; its exception likewise."""
-    result = error = None
+def on_rank0(comm, work, errors: type[Exception] | tuple[type[Exception], ...] = Exception, told=lambda result: result):
+    """work() on rank 0, told(its result) on the others; an error of the kinds `errors` is raised on every rank."""
+    result = error = shared = None
     if comm.rank == 0:
         try:
-            result = work(*arguments)
-        except Exception as caught:
+            result = work()
+            shared = told(result)
+        except errors as caught:
             error = caught
-    result, error = comm.bcast((result, error))
+    shared, error = comm.bcast((shared, error))
     if error is not None:
         raise error
-    return result
+    return result if comm.rank == 0 else shared

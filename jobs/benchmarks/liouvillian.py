@@ -16,44 +16,30 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-def dimer(S):
-    from hpcsim.models import gain_loss_lattice
-
-    return gain_loss_lattice.build(gain_loss_lattice.Params(S=S, gain=1, loss=1))
+def dimer(S, **parameters):
+    return {"name": "gain_loss_lattice", "S": S, "gain": 1, "loss": 1} | parameters
 
 
-def all_to_all(N):
-    from hpcsim.models import all_to_all_xyz
-
-    return all_to_all_xyz.build(all_to_all_xyz.Params(N=N, Jx=0.6, Jy=1.4, Jz=1, decay=1))
-
-
-def solve(system, records=None, **options):
-    """The smallest gap over the records, the antigap, and the estimated bytes of the largest record."""
-    import numpy as np
+def solve(model, ranks_per_point=None, **method):
+    """The gap, the antigap where there is one, and the estimated bytes of the largest record."""
     from mpi4py import MPI
 
-    from hpcsim.methods import Context, liouvillian
+    import hpcsim
+    from hpcsim.run import config, plan
 
-    options = liouvillian.Options(**options)
-    chosen = records or liouvillian.records(system, options)
-    context, results = Context(MPI.COMM_WORLD, (0, 0), lambda: False), []
-    for record in chosen:
-        earlier = {i: results[i] for i in liouvillian.needs(system, options, record)} if records is None else {}
-        results.append(liouvillian.run(system, options, record, replace(context, earlier=earlier)))
-    best = min((r for r in results if r["gap"] == r["gap"]), key=lambda r: r["gap"])
-    fastest = -np.sort(-np.concatenate([r.get("fastest", [np.nan] * 2) for r in results]))
-    bytes_ = max(liouvillian.cost(system, options, record).bytes for record in chosen)
+    comm = MPI.COMM_WORLD
+    sections = {"model": model, "method": {"name": "liouvillian"} | method}
+    data = hpcsim.solve(**sections, run={"ranks_per_point": ranks_per_point or comm.size}, comm=comm)
+    planned = plan.plan(config.resolve(sections))
     return {
-        "gap": float(best["gap"]),
-        "antigap": float(np.subtract(*fastest[:2])),
-        "estimate_GB": bytes_ / 1e9,
-        "sectors": len(chosen),
+        "gap": float(data.gap),
+        "antigap": float(data.get("antigap", "nan")),
+        "estimate_GB": planned.bytes.max() / 1e9,
+        "sectors": planned.numbering.records,
     }
 
 
@@ -62,47 +48,24 @@ def ours_dimer(S, sectors="all", **petsc_options):
 
 
 def ours_shared(S, sectors="all", **petsc_options):
-    """Each rank solves sectors of its own, as the groups of a run do."""
-    import numpy as np
-    from mpi4py import MPI
-
-    from hpcsim.methods import Context, liouvillian
-
-    system, options = dimer(S), liouvillian.Options(task="gap", sectors=sectors, petsc_options=petsc_options)
-    records = sorted(
-        liouvillian.records(system, options), key=lambda record: -liouvillian.cost(system, options, record).time
-    )
-    world, alone = MPI.COMM_WORLD, Context(MPI.COMM_SELF, (0, 0), lambda: False)
-    first = [record for record in records if record.k < 2]
-    gaps, earlier = [np.inf], {}
-    for part in first, [record for record in records if record.k >= 2]:  # those of higher k start from the gap
-        context = replace(alone, earlier=earlier)
-        mine = [liouvillian.run(system, options, record, context)["gap"] for record in part[world.rank :: world.size]]
-        gaps += [gap for found in world.allgather(mine) for gap in found if gap == gap]
-        earlier = {0: {"gap": min(gaps)}}
-    return {"gap": float(min(gaps))}
+    """Each rank solves sectors of its own."""
+    return solve(dimer(S), 1, task="gap", sectors=sectors, petsc_options=petsc_options)
 
 
 def ours_sector(S, k, **petsc_options):
-    from hpcsim.methods.liouvillian.symmetry import Name
-
-    return solve(dimer(S), [Name(k)], task="gap", petsc_options=petsc_options)
+    return solve(dimer(S), task="gap", sectors=[k], petsc_options=petsc_options)
 
 
 def ours_antigap(N):
-    return solve(all_to_all(N), task="antigap")
+    return solve({"name": "all_to_all_xyz", "N": N, "Jx": 0.6, "Jy": 1.4, "Jz": 1, "decay": 1}, task="antigap")
 
 
 def ours_evolution(S):
-    from mpi4py import MPI
+    import hpcsim
 
-    from hpcsim.methods import Context, liouvillian
-    from hpcsim.models import collective_spin
-
-    system = collective_spin.build(collective_spin.Params(S=S, drive=2, decay=1))
-    options = liouvillian.Options(task="evolve", times=[0, 2, 4, 6, 8, 10], initial=(1, 0))
-    result = liouvillian.run(system, options, liouvillian.HOME, Context(MPI.COMM_SELF, (0, 0), lambda: False))
-    return {"gap": float(result["Sz"][0, -1])}
+    method = {"name": "liouvillian", "task": "evolve", "times": [0, 2, 4, 6, 8, 10], "initial": [1, 0]}
+    data = hpcsim.solve(model={"name": "collective_spin", "S": S, "drive": 2, "decay": 1}, method=method)
+    return {"gap": float(data.Sz.squeeze()[-1])}
 
 
 def qutip_dimer(S):
@@ -170,18 +133,18 @@ CASES = {
             ("QuTiP + SciPy", 1, "qutip_dimer", [13]),
         ],
     ),
-    "dimer40": ("S = 40, even sector of k = 0", [("hpcsim", 1, "ours_sector", [40, 0])]),
+    "dimer40": ("S = 40, sectors of k = 0", [("hpcsim", 1, "ours_sector", [40, 0])]),
     "dimer60": ("S = 60, all sectors of k = 0 and 1", [("hpcsim", 2, "ours_shared", [60, [0, 1]])]),
     "dimer80": (
         "S = 80, all sectors of k = 0 and 1",
         [("hpcsim, factors on disk", 2, "ours_shared", [80, [0, 1], {"st_mat_mumps_icntl_22": 1}])],
     ),
     "dimer100": (
-        "S = 100, even sector of k = 1",
+        "S = 100, sectors of k = 1",
         [("hpcsim, factors on disk", 1, "ours_sector", [100, 1, {"st_mat_mumps_icntl_22": 1}])],
     ),
     "factors": (
-        "S = 40, even sector of k = 1",
+        "S = 40, sectors of k = 1",
         [
             (label, 1, "ours_sector", [40, 1, options])
             for label, options in (

@@ -10,9 +10,7 @@ import time
 from dataclasses import replace
 from statistics import median
 
-from mpi4py import MPI
-
-from hpcsim.methods import Context, matrix_product
+import hpcsim
 from hpcsim.methods.matrix_product.chain import build
 from hpcsim.methods.matrix_product.evolve import Evolution
 from hpcsim.models import gain_loss_lattice
@@ -20,11 +18,11 @@ from hpcsim.models import gain_loss_lattice
 GATES = ((0.5, 32), (0.5, 64), (1, 32), (1, 64), (1.5, 32))
 RUNS = ((0.5, (8, 16, 32, 64)), (1, (16, 32, 64)), (1.5, (16, 32)))
 STEPS, REPEATS = 4, 5
-CONTEXT = Context(MPI.COMM_SELF, (0, 0), lambda: False)
+CHAIN = {"cells": 2, "h": 0.5, "gain": 1.5, "loss": 1.0}
 
 
 def chain(S):
-    return gain_loss_lattice.build(gain_loss_lattice.Params(cells=2, S=S, h=0.5, gain=1.5, loss=1.0))
+    return gain_loss_lattice.build(gain_loss_lattice.Params(S=S, **CHAIN))
 
 
 def steps_of(system, bond_dimension):
@@ -54,15 +52,15 @@ def main():
     print(f"{'S':>4} {'χ':>4} {'CPU, s':>8} {'⟨Sz_b⟩/S':>10} {'error':>9} {'of χ':>9} {'of dt':>9} {'discarded':>10}")
     for S, sizes in RUNS:
         for bond_dimension in sizes:
-            options = matrix_product.Options(bond_dimension=bond_dimension, dt=0.1)
+            method = {"name": "matrix_product", "bond_dimension": bond_dimension, "dt": 0.1}
             began = time.process_time()
-            found = matrix_product.run(chain(S), options, 0, CONTEXT)
+            found = hpcsim.solve(model={"name": "gain_loss_lattice", "S": S} | CHAIN, method=method)
             seconds = time.process_time() - began
-            parts = [found["Sz_error"][1], found["error_bond_dimension"], found["error_time_step"]]
+            parts = [found.Sz_error[1], found.error_bond_dimension, found.error_time_step]
             print(
-                f"{S:4g} {bond_dimension:4d} {seconds:8.1f} {found['Sz'][1] / S:10.6f}",
-                *(f"{part / S:9.1e}" for part in parts),
-                f"{found['truncation_error']:10.1e}",
+                f"{S:4g} {bond_dimension:4d} {seconds:8.1f} {float(found.Sz[1]) / S:10.6f}",
+                *(f"{float(part) / S:9.1e}" for part in parts),
+                f"{float(found.truncation_error):10.1e}",
                 flush=True,
             )
 

@@ -31,22 +31,19 @@ COUPLINGS = {"Jx": 0.6, "Jy": 1.2, "Jz": 1.0}
 FIGURES = ("cpu", "process", "wall", "GB")
 
 
+def solved(N: int, couplings=COUPLINGS, **method):
+    import hpcsim
+
+    return hpcsim.solve(
+        model={"name": "all_to_all_xyz", "N": N, "decay": 1.0} | couplings, method={"name": "permutation"} | method
+    )
+
+
 def ours(N: int, solver: str = "auto") -> dict:
-    from mpi4py import MPI
-
-    from hpcsim.methods import Context, permutation
-    from hpcsim.models import all_to_all_xyz
-
-    def compute(N):
-        system = all_to_all_xyz.build(all_to_all_xyz.Params(N=N, decay=1.0, **COUPLINGS))
-        options = permutation.Options(solver=solver)
-        context = Context(MPI.COMM_SELF, (0, 0), lambda: False)
-        return permutation.run(system, options, permutation.records(system, options)[0], context)
-
-    compute(8)  # compiles
+    solved(8, solver=solver)  # compiles
     clock = start()
-    results = compute(N)
-    return stop(clock) | {name: float(results[name]) for name in ("Sxx", "Mz", "entropy", "trace_error")}
+    data = solved(N, solver=solver)
+    return stop(clock) | {name: float(data[name]) for name in ("Sxx", "Mz", "entropy", "trace_error")}
 
 
 def direct(N: int) -> dict:
@@ -54,17 +51,9 @@ def direct(N: int) -> dict:
 
 
 def gap(N: int) -> dict:
-    from mpi4py import MPI
-
-    from hpcsim.methods import Context, permutation
-    from hpcsim.models import all_to_all_xyz
-
-    context = Context(MPI.COMM_SELF, (0, 0), lambda: False)
-    system = all_to_all_xyz.build(all_to_all_xyz.Params(N=N, decay=1.0, **COUPLINGS))
-    options = permutation.Options(task="spectrum")
     clock = start()
-    gaps = [permutation.run(system, options, record, context)["gap"] for record in (1, -1)]
-    return stop(clock) | {"gap_even": float(gaps[0]), "gap_odd": float(gaps[1])}
+    data = solved(N, task="spectrum")
+    return stop(clock) | {name: float(data[name]) for name in ("gap_even", "gap_odd", "certificate")}
 
 
 def piqs(N: int) -> dict:
@@ -102,18 +91,18 @@ def component(N: int) -> dict:
 
 
 def sweep(N: int, points: int = 20) -> dict:
-    from mpi4py import MPI
+    """Seconds of a point in a sweep of this many, and of one alone."""
+    import hpcsim
 
-    from hpcsim.methods import Context, permutation
-    from hpcsim.models import all_to_all_xyz
-
-    context, seconds = Context(MPI.COMM_SELF, (0, 0), lambda: False), []
-    for Jy in np.linspace(1.0, 1.8, points):
+    solved(N, solver="direct")  # compiles
+    seconds = []
+    for values in [1.0], np.linspace(1.0, 1.8, points):
         clock = time.process_time()
-        system = all_to_all_xyz.build(all_to_all_xyz.Params(N=N, decay=1.0, **COUPLINGS | {"Jy": Jy}))
-        permutation.run(system, permutation.Options(solver="direct"), 1, context)
-        seconds.append(time.process_time() - clock)
-    return stop((0.0, time.time() - sum(seconds))) | {"first": seconds[0], "later": float(np.median(seconds[1:]))}
+        model = {"name": "all_to_all_xyz", "N": N, "decay": 1.0} | COUPLINGS
+        method = {"name": "permutation", "solver": "direct"}
+        hpcsim.solve(model=model, method=method, sweep={"model.Jy": values})
+        seconds.append((time.process_time() - clock) / len(values))
+    return stop((0.0, time.time() - sum(seconds))) | {"alone": seconds[0], "in a sweep": seconds[1]}
 
 
 def start():

@@ -12,7 +12,7 @@ ratio, and ⟨Sz⟩ per spin at t = 10/γ of both. Then, for what these toleranc
 (where every trajectory is the same) at the eleven times, against exp(-iHt); QuTiP's is that of its SESolver, with
 the integrator and the tolerances of mcsolve.
 
-With --large the time and memory of one trajectory of as many spins to 1/γ are printed instead; under mpirun the ranks
+With --large the time and memory of two trajectories of as many spins to 1/γ are printed instead; under mpirun the ranks
 share its state vector.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 from mpi4py import MPI
 from scipy.sparse.linalg import expm_multiply
 
-from hpcsim.methods import Context, trajectories
+import hpcsim
 from hpcsim.models import xyz_lattice
 from hpcsim.system import matrices
 
@@ -32,20 +32,23 @@ J = dict(Jx=0.9, Jy=1.2, Jz=1.0)
 TIMES = tuple(float(t) for t in range(11))
 
 
+def solved(sites: int, comm=None, decay: float = 1.0, **method):
+    """As the command line computes it, on all ranks of comm together."""
+    model = {"name": "xyz_lattice", "convention": "lee2013", "sites": sites, "decay": decay} | J
+    method = {"name": "trajectories", "task": "evolve", "times": TIMES} | method
+    run = {"seed": 1, "ranks_per_point": comm.size if comm else 1}
+    return hpcsim.solve(model=model, method=method, run=run, comm=comm)
+
+
 def ours(sites: int, seconds: float, up: bool = False):
     """(trajectories per CPU second, ⟨Sz⟩ at the end)."""
-    system = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=sites, **J))
-    context = Context(MPI.COMM_SELF, (sites, 1), lambda: False)
     batch = 8
     while True:
-        options = trajectories.Options(
-            task="evolve", times=TIMES, trajectories=2 * batch, batch=batch, initial=(0, 0) if up else (0.5, 0)
-        )
         started = time.process_time()
-        found = trajectories.run(system, options, 0, context)
+        found = solved(sites, trajectories=2 * batch, batch=batch, initial=[0, 0] if up else [0.5, 0])
         used = time.process_time() - started
         if used > seconds / 2:
-            return batch / used, found["Sz"][0, -1]
+            return 2 * batch / used, float(found.Sz.squeeze()[-1])
         batch = int(batch * min(max(1.3, seconds / max(used, 1e-3)), 20))
 
 
@@ -89,8 +92,7 @@ def errors(sites: int):
     import qutip
 
     system = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=sites, decay=0, **J))
-    options = trajectories.Options(task="evolve", times=TIMES, trajectories=2, batch=1)
-    here = trajectories.run(system, options, 0, Context(MPI.COMM_SELF, (1, 1), lambda: False))["Sx"][0]
+    here = solved(sites, decay=0, trajectories=2, batch=1).Sx.values.squeeze()
     psi = np.full(2**sites, 2.0 ** (-sites / 2), complex)
     states = expm_multiply(-1j * matrices.hamiltonian(system), psi, TIMES[0], TIMES[-1], len(TIMES))
     Sx = sum(matrices.site_operator(system, "Sx", i) for i in range(sites)) / sites
@@ -102,20 +104,19 @@ def errors(sites: int):
 
 
 def large(sites: int):
-    """One trajectory to 1/γ on all ranks."""
+    """Two trajectories to 1/γ, each on all ranks."""
     comm = MPI.COMM_WORLD
-    options = trajectories.Options(task="evolve", times=(1,), trajectories=2, batch=1, distribute=comm.size > 1)
+    options = {"times": [1], "trajectories": 2, "batch": 1, "distribute": comm.size > 1}
     for size in 4, sites:  # the first one compiles
-        system = xyz_lattice.build(xyz_lattice.Params(convention="lee2013", sites=size, **J))
         comm.Barrier()
         started, used = time.time(), time.process_time()
-        found = trajectories.run(system, options, 0, Context(comm, (sites, 1), lambda: False))
+        found = solved(size, comm, **options)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     for line in (
         comm.gather(
             f"rank {comm.rank} of {comm.size}: {sites} spins to 1/γ in {time.time() - started:.1f} s "
             f"({time.process_time() - used:.1f} s of CPU), peak {memory:.2f} GB, "
-            f"{found['jumps']:.0f} jumps, Sz = {found['Sz'][0, -1]:.10f}"
+            f"{float(found.jumps):.0f} jumps, Sz = {float(found.Sz.squeeze()):.10f}"
         )
         or ()
     ):

@@ -7,8 +7,10 @@ from mpi4py import MPI
 from hpcsim.methods import Context, trajectories
 from hpcsim.methods.trajectories import distributed
 from hpcsim.models import all_to_all_xyz, gain_loss_lattice, xyz_lattice
+from hpcsim.system import Jumps, System, Terms
 
 COMM = MPI.COMM_WORLD
+SITES, PAIRS = np.arange(4), np.column_stack(np.triu_indices(4, 1))
 NAMED = ("Sx_0_Sy_2", "Sz_1", "entanglement_entropy")
 SYSTEMS = {
     "chain": (
@@ -30,6 +32,22 @@ SYSTEMS = {
             )
         ),
         ("correlation", *NAMED),
+    ),
+    # H - (i/2) L†L takes quanta to later sites alone: between some ranks only one sends
+    "cascaded": (
+        System(
+            np.full(4, 0.5),
+            (
+                Terms(("S+", "S-"), PAIRS, np.full(6, 0.4j), plus_hc=True),
+                Terms(("Sx",), SITES[:, None], np.full(4, 0.7)),
+            ),
+            (
+                Jumps("S-", SITES, np.array([0.8]), collective=True),
+                Jumps(("S+", "S-"), PAIRS[:4], np.full(4, 0.5)),
+                Jumps(("S-", "Sz"), PAIRS[2:4], np.array([0.5]), weights=np.array([1, 0.6j])),
+            ),
+        ),
+        NAMED,
     ),
     "spins 1": (gain_loss_lattice.build(gain_loss_lattice.Params(cells=2, S=1, gain=0.6, loss=0.4)), NAMED),
 }

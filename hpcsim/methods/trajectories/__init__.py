@@ -14,7 +14,7 @@ import numpy as np
 from hpcsim.ensemble.burn_in import autocorrelation_time, relaxed
 from hpcsim.ensemble.options import gather, number_of_samples, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.trajectories import clock, distributed
+from hpcsim.methods.trajectories import clock, distributed, in_time
 from hpcsim.methods.trajectories.compile import PAD, channels, flips, generator, local_matrices
 from hpcsim.methods.trajectories.kernels import ORDER
 from hpcsim.methods.trajectories.options import Options
@@ -23,6 +23,7 @@ from hpcsim.methods.trajectories.simd import CHUNK
 from hpcsim.observables.outputs import inverse, time_dim
 from hpcsim.system import Jumps, System, angles, coherent_state
 
+DRIVEN = ("evolve",)
 SLOTS = 1000  # of the time of a steady state, to find its burn-in and the autocorrelation time
 LARGEST = 2**26  # basis states: 20 GB for the terms of the series
 PAIR = 2**12  # levels of two spins together: 0.3 GB for the matrix of a coupling
@@ -59,6 +60,8 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     """One record for each batch. Raises ValueError if `initial` or an observable does not fit the system."""
     angles(system, options.initial)
     _measured(system, options)
+    if options.distribute and system.drive:
+        raise ValueError("distribute = true: does not take parameters that depend on time (schedule); delete it")
     return tuple(range(options.batches))
 
 
@@ -114,7 +117,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
         distributed.run(sums, jumps, initial, first, samples, slots, options.tolerance, system, plan, key, comm)
     elif len(mine):
         psi, key_of = coherent_state(system.levels, initial), ("trajectories", system.key, initial.tobytes())
-        generators, parity, changes, jump = context.cache.get(key_of, lambda: _compiled(system, initial))
+        generators, parity, changes, jump, moving = context.cache.get(key_of, lambda: _compiled(system, initial))
         shape = (ORDER + 1, 2, 2 * PAD + generators[0].diagonal.shape[1])
         full = np.zeros((2, 2, 2 * PAD + -(-len(psi) // CHUNK) * CHUNK))
         clock.run(
@@ -129,10 +132,11 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
             parity,
             changes,
             jump,
+            moving,
             plan,
             key,
             np.zeros(shape),
-            np.zeros((2, *shape[1:])),
+            np.zeros((4 if system.drive else 2, *shape[1:])),
             full,
         )
     if not options.distribute:
@@ -163,12 +167,16 @@ def _parity(system: System, local, initial: np.ndarray) -> tuple[int, np.ndarray
 
 
 def _compiled(system: System, initial: np.ndarray):
-    """H_eff of both parities, or the whole of it twice; what `_parity` says; the jump operators."""
+    """H_eff of both parities, or the whole of it twice; what `_parity` says; jump operators; what depends on time."""
     local = local_matrices(system)
     parity, changes = _parity(system, local, initial)
-    if parity < 0:
-        return (generator(system.levels, local),) * 2, parity, changes, channels(system)
-    return tuple(generator(system.levels, local, p) for p in (0, 1)), parity, changes, channels(system)
+    for part in system.drive.systems if system.drive else ():
+        if flips(part, local_matrices(part)) is None:
+            parity, changes = -1, np.zeros(1, np.int64)
+    whole = (generator(system.levels, local),) * 2 if parity < 0 else None
+    found = whole or tuple(generator(system.levels, local, p) for p in (0, 1))
+    found, moving = in_time.compile_moving(system, found, parity)
+    return found, parity, changes, channels(system), moving
 
 
 def _stationary(system: System, options: Options, sums, counts):
