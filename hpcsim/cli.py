@@ -139,11 +139,13 @@ def main(argv=None) -> int:
                 print("hpcsim: interrupted; the same command begins again", file=sys.stderr)
         return FAILED
     except Exception as error:
-        if not hasattr(error, "status") and not isinstance(error, (OSError, MemoryError)):
+        unloaded = isinstance(error, ImportError) and not (error.name or "").startswith("hpcsim")
+        if not hasattr(error, "status") and not unloaded and not isinstance(error, (OSError, MemoryError)):
             raise
+        text = f"{error}; hpcsim doctor says what is missing" if unloaded else str(error) or "not enough memory"
         if rank == 0:
             with suppress(OSError, ValueError):
-                print(f"hpcsim: error: {str(error) or 'not enough memory'}", file=sys.stderr)
+                print(f"hpcsim: error: {text}", file=sys.stderr)
         return getattr(error, "status", FAILED)
     finally:
         _flush()
