@@ -100,7 +100,11 @@ def parser() -> argparse.ArgumentParser:
     page.add_argument("file", type=_path)
     page.add_argument("--to", type=_path, help="the page (default: FILE.html beside the file)")
     page.add_argument("--config", type=_path, help="take the figures from this YAML, as plot does")
-    listing = add("list", _list, "the models, methods, observables, theories, analyses and examples there are")
+    listing = add(
+        "list",
+        _list,
+        "the models, methods, observables, theories, analyses and examples there are; features: what methods take",
+    )
     _completes(listing.add_argument("kind", nargs="?", help="one of these"), "kinds")
     describe = add("describe", _describe, "formula, keys, defaults and outputs of one of them")
     _completes(describe.add_argument("name"), "names")
@@ -135,11 +139,13 @@ def main(argv=None) -> int:
                 print("hpcsim: interrupted; the same command begins again", file=sys.stderr)
         return FAILED
     except Exception as error:
-        if not hasattr(error, "status") and not isinstance(error, (OSError, MemoryError)):
+        unloaded = isinstance(error, ImportError) and not (error.name or "").startswith("hpcsim")
+        if not hasattr(error, "status") and not unloaded and not isinstance(error, (OSError, MemoryError)):
             raise
+        text = f"{error}; hpcsim doctor says what is missing" if unloaded else str(error) or "not enough memory"
         if rank == 0:
             with suppress(OSError, ValueError):
-                print(f"hpcsim: error: {str(error) or 'not enough memory'}", file=sys.stderr)
+                print(f"hpcsim: error: {text}", file=sys.stderr)
         return getattr(error, "status", FAILED)
     finally:
         _flush()

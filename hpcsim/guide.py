@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 import hpcsim.methods
 import hpcsim.models
-from hpcsim import examples, observables, own
+from hpcsim import examples, features, observables, own
 from hpcsim.analysis import ESTIMATES, THEORY
 from hpcsim.run.config import ConfigError, Run
 from hpcsim.system.vocabulary import others
@@ -67,8 +67,10 @@ def listed(kind: str | None) -> str:
     for what, names in zip(known, (outside["model"], outside["method"], outside["observable"], outside["theory"])):
         known[what] = {**names, **known[what]}
     known["examples"] = examples.titles()
+    if kind == "features":
+        return features.markdown(features.table(modules("methods")))
     if kind is not None and kind not in known:
-        raise ConfigError(f"list {kind}: there are {', '.join(known)}")
+        raise ConfigError(f"list {kind}: there are {', '.join(known)}, and features")
     lines = []
     for each in [kind] if kind else known:
         width = max(map(len, known[each]))

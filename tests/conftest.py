@@ -5,6 +5,7 @@ from conftest import mpirun, require
 
 import dataclasses
 import importlib
+import importlib.util
 import os
 import secrets
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+FAULTS = ROOT / "jobs" / "benchmarks" / "faults"
 
 
 def require(available, reason):
@@ -53,6 +55,18 @@ SHARED_CORES = {
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
     "PRTE_MCA_hwloc_default_binding_policy": "none",
 }
+
+
+def campaign(name):
+    """The module FAULTS/NAME.py, which finds those beside it."""
+    sys.path.insert(0, str(FAULTS))
+    try:
+        spec = importlib.util.spec_from_file_location(f"campaign_{name}", FAULTS / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(FAULTS))
+    return module
 
 
 def run_records(method, system, options, context):

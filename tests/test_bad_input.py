@@ -1,5 +1,6 @@
 """Every kind of bad input gets one message with the key's path, the value and what is allowed, and status 2."""
 
+import re
 import textwrap
 
 import pytest
@@ -373,6 +374,25 @@ def test_aliases_and_merges_are_read(tmp_path, capsys):
     (tmp_path / "c.yaml").write_text(text(model="&m " + MODEL, more="quick: {model: {<<: *m, S: 2}}"))
     assert cli.main(["check", str(tmp_path / "c.yaml"), "--quick"]) == 0
     assert "25 states" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (ImportError("x.so: failed to map segment from shared object", name="scipy.x"), "map segment.*hpcsim doctor"),
+        (MemoryError(), "not enough memory"),
+    ],
+)
+def test_a_library_or_numbers_without_room_are_one_message(monkeypatch, capsys, error, words):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(cli, "_check", fail)
+    assert cli.main(["check", "c.yaml"]) == 1
+    assert re.fullmatch(f"hpcsim: error: .*{words}.*\n", capsys.readouterr().err)
+    with pytest.raises(ImportError):  # a mistake in hpcsim
+        monkeypatch.setattr(cli, "_check", lambda *arguments: exec("from hpcsim.store import nothing"))
+        cli.main(["check", "c.yaml"])
 
 
 def test_an_estimate_that_would_take_long_is_left_to_the_run(tmp_path, capsys):

@@ -1,22 +1,9 @@
 """A small part of the campaigns in jobs/benchmarks/faults, with a new seed each time."""
 
-import importlib.util
+import subprocess
 import sys
 
-from conftest import ROOT, random_seed
-
-FOLDER = ROOT / "jobs" / "benchmarks" / "faults"
-
-
-def campaign(name):
-    sys.path.insert(0, str(FOLDER))
-    try:
-        spec = importlib.util.spec_from_file_location(f"campaign_{name}", FOLDER / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(FOLDER))
-    return module
+from conftest import FAULTS, campaign, mpi_environment, random_seed, require_program
 
 
 def test_damaged_configs_and_command_lines_get_one_message(tmp_path, monkeypatch):
@@ -30,3 +17,12 @@ def test_damaged_files_are_named_or_harmless():
     counts = campaign("corruption").campaign(40, random_seed())
     good = ("named", "harmless", "told")
     assert all(key.partition(": ")[2].startswith(good) for key in counts), counts
+
+
+def test_writes_that_fail_and_kills_at_them_lose_nothing(tmp_path):
+    require_program("cc")
+    command = [sys.executable, FAULTS / "writes.py", "--faults", "6", "--seed", str(random_seed())]
+    command += ["--only", "run", "extended run", "collect"]
+    loaded = mpi_environment(LD_PRELOAD=campaign("writes").library(tmp_path))
+    ended = subprocess.run(command, env=loaded, capture_output=True, text=True, timeout=600)
+    assert ended.returncode == 0 and "WRONG" not in ended.stdout, ended.stdout + ended.stderr

@@ -163,6 +163,28 @@ def test_a_symmetry_that_only_a_sum_of_terms_has_is_seen():
         assert type(system.symmetries[0]) is found and isinstance(system.symmetries[1], Translation)
 
 
+# ---- thermal baths --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "model, levels",
+    [
+        ({"name": "spin_network", "sites": 2, "S": 1.5, "Jx": 1, "Jy": 1, "decay": [0.4, 0.7]}, 4),
+        ({"name": "spin_network", "sites": 1, "convention": "standard", "S": 1, "decay": 0.4}, 3),
+        ({"name": "collective_spin", "S": 2, "decay": 0.4}, 5),
+        ({"name": "kerr_oscillator", "detuning": 1, "U": 0.7, "F": 0, "cutoff": 12}, 12),
+    ],
+)
+def test_a_thermal_bath_gives_the_populations_of_its_temperature(model, levels):
+    """n_th/(1 + n_th) between neighbouring levels, whatever conserves the quanta."""
+    for n_th in (0.0, 0.6):
+        populations = (n_th / (1 + n_th)) ** np.arange(levels)
+        quanta = np.arange(levels) @ populations / populations.sum()
+        found = hpcsim.solve(model | {"n_th": n_th})
+        mean = found.n if "n" in found else found.Sz + (levels - 1) / 2
+        assert mean.values == pytest.approx(quanta, abs=1e-8)
+
+
 # ---- atoms in free space --------------------------------------------------------------------------------------------
 
 

@@ -92,6 +92,71 @@ def test_a_run_by_the_command_line_meets_the_master_equation(exact, tmp_path):
     assert kept["schedule"] == SCHEDULE and kept["model"]["field_z"] == 0.4 and kept["model"]["field_x"] == 0.8
 
 
+@pytest.mark.parametrize("name, options", [("permutation", {}), ("mean_field", {"cluster": 2})])
+def test_methods_that_are_exact_here_meet_the_master_equation(name, options, exact):
+    method = {"name": name, "initial": [0.3, 0.2], **EVOLVE, **options}
+    assert np.allclose(spins(hpcsim.solve(MODEL, method, schedule=SCHEDULE)), exact, atol=1e-8)
+
+
+def test_mean_field_of_sites_meets_that_of_clusters_of_one_site():
+    method = {"name": "mean_field", "initial": [0.3, 0.2], **EVOLVE}
+    sites, clusters = (hpcsim.solve(MODEL, method | each, schedule=SCHEDULE) for each in ({}, {"cluster": 1}))
+    assert np.allclose(spins(sites), spins(clusters), atol=1e-7)
+
+
+@pytest.mark.parametrize("initial, left_out", [((0.3, 0.2), ""), ((0.0, 0.0), "model.field_x")])
+def test_trajectories_meet_the_master_equation(initial, left_out, exact):
+    """The second case has a parity, and so half of each state vector."""
+    schedule = {key: course for key, course in SCHEDULE.items() if key != left_out}
+    if left_out:
+        without = lambda t: {key: x for key, x in values(t).items() if key != "field_x"}  # noqa: E731
+        exact = reference(MODEL, without, TIMES, [0.5, 2, 3], initial).mean(axis=1)
+    method = {"name": "trajectories", "initial": initial, "trajectories": 1024, "batch": 8, **EVOLVE}
+    data = hpcsim.solve(MODEL, method, schedule=schedule)
+    error = np.array([data[f"S{a}_stderr"].values.squeeze() for a in "xyz"])
+    assert np.all(np.abs(spins(data) - exact) < 4 * error + 1e-9) and error.max() < 0.02
+
+
+def test_a_trajectory_without_jumps_is_as_exact_as_its_tolerance():
+    fields = {key: course for key, course in SCHEDULE.items() if "field" in key}
+    method = {"name": "trajectories", "initial": [0.3, 0.2], "trajectories": 2, "batch": 1, "tolerance": 1e-9, **EVOLVE}
+    no_jumps = MODEL | {"decay": 0.0}
+    data = hpcsim.solve(no_jumps, method, schedule=fields)
+    expected = hpcsim.solve(no_jumps, EXACT, schedule=fields)
+    assert np.allclose(spins(data), spins(expected), atol=1e-8)
+
+
+@pytest.mark.parametrize("integrator", ["eo", "sib"])
+def test_phase_space_is_of_second_order_also_across_a_jump(integrator):
+    """Without noise all steps start from the same samples, and errors are those of the integrator."""
+    model = {"name": "spin_network", "sites": 2, "S": 10, "Jx": 0.7, "Jz": -1.0}
+    jump = {"times": [0, 0.3], "values": [0, 1.2], "kind": "step"}  # within a step
+    schedule = {"model.field_z": jump, "model.field_x": {"function": "0.8*cos(3*t)"}, "model.Jy": {"function": "0.5*t"}}
+    method = {"name": "phase_space", "initial": [0.3, 0.2], "trajectories": 4, "batch": 2, "integrator": integrator}
+    method |= {"task": "evolve", "times": [0.8]}
+    fine, *coarse = (
+        spins(hpcsim.solve(model, method | {"dt": dt}, schedule=schedule)) for dt in (0.0125, 0.05, 0.1, 0.2)
+    )
+    errors = [np.abs(each - fine).max() for each in coarse]
+    assert errors[0] < 0.02 and errors[1] > 3 * errors[0] and errors[2] > 3 * errors[1]
+
+
+def test_noise_in_time_is_that_of_the_master_equation():
+    """A spin that is only turned and dephased is exact in the Wigner representation, decay nearly so."""
+    model = {"name": "spin_network", "convention": "standard", "sites": 1, "S": 6, "decay": 0.02}
+    schedule = {"model.dephasing": SCHEDULE["model.gain"], "model.field_x": SCHEDULE["model.field_x"]}
+
+    def at(t):
+        return {"dephasing": values(t)["gain"], "field_x": values(t)["field_x"]}
+
+    method = {"name": "phase_space", "initial": [0.3, 0.2], "trajectories": 2048, "batch": 64, "dt": 0.1, **EVOLVE}
+    data = hpcsim.solve(model, method, schedule=schedule)
+    error = np.array([data[f"S{a}_stderr"].values.squeeze() for a in "xyz"])
+    difference = np.abs(spins(data) - reference(model, at, TIMES, [2]).mean(axis=1))
+    assert np.all(difference < 4 * error + 1e-9) and error.max() < 0.1
+    assert np.abs(np.diff(spins(data))).max() > 1
+
+
 @pytest.mark.parametrize("integrator", ["krylov", "taylor"])
 def test_a_constant_schedule_gives_the_bits_of_none(integrator):
     method = EXACT | {"integrator": integrator}
@@ -136,7 +201,16 @@ L, GAIN = {"name": "liouvillian", "task": "evolve", "times": [0, 1]}, "model.gai
         ({GAIN: {"function": "sin(a*t)**2", "a": 1e8}}, L, "gain changes too fast: more than 100000 pieces"),
         ({"model.S": {"times": [0, 1], "values": [0.5, 1], "kind": "step"}}, L | {"times": [0, 2]}, "change the sites"),
         ({"model.foo": {"function": "t"}}, L, "schedule.model.foo: the model has no parameter foo; it has convention"),
-        ({GAIN: {"function": "t"}}, "liouvillian", "for task: steady_state; with task: evolve can liouvillian"),
+        (
+            {GAIN: {"function": "t"}},
+            "liouvillian",
+            "steady_state; with task: evolve can liouvillian, mean_field, permutation, phase_space, trajectories",
+        ),
+        (
+            {GAIN: {"function": "t"}},
+            L | {"name": "trajectories", "distribute": True},
+            "distribute = true: does not take",
+        ),
     ],
 )
 def test_bad_input_ends_in_one_message(schedule, method, message):
@@ -225,3 +299,21 @@ def test_symmetries_are_those_of_all_times():
         ):
             given = {"(schedule)": schedule} | model
             assert {type(each).__name__ for each in Problem(given, L).system.symmetries} == left
+
+
+def test_a_symmetry_of_two_parameters_that_stay_equal_is_used():
+    """Gain and loss exchanged with the sublattices; the sum of both courses is constant in the second case."""
+    dimer = {"name": "gain_loss_lattice", "S": 1}
+    method = {"name": "liouvillian", "task": "evolve", "times": [2], "initial": {"a": [0, 0], "b": [1, 0]}}
+    rise, fall = {"function": "1+0.5*sin(t)"}, {"function": "1-0.5*sin(t)"}
+    for gain, loss, parities in (rise, rise, 1), (rise, fall, 0):
+        schedule = {"model.gain": gain, "model.loss": loss}
+        system = Problem(dimer | {"(schedule)": schedule}, method).system
+        assert [type(each).__name__ for each in system.symmetries].count("Parity") == parities
+
+        def at(t):
+            return {key[6:]: 1 + (0.5 if course is rise else -0.5) * np.sin(t) for key, course in schedule.items()}
+
+        data = hpcsim.solve(dimer, method, schedule=schedule)
+        expected = reference(dimer, at, [2], [], method["initial"])
+        assert np.allclose(spins(data), expected[..., 0], atol=1e-8)

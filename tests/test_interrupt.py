@@ -136,7 +136,7 @@ def test_signals_to_all_processes_of_a_job_do_not_end_it():
 
 
 def test_an_interrupted_command_is_one_line(folder, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_plan", lambda arguments: os.kill(os.getpid(), signal.SIGINT) or time.sleep(1))
+    monkeypatch.setattr(cli, "_check", lambda *arguments: os.kill(os.getpid(), signal.SIGINT) or time.sleep(1))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
     try:
         assert cli.main(["check", str(folder / "c.yaml")]) == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, mpi_environment, mpirun, require_module
 
-from hpcsim import cli
+from hpcsim import cli, features, guide
 
 README = (ROOT / "README.md").read_text()
 
@@ -66,7 +66,7 @@ def test_every_file_it_names_exists():
 
 def test_the_observables_are_those_of_a_run_that_xarray_opens(tmp_path, capsys):
     """Four spins in a ring, every item of the list, by the commands."""
-    listed = re.findall(r"```yaml\n(.*?)```", README, re.S)[1]
+    (listed,) = re.findall(r"```yaml\n(method:.*?)```", README, re.S)
     ring = "{name: spin_network, sites: 4, periodic: true, resolve: false, Jx: 1, Jy: 0.3, field_z: 0.2, decay: 1}"
     (tmp_path / "o.yaml").write_text(f"model: {ring}\n{listed}")
     out = str(tmp_path / "o.h5")
@@ -78,3 +78,24 @@ def test_the_observables_are_those_of_a_run_that_xarray_opens(tmp_path, capsys):
         assert np.isclose(data.staggered, 0, atol=1e-9) and data.edge.dtype == complex
         assert np.isclose(data.correlation_xx.sel(distance=0), 0.25) and data.squeezing.dims == ()
         assert "Sx_orbit" not in data and "orbit" not in data.dims
+
+
+def test_the_table_of_features_is_what_the_methods_say():
+    table = features.markdown(features.table(guide.modules("methods"))).split("\n\n")[0]
+    assert re.sub(r" \(\d+\)", "", table) in README
+
+
+def test_the_config_with_further_terms_is_one(tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text(re.findall(r"```yaml\n(model:.*?)```", README, re.S)[-1] + "method: liouvillian\n")
+    assert cli.main(["check", str(tmp_path / "c.yaml")]) == 0
+    assert cli.main(["list", "features"]) == 0
+    assert "1. `permutation`: the coupling Sx Sy" in capsys.readouterr().out
+
+
+def test_the_schedule_is_one(tmp_path, capsys):
+    (schedule,) = re.findall(r"```yaml\n(schedule:.*?)```", README, re.S)
+    model = "model: {name: spin_network, sites: 2}\n"
+    method = "method: {name: mean_field, task: evolve, times: [0, 12], initial: [0, 0]}\n"
+    (tmp_path / "s.yaml").write_text(model + method + schedule)
+    assert cli.main(["check", str(tmp_path / "s.yaml")]) == 0, capsys.readouterr().err
+    assert "model.gain, model.field_x, model.decay" in capsys.readouterr().out

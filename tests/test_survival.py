@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.stats
-from conftest import mpi_command, mpi_environment, mpirun, random_seed, require, require_program
+from conftest import campaign, mpi_command, mpi_environment, mpirun, random_seed, require, require_program
 
 from hpcsim import store
 from hpcsim.run import watch
@@ -531,58 +531,11 @@ def test_progress_that_cannot_be_written_is_dropped(config, tmp_path, full):
     assert contents(tmp_path / "r.h5")[1].all()
 
 
-SHIM = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/types.h>
-#include <unistd.h>
-#include <stdio.h>
-/* Writes to *.h5 fail from the FAULT_AFTER-th on, with errno FAULT_ERROR; of those before, every second is short. */
-static long calls;
-static int ours(int fd) {
-    char link[64], name[4096];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, name, sizeof name - 1);
-    return n > 3 && !memcmp(name + n - 3, ".h5", 3);
-}
-static int fails(int fd, size_t *count) {
-    if (!ours(fd)) return 0;
-    calls++;
-    if (calls >= atol(getenv("FAULT_AFTER"))) { errno = atoi(getenv("FAULT_ERROR")); return 1; }
-    if (*count > 1 && calls % 2) *count /= 2;
-    return 0;
-}
-ssize_t pwrite64(int fd, const void *content, size_t count, off_t offset) {
-    static ssize_t (*real)(int, const void *, size_t, off_t);
-    if (!real) real = dlsym(RTLD_NEXT, "pwrite64");
-    return fails(fd, &count) ? -1 : real(fd, content, count, offset);
-}
-ssize_t pwrite(int fd, const void *content, size_t count, off_t offset) { return pwrite64(fd, content, count, offset); }
-ssize_t write(int fd, const void *content, size_t count) {
-    static ssize_t (*real)(int, const void *, size_t);
-    if (!real) real = dlsym(RTLD_NEXT, "write");
-    return fails(fd, &count) ? -1 : real(fd, content, count);
-}
-int fsync(int fd) {
-    static int (*real)(int);
-    size_t none = 0;
-    if (!real) real = dlsym(RTLD_NEXT, "fsync");
-    return fails(fd, &none) ? -1 : real(fd);
-}
-"""
-
-
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory):
     """A library that makes writes fail."""
-    folder = tmp_path_factory.mktemp("shim")
-    (folder / "shim.c").write_text(SHIM)
-    command = [require_program("cc"), "-shared", "-fPIC", "-o", "shim.so", "shim.c", "-ldl"]
-    subprocess.run(command, cwd=folder, check=True)
-    return folder / "shim.so"
+    require_program("cc")
+    return campaign("writes").library(tmp_path_factory.mktemp("shim"))
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
@@ -591,7 +544,8 @@ def test_a_write_error_in_mid_run_is_one_message_and_the_run_resumes(config, tmp
     command = [sys.executable, *map(str, hpcsim_run(path, out))]
     seed = random_seed()
     after = random.Random(seed).randrange(2, 200)
-    faults = mpi_environment(LD_PRELOAD=shim, FAULT_AFTER=after, FAULT_ERROR=int(error))
+    fault = {"FAULT_FOLDER": tmp_path, "FAULT_AT": after, "FAULT_ERROR": int(error), "FAULT_ON": 1, "FAULT_SHORT": 1}
+    faults = mpi_environment(LD_PRELOAD=shim, **fault)
     ended = subprocess.run(command, cwd=tmp_path, env=faults, capture_output=True, text=True, timeout=100)
     assert ended.returncode == 1, ended.stderr
     assert ended.stderr.count("hpcsim: error: ") == 1 and os.strerror(error) in ended.stderr

@@ -8,7 +8,7 @@ import yaml
 from conftest import ROOT
 
 import hpcsim
-from hpcsim import cli, figures, guide
+from hpcsim import cli, figures, guide, schema
 from hpcsim.models import all_to_all_xyz
 from hpcsim.run import config
 from hpcsim.run.config import ConfigError
@@ -119,7 +119,7 @@ def test_a_model_of_ones_own_keeps_its_own_names():
 def test_describe_and_schema_tell_the_other_names():
     shown = guide.described("all_to_all_xyz")
     assert "sites                 required (also: N)" in shown and "(also: drive, field)" in shown
-    keys = guide._keys(all_to_all_xyz.Params)["properties"]
+    keys = schema._keys(all_to_all_xyz.Params)["properties"]
     assert keys["pump"] == {"description": "another name of gain", "deprecated": True}
 
 

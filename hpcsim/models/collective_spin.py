@@ -3,6 +3,7 @@
 import numpy as np
 
 from hpcsim.system import Jumps, Number, Parameters, Parity, Rate, Spin, System, Terms, Transposition, WeakU1
+from hpcsim.system.vocabulary import LATER
 
 
 class Params(Parameters):
@@ -14,15 +15,17 @@ class Params(Parameters):
     twist     : g of the one-axis twisting, a rate
     decay     : Γ
     dephasing : Γφ; ⟨Sx⟩ decays as exp(-Γφ t)
+    n_th      : quanta in the bath: the rate of S- is (1 + n_th) times the decay, and S+ has n_th times it
     """
 
-    FORMERLY = {"field_x": "drive"}
+    FORMERLY, LATER = {"field_x": "drive"}, LATER["collective_spin"]
 
     S: Spin
     field_x: Number = 0.0
     twist: Number = 0.0
     decay: Rate = 0.0
     dephasing: Rate = 0.0
+    n_th: Rate = 0.0
 
 
 def build(params: Params) -> System:
@@ -40,6 +43,10 @@ def build(params: Params) -> System:
         spins=np.array([S]),
         hamiltonian=(field, twist),
         # D of the paper is twice the standard form
-        jumps=(Jumps("S-", one, np.array([params.decay / S])), Jumps("Sz", one, np.array([2 * params.dephasing]))),
+        jumps=(
+            Jumps("S-", one, np.array([params.decay / S * (1 + params.n_th)])),
+            *([Jumps("S+", one, np.array([params.decay / S * params.n_th]))] if params.n_th else []),
+            Jumps("Sz", one, np.array([2 * params.dephasing])),
+        ),
         symmetries=tuple(symmetries),
     )

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from hpcsim.system import Jumps, Number, Parameters, Rate, System, Terms, WeakU1, Whole
+from hpcsim.system.vocabulary import LATER
 
 
 class Params(Parameters):
@@ -19,14 +20,18 @@ class Params(Parameters):
     U, F     : nonlinearity and drive, rates
     D        : effective dimension; D -> ∞ is the thermodynamic limit, ⟨c†c⟩ grows as D
     decay    : γ
+    n_th     : quanta in the bath: a has (1 + n_th) times the rate of the decay, and a† n_th times it
     cutoff   : number of Fock states kept, n = 0..cutoff-1
     """
+
+    LATER = LATER["kerr_oscillator"]
 
     detuning: Number
     U: Number
     F: Number
     D: Annotated[Number, Field(gt=0)] = 1.0
     decay: Rate = 1.0
+    n_th: Rate = 0.0
     cutoff: Annotated[Whole, Field(ge=2)]
 
 
@@ -43,6 +48,9 @@ def build(params: Params) -> System:
             Terms(("x",), one, np.array([drive])),
         ),
         # D of the paper is twice the standard form
-        jumps=(Jumps("a", one[0], np.array([2 * params.decay])),),
+        jumps=(
+            Jumps("a", one[0], np.array([2 * params.decay * (1 + params.n_th)])),
+            *([Jumps("a+", one[0], np.array([2 * params.decay * params.n_th]))] if params.n_th else []),
+        ),
         symmetries=(WeakU1(),) if params.F == 0 else (),
     )

@@ -94,6 +94,8 @@ class Params(Parameters):
                  from 0, x fastest. Without power and edges, w = 1 between nearest neighbours
     Jx, Jy, Jz : couplings
     field_x, field_y, field_z, twist, decay, gain, dephasing : a number, or a list of one for each site
+    n_th       : quanta in the bath that a site decays into: decay is (1 + n_th) decay and gain rises by n_th decay. A
+                 number, or a list of one for each site
     terms      : more terms of H, with nothing over 2S: a list of {operators: [S+, S-], sites: [[0, 1], [1, 2]],
                  coefficients: [0.5, {abs: 0.5, phase: pi/3}]}. The operators are Sx, Sy, Sz, S+, S-, up to six of
                  them; every row of sites has one site for each of them. sites: all (the default for one operator) are
@@ -108,6 +110,8 @@ class Params(Parameters):
     periodic   : close the lattice in each direction: distances are the shortest around it
     resolve    : report every site by itself, as a sublattice with its number, instead of the average
     """
+
+    LATER = LATER["spin_network"] | {"terms": (), "jumps": ()}
 
     convention: Literal["huber2021", "standard"] = "huber2021"
     sites: Annotated[Any, BeforeValidator(_shape)]
@@ -124,6 +128,7 @@ class Params(Parameters):
     decay: RatePerSite = 0.0
     gain: RatePerSite = 0.0
     dephasing: RatePerSite = 0.0
+    n_th: RatePerSite = 0.0
     terms: Annotated[tuple[Term, ...], BeforeValidator(a_list)] = ()
     jumps: Annotated[tuple[Channel, ...], BeforeValidator(a_list)] = ()
     terms_strength: Number = 1.0
@@ -131,16 +136,10 @@ class Params(Parameters):
     periodic: bool = True
     resolve: bool = False
 
-    def identity(self) -> dict:
-        """Without what former versions did not have, so that streams of random numbers stay what they were."""
-        given = super().identity()
-        later = LATER["spin_network"] | {"terms": (), "jumps": (), "terms_strength": 1.0, "jumps_strength": 1.0}
-        return {key: value for key, value in given.items() if (key, value) not in later.items()}
-
     @model_validator(mode="after")
     def _fit(self):
         n = int(np.prod(self.sites))
-        for name in ("field_x", "field_y", "field_z", "twist", "decay", "gain", "dephasing"):
+        for name in ("field_x", "field_y", "field_z", "twist", "decay", "gain", "dephasing", "n_th"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != n:
                 raise ValueError(f"{name}: {len(value)} values for {n} sites; give one number, or one for each site")
@@ -168,6 +167,7 @@ def build(params: Params) -> System:
     def on_sites(name, scale=1.0):
         return np.broadcast_to(np.array(getattr(params, name), float), n) * scale
 
+    thermal = on_sites("n_th")
     fields = tuple(Terms((f"S{axis}",), sites[:, None], on_sites(f"field_{axis}")) for axis in "xyz")
     exchange = tuple(
         Terms((f"S{axis}", f"S{axis}"), pairs, J * weights / over)
@@ -178,8 +178,8 @@ def build(params: Params) -> System:
         spins=np.full(n, S),
         hamiltonian=(*fields, *exchange, twist, *terms),
         jumps=(
-            Jumps("S-", sites, on_sites("decay", rate / over)),
-            Jumps("S+", sites, on_sites("gain", rate / over)),
+            Jumps("S-", sites, on_sites("decay", rate / over) * (1 + thermal)),
+            Jumps("S+", sites, on_sites("gain", rate / over) + on_sites("decay", rate / over) * thermal),
             Jumps("Sz", sites, on_sites("dephasing", rate)),
             *jumps,
         ),
@@ -240,10 +240,10 @@ def _couplings(params: Params):
 def _symmetries(params: Params, terms, jumps):
     """The symmetries that hold where the parameters do not depend on the site, and that `terms` and `jumps` keep."""
 
-    bare = System(np.full(int(np.prod(params.sites)), params.S), (), ())
-
     def kept(symmetry):
-        return not (terms or jumps) or holds(symmetry, bare, terms, jumps)
+        if not (terms or jumps):
+            return True
+        return holds(symmetry, System(np.full(int(np.prod(params.sites)), params.S), (), ()), terms, jumps)
 
     still = not np.any(params.field_x) and not np.any(params.field_y)
     if still:

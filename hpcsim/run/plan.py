@@ -149,7 +149,7 @@ class _Survey:
             self._resolved.add(problem)
             system, options = problem.system, problem.options
             _check_dissipation(system, options)
-            _check_device(self._config["run"]["device"], method["name"], problem.method)
+            _check_device(self._config["run"]["device"], method["name"], problem)
             costs = [problem.method.cost(system, options, record) for record in problem.records]
             self.needs |= _needs(problem, problem.records, len(self.time))
             if problem.outputs != self._found:
@@ -214,9 +214,11 @@ def _without_swept(config: dict, given: System | None) -> dict:
     return config | {"model": kept}
 
 
-def _check_device(device: str, name: str, method):
-    if device not in (known := getattr(method, "DEVICES", ("cpu",))):
+def _check_device(device: str, name: str, problem: Problem):
+    if device not in (known := getattr(problem.method, "DEVICES", ("cpu",))):
         raise ConfigError(f"run.device = {device}: method {name} computes on {' and '.join(known)} alone; change one")
+    if device != "cpu" and problem.system.drive:
+        raise ConfigError(f"run.device = {device}: parameters that depend on time (schedule) need device: cpu")
 
 
 class _Resolved:

@@ -86,8 +86,7 @@ def combine(runs: list[RunData], over=()) -> Collected:
     """
     _check_functions(runs)
     merged = merge(runs, over)
-    keys = [key for axis in merged.axes for key in axis]
-    names = _names(keys, {*merged.dims, *(name for _, outputs in merged.methods for name in outputs)})
+    names = _names(merged.axes, {*merged.dims, *(name for _, outputs in merged.methods for name in outputs)})
     coordinates = _coordinates(merged, names)
     further = [name for name, variable in coordinates.items() if variable.dims != (name,)]
     config = _config(merged)
@@ -124,13 +123,23 @@ def outline(layout: Layout) -> Collected:
     return combine([empty(layout, full)])
 
 
-def _names(keys, taken) -> dict:
-    """Last parts of the dotted keys, or all of the key with _ where that would be ambiguous."""
+def _names(axes, taken) -> dict:
+    """Last parts of the dotted keys, or all of the key with _ where that would be ambiguous.
+
+    Of keys of one axis with the same last part and the same values the first has it.
+    """
     taken = taken | {f"{name}_stderr" for name in taken} | {*COUNTS, TARGET_MET, METHOD}
-    short = [key.rpartition(".")[2] for key in keys]
+    short = {key: key.rpartition(".")[2] for axis in axes for key in axis}
+    again = {
+        key
+        for axis in axes
+        for i, key in enumerate(axis)
+        if any(short[other] == short[key] and axis[other] == axis[key] for other in [*axis][:i])
+    }
+    known = [name for key, name in short.items() if key not in again]
     return {
-        key: name if name not in taken and short.count(name) == 1 else key.replace(".", "_")
-        for key, name in zip(keys, short)
+        key: name if key not in again and name not in taken and known.count(name) == 1 else key.replace(".", "_")
+        for key, name in short.items()
     }
 
 

@@ -2,7 +2,7 @@
 
 from hpcsim.system.action import Action, order_of
 from hpcsim.system.cache import Cache
-from hpcsim.system.cartesian import cartesian
+from hpcsim.system.cartesian import cartesian, left_over
 from hpcsim.system.conserved import dissipates, require_unique
 from hpcsim.system.invariance import holds
 from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
@@ -75,6 +75,7 @@ __all__ = [
     "dissipates",
     "gauge_symmetries",
     "holds",
+    "left_over",
     "lines",
     "lines_along",
     "orbits",

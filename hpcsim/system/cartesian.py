@@ -25,13 +25,18 @@ def cartesian(system: System) -> tuple[Terms, ...]:
     Products with several factors on one site stay as they are: what is left with `plus_hc`, or with an operator that is
     not Hermitian, has no such form here. Families have the same rows in all systems of a structure.
     """
-    if not any(terms.plus_hc or COMPONENTS.keys() & set(terms.operators) for terms in system.hamiltonian):
+    if not any(map(left_over, system.hamiltonian)):
         return system.hamiltonian
     return system.kept("cartesian", lambda: tuple(each for terms in system.hamiltonian for each in _expanded(terms)))
 
 
+def left_over(terms: Terms) -> bool:
+    """Whether terms out of `cartesian` are products on one site that have no such form."""
+    return terms.plus_hc or bool(COMPONENTS.keys() & set(terms.operators))
+
+
 def _expanded(terms: Terms):
-    if not terms.plus_hc and not COMPONENTS.keys() & set(terms.operators):
+    if not left_over(terms):
         yield terms
         return
     ordered = np.sort(terms.sites, axis=1)

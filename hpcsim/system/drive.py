@@ -93,7 +93,9 @@ def driven(build: Callable[[dict, float], System], courses: dict[str, Course], e
         )
     else:
         still, parts, (middle, half) = found
-        curve = piecewise.fit(lambda t: (parameters(t) - middle) / half, edges, end, TOLERANCE)
+        chosen, mixed, shift = _independent((values - middle) / half)
+        still, parts = still + shift @ parts, mixed @ parts
+        curve = piecewise.fit(lambda t: ((parameters(t) - middle) / half)[:, chosen], edges, end, TOLERANCE)
     parts, curve = _with_rates(parts, curve, tables.is_rate)
     if not len(parts):
         return built(values[0], 0.0)
@@ -218,6 +220,22 @@ def _linear(built, tables: _Tables, values, samples, probes):
     expected = still + (values[probes] - middle) / half @ parts
     scale = np.maximum(np.abs(samples).max(axis=0), np.abs(still))
     return (still, parts, (middle, half)) if np.all(np.abs(samples - expected) <= 4 * EQUAL * scale) else None
+
+
+def _independent(courses: np.ndarray):
+    """Independent ones of the courses (times, n), which are chosen + a constant: places, (chosen, n) and (n,).
+
+    Symmetries that hold at all times then hold of the coefficients that follow each course.
+    """
+    centred = courses - courses.mean(axis=0)
+    triangle, order = scipy.linalg.qr(centred, mode="r", pivoting=True)
+    sizes = np.abs(np.diag(triangle))
+    rank = int(np.sum(sizes > 1e-9 * sizes[0]))
+    mixed = np.zeros((rank, courses.shape[1]))
+    mixed[:, order] = scipy.linalg.solve_triangular(triangle[:rank, :rank], triangle[:rank])
+    mixed = np.where(np.abs(mixed - np.round(mixed)) < EQUAL, np.round(mixed), mixed)
+    shift = (courses - courses[:, order[:rank]] @ mixed).mean(axis=0)
+    return order[:rank], mixed, np.where(np.abs(shift) < EQUAL, 0, shift)
 
 
 def _fitted(magnitudes: Callable, samples: np.ndarray, edges, end):

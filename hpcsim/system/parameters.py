@@ -1,6 +1,6 @@
 """Parameters that the YAML file may contain, frozen, and the types of their values."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -17,11 +17,13 @@ class Parameters(BaseModel):
     """Base of every model's `Params` and method's `Options`: frozen, and no unknown keys.
 
     FORMERLY : {field: its name in the first version}, of fields that were renamed
+    LATER    : {field: value}, of fields that came later, whose value changes nothing
     Keys may have other names, see `hpcsim.system.vocabulary`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     FORMERLY: ClassVar[dict[str, str]] = {}
+    LATER: ClassVar[dict[str, Any]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -30,7 +32,8 @@ class Parameters(BaseModel):
 
     def identity(self) -> dict:
         """What keys the random streams of a point: plain data, the same in all versions."""
-        return {self.FORMERLY.get(key, key): value for key, value in self.model_dump().items()}
+        given = {key: value for key, value in self.model_dump().items() if (key, value) not in self.LATER.items()}
+        return {self.FORMERLY.get(key, key): value for key, value in given.items()}
 
 
 def shown(value, length: int = 60) -> str:

@@ -31,6 +31,10 @@ class Terms:
         """|c_r| Π_j length[site[r, j]]: (terms,); with lengths (sites,) that bound |O|, bounds of the terms."""
         return (1 + self.plus_hc) * np.abs(self.coefficients) * np.prod(lengths[self.sites], axis=1)
 
+    def content(self) -> tuple:
+        """What tells it from others; without a conjugate as former versions had it."""
+        return (self.operators, self.sites, self.coefficients, *([True] if self.plus_hc else []))
+
     @property
     def numbers(self) -> np.ndarray:
         """The coefficients as real numbers: those of complex ones are real and imaginary part in turn."""
@@ -81,6 +85,9 @@ class Jumps:
             raise ValueError(f"the jump operators {' '.join(operators)} have the rate {rates.min()}: it must be >= 0")
         if weights is not None and len(sites) == 1:
             sites, rates, weights = sites.repeat(len(rates), 0), rates * np.abs(weights[:, 0]) ** 2, None
+        if weights is not None and len(operators) == 1 and len(found := np.unique(sites)) < len(sites):
+            place = np.searchsorted(found, sites[:, 0])  # several rows of one site are one row
+            sites, weights = found[:, None], weights @ np.eye(len(found))[place]
         named = dict(operators=operators, sites=sites, rates=rates, weights=weights, collective=weights is not None)
         for name, value in named.items():
             object.__setattr__(self, name, value)
@@ -109,6 +116,12 @@ class Jumps:
             )
         kept = rates > NOTHING * scale
         return cls(operator, sites, rates[kept], weights=vectors.T[kept])
+
+    def content(self) -> tuple:
+        """What tells it from others; of a single operator without weights that differ as former versions had it."""
+        if self.single and (self.weights is None or self.weights.shape[0] == 1 and np.all(self.weights == 1)):
+            return self.operators[0], self.site, self.rates, self.collective
+        return self.operators, self.sites, self.rates, self.weights
 
     @property
     def site(self) -> np.ndarray:

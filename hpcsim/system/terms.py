@@ -173,6 +173,8 @@ def content(value):
     """All that a system consists of, in a form whose repr is the same for equal tables, whatever their memory."""
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, (Terms, Jumps)):
+        return type(value).__name__, *map(content, value.content())
     if is_dataclass(value):
         return type(value).__name__, *(content(getattr(value, each.name)) for each in fields(value))
     return tuple(map(content, value)) if isinstance(value, (tuple, list)) else value

@@ -8,7 +8,18 @@ ALSO = {
     "collective_gain": ("collective_pump",),
 }
 # of hpcsim's own models: keys that came later, with what they stand for in files of former versions
-LATER = {"spin_network": {"convention": "huber2021"}}
+LATER: dict[str, dict] = {
+    "collective_spin": {"n_th": 0.0},
+    "kerr_oscillator": {"n_th": 0.0},
+    "spin_network": {
+        "convention": "huber2021",
+        "n_th": 0.0,
+        "terms": [],
+        "jumps": [],
+        "terms_strength": 1.0,
+        "jumps_strength": 1.0,
+    },
+}
 NAMES = {other: name for name, others in ALSO.items() for other in others}
 
 

@@ -18,6 +18,12 @@ EXPLAINED = {
 }
 
 
+TAKES = (
+    "`hpcsim list features`, made by asking the methods with small systems. Where it says yes, other properties of a "
+    "system may still be refused, with the reason."
+)
+
+
 def page(folder: Path, name: str, title: str, intro: str, entries):
     """entries: (heading, preformatted text)."""
     parts = [f"# {title}", intro] + [f"## {heading}\n\n```text\n{text.strip()}\n```" for heading, text in entries]
@@ -64,6 +70,7 @@ def write(folder: Path):
             EXPLAINED[kind],
             [(name, guide.described(name)) for name in catalogue[kind]],
         )
+    (folder / "features.md").write_text(f"# What each method takes\n\n{TAKES}\n\n{guide.listed('features')}\n")
     parts = ["# Observables, theories, analyses"]
     for kind in ("observables", "theories", "analyses"):
         rows = [f"| `{name}` | {literal(text)} |" for name, text in catalogue[kind].items()]

@@ -7,8 +7,10 @@ from mpi4py import MPI
 from hpcsim.methods import Context, trajectories
 from hpcsim.methods.trajectories import distributed
 from hpcsim.models import all_to_all_xyz, gain_loss_lattice, xyz_lattice
+from hpcsim.system import Jumps, System, Terms
 
 COMM = MPI.COMM_WORLD
+SITES, PAIRS = np.arange(4), np.column_stack(np.triu_indices(4, 1))
 NAMED = ("Sx_0_Sy_2", "Sz_1", "entanglement_entropy")
 SYSTEMS = {
     "chain": (
@@ -30,6 +32,37 @@ SYSTEMS = {
             )
         ),
         ("correlation", *NAMED),
+    ),
+    # H - (i/2) L†L takes quanta to later sites alone: between some ranks only one sends
+    "cascaded": (
+        System(
+            np.full(4, 0.5),
+            (
+                Terms(("S+", "S-"), PAIRS, np.full(6, 0.4j), plus_hc=True),
+                Terms(("Sx",), SITES[:, None], np.full(4, 0.7)),
+            ),
+            (
+                Jumps("S-", SITES, np.array([0.8]), collective=True),
+                Jumps(("S+", "S-"), PAIRS[:4], np.full(4, 0.5)),
+                Jumps(("S-", "Sz"), PAIRS[2:4], np.array([0.5]), weights=np.array([1, 0.6j])),
+            ),
+        ),
+        NAMED,
+    ),
+    "modes": (
+        System(
+            np.array([0, 0.5, 0, 0.5, 0.5]),
+            (
+                Terms(("S+", "a"), np.array([[1, 0], [3, 2]]), np.array([0.9, 0.5j]), plus_hc=True),
+                Terms(("S+", "S-"), np.array([[1, 4], [3, 4]]), np.ones(2), plus_hc=True),
+            ),
+            (
+                Jumps("a", np.array([0, 2]), np.ones(1), weights=np.array([1, 0.6j])),
+                Jumps(("a", "S-"), np.array([[0, 4]]), np.array([0.7])),
+            ),
+            cutoffs=np.array([3, 0, 2, 0, 0]),
+        ),
+        ("Sx_1_Sy_3", {"name": "pair", "product": [["x", 0], ["S-", 3]]}),
     ),
     "spins 1": (gain_loss_lattice.build(gain_loss_lattice.Params(cells=2, S=1, gain=0.6, loss=0.4)), NAMED),
 }

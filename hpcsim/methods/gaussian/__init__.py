@@ -29,7 +29,7 @@ from hpcsim.methods.gaussian import configurations
 from hpcsim.methods.gaussian.lattice import lattice_of
 from hpcsim.methods.gaussian.linear import fixed_point
 from hpcsim.methods.gaussian.moments import Items, averaging, covariance, moments, plan
-from hpcsim.system import Count, Initial, Parameters, System, angles, cartesian
+from hpcsim.system import Count, Initial, Parameters, System, angles, cartesian, left_over
 
 approximation = "leading order in 1/S about a product state"
 
@@ -68,7 +68,7 @@ def supports(system: System) -> str | None:
     for terms in cartesian(system):
         if len(terms.operators) > 2:
             return f"its Hamiltonian has products of more than two operators, {terms}"
-        if terms.plus_hc:
+        if left_over(terms):
             return f"its Hamiltonian has the product {terms} on one site"
     for jumps in filter(lambda jumps: jumps.used, system.jumps):
         if not jumps.single:

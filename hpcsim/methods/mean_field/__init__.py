@@ -19,8 +19,9 @@ from hpcsim.methods.mean_field import cluster as clusters
 from hpcsim.methods.mean_field import measure, order
 from hpcsim.methods.mean_field.steady import Clustered, Sites, evolve, steady_state, time_of
 from hpcsim.observables.outputs import inverse
-from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, cartesian
+from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, cartesian, left_over
 
+DRIVEN = ("evolve",)
 RELAXATIONS = 60  # decay times of the slowest spin after which nearly everything is at rest
 
 approximation = "averages of products on different sites, or in different clusters, are factorised"
@@ -78,7 +79,7 @@ def supports(system: System) -> str | None:
     for terms in cartesian(system):
         if len(terms.operators) > 2:
             return f"its Hamiltonian has products of more than two operators, {terms}"
-        if terms.plus_hc or len(set(terms.operators)) == 2 and np.any(terms.sites[:, 0] == terms.sites[:, 1]):
+        if left_over(terms) or len(set(terms.operators)) == 2 and np.any(terms.sites[:, 0] == terms.sites[:, 1]):
             return f"its Hamiltonian has the product {terms} on one site"
     for jumps in system.jumps:
         if not jumps.single:

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from hpcsim.methods.mean_field import contraction
 from hpcsim.methods.mean_field.equations import couplings, crossing, local_parts
-from hpcsim.system import Jumps, System, coherent_state, matrices
+from hpcsim.system import Jumps, System, coherent_state, matrices, piecewise
 
 LARGEST = 1500  # dimension of a cluster
 
@@ -38,6 +38,7 @@ def cut(system: System, n: int) -> Cluster:
         sublattice=system.sublattice[:n],
         hamiltonian=_inside(system.hamiltonian, n),
         jumps=tuple(_jumps_inside(system.jumps, n)),
+        drive=None,
     )
     if first.dimension > LARGEST:
         raise ValueError(f"cluster = {n}: its Hilbert space has {first.dimension:.4g} dimensions; {LARGEST} at most")
@@ -151,15 +152,17 @@ class Dynamics:
         rho = np.outer(psi, psi.conj())
         return np.concatenate([rho.real.ravel(), rho.imag.ravel()])
 
-    def advance(self, y, duration, settled, close, tolerance):
+    def advance(self, y, begin, duration, settled, close, tolerance):
         """y after `duration`, once max |ds/dt| and max |dρ/dt| <= settled, or, with close > 0, once s is back.
+
+        begin : the time now
 
         Returns y, max |dρ/dt|, the average, lowest and highest values of s on the way, and the period or NaN, all
         as `equations.advance`.
         """
         from scipy.integrate import RK45  # slow to load, and only clusters need it
 
-        solver = RK45(self, 0.0, y, duration, rtol=tolerance, atol=tolerance * 1e-2)
+        solver = RK45(self, begin, y, begin + duration, rtol=tolerance, atol=tolerance * 1e-2)
         s, f = self.averages(y), self.averages(solver.f)
         start, across, side = s, f, 0.0
         mean, low, high, period = np.zeros(len(s)), s, s, np.nan
@@ -170,10 +173,51 @@ class Dynamics:
             if before < 0 <= side:
                 part, away = crossing(start, across, s, f, later, f_later, solver.step_size)
                 if away <= close:
-                    period = solver.t_old + part * solver.step_size
+                    period = solver.t_old - begin + part * solver.step_size
             mean = mean + solver.step_size * (s + later) / 2
             s, f, low, high = later, f_later, np.minimum(low, later), np.maximum(high, later)
-        mean = mean / solver.t if solver.t > 0 else s
+        mean = mean / (solver.t - begin) if solver.t > begin else s
         y, fastest = solver.y, abs(solver.f).max()
         vars(solver).clear()  # it refers to itself: its arrays would stay until the garbage is collected
         return y, fastest, mean, low, high, period
+
+
+class Moving(Dynamics):
+    """The same where coefficients and rates depend on time.
+
+    cluster : with the largest values of all times
+    parts   : clusters of the systems of a `Drive`, whose weights, after the first, are the curve
+    """
+
+    def __init__(self, cluster: Cluster, parts: list[Cluster], curve: piecewise.Curve):
+        super().__init__(cluster)
+        self._curve, self._last = curve, 0.0
+        effective = [
+            matrices.effective_hamiltonian(matrices.hamiltonian(each.system), matrices.jump_operators(each.system))
+            for each in parts
+        ]
+        self._inner = np.array([contraction.diagonals(-1j * each, self.shift)[1] for each in effective])
+        self._outer, self._largest = np.array([each.outer for each in parts]), self.jumps
+        used = [jumps.rates != 0 for jumps in cluster.system.jumps]
+        rates = [[j.rates[at] for j, at in zip(each.system.jumps, used)] for each in (cluster, *parts)]
+        rates = np.array([np.concatenate([*each, []]) for each in rates])
+        self._rates = rates[1:] / rates[0]
+
+    def _set_time(self, time: float):
+        weights = np.append(1.0, piecewise.values(self._curve, np.array([min(time, self._last)])))
+        self.inner, self.outer = np.tensordot(weights, self._inner, 1), np.tensordot(weights, self._outer, 1)
+        scale = np.sqrt(np.maximum(weights @ self._rates, 0))
+        self.jumps = [jump._replace(amplitude=x * jump.amplitude) for x, jump in zip(scale, self._largest)]
+
+    def __call__(self, time, y):
+        self._set_time(time)
+        return super().__call__(time, y)
+
+    def advance(self, y, begin, duration, settled, close, tolerance):
+        """As that of `Dynamics`, from break to break of the curve, between which everything is smooth."""
+        breaks = self._curve.breaks
+        for end in [*breaks[(breaks > begin) & (breaks < begin + duration)], begin + duration]:
+            self._last = np.nextafter(end, begin)
+            found = super().advance(y, begin, end - begin, settled, close, tolerance)
+            y, begin = found[0], end
+        return found

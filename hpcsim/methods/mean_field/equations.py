@@ -21,7 +21,7 @@ import numpy as np
 from scipy import sparse
 
 from hpcsim.compiled import njit
-from hpcsim.system import System, cartesian
+from hpcsim.system import System, cartesian, piecewise
 from hpcsim.system.operators import VECTORS
 
 # Dormand and Prince (1980): 5th order, with the 4th for the error
@@ -36,6 +36,7 @@ _A = np.array(
         [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84],
     ]
 )
+_C = _A.sum(axis=1)
 _E = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
 
 
@@ -51,6 +52,24 @@ class Tables(NamedTuple):
     down: np.ndarray
     up: np.ndarray
     spin: np.ndarray
+
+
+NUMBERS = ("data", "field", "damping", "down", "up")  # of Tables, linear in coefficients and rates
+
+
+class Moving(NamedTuple):
+    """Tables that depend on time: all their NUMBERS, one after the other, are numbers[0] + Σ_a w_a(t) numbers[a].
+
+    numbers : (1 + parts, n); none where nothing depends on time
+    now     : (n,) those that the tables look at
+    """
+
+    curve: piecewise.Curve
+    numbers: np.ndarray
+    now: np.ndarray
+
+
+STILL = Moving(piecewise.still(), np.zeros((0, 0)), np.zeros(0))
 
 
 def couplings(system: System) -> list[tuple]:
@@ -87,17 +106,50 @@ def local_parts(system: System):
 
 def compile_system(system: System) -> Tables:
     """Tables of every site on its own."""
-    field, damping, down, up = local_parts(system)
-    half = system.spins == 0.5
+    return compile_moving(system)[0]
+
+
+def compile_moving(system: System) -> tuple[Tables, Moving]:
+    """The same, and what changes them in time."""
+    drive, size = system.drive, 3 * system.sites
+    found = [_numbers(each) for each in (drive.systems if drive else (system,))]
+    places = np.unique(np.concatenate([place for place, *_ in found]))
+    numbers = np.zeros((len(found), len(places) + sum(map(np.size, found[0][2:]))))
+    for row, (place, data, *others) in zip(numbers, found):
+        np.add.at(row, np.searchsorted(places, place), data)
+        row[len(places) :] = np.concatenate([each.ravel() for each in others])
+    now = numbers[0].copy()
+    indptr = np.searchsorted(places, size * np.arange(size + 1)).astype(np.int32)
+    views = np.split(now, np.cumsum([len(places), *(each.size for each in found[0][2:])])[:-1])
+    tables = Tables(indptr, (places % size).astype(np.int32), *views, system.spins.astype(float))
+    return tables, Moving(drive.curve, numbers, now) if drive else STILL
+
+
+def _numbers(system: System):
+    """Places 3 sites row + column of couplings in their matrix, their values, and the other NUMBERS."""
     # the square of a component of a spin 1/2 is a number
+    half, size = system.spins == 0.5, 3 * system.sites
     pairs = [p for p in couplings(system) if p[0] != p[2] or not half[p[0]]]
     i, a, j, b, c = np.array(pairs, float).reshape(-1, 5).T
-    size = 3 * system.sites
-    matrix = sparse.csr_matrix((c, ((3 * i + a).astype(int), (3 * j + b).astype(int))), (size, size))
-    matrix.sum_duplicates()
-    return Tables(
-        matrix.indptr, matrix.indices, matrix.data, field.ravel(), damping.ravel(), down, up, system.spins.astype(float)
-    )
+    return ((3 * i + a) * size + 3 * j + b).astype(int), c, *local_parts(system)
+
+
+@njit(cache=True, error_model="numpy", fastmath=True)
+def _add(y, factor, x):
+    """y += factor x."""
+    for i in range(len(y)):
+        y[i] += factor * x[i]
+
+
+@njit(cache=True)
+def set_time(moving, piece, time):
+    """Let the tables be those of a time in this piece of the curve."""
+    weights = np.empty(len(moving.numbers) - 1)
+    piecewise.value(moving.curve, piece, time, weights)
+    for n in range(len(moving.now)):
+        moving.now[n] = moving.numbers[0, n]
+    for a in range(len(weights)):
+        _add(moving.now, weights[a], moving.numbers[a + 1])
 
 
 @njit(cache=True, error_model="numpy")
@@ -148,13 +200,6 @@ def _cross(v):
     return np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
 
 
-@njit(cache=True, error_model="numpy", fastmath=True)
-def _add(y, factor, x):
-    """y += factor x."""
-    for i in range(len(y)):
-        y[i] += factor * x[i]
-
-
 @njit(cache=True, error_model="numpy")
 def crossing(start, across, s, f, later, f_later, step):
     """Where the step from s to `later`, of slopes f, crosses the plane through `start` perpendicular to `across`.
@@ -181,8 +226,10 @@ def crossing(start, across, s, f, later, f_later, step):
 
 
 @njit(cache=True, error_model="numpy")
-def advance(s, duration, settled, close, tolerance, t):
+def advance(s, begin, duration, settled, close, tolerance, t, moving):
     """Integrate s in place for `duration`, until max |ds/dt| <= settled, or, with close > 0, until s is back.
+
+    begin, moving : the time, and what depends on it
 
     It is back where it crosses the plane through its start, perpendicular to ds/dt there, in the same direction as
     then and within `close`. Returns max |ds/dt| at the end, over the time that has passed the average of s, its
@@ -194,16 +241,27 @@ def advance(s, duration, settled, close, tolerance, t):
     scale = np.empty(size)
     for i in range(size):
         scale[i] = tolerance * t.spin[i // 3]
+    pieces, piece, at_break = len(moving.curve.coefficients), 0, False
+    if pieces:
+        piece = piecewise.piece_at(moving.curve, begin)
+        set_time(moving, piece, begin)
     derivative(s, k[0], t)
     start, across, side = s.copy(), k[0].copy(), 0.0
     time, fastest, back = 0.0, np.abs(k[0]).max(), False
     step = 1e-3 * t.spin.max() / (fastest + 1e-12 * t.spin.max())
     while time < duration and fastest > settled and not back:
-        step = min(step, duration - time)
+        room, at_break = duration - time, False
+        if piece + 1 < pieces:  # within a piece everything is smooth
+            at_break = moving.curve.breaks[piece + 1] - begin <= duration
+            room = min(room, max(moving.curve.breaks[piece + 1] - begin - time, 1e-15 * begin))
+        at_break = at_break and step >= room
+        step = min(step, room)
         for stage in range(1, 7):
             trial[:] = s
             for earlier in range(stage):
                 _add(trial, step * _A[stage, earlier], k[earlier])
+            if pieces:
+                set_time(moving, piece, begin + time + _C[stage] * step)
             derivative(trial, k[stage], t)
         difference[:] = 0.0
         for stage in range(7):
@@ -225,6 +283,10 @@ def advance(s, duration, settled, close, tolerance, t):
                 low[i], high[i] = min(low[i], s[i]), max(high[i], s[i])
                 k[0, i] = k[6, i]
                 fastest = max(fastest, abs(k[0, i]))
+            if at_break:
+                piece += 1
+                set_time(moving, piece, begin + time)
+                derivative(s, k[0], t)
         step *= min(5.0, max(0.2, 0.9 * max(error, 1e-10) ** -0.2))
     for i in range(size):
         mean[i] = mean[i] / time if time > 0 else s[i]

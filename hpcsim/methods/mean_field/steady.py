@@ -5,7 +5,8 @@ The equations of sites and those of clusters have the same methods:
     start(directions)                     the state with spins along (sites, 3)
     averages(state)                       ⟨S_ia⟩, (3 sites,)
     of_terms(state)                       averages of products, for observables.terms.averages
-    advance(state, duration, settled, close)  state, max |change|, average, lowest and highest of s, period or NaN
+    advance(state, duration, settled, close, begin)  state, max |change|, average, lowest and highest of s, and the
+                                          period or NaN
     root(state, settled)                  the fixed point of Newton's method, and max |change| there
     slowest(state)                        eigenvalue of the Jacobian of largest real part, and its vector
 """
@@ -16,7 +17,7 @@ from hpcsim import solvers
 from hpcsim.methods import Context
 from hpcsim.methods.mean_field import cluster as clusters
 from hpcsim.methods.mean_field import krylov, measure, order
-from hpcsim.methods.mean_field.equations import advance, compile_system, derivative, jacobian
+from hpcsim.methods.mean_field.equations import advance, compile_moving, derivative, jacobian
 from hpcsim.observables.outputs import Dim, time_dim
 from hpcsim.observables.terms import averages
 from hpcsim.system import System, angles
@@ -32,7 +33,8 @@ class Sites:
     """State: the averages, (3 sites,)."""
 
     def __init__(self, system: System, options):
-        self.options, self.tables, self.spins = options, compile_system(system), system.spins
+        self.options, self.spins = options, system.spins
+        self.tables, self.moving = compile_moving(system)
         self.sublattice, self.system = system.sublattice, system
 
     def start(self, directions):
@@ -44,9 +46,9 @@ class Sites:
     def of_terms(self, s):
         return measure.Spins(self.system, s.reshape(-1, 3))
 
-    def advance(self, s, duration, settled, close):
+    def advance(self, s, duration, settled, close, begin=0.0):
         s = s.copy()
-        return s, *advance(s, duration, settled, close, self.options.tolerance, self.tables)
+        return s, *advance(s, begin, duration, settled, close, self.options.tolerance, self.tables, self.moving)
 
     def root(self, s, settled):
         """The least-squares step is the shortest one where the fixed point is not isolated."""
@@ -70,8 +72,10 @@ class Clustered:
     """State: the density matrix of a cluster, as `cluster.Dynamics` has it."""
 
     def __init__(self, system: System, options):
-        cut = clusters.cut(system, options.cluster)
-        self.options, self.dynamics, self.spins = options, clusters.Dynamics(cut), cut.system.spins
+        cut, drive = clusters.cut(system, options.cluster), system.drive
+        parts = [clusters.cut(part, options.cluster) for part in drive.systems] if drive else []
+        self.options, self.spins = options, cut.system.spins
+        self.dynamics = clusters.Moving(cut, parts, drive.curve) if drive else clusters.Dynamics(cut)
         self.sublattice = cut.system.sublattice
         self.start, self.averages, self.first = self.dynamics.product, self.dynamics.averages, cut.system
         self.span = 0.01 * options.duration  # a time after which fast fluctuations are gone
@@ -80,8 +84,8 @@ class Clustered:
         real, imag = y.reshape(2, self.dynamics.dimension, -1)
         return measure.Clusters(self.first, real + 1j * imag)
 
-    def advance(self, y, duration, settled, close):
-        return self.dynamics.advance(y, duration, settled, close, self.options.tolerance)
+    def advance(self, y, duration, settled, close, begin=0.0):
+        return self.dynamics.advance(y, begin, duration, settled, close, self.options.tolerance)
 
     def root(self, y, settled):
         y = krylov.root(self.dynamics, y, self.span, self.options.tolerance, settled)
@@ -140,9 +144,9 @@ def steady_state(system: System, options, model, context: Context) -> dict:
 def evolve(system: System, options, model, context: Context) -> dict:
     state = model.start(_directions(system, options, context, 0, len(model.spins)))
     found, values = measure.plan(system, options.observables, time_of(system, options), options.cluster), []
-    for gap in np.diff(options.times, prepend=0):
-        if gap > 0:
-            state = model.advance(state, gap, -1.0, 0.0)[0]
+    for begin, time in zip((0.0, *options.times), options.times):
+        if time > begin:
+            state = model.advance(state, time - begin, -1.0, 0.0, begin)[0]
         of_terms = model.of_terms(state)
         values.append({name: averages(mean, of_terms) for name, mean in found.means.items()})
     return found.finish({name: np.stack([each[name] for each in values], axis=-1) for name in values[0]})

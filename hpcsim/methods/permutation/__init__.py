@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from hpcsim import solvers
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.permutation import spectrum
-from hpcsim.methods.permutation.basis import Balanced, Strings, sector_size
+from hpcsim.methods.permutation.basis import Balanced, Moved, Strings, sector_size
 from hpcsim.methods.permutation.compile import NotSymmetric, compile_system, field_moves
 from hpcsim.methods.permutation.dicke import EXTENDED
 from hpcsim.methods.permutation.extended import refine
@@ -31,6 +31,7 @@ from hpcsim.observables.outputs import inverse, time_dim
 from hpcsim.system import Count, Number, Parameters, System, Times, require_unique
 
 LEAN = {"solver": "iterative"}
+DRIVEN = ("evolve",)
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
 NOISE = 1e-13  # smaller eigenvalues of Dicke blocks, after a time evolution, are errors: see `dicke`
 TRACE = 1e-9  # accepted deviation of the trace of the Dicke blocks from 1
@@ -51,7 +52,8 @@ class Options(Parameters):
                      susceptibility always takes the direct solver
     observables    : what to measure in the steady state and in time, besides spins, their variances, squeezing, purity
                      and entropy: see hpcsim.observables
-    integrator     : evolve: krylov, or taylor, with three vectors in memory instead of thirty
+    integrator     : evolve: krylov, or taylor, with three vectors in memory instead of thirty; with a schedule always
+                     taylor, with thirteen
     petsc_options  : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
     """
 
@@ -237,7 +239,10 @@ def _evolve(system: System, sector: Strings, options: Options, comm) -> dict:
     state = np.prod(direction ** sector.strings()[start:stop, 1:], axis=1)
     found, measured = _plan(system, options), []
     intervals, accuracy = np.diff(options.times, prepend=0), (options.tolerance, options.petsc_options)
-    for local in solvers.propagate(comm, sector, state, intervals, *accuracy, options.integrator):
+    moving = sector
+    if drive := system.drive:
+        moving = solvers.InTime(tuple(Moved(sector, compile_system(part)) for part in drive.systems), drive.curve)
+    for local in solvers.propagate(comm, moving, state, intervals, *accuracy, options.integrator):
         parts = comm.gather(local)
         if comm.rank == 0:
             e = np.concatenate(parts)

@@ -114,6 +114,20 @@ class Strings:
         return gammaln(self.N + 1) - gammaln(self.strings() + 1).sum(1) - self.N * np.log(2)
 
 
+class Moved:
+    """The Liouvillian of other moves on the same strings: a part of one that depends on time."""
+
+    def __init__(self, strings: Strings, moves: Moves):
+        self._strings, self._moves, self.size = strings, moves, strings.size
+
+    def __str__(self):
+        return str(self._strings)
+
+    def rows(self, start: int, stop: int) -> sparse.csr_matrix:
+        """As those of `Strings`."""
+        return self._strings.rows_towards(self._strings, start, stop, self._moves)
+
+
 class Balanced(Strings):
     """The strings with the unknowns e(n) (N!/(n_0! n_x! n_y! n_z!))^(1/4), for eigenvalues.
 

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hpcsim.system import System, cartesian
+from hpcsim.system import System, cartesian, left_over
 from hpcsim.system.operators import local_operator
 
 PAULI = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
@@ -156,6 +156,8 @@ def _hamiltonian(system: System):
         if len(terms.operators) == 1:
             (name,) = terms.operators
             fields[name] += _of_every_site(system, sites[:, 0], coefficients, f"field {name}")
+        elif left_over(terms):
+            raise NotSymmetric(f"its Hamiltonian has the product {terms} on one site")
         elif len(terms.operators) == 2:
             a, b = terms.operators
             couplings[*sorted((a, b))] += _of_every_pair(system, a, b, sites, coefficients)

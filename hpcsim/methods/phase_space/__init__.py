@@ -24,7 +24,7 @@ from mpi4py import MPI
 from hpcsim.ensemble.burn_in import WINDOWS, relaxed
 from hpcsim.ensemble.options import gather, number_of_samples, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.phase_space import initial, kernels, step, truncation
+from hpcsim.methods.phase_space import in_time, initial, kernels, step, truncation
 from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupported
 from hpcsim.methods.phase_space.options import Options
 from hpcsim.methods.phase_space.results import Measured, measured, numbers
@@ -33,7 +33,7 @@ from hpcsim.system import System, angles
 
 log = logging.getLogger("hpcsim")
 ORDERING = {"P": 1, "wigner": 0, "Q": -1}
-DEVICES = ("cpu", "gpu")
+DEVICES, DRIVEN = ("cpu", "gpu"), ("evolve",)
 # seconds per site and step: for each block of trajectories begun, and for each trajectory (measured)
 SECONDS = {
     ("spin_conserving", "eo"): (90e-9, 2e-9),
@@ -105,6 +105,8 @@ def cost(system: System, options: Options, record: int) -> Cost:
     per_block, per_trajectory = SECONDS[options.scheme, "eo" if options.integrator in ("auto", "eo") else "sib"]
     if system.sites > FEW_SITES:
         per_trajectory *= 2
+    if system.drive:  # tables of every sweep
+        per_block, per_trajectory = 1.5 * per_block, 1.2 * per_trajectory
     per_step = system.sites * (-(-options.batch // lanes) * per_block + options.batch * per_trajectory)
     return Cost(
         bytes=8.0 * lanes * (per_site + grids) * system.sites + 32.0 * options.batch * sums + 400.0 * system.sites,
@@ -287,17 +289,21 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key, devi
     lanes, sites = sums[0].shape[-1], system.sites
     conserving, ordering = options.scheme == "spin_conserving", ORDERING[options.representation]
     integrator = _integrator(options, tables)
-    rotating = integrator in (kernels.SIB, kernels.EO)
-    whole, half = (tables.over(dt, rotating) for dt in (options.dt, options.dt / 2))
     spinors, spins = np.empty((sites, 4, lanes)), np.empty((sites, 3, lanes))
     initial.spin_coherent(spinors, _distribution(options), system.spins, angles(system, options.initial), first, key)
     kernels.spins_of(spins, spinors)
     if conserving:
         spinors = np.empty((0, 4, lanes))
-    if device:
-        state = device.Spins(spins, whole, half, integrator, first, key)
+    if system.drive:
+        tables = in_time.compile_moving(system, options.scheme)
+        state = in_time.Spins(spins, spinors, *tables, integrator, ordering, options.dt, first, key)
     else:
-        state = kernels.Spins(spins, spinors, whole, half, integrator, ordering, options.dt, first, key)
+        rotating = integrator in (kernels.SIB, kernels.EO)
+        whole, half = (tables.over(dt, rotating) for dt in (options.dt, options.dt / 2))
+        if device:
+            state = device.Spins(spins, whole, half, integrator, first, key)
+        else:
+            state = kernels.Spins(spins, spinors, whole, half, integrator, ordering, options.dt, first, key)
     begin = 0
     totals = [np.empty(x.shape[1:]) for x in sums]
     for gap, slot in zip(*_schedule(options)):

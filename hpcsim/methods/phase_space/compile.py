@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from hpcsim.ensemble.streams import DRAWS_PER_BLOCK, THREE_POINT_AMPLITUDE
-from hpcsim.system import HERMITIAN_OPERATORS, System, cartesian
+from hpcsim.system import HERMITIAN_OPERATORS, System, cartesian, left_over
 
 
 class Tables(NamedTuple):
@@ -85,7 +85,8 @@ def unsupported(system: System) -> str | None:
     if np.any(system.cutoffs):
         return "it has boson modes: only spins are supported"
     for terms in cartesian(system):
-        if np.any(terms.coefficients) and (len(terms.operators) > 2 or len(set(terms.operators)) > 1):
+        different = len(terms.operators) > 2 or len(set(terms.operators)) > 1
+        if np.any(terms.coefficients) and (different or left_over(terms)):
             return (
                 f"its Hamiltonian has the term {terms}: only single operators and "
                 f"products of two equal ones are supported"
@@ -124,7 +125,22 @@ def compile_system(system: System, scheme: str) -> Tables:
     return system.kept(("phase_space", scheme), lambda: _compile(system, scheme))
 
 
-def _compile(system: System, scheme: str) -> Tables:
+class Forces(NamedTuple):
+    """What is linear in coefficients and rates, as in `Tables`; coupling (neighbours, 3) on a `Graph`, and the power
+    (sites, 3) of the noise of every component."""
+
+    field: np.ndarray
+    coupling: np.ndarray
+    square: np.ndarray
+    damping: np.ndarray
+    ito: np.ndarray
+    loss: np.ndarray
+    gain: np.ndarray
+    power: np.ndarray
+
+
+def forces(system: System, scheme: str) -> tuple[Forces, Graph]:
+    """The forces of a system, and the graph of its couplings."""
     n, graph = system.sites, system.of_structure(("phase_space", "graph"), lambda: _graph(system))
     field, power = np.zeros((n, 3)), np.zeros((n, 3))
     loss, gain = np.zeros(n), np.zeros(n)
@@ -154,27 +170,30 @@ def _compile(system: System, scheme: str) -> Tables:
     square, coupling = np.zeros((n, 3)), np.zeros((len(graph.neighbour), 3))
     np.add.at(square, graph.pairs[alone, 0], values[alone])
     np.add.at(coupling, graph.where, values[~alone])
-    noisy = power != 0
-    key = "phase_space", "draws", noisy.tobytes()
-    begin, first_half, skew, draw, row = system.of_structure(key, lambda: _draws(noisy, graph))
-    strength = np.zeros((len(begin) - 1, DRAWS_PER_BLOCK))
-    strength[row[noisy], draw[noisy]] = np.sqrt(power[noisy])
     others = (power.sum(axis=1, keepdims=True) - power) / 2
-    return Tables(
-        field,
-        *_even_rows(graph.start, graph.neighbour, coupling),
-        square,
-        damping,
-        graph.order,
-        begin,
-        first_half,
-        skew,
-        draw,
-        strength,
-        others,
-        loss,
-        gain,
-    )
+    return Forces(field, coupling, square, damping, others, loss, gain, power), graph
+
+
+def _compile(system: System, scheme: str) -> Tables:
+    (field, coupling, square, damping, ito, loss, gain, power), graph = forces(system, scheme)
+    begin, first_half, skew, draw, _ = draws(system, power, graph)
+    rows = even_rows(graph, coupling)
+    strength = np.sqrt(in_rows(system, power, power, graph))
+    return Tables(field, *rows, square, damping, graph.order, begin, first_half, skew, draw, strength, ito, loss, gain)
+
+
+def draws(system: System, power: np.ndarray, graph: Graph):
+    """begin, first_half, skew and draw of `Tables`, and the block of every row of draw, for noise of these powers."""
+    noisy = power != 0
+    return system.of_structure(("phase_space", "draws", noisy.tobytes()), lambda: _draws(noisy, graph))
+
+
+def in_rows(system: System, power: np.ndarray, largest: np.ndarray, graph: Graph) -> np.ndarray:
+    """(blocks, DRAWS_PER_BLOCK) powers (sites, 3) in the rows of random numbers, as they lie for the largest powers."""
+    begin, _, _, draw, row = draws(system, largest, graph)
+    found, noisy = np.zeros((len(begin) - 1, DRAWS_PER_BLOCK)), largest != 0
+    found[row[noisy], draw[noisy]] = power[noisy]
+    return found
 
 
 def _graph(system: System) -> Graph:
@@ -189,15 +208,17 @@ def _graph(system: System) -> Graph:
     return Graph(pairs, alone, where, start, neighbour, *_halves(n, start, neighbour))
 
 
-def _even_rows(start, neighbour, coupling):
-    """The same with couplings 0 of a site to itself, so that every row has 2, 4, 6 ... entries."""
+def even_rows(graph: Graph, coupling: np.ndarray):
+    """start, neighbour and coupling of `Tables`: with couplings 0 of a site to itself, so that every row has 2, 4, 6
+    ... entries."""
+    start = graph.start
     sites = np.repeat(np.arange(len(start) - 1), np.diff(start))
     count = np.diff(start)
     filled = np.maximum(2, count + count % 2)
     begin = np.concatenate([[0], np.cumsum(filled)])
     place = begin[sites] + np.arange(len(sites)) - start[sites]
     to, values = np.repeat(np.arange(len(count)), filled), np.zeros((begin[-1], 3))
-    to[place], values[place] = neighbour, coupling
+    to[place], values[place] = graph.neighbour, coupling
     return begin, to, values
 
 

@@ -149,7 +149,7 @@ def spins_of(s, z):
 
 
 @njit(cache=True, error_model="numpy")
-def _diffuse(z, ordering, tables, normals, words, duration, step, first, purpose, key):
+def diffuse(z, ordering, tables, normals, words, duration, step, first, purpose, key):
     """The noise of decay and pump on spinors over a duration, with the linear damping that goes with it.
 
     What the rotation leaves of S- at the standard rate 2κ is, with A = |α|², B = |β|² and the ordering k,
@@ -183,7 +183,7 @@ def _diffuse(z, ordering, tables, normals, words, duration, step, first, purpose
 
 
 @njit(cache=True, error_model="numpy")
-def _sweeps(s, z, p, rows, words, tables, first_sweep, last_sweep, begin, first, purpose, key):
+def turn_halves(s, z, p, rows, words, tables, first_sweep, last_sweep, begin, first, purpose, key):
     """Sweeps first_sweep:last_sweep, each turns one half of the sites in the field of the other as it is.
 
     Sweep k turns the first half if k is even and belongs to step (k - 1)/2, rounded down. A spin's neighbours are
@@ -241,7 +241,7 @@ def _explicit(to, s, p, rows, i, factor):
 
 
 @njit(cache=True, error_model="numpy")
-def _together(s, z, p, rows, words, tables, integrator, step, first, key):
+def turn_all(s, z, p, rows, words, tables, integrator, step, first, key):
     """Turn all sites at once: the field at s takes them to p; that at p, with the same noise, takes s on."""
     for stage in range(1 if integrator == EULER_MARUYAMA else 2):
         at = p if stage else s
@@ -291,16 +291,16 @@ def advance(s, z, p, begin, steps, integrator, ordering, tables, half, dt, first
     for n in range(0, steps, together):
         step = begin + np.uint64(n)
         if len(z):
-            _diffuse(z, ordering, tables, normals, words, dt if n else dt / 2, step, first, SPINOR, key)
+            diffuse(z, ordering, tables, normals, words, dt if n else dt / 2, step, first, SPINOR, key)
             spins_of(s, z)
         if integrator == EO:
-            _sweeps(s, z, p, rows, words, half, 0, 1, step, first, FIELD_START, key)
-            _sweeps(s, z, p, rows, words, tables, 1, 2 * together, step, first, FIELD, key)
-            _sweeps(s, z, p, rows, words, half, 2 * together, 2 * together + 1, step, first, FIELD_END, key)
+            turn_halves(s, z, p, rows, words, half, 0, 1, step, first, FIELD_START, key)
+            turn_halves(s, z, p, rows, words, tables, 1, 2 * together, step, first, FIELD, key)
+            turn_halves(s, z, p, rows, words, half, 2 * together, 2 * together + 1, step, first, FIELD_END, key)
         else:
-            _together(s, z, p, rows, words, tables, integrator, step, first, key)
+            turn_all(s, z, p, rows, words, tables, integrator, step, first, key)
     if len(z) and steps > 0:
-        _diffuse(z, ordering, tables, normals, words, dt / 2, begin + np.uint64(steps - 1), first, SPINOR_END, key)
+        diffuse(z, ordering, tables, normals, words, dt / 2, begin + np.uint64(steps - 1), first, SPINOR_END, key)
         spins_of(s, z)
 
 

@@ -8,11 +8,14 @@ multiplied by the root of their number, as fluctuations add. The relative error 
 magnitude where one or two sites know the physics, not near a phase transition.
 """
 
+from dataclasses import replace
+
 import numpy as np
+import scipy.integrate
 import scipy.linalg
 
 from hpcsim.methods.phase_space.options import Options
-from hpcsim.system import Jumps, System, Terms, angles, cartesian, coherent_state, matrices
+from hpcsim.system import Jumps, System, Terms, angles, cartesian, coherent_state, matrices, piecewise
 
 LEVELS = {1: 16, 2: 4}  # of each site, by the number of sites: density matrices of 256 elements
 TRAJECTORIES = {"steady_state": 256, "evolve": 4096}
@@ -55,7 +58,16 @@ def representative(system: System) -> tuple[System, np.ndarray]:
     sites = [first, int(strength.argmax())] if strength.any() else [first]
     number = strength.sum() / strength.max() if strength.any() else 1.0
     spins = np.minimum(system.spins[sites], (LEVELS[len(sites)] - 1) / 2)
-    scale, place = system.spins[sites] / spins, {site: k for k, site in enumerate(sites)}
+    scale = system.spins[sites] / spins
+    small = _cut(system, sites, scale, number)
+    return replace(
+        small, drive=system.drive and system.drive.mapped(lambda part: _cut(part, sites, scale, number))
+    ), scale
+
+
+def _cut(system: System, sites: list[int], scale: np.ndarray, number: float) -> System:
+    """Some sites with their spins divided by `scale`, and a coupling that stands for those to `number` neighbours."""
+    place = {site: k for k, site in enumerate(sites)}
     hamiltonian = []
     for terms in cartesian(system):
         rows = [r for r, where in enumerate(terms.sites) if all(site in place for site in where)]
@@ -73,8 +85,8 @@ def representative(system: System) -> tuple[System, np.ndarray]:
             where = np.array([k for k, _ in own])
             factor = scale[where] if jump.operators in (("S-",), ("S+",)) else 1.0
             jumps.append(Jumps(jump.operators, where, np.array([rate for _, rate in own]) * factor))
-    names = tuple(f"{site}" for site in sites)
-    return System(spins, tuple(hamiltonian), tuple(jumps), (), np.arange(len(sites)), names, system.units), scale
+    names, spins = tuple(f"{site}" for site in sites), system.spins[sites] / scale
+    return System(spins, tuple(hamiltonian), tuple(jumps), (), np.arange(len(sites)), names, system.units)
 
 
 def _initial(system: System, options: Options):
@@ -85,18 +97,46 @@ def _initial(system: System, options: Options):
 
 def _exact(system: System, options: Options) -> dict[str, np.ndarray]:
     """{Sx, Sy, Sz: (sites, times)}; of a steady state at its end, a time after which nothing has changed."""
-    liouvillian = matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system)).toarray()
     psi = coherent_state(system.levels, angles(system, options.initial))
     state = np.outer(psi, psi.conj()).ravel("F")
     end = options.duration if options.burn_in == "auto" else (options.burn_in or 0) + (options.duration or 0)
     times = options.times if options.task == "evolve" else (end,)
     operators = [[matrices.site_operator(system, f"S{a}", i) for i in range(system.sites)] for a in "xyz"]
     found = np.empty((3, system.sites, len(times)))
+    evolve = _in_time(system) if system.drive else _steady(system)
     for k, (time, before) in enumerate(zip(times, (0.0, *times))):
-        state = scipy.linalg.expm(liouvillian * (time - before)) @ state
+        state = evolve(state, before, time)
         rho = state.reshape(len(psi), -1, order="F")
         found[:, :, k] = [[(one @ rho).trace().real for one in own] for own in operators]
     return dict(zip(("Sx", "Sy", "Sz"), found))
+
+
+def _liouvillian(system: System) -> np.ndarray:
+    return matrices.full_liouvillian(matrices.hamiltonian(system), matrices.jump_operators(system)).toarray()
+
+
+def _steady(system: System):
+    """(ρ, begin, end) -> ρ at `end`."""
+    liouvillian = _liouvillian(system)
+    return lambda state, begin, end: scipy.linalg.expm(liouvillian * (end - begin)) @ state
+
+
+def _in_time(system: System):
+    """As `_steady`, of a system whose coefficients depend on time."""
+    still, *parts = map(_liouvillian, system.drive.systems)
+
+    def change(time, state):
+        weights = piecewise.values(system.drive.curve, np.array([time]))[0]
+        return still @ state + sum(w * (part @ state) for w, part in zip(weights, parts))
+
+    def evolve(state, begin, end):
+        edges = system.drive.edges
+        for stop in [*edges[(edges > begin) & (edges < end)], end] if end > begin else []:
+            span = begin, np.nextafter(stop, begin)
+            state, begin = scipy.integrate.solve_ivp(change, span, state, rtol=1e-5, atol=1e-7).y[:, -1], stop
+        return state
+
+    return evolve
 
 
 def text(system: System, options: Options, size: float) -> str:

@@ -1,6 +1,6 @@
 """Monte-Carlo wave functions: pure states with quantum jumps, averaged over trajectories.
 
-For spins of any size on any graph, with local and collective jumps. Averages are exact up to their standard
+For spins of any size and boson modes on any graph, with any jumps. Averages are exact up to their standard
 errors and `tolerance`. Between jumps ψ(t + τ) = Σ_k (-i H_eff τ)^k ψ / k!, H_eff = H - (i/2) Σ γ L†L, with as long
 a step as the last term allows; the same series gives the state at any time of the step, so that neither
 samples nor jumps shorten the step before them. H_eff is applied without a matrix, to eight neighbouring states at
@@ -14,7 +14,7 @@ import numpy as np
 from hpcsim.ensemble.burn_in import autocorrelation_time, relaxed
 from hpcsim.ensemble.options import gather, number_of_samples, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.trajectories import clock, distributed
+from hpcsim.methods.trajectories import clock, distributed, in_time
 from hpcsim.methods.trajectories.compile import PAD, channels, flips, generator, local_matrices
 from hpcsim.methods.trajectories.kernels import ORDER
 from hpcsim.methods.trajectories.options import Options
@@ -23,15 +23,14 @@ from hpcsim.methods.trajectories.simd import CHUNK
 from hpcsim.observables.outputs import inverse, time_dim
 from hpcsim.system import Jumps, System, angles, coherent_state
 
+DRIVEN = ("evolve",)
 SLOTS = 1000  # of the time of a steady state, to find its burn-in and the autocorrelation time
 LARGEST = 2**26  # basis states: 20 GB for the terms of the series
 PAIR = 2**12  # levels of two spins together: 0.3 GB for the matrix of a coupling
 
 
 def supports(system: System) -> str | None:
-    """None, or why not: boson modes, a state vector that is too long, spins that are too large to couple."""
-    if np.any(system.cutoffs):
-        return "it has boson modes, and trajectories are of spins: use the method liouvillian"
+    """None, or why not: a state vector that is too long, sites that are too large to couple."""
     if system.dimension > LARGEST:
         return (
             f"its state vectors have {system.dimension:.2g} components, {LARGEST:.2g} are the limit: take fewer "
@@ -40,7 +39,7 @@ def supports(system: System) -> str | None:
     together = max([2, *map(_sites_together, (*system.hamiltonian, *system.jumps))])
     if (levels := int(np.prod(np.sort(system.levels)[-together:], dtype=float))) > PAIR and system.sites > 1:
         return (
-            f"{together} of its spins have {levels} levels together, and {PAIR} are the limit of a coupling: take "
+            f"{together} of its sites have {levels} levels together, and {PAIR} are the limit of a coupling: take "
             f"smaller spins, or the method phase_space"
         )
     return None
@@ -59,6 +58,8 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     """One record for each batch. Raises ValueError if `initial` or an observable does not fit the system."""
     angles(system, options.initial)
     _measured(system, options)
+    if options.distribute and system.drive:
+        raise ValueError("distribute = true: does not take parameters that depend on time (schedule); delete it")
     return tuple(range(options.batches))
 
 
@@ -66,12 +67,14 @@ def cost(system: System, options: Options, record: int) -> Cost:
     """Ranks of a group share the trajectories of a record; each holds the terms of the series."""
     samples, slots = _schedule(options)
     matrices = local_matrices(system)
-    parity, _ = _parity(system, matrices, angles(system, options.initial))
+    parity, _ = _parity(system, matrices, _directions(system, options.initial))
     states = system.dimension / (2 if parity >= 0 and not options.distribute else 1)
     # entries of a row, and the largest row sum, of H_eff
     entries = sum(np.count_nonzero(matrix) / len(matrix) for matrix in matrices.values())
     norm = sum(np.abs(matrix).sum(axis=1).max() for matrix in matrices.values())
     products = ORDER * (norm / 7 + 1) * samples[-1] + ORDER
+    if drive := system.drive:  # a step ends where a piece of the drive does
+        products = (1 + 0.5 * len(drive.parts)) * (products + ORDER * len(drive.curve.breaks))
     results = numbers(system, options.observables)
     per_state = 1.3e-10 * (entries + 8) * products + 5e-9 * (1 + system.sites) * len(samples)
     return Cost(
@@ -105,7 +108,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     samples, slots = _schedule(options)
     key = "trajectories", system.key, options.model_dump_json()
     measured = context.cache.get(key, lambda: _measured(system, options))
-    plan, initial = measured.tables, angles(system, options.initial)
+    plan, initial = measured.tables, _directions(system, options.initial)
     key, comm = np.array(context.key, np.uint64), context.comm
     mine = range(options.batch) if options.distribute else share(options.batch, comm)
     sums, jumps = np.zeros((len(mine), slots[-1] + 1, plan.size)), np.zeros(len(mine), np.int64)
@@ -113,8 +116,11 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     if options.distribute:
         distributed.run(sums, jumps, initial, first, samples, slots, options.tolerance, system, plan, key, comm)
     elif len(mine):
-        psi, key_of = coherent_state(system.levels, initial), ("trajectories", system.key, initial.tobytes())
-        generators, parity, changes, jump = context.cache.get(key_of, lambda: _compiled(system, initial))
+        psi, key_of = (
+            coherent_state(system.levels, initial, system.cutoffs),
+            ("trajectories", system.key, initial.tobytes()),
+        )
+        generators, parity, changes, jump, moving = context.cache.get(key_of, lambda: _compiled(system, initial))
         shape = (ORDER + 1, 2, 2 * PAD + generators[0].diagonal.shape[1])
         full = np.zeros((2, 2, 2 * PAD + -(-len(psi) // CHUNK) * CHUNK))
         clock.run(
@@ -129,10 +135,11 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
             parity,
             changes,
             jump,
+            moving,
             plan,
             key,
             np.zeros(shape),
-            np.zeros((2, *shape[1:])),
+            np.zeros((4 if system.drive else 2, *shape[1:])),
             full,
         )
     if not options.distribute:
@@ -154,6 +161,13 @@ def _measured(system: System, options: Options) -> Measured:
     return measured(system, options.observables, time)
 
 
+def _directions(system: System, initial) -> np.ndarray:
+    """(sites, 2) angles; a boson mode is empty, in its lowest level as a spin that is down."""
+    found = angles(system, initial)
+    found[system.cutoffs > 0] = np.pi, 0.0
+    return found
+
+
 def _parity(system: System, local, initial: np.ndarray) -> tuple[int, np.ndarray]:
     """Parity of the sum of all levels, if the initial state and all later ones have one, else -1; and `flips`."""
     changes, down = flips(system, local), initial[:, 0] == np.pi
@@ -163,12 +177,16 @@ def _parity(system: System, local, initial: np.ndarray) -> tuple[int, np.ndarray
 
 
 def _compiled(system: System, initial: np.ndarray):
-    """H_eff of both parities, or the whole of it twice; what `_parity` says; the jump operators."""
+    """H_eff of both parities, or the whole of it twice; what `_parity` says; jump operators; what depends on time."""
     local = local_matrices(system)
     parity, changes = _parity(system, local, initial)
-    if parity < 0:
-        return (generator(system.levels, local),) * 2, parity, changes, channels(system)
-    return tuple(generator(system.levels, local, p) for p in (0, 1)), parity, changes, channels(system)
+    for part in system.drive.systems if system.drive else ():
+        if flips(part, local_matrices(part)) is None:
+            parity, changes = -1, np.zeros(1, np.int64)
+    whole = (generator(system.levels, local),) * 2 if parity < 0 else None
+    found = whole or tuple(generator(system.levels, local, p) for p in (0, 1))
+    found, moving = in_time.compile_moving(system, found, parity)
+    return found, parity, changes, channels(system), moving
 
 
 def _stationary(system: System, options: Options, sums, counts):

@@ -8,7 +8,7 @@ import numpy as np
 
 from hpcsim.compiled import njit
 from hpcsim.ensemble.streams import fill_words, uniform
-from hpcsim.methods.trajectories import kernels
+from hpcsim.methods.trajectories import in_time, kernels
 from hpcsim.methods.trajectories.measurement import measure
 
 JUMPS = np.uint64(0x4D435746)  # purpose of the random numbers: a jump's threshold, and its channel
@@ -34,6 +34,7 @@ def run(
     parity,
     flips,
     channels,
+    moving,
     plan,
     key,
     series,
@@ -48,26 +49,34 @@ def run(
     samples, slots : rising times, and where each is added
     generators, parity, flips : H_eff of both parities, that of the initial state, and what jumps do to it;
                or H_eff twice, -1 and zeros
-    series, states, full : ORDER + 1 and two states, and two that are not of one parity
+    moving   : what depends on time, see `in_time`; then `generators` are those of H_0
+    series, states, full : ORDER + 1 and four states, two where nothing depends on time, and two not of one parity
     """
     psi, after, p = np.empty_like(initial), np.empty_like(initial), parity
     weight, words, end = np.empty(len(channels.rate)), np.empty((4, 1), np.uint64), samples[-1]
+    breaks, pieces = moving.curve.breaks, len(moving.curve.coefficients)
     for t in range(len(jumps)):
         kernels.load(full[0], initial)
         p = parity
         kernels.fold(series[0], full[0], p, plan.turn)
         threshold, choice = draw(words, first + t, 0, key)
-        time, sample = 0.0, 0
+        time, sample, piece, until = 0.0, 0, 0, end
         while sample < len(samples):
             generator = generators[max(p, 0)]
-            for k in range(1, kernels.ORDER + 1):
-                kernels.derivative(series[k], series[k - 1], generator.scale / k, generator)
+            if pieces:
+                while piece + 1 < pieces and time >= breaks[piece + 1]:
+                    piece += 1
+                until = min(end, breaks[piece + 1]) if piece + 1 < pieces else end
+                in_time.fill_series(series, states[2:], generator, moving, piece, time, p)
+            else:
+                for k in range(1, kernels.ORDER + 1):
+                    kernels.derivative(series[k], series[k - 1], generator.scale / k, generator)
             x = kernels.step_length(kernels.square(series[-1]), kernels.square(series[-2]), tolerance)
-            last = (end - time) / generator.scale <= x
+            last = (until - time) / generator.scale <= x
             if last:
-                x = (end - time) / generator.scale
+                x = (until - time) / generator.scale
             x, norm, jumped = kernels.place_jump(states[0], series, x, threshold, tolerance)
-            later = end if last and not jumped else time + x * generator.scale
+            later = until if last and not jumped else time + x * generator.scale
             while sample < len(samples) and samples[sample] <= later:
                 size, _ = kernels.sum_series(states[1], series, (samples[sample] - time) / generator.scale)
                 kernels.normalise(states[1], size)
@@ -78,6 +87,8 @@ def run(
             if jumped:
                 kernels.unfold(full[0], states[0], p, plan.turn)
                 kernels.store(psi, full[0])
+                if pieces:
+                    in_time.set_rates(channels.rate, moving, piece, time)
                 channel = kernels.jump(psi, after, channels, weight, choice)
                 kernels.load(full[0], psi)
                 p = (p + flips[channel]) % 2 if p >= 0 else p

@@ -2,12 +2,15 @@
 
     python jobs/benchmarks/faults/kills.py --kills 100 --seed 1
 
-A run is killed while it starts, plans, compiles, writes and ends, on 0 (no mpirun) to 3 ranks, and goes on; collect and
-plot are killed too. After every kill the run file must be readable and hold what it held before, bit for bit the
-numbers of an uninterrupted run.
+Runs of every method are killed while they start, plan, compute, write and end, in one process or on 1 to 4 ranks (all
+of them or one), and go on; collect, plot, export and report are killed too. After every kill the run file must be
+readable and hold what it held before, bit for bit the numbers of an uninterrupted run. One process is forked from this
+one, which has everything loaded; --compiling lets runs on ranks compile into an empty cache, one for every two kills.
 """
 
 import argparse
+import contextlib
+import io
 import os
 import random
 import secrets
@@ -19,21 +22,45 @@ import time
 from pathlib import Path
 
 import numpy as np
+import yaml
 
-ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[3] / "tests")]
 from conftest import mpi_command, mpi_environment  # noqa: E402
+from writes import facts  # noqa: E402
 
-from hpcsim import store  # noqa: E402
+from hpcsim import cli, store  # noqa: E402
 
-CONFIG = """
-title: kills
-model: {name: gain_loss_lattice, cells: 4, S: 10, gain: 1.5, h: 0.5, loss: 1.0}
-method: {name: phase_space, task: steady_state, trajectories: 160, batch: 8, dt: 0.05, burn_in: 5, duration: 500}
-sweep: [{model.loss: [0.4, 1.0]}]
-run: {seed: 3}
-figures: [{file: f, panels: [{y: Sz, x: loss, by: sublattice}]}]
-"""
+CHAIN = {"name": "gain_loss_lattice", "cells": 1, "S": 1, "gain": 0.5}
+ALL = {"name": "all_to_all_xyz", "sites": 8, "Jx": 0.6, "Jy": 1.1, "Jz": 1.0}
+ENSEMBLE = {"trajectories": 64, "batch": 8, "burn_in": 5}
+PAIRS = {"name": "xyz_lattice", "convention": "lee2013", "sites": 4, "Jx": 0.8, "Jy": 1.1, "Jz": 1.0}
+LOSSES = [{"model.loss": [round(0.3 + 0.1 * n, 1) for n in range(12)]}]
+DECAYS = [{"model.decay": [0.5, 1.0]}]
+METHODS = {  # name: (model, options, sweep); records take some hundredths of a second
+    "liouvillian": (CHAIN, {}, LOSSES),
+    "permutation": (ALL, {}, [{"model.decay": [0.5, 1.0, 2.0]}]),
+    "mean_field": (CHAIN, {}, LOSSES),
+    "gaussian": (CHAIN, {}, LOSSES),
+    "trajectories": (PAIRS, ENSEMBLE | {"duration": 20}, DECAYS),
+    "phase_space": (CHAIN | {"cells": 4, "S": 10}, ENSEMBLE | {"duration": 100}, [{"model.loss": [0.4, 1.0]}]),
+    "matrix_product": (CHAIN | {"cells": 2, "periodic": False}, {"bond_dimension": 4}, [{"model.loss": [0.5, 1.0]}]),
+}
+AFTERWARDS = {
+    "collect": "collect whole.c.h5 whole.h5",
+    "plot": "plot whole.c.h5 --to figures",
+    "export": "export whole.c.h5 --csv --to tables",
+    "report": "report whole.c.h5 --to page.html",
+}
+RANKS = (0, 0, 0, 0, 1, 2, 3, 4)  # drawn from these; 0: without mpirun
+LIMIT = 300  # seconds after which a command hangs
+
+
+def write_config(folder: Path, method: str):
+    model, options, sweep = METHODS[method]
+    axis = next(iter(sweep[0])).partition(".")[2]
+    figures = [{"file": "f", "panels": [{"y": "Sz", "x": axis, "by": "sublattice"}]}]
+    config = {"model": model, "method": {"name": method} | options, "sweep": sweep, "figures": figures}
+    (folder / "c.yaml").write_text(yaml.safe_dump(config | {"title": "kills", "run": {"seed": 3}}))
 
 
 def below(pid: int) -> list[int]:
@@ -45,78 +72,123 @@ def below(pid: int) -> list[int]:
     return direct + [q for p in direct for q in below(p)]
 
 
-def killed(command: list, folder: Path, after: float, rng: random.Random, limit: float = 300) -> bool:
-    """Start, kill all or one of its processes after some seconds, and wait; whether it was still at work then."""
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(list(map(str, command)), cwd=folder, env=mpi_environment(), **quiet)
-    try:
-        process.wait(timeout=after)
-        return False
-    except subprocess.TimeoutExpired:
-        ranks = below(process.pid) or [process.pid]
-        for pid in ranks if rng.random() < 0.5 else [rng.choice(ranks)]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        process.wait(timeout=limit)  # a hang ends the campaign
+def forked(words: str, folder: Path) -> int:
+    """The process id of a command of hpcsim that runs beside this one, without output."""
+    pid = os.fork()
+    if not pid:
+        code = 99
+        with contextlib.suppress(BaseException):
+            os.chdir(folder)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1), os.dup2(null, 2)
+            code = cli.main(words.split())
+        os._exit(code)
+    return pid
+
+
+def ended(pid: int, within: float) -> int | None:
+    """The exit status of a child of this process; None if it still runs after some seconds."""
+    until = time.monotonic() + within
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > until:
+            return None
+        time.sleep(0.002)
+
+
+class Method:
+    """Kills of one method's runs, and of what comes after them, in a folder of their own."""
+
+    def __init__(self, folder: Path, method: str, rng: random.Random):
+        self.folder, self.method, self.rng = folder, method, rng
+        folder.mkdir()
+        write_config(folder, method)
+        self.seconds = {}
+        for name, words in ({"run": "run c.yaml --out whole.h5"} | AFTERWARDS).items():
+            with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+                assert cli.main(words.split()) == 0, f"{method}: hpcsim {words}"  # here: compiled for all
+            if name == "run":
+                (folder / "whole.h5").unlink()
+            began = time.monotonic()
+            assert ended(forked(words, folder), LIMIT) == 0, f"{method}: hpcsim {words}"
+            self.seconds[name] = time.monotonic() - began
+        [self.reference] = store.read_runs(folder / "whole.h5")
+        self.path, self.done = folder / "r.h5", np.zeros(len(self.reference.done), bool)
+
+    def run(self, ranks: int, environment: dict) -> bool:
+        """Start or go on with the run, kill it, and look at its file; whether it was still at work."""
+        if ranks:
+            command = mpi_command(ranks, ["-m", "hpcsim", "run", "c.yaml", "--out", "r.h5"])
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+            process = subprocess.Popen(command, cwd=self.folder, **quiet)
+            pid, longest = process.pid, self.seconds["run"] + 3
+        else:
+            pid, longest = forked("run c.yaml --out r.h5", self.folder), 1.1 * self.seconds["run"]
+        hit = self.kill(pid, self.rng.uniform(0, longest))
+        self.done = self.look()
+        if self.done.all():
+            assert hit or not Path(f"{self.path}.lock").exists(), "a lock is left"
+            self.path.unlink()
+            self.done = np.zeros(len(self.done), bool)
+        return hit
+
+    def kill(self, pid: int, after: float) -> bool:
+        """All or one of the processes, after some seconds, unless it has ended."""
+        if ended(pid, after) is not None:
+            return False
+        ranks = below(pid) or [pid]
+        for each in [*ranks, pid] if self.rng.random() < 0.5 else [self.rng.choice([*ranks, pid])]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+        assert ended(pid, LIMIT) is not None, "a command hangs after a kill"
         return True
 
+    def look(self) -> np.ndarray:
+        """What is done now: no less than before, and the same numbers."""
+        if not self.path.exists():
+            assert not self.done.any(), "the run file is gone"
+            return self.done
+        [run] = store.read_runs(self.path)
+        assert (self.done <= run.done).all(), "a record is lost"
+        for name, values in run.arrays.items():
+            assert values[run.done].tobytes() == self.reference.arrays[name][run.done].tobytes(), f"{name} differs"
+        return run.done
 
-def check(path: Path, reference: store.RunData, before: np.ndarray) -> np.ndarray:
-    """What is done now: no less than before, and the same numbers."""
-    if not path.exists():
-        assert not before.any(), "the run file is gone"
-        return before
-    [run] = store.read_runs(path)
-    assert (before <= run.done).all(), "a record is lost"
-    for name, values in run.arrays.items():
-        assert values[run.done].tobytes() == reference.arrays[name][run.done].tobytes(), f"other numbers in {name}"
-    return run.done
+    def afterwards(self, name: str) -> bool:
+        """Kill what comes after a run; its files are whole, old or new."""
+        hit = self.kill(forked(AFTERWARDS[name], self.folder), self.rng.uniform(0, 1.1 * self.seconds[name]))
+        for made in ("whole.c.h5", "figures/f.png", "page.html"):
+            assert facts(self.folder / made), f"{made} is damaged or gone"
+        return hit
+
+    def finish(self):
+        """After all kills the run comes to its end."""
+        assert ended(forked("run c.yaml --out r.h5", self.folder), LIMIT) == 0
+        assert self.look().all() and not Path(f"{self.path}.lock").exists()
 
 
-def campaign(kills: int, seed: int, folder: Path) -> dict[str, int]:
-    """{what was killed: how often}"""
-    rng, counts, hpcsim = random.Random(seed), {}, [sys.executable, "-m", "hpcsim"]
-    (folder / "c.yaml").write_text(CONFIG)
-
-    def run(command):
-        quiet = {"capture_output": True, "text": True, "env": mpi_environment()}
-        ended = subprocess.run(list(map(str, command)), cwd=folder, **quiet)
-        assert ended.returncode == 0, ended.stderr
-        return ended
-
-    began = time.monotonic()
-    run([*hpcsim, "run", "c.yaml", "--out", "whole.h5"])
-    longest = max(5.0, time.monotonic() - began)
-    [reference] = store.read_runs(folder / "whole.h5")
-    path, done = folder / "r.h5", np.zeros(len(reference.done), bool)
+def campaign(kills: int, seed: int, folder: Path, names=tuple(METHODS), ranks=RANKS, compiling=False) -> dict[str, int]:
+    """{method and what was killed: how often}"""
+    rng, counts, caches = random.Random(seed), {}, 0
+    methods = [Method(folder / name, name, rng) for name in names]
+    print("seconds:", {method.method: round(method.seconds["run"], 2) for method in methods}, flush=True)
     while sum(counts.values()) < kills:
-        kind = rng.choice(["run", "run", "run", "collect", "plot"])
-        if kind == "run":
-            ranks = rng.choice([0, 1, 2, 3])
-            words = ["-m", "hpcsim", "run", "c.yaml", "--out", path]
-            command = mpi_command(ranks, words) if ranks else [sys.executable, *words]
-            hit = killed(command, folder, rng.uniform(0.2, longest), rng)
-            done = check(path, reference, done)
-            kind = f"run on {ranks} ranks" if ranks else "run without mpirun"
-            if done.all():
-                assert not Path(f"{path}.lock").exists() or hit, "a lock is left"
-                path.unlink()
-                done = np.zeros(len(done), bool)
-        elif kind == "collect":
-            hit = killed([*hpcsim, "collect", "c.h5", "whole.h5"], folder, rng.uniform(0.2, 4), rng)
-            if (folder / "c.h5").exists():
-                store.load(folder / "c.h5")
-        else:
-            run([*hpcsim, "collect", "c.h5", "whole.h5"])
-            hit = killed([*hpcsim, "plot", "c.h5", "--to", "figures"], folder, rng.uniform(0.2, 6), rng)
-            for figure in (folder / "figures").glob("*.p[nd][gf]"):
-                assert figure.read_bytes()[:4] in (b"\x89PNG", b"%PDF") and figure.stat().st_size > 1000
+        method, n = rng.choice(methods), rng.choice(ranks)
+        kind = rng.choice(["run", "run", "run", *AFTERWARDS])
+        environment = mpi_environment()
+        if compiling:
+            caches += 1
+            environment["NUMBA_CACHE_DIR"] = str(folder / f"cache{caches // 2}")
+        hit = method.run(n, environment) if kind == "run" else method.afterwards(kind)
+        where = (f"run on {n} ranks" if n else "run in one process") if kind == "run" else kind
         if hit:
-            counts[kind] = counts.get(kind, 0) + 1
-    run([*hpcsim, "run", "c.yaml", "--out", path])
-    assert check(path, reference, done).all() and not Path(f"{path}.lock").exists()
+            counts[f"{method.method}: {where}"] = counts.get(f"{method.method}: {where}", 0) + 1
+            if sum(counts.values()) % 25 == 0:
+                print(f"{sum(counts.values())} of {kills}", flush=True)
+    for method in methods:
+        method.finish()
     return counts
 
 
@@ -124,11 +196,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--ranks", nargs="+", type=int, default=RANKS)
+    parser.add_argument("--compiling", action="store_true")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        print(campaign(given.kills, given.seed, Path(folder)))
+        found = campaign(given.kills, given.seed, Path(folder), given.methods, given.ranks, given.compiling)
+    for key in sorted(found):
+        print(f"{key}: {found[key]}")
+    print("kills:", sum(found.values()))
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("MPLBACKEND", "agg")
     main()
