@@ -49,6 +49,21 @@ SYSTEMS = {
         ),
         NAMED,
     ),
+    "modes": (
+        System(
+            np.array([0, 0.5, 0, 0.5, 0.5]),
+            (
+                Terms(("S+", "a"), np.array([[1, 0], [3, 2]]), np.array([0.9, 0.5j]), plus_hc=True),
+                Terms(("S+", "S-"), np.array([[1, 4], [3, 4]]), np.ones(2), plus_hc=True),
+            ),
+            (
+                Jumps("a", np.array([0, 2]), np.ones(1), weights=np.array([1, 0.6j])),
+                Jumps(("a", "S-"), np.array([[0, 4]]), np.array([0.7])),
+            ),
+            cutoffs=np.array([3, 0, 2, 0, 0]),
+        ),
+        ("Sx_1_Sy_3", {"name": "pair", "product": [["x", 0], ["S-", 3]]}),
+    ),
     "spins 1": (gain_loss_lattice.build(gain_loss_lattice.Params(cells=2, S=1, gain=0.6, loss=0.4)), NAMED),
 }
 

@@ -1,6 +1,6 @@
 """Monte-Carlo wave functions: pure states with quantum jumps, averaged over trajectories.
 
-For spins of any size on any graph, with local and collective jumps. Averages are exact up to their standard
+For spins of any size and boson modes on any graph, with any jumps. Averages are exact up to their standard
 errors and `tolerance`. Between jumps ψ(t + τ) = Σ_k (-i H_eff τ)^k ψ / k!, H_eff = H - (i/2) Σ γ L†L, with as long
 a step as the last term allows; the same series gives the state at any time of the step, so that neither
 samples nor jumps shorten the step before them. H_eff is applied without a matrix, to eight neighbouring states at
@@ -30,9 +30,7 @@ PAIR = 2**12  # levels of two spins together: 0.3 GB for the matrix of a couplin
 
 
 def supports(system: System) -> str | None:
-    """None, or why not: boson modes, a state vector that is too long, spins that are too large to couple."""
-    if np.any(system.cutoffs):
-        return "it has boson modes, and trajectories are of spins: use the method liouvillian"
+    """None, or why not: a state vector that is too long, sites that are too large to couple."""
     if system.dimension > LARGEST:
         return (
             f"its state vectors have {system.dimension:.2g} components, {LARGEST:.2g} are the limit: take fewer "
@@ -41,7 +39,7 @@ def supports(system: System) -> str | None:
     together = max([2, *map(_sites_together, (*system.hamiltonian, *system.jumps))])
     if (levels := int(np.prod(np.sort(system.levels)[-together:], dtype=float))) > PAIR and system.sites > 1:
         return (
-            f"{together} of its spins have {levels} levels together, and {PAIR} are the limit of a coupling: take "
+            f"{together} of its sites have {levels} levels together, and {PAIR} are the limit of a coupling: take "
             f"smaller spins, or the method phase_space"
         )
     return None
@@ -69,12 +67,14 @@ def cost(system: System, options: Options, record: int) -> Cost:
     """Ranks of a group share the trajectories of a record; each holds the terms of the series."""
     samples, slots = _schedule(options)
     matrices = local_matrices(system)
-    parity, _ = _parity(system, matrices, angles(system, options.initial))
+    parity, _ = _parity(system, matrices, _directions(system, options.initial))
     states = system.dimension / (2 if parity >= 0 and not options.distribute else 1)
     # entries of a row, and the largest row sum, of H_eff
     entries = sum(np.count_nonzero(matrix) / len(matrix) for matrix in matrices.values())
     norm = sum(np.abs(matrix).sum(axis=1).max() for matrix in matrices.values())
     products = ORDER * (norm / 7 + 1) * samples[-1] + ORDER
+    if drive := system.drive:  # a step ends where a piece of the drive does
+        products = (1 + 0.5 * len(drive.parts)) * (products + ORDER * len(drive.curve.breaks))
     results = numbers(system, options.observables)
     per_state = 1.3e-10 * (entries + 8) * products + 5e-9 * (1 + system.sites) * len(samples)
     return Cost(
@@ -108,7 +108,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     samples, slots = _schedule(options)
     key = "trajectories", system.key, options.model_dump_json()
     measured = context.cache.get(key, lambda: _measured(system, options))
-    plan, initial = measured.tables, angles(system, options.initial)
+    plan, initial = measured.tables, _directions(system, options.initial)
     key, comm = np.array(context.key, np.uint64), context.comm
     mine = range(options.batch) if options.distribute else share(options.batch, comm)
     sums, jumps = np.zeros((len(mine), slots[-1] + 1, plan.size)), np.zeros(len(mine), np.int64)
@@ -116,7 +116,10 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     if options.distribute:
         distributed.run(sums, jumps, initial, first, samples, slots, options.tolerance, system, plan, key, comm)
     elif len(mine):
-        psi, key_of = coherent_state(system.levels, initial), ("trajectories", system.key, initial.tobytes())
+        psi, key_of = (
+            coherent_state(system.levels, initial, system.cutoffs),
+            ("trajectories", system.key, initial.tobytes()),
+        )
         generators, parity, changes, jump, moving = context.cache.get(key_of, lambda: _compiled(system, initial))
         shape = (ORDER + 1, 2, 2 * PAD + generators[0].diagonal.shape[1])
         full = np.zeros((2, 2, 2 * PAD + -(-len(psi) // CHUNK) * CHUNK))
@@ -156,6 +159,13 @@ def _measured(system: System, options: Options) -> Measured:
     """What is measured. Raises ValueError if an observable does not fit the system."""
     time = (time_dim(options.times, system.units),) if options.task == "evolve" else ()
     return measured(system, options.observables, time)
+
+
+def _directions(system: System, initial) -> np.ndarray:
+    """(sites, 2) angles; a boson mode is empty, in its lowest level as a spin that is down."""
+    found = angles(system, initial)
+    found[system.cutoffs > 0] = np.pi, 0.0
+    return found
 
 
 def _parity(system: System, local, initial: np.ndarray) -> tuple[int, np.ndarray]:

@@ -1,6 +1,7 @@
 """From a `System` to the tables of the kernels: local matrices that act on a few sites of a state vector.
 
-Basis as in `hpcsim.system.matrices`: site 0 is the slowest index, Sz falls. Site i has the stride Π_{j>i} levels_j.
+Basis as in `hpcsim.system.matrices`: site 0 is the slowest index, Sz falls, and so does the number of a boson mode.
+Site i has the stride Π_{j>i} levels_j.
 """
 
 from functools import lru_cache
@@ -76,9 +77,9 @@ def level_table(levels: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=32)
-def operator(name: str, spin: float) -> np.ndarray:
-    """(2S+1, 2S+1) complex; read-only, since it is kept."""
-    matrix = local_operator(name, round(2 * spin) + 1).toarray().astype(complex)
+def operator(name: str, levels: int) -> np.ndarray:
+    """(levels, levels) complex; read-only, since it is kept."""
+    matrix = local_operator(name, levels).toarray().astype(complex)
     matrix.flags.writeable = False
     return matrix
 
@@ -87,7 +88,7 @@ def local_matrix(system: System, factors) -> tuple[tuple[int, ...], np.ndarray]:
     """A product of (name, site), in their order: rising sites, and its matrix in their product basis."""
     found = {}
     for name, site in factors:
-        factor = operator(name, system.spins[site])
+        factor = operator(name, int(system.levels[site]))
         found[site] = found[site] @ factor if site in found else factor
     sites, matrix = tuple(sorted(found)), np.eye(1)
     for site in sites:
@@ -308,7 +309,7 @@ def channels(system: System) -> Channels:
     for rate, products in jump_channels(system):
         for weight, product in products:
             for name, site in product:
-                key = name, system.spins[site], stride[site], weight
+                key = name, int(levels[site]), stride[site], weight
                 if key not in known:
                     known[key] = table.add(weight * operator(*key[:2]), stride[site] * np.arange(levels[site]))
                 where.append(site)

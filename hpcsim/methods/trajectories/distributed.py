@@ -64,7 +64,7 @@ class Slice:
         self.sends = [row[comm.rank] for row in needed]
         self.products = [
             [
-                (weight, [(operator(name, system.spins[site]), site) for name, site in factors])
+                (weight, [(operator(name, int(system.levels[site])), site) for name, site in factors])
                 for weight, factors in parts
             ]
             for _, parts in jump_channels(system)
@@ -204,10 +204,10 @@ def _trajectory(sums, vector: Slice, initial, number, samples, slots, tolerance,
     """One trajectory from its start to the last sample; returns the number of its jumps."""
     series, extra = kernels.empty_states(kernels.ORDER + 1, vector.here), kernels.empty_states(3, vector.here)
     state, received, scratch = extra
-    levels, outer = vector.system.levels, vector.sites
+    levels, cutoffs, outer = vector.system.levels, vector.system.cutoffs, vector.sites
     psi = (
-        coherent_state(vector.levels, initial[outer:])
-        * coherent_state(levels[:outer], initial[:outer])[vector.comm.rank]
+        coherent_state(vector.levels, initial[outer:], cutoffs[outer:])
+        * coherent_state(levels[:outer], initial[:outer], cutoffs[:outer])[vector.comm.rank]
     )
     kernels.load(series[0], psi)
     words, end, jumps, time, sample = np.empty((4, 1), np.uint64), samples[-1], 0, 0.0, 0

@@ -1,9 +1,9 @@
 """What is measured along a trajectory: the numbers that the kernels add up.
 
 Of a state ψ: ⟨S_a⟩ and ⟨S_a²⟩ of every site and, where asked for, ⟨S_a S_a'⟩ of pairs, a = x, y, z. Every site is
-rotated so that S_a is diagonal; the probabilities |ψ|² are then summed over one site after the other. Of other products
-of site operators, ⟨ψ|A B ... ψ⟩ with one operator after the other applied to ψ; of the total spin J,
-Re ⟨J_a ψ|J_b ψ⟩.
+rotated so that S_a is diagonal; the probabilities |ψ|² are then summed over one site after the other. A boson mode is
+not rotated: its n stands in place of Sz. Of other products of site operators, ⟨ψ|A B ... ψ⟩ with one operator after the
+other applied to ψ; of the total spin J, Re ⟨J_a ψ|J_b ψ⟩.
 """
 
 from typing import NamedTuple
@@ -18,8 +18,8 @@ class Plan(NamedTuple):
     """Tables of the kernel. Results are numbered: 6 moments of every site, 3 x pairs, further ones, the entropy.
 
     levels, stride : (sites,)
-    m        : (sites, most levels), S - j of level j
-    rotation : (sites, most levels, most levels) eigenvectors of Sx as rows
+    m        : (sites, most levels), S - j of level j; n of a boson mode
+    rotation : (sites, most levels, most levels) eigenvectors of Sx as rows; 1 of a boson mode
     turn     : (D,) Σ levels of the state, modulo 4: (-i)^turn turns Sy into Sx
     kind     : (sites, sites) number of the pair, or -1
     classes  : number of pairs

@@ -14,7 +14,7 @@ from hpcsim.system import System
 
 OWN = "entanglement_entropy"
 Items = observables.items(OWN)
-AXES = {"Sx": 0, "Sy": 1, "Sz": 2}
+AXES = {"Sx": 0, "Sy": 1, "Sz": 2, "n": 2}
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,12 @@ def _tables(system: System, linear: Linear, total: bool, entropy: bool) -> Plan:
     most = levels.max()
     m, rotation, operators = np.zeros((n, most)), np.zeros((n, most, most)), np.zeros((3, n, most, most), complex)
     for i, (d, S) in enumerate(zip(levels, system.spins)):
+        if system.cutoffs[i]:  # diagonal in n, and never rotated
+            m[i, :d], rotation[i, :d, :d] = np.arange(d - 1, -1, -1), np.eye(d)
+            continue
         m[i, :d] = S - np.arange(d)
-        for name, axis in AXES.items():
-            operators[axis, i, :d, :d] = operator(name, S)
+        for axis, name in enumerate(("Sx", "Sy", "Sz")):
+            operators[axis, i, :d, :d] = operator(name, int(d))
         _, vectors = np.linalg.eigh(operators[0, i, :d, :d].real)
         rotation[i, :d, :d] = vectors[:, ::-1].T  # eigh: rising eigenvalues
     turn = np.zeros(1, np.uint8)
