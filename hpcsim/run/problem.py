@@ -170,7 +170,7 @@ class Problem:
         system = _build(builder, params, builder.__name__)
         if not np.array_equal(system.levels, self.system.levels):
             raise ConfigError(f"{where}: changes the sites of the system")
-        given = {"save_state": True, "petsc_options": self.options.petsc_options}
+        given = {"save_state": True, "petsc_options": self.options.model_dump()["petsc_options"]}
         options = validate(self.method.Options, given, "method")
         try:
             return system, options, self.method.records(system, options)[0]
