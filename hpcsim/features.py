@@ -35,6 +35,8 @@ FEATURES: dict[str, dict[str, Any] | None] = {
     "boson modes": None,
 }
 
+IN_TIME = "parameters that depend on time: schedule"
+
 
 def _examples(keys: dict[str, Any] | None) -> list[System]:
     """Rings and completely coupled spins 1/2 and 1, with the keys of a feature."""
@@ -55,7 +57,12 @@ def supported(module, feature: str) -> str | None:
 
 def table(methods: dict) -> dict[str, dict[str, str | None]]:
     """{feature: {method: None, or why it refuses}} of methods {name: module}."""
-    return {feature: {name: supported(module, feature) for name, module in methods.items()} for feature in FEATURES}
+    found = {feature: {name: supported(module, feature) for name, module in methods.items()} for feature in FEATURES}
+    return found | {IN_TIME: {name: _without_time(module) for name, module in methods.items()}}
+
+
+def _without_time(module) -> str | None:
+    return None if getattr(module, "DRIVEN", ()) else "none of its tasks takes parameters that depend on time"
 
 
 def markdown(found: dict[str, dict[str, str | None]]) -> str:

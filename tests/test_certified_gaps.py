@@ -71,7 +71,7 @@ def test_the_search_finds_it_too_and_its_bound_shows_it(monkeypatch):
 
 def test_without_more_eigenvalues_it_is_not_certified_and_the_log_says_so(monkeypatch, caplog):
     monkeypatch.setattr(solvers.eigenvalues, "DENSE", 0)
-    monkeypatch.setattr(certificate, "MORE", (0,))
+    monkeypatch.setattr(certificate, "MORE", ())
     monkeypatch.setattr(certificate, "LAPACK", 0)
     system = spin_network.build(spin_network.Params(**SLOW))
     with caplog.at_level(logging.WARNING, "hpcsim"):

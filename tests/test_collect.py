@@ -553,6 +553,12 @@ def test_a_collected_file_of_the_version_without_seals_opens(caplog):
     assert data.variables["records_done"].values.tolist() == [4, 1, 0] and "no seal" in caplog.text
 
 
+def test_a_collected_file_of_the_first_version_with_seals_opens(caplog):
+    data = store.load(DATA / "collected_format_2.h5")
+    assert data.variables["records_done"].values.tolist() == [4, 1, 0] and "no seal" not in caplog.text
+    assert data.variables["records_failed"].values.tolist() == [0, 1, 0]
+
+
 @pytest.mark.parametrize("zeros", [1, 64])
 def test_damage_of_a_collected_file_is_named_before_hdf5_sees_it(sealed_file, tmp_path, monkeypatch, zeros):
     """It is damage wherever it is; only where it hits the seal's own mark does another process look into the file."""

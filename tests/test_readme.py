@@ -66,7 +66,7 @@ def test_every_file_it_names_exists():
 
 def test_the_observables_are_those_of_a_run_that_xarray_opens(tmp_path, capsys):
     """Four spins in a ring, every item of the list, by the commands."""
-    listed = re.findall(r"```yaml\n(.*?)```", README, re.S)[1]
+    (listed,) = re.findall(r"```yaml\n(method:.*?)```", README, re.S)
     ring = "{name: spin_network, sites: 4, periodic: true, resolve: false, Jx: 1, Jy: 0.3, field_z: 0.2, decay: 1}"
     (tmp_path / "o.yaml").write_text(f"model: {ring}\n{listed}")
     out = str(tmp_path / "o.h5")
@@ -90,3 +90,12 @@ def test_the_config_with_further_terms_is_one(tmp_path, capsys):
     assert cli.main(["check", str(tmp_path / "c.yaml")]) == 0
     assert cli.main(["list", "features"]) == 0
     assert "1. `permutation`: the coupling Sx Sy" in capsys.readouterr().out
+
+
+def test_the_schedule_is_one(tmp_path, capsys):
+    (schedule,) = re.findall(r"```yaml\n(schedule:.*?)```", README, re.S)
+    model = "model: {name: spin_network, sites: 2}\n"
+    method = "method: {name: mean_field, task: evolve, times: [0, 12], initial: [0, 0]}\n"
+    (tmp_path / "s.yaml").write_text(model + method + schedule)
+    assert cli.main(["check", str(tmp_path / "s.yaml")]) == 0, capsys.readouterr().err
+    assert "model.gain, model.field_x, model.decay" in capsys.readouterr().out

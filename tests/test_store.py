@@ -568,10 +568,11 @@ def test_a_long_config_has_room(tmp_path):
 DATA = Path(__file__).parent / "data"
 
 
+@pytest.mark.parametrize("number", disk.READABLE)
 @pytest.mark.parametrize("reader", READERS)
-def test_a_file_of_format_1_opens(tmp_path, reader):
-    """Written by the version before format 2."""
-    path = shutil.copy(DATA / "run_format_1.h5", tmp_path / "r.h5")
+def test_a_file_of_each_format_opens(tmp_path, reader, number):
+    """As the first version of the format wrote it."""
+    path = shutil.copy(DATA / f"run_format_{number}.h5", tmp_path / "r.h5")
     check_records(path, {0, 1, 2, 3, 7})
     if reader == "run":  # with the outputs that its version declared
         store.open_run(path, store.read_runs(path)[0].layout, MPI.COMM_SELF).close()

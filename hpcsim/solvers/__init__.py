@@ -12,8 +12,17 @@ The matrices are real, so this runs on real and complex builds of PETSc alike. E
 collective over the communicator it is given and returns the same on all its ranks (up to rounding).
 """
 
-from hpcsim.solvers.eigenvalues import DENSE, SUBSPACE, TOLERANCE, Leading, all_eigenvalues, leading_eigenvalues, search
-from hpcsim.solvers.ends import Assembled, End, both_ends
+from hpcsim.solvers.eigenvalues import (
+    DENSE,
+    SUBSPACE,
+    TOLERANCE,
+    Leading,
+    all_eigenvalues,
+    by_real_part,
+    leading_eigenvalues,
+    search,
+)
+from hpcsim.solvers.ends import Assembled, End, both_ends, leading_by_exponentials
 from hpcsim.solvers.evolution import end_of_spectrum
 from hpcsim.solvers.in_time import InTime
 from hpcsim.solvers.options import PetscOptions
@@ -49,11 +58,13 @@ __all__ = [
     "PetscOptions",
     "SolverError",
     "all_eigenvalues",
+    "by_real_part",
     "decay_of_the_rest",
     "dense_steady_state",
     "both_ends",
     "end_of_spectrum",
     "first_largest",
+    "leading_by_exponentials",
     "leading_eigenvalues",
     "pinned_inverse",
     "propagate",

@@ -17,6 +17,7 @@ from hpcsim.system import piecewise
 from hpcsim.system.piecewise import DEGREE, Curve
 
 REACH = 4.0  # |L| h of a Taylor step: the largest term, REACH^k/k!, costs less than two digits
+FAR = 10.0  # the same of a step under a drive, which ends with a piece of that: fewer and longer series, three digits
 TERMS = 80  # more would mean that rounding keeps the series from its tolerance
 
 
@@ -62,7 +63,7 @@ class TaylorInTime:
         c = np.empty((DEGREE + 1, len(self._norms) - 1))
         piecewise.expanded(self._curve, self._piece, self._time, longest, c)
         size = self._norms @ np.append(1.0, np.abs(c).sum(axis=0))
-        h = longest / max(1, int(np.ceil(longest * size / REACH)))
+        h = longest / max(1, int(np.ceil(longest * size / FAR)))
         return h, c * (h / longest) ** np.arange(DEGREE + 1)[:, None]
 
     def _step(self, h: float, c: np.ndarray, tolerance: float):

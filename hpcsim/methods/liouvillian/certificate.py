@@ -16,13 +16,13 @@ CODES = (
     "more slowly, because the logarithmic norm of the rest is below; 0: nothing is shown for some"
 )
 LAPACK = 2500  # unknowns up to which all eigenvalues are computed where nothing cheaper shows that none is missed
-QUICK = 1000  # unknowns up to which that takes no longer than a search for MORE[-1] eigenvalues
-MORE = (0, 24, 96)  # eigenvalues to search for beyond those wanted, until it is shown
-VAST = 20000  # unknowns from which the last of these would take too long
+QUICK = 1000  # unknowns up to which that takes no longer than a search for more eigenvalues
+MORE = ((24, 60000), (96, 20000))  # eigenvalues to search for beyond those wanted, and the largest sectors for it
 SMALL = 10000  # unknowns up to which approximate minimum degree is faster than the ordering MUMPS chooses
+SOON = {"eps_max_it": "30"}  # restarts of the Krylov space of exp(tL)
 LOWER = (0.7, 0.4, 0.15, 0.05)  # parts of the rate that are tried where the rate itself is not shown
 MULTIPLICATIONS = 1e13  # floating-point operations of one recursion, at most
-EXACT, SAME = 1e-10, 1e-8  # residuals asked of exp(tL), and distances of equal eigenvalues, relative to |L|
+SAME = 1e-8  # distance of equal eigenvalues, relative to |L|
 TIE = 1e-8  # rates this close, relative to themselves, are equal
 
 
@@ -53,10 +53,9 @@ def slowest(
     found = None
     try:
         with solvers.search(context.comm, sector, count, ordering | petsc_options) as find:
-            for more in MORE:
-                if more and sector.size <= QUICK or more == MORE[-1] and sector.size > VAST:
-                    break
-                found = find(min(count + more, sector.size))
+            for more in (0, *(more for more, largest in MORE if QUICK < sector.size <= largest)):
+                beyond = _by_exponentials(context.comm, sector, found, count + more, petsc_options) if more else None
+                found = beyond or find(min(count + more, sector.size))
                 rate = min(-found.values[count - 1].real, enough)
                 decay = shown_decay(system, sector, found.space, rate, petsc_options, context)
                 if decay >= rate:
@@ -66,9 +65,6 @@ def slowest(
             raise
     if sector.size <= LAPACK:
         return _whole(context.comm, sector)
-    if sector.size <= VAST:
-        found = _with_those_of_the_exponential(context.comm, sector, found, count, petsc_options)
-        rate = min(-found.values[count - 1].real, enough)
     for part in LOWER:
         decay = shown_decay(system, sector, found.space, part * rate, petsc_options, context)
         if decay:
@@ -76,17 +72,21 @@ def slowest(
     return Slowest(found.values, found.errors, 0.0, NOTHING)
 
 
-def _with_those_of_the_exponential(comm, sector: Sector, found, count: int, petsc_options: dict):
-    """`found`, and the eigenvalues that exp(tL) has beside them: it orders them whatever their frequency."""
-    operator = solvers.Assembled(comm, sector)
+def _by_exponentials(comm, sector: Sector, found, count: int, petsc_options: dict):
+    """The `count` slowest eigenvalues by exp(tL), which orders them whatever their frequency, and those of `found`.
+
+    The space is that of the former alone. None where they do not converge soon, as with very weak damping.
+    """
     try:
-        values, errors = solvers.end_of_spectrum(comm, operator, True, count, EXACT * operator.norm, petsc_options)
+        slowest = solvers.leading_by_exponentials(comm, sector, min(count, sector.size), SOON | petsc_options)
     except solvers.SolverError:
-        return found
-    new = np.abs(values[:, None] - found.values).min(1) > SAME * operator.norm
-    values, errors = np.append(found.values, values[new]), np.append(found.errors, errors[new] / operator.norm)
-    order = np.lexsort((-values.imag, -values.real))
-    return found._replace(values=values[order], errors=errors[order])
+        return None
+    scale = abs(sector.operators.effective).sum(1).max()
+    missed = np.abs(found.values[:, None] - slowest.values).min(1) > SAME * scale
+    values = np.append(slowest.values, found.values[missed])
+    errors = np.append(slowest.errors, found.errors[missed])
+    order = solvers.by_real_part(values)
+    return slowest._replace(values=values[order], errors=errors[order])
 
 
 def _whole(comm, sector: Sector) -> Slowest:

@@ -141,7 +141,7 @@ def _without_a_matrix(system: System, options, name: Name, comm) -> dict:
     ends = []
     for largest, extreme in (True, 0.0), (False, -2 * eta):
         known = int(name.parity == (crossed and not largest))
-        values, errors = solvers.end_of_spectrum(
+        values, errors, _ = solvers.end_of_spectrum(
             comm, operator, largest, 1 + known, options.tolerance * eta, options.petsc_options
         )
         if known and abs(values[0] - extreme) > 1e-6 * eta:

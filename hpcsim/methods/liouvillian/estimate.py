@@ -5,11 +5,11 @@ import numpy as np
 from hpcsim import solvers
 from hpcsim.methods import Cost
 from hpcsim.methods.liouvillian import antigap
-from hpcsim.methods.liouvillian.saved import is_saved
+from hpcsim.methods.liouvillian.saved import is_diagonal
 from hpcsim.methods.liouvillian.small import LARGEST
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
 from hpcsim.methods.liouvillian.symmetry import symmetries as symmetries_of
-from hpcsim.system import System, angles, charge_weights
+from hpcsim.system import System, charge_weights
 from hpcsim.system.matrices import SMALL
 
 ON_DISK = "st_mat_mumps_icntl_22"  # MUMPS's option to keep the factors out of core
@@ -133,11 +133,11 @@ def _cost_of_evolution(system, options, symmetries, entries, building) -> Cost:
     """The sectors that single spins see, of k <= 2 and no momentum, one after the other.
 
     Products with L: two Krylov spaces of 31 for an interval, or about 1.3 times its coherent norm and 0.23 times
-    its dissipative one. A ρ without zeros to start from takes 16 bytes for each of D² elements, and four times as
-    much to find its components in a sector.
+    its dissipative one. A Taylor series in time takes about twice as many, 25 or more for each piece of the drive, and
+    the operators of every part are built. A ρ without zeros to start from takes 16 bytes for each of D² elements, and
+    four times as much to find its components in a sector.
     """
-    diagonal = not is_saved(options.initial) and np.all(np.sin(angles(system, options.initial)[:, 0]) < 1e-9)
-    start = 1 if diagonal else system.dimension**2
+    start = 1 if is_diagonal(system, options.initial) else system.dimension**2
     names = [
         name
         for name in symmetries.names(len(multiplicities(system)), every=True)
@@ -146,7 +146,12 @@ def _cost_of_evolution(system, options, symmetries, entries, building) -> Cost:
     sizes = [unknowns_of(system, symmetries, name) for name in names]
     coherent, dissipative = _norms(system)
     intervals = np.diff(options.times, prepend=0)
-    products = np.maximum(62, (1.3 * coherent + 0.23 * dissipative) * intervals)[intervals > 0].sum()
+    each = (1.3 * coherent + 0.23 * dissipative) * intervals
+    products = np.maximum(62, each)[intervals > 0].sum()
+    if drive := system.drive:
+        pieces = len(np.union1d(drive.curve.breaks, options.times))
+        products = (1 + 0.5 * len(drive.parts)) * max(25 * pieces, 2 * each.sum())
+        building *= 2 + len(drive.parts)
     copies = [1 if start == 1 or symmetries.is_self_adjoint(name) else 2 for name in names]
     return Cost(
         bytes=(60 * entries + 8 * 50) * max(sizes) + 80 * start,

@@ -103,7 +103,7 @@ def _by_exponentials(comm, sector: Balanced, steady: bool, petsc_options: dict) 
     """The gap of a sector by exp(tL); 0 where it does not converge. Collective."""
     operator = solvers.Assembled(comm, sector)
     try:
-        values, _ = solvers.end_of_spectrum(
+        values, *_ = solvers.end_of_spectrum(
             comm, operator, True, 1 + steady, RESIDUAL * operator.norm, RESTARTS | petsc_options
         )
     except solvers.SolverError:

@@ -105,6 +105,8 @@ def cost(system: System, options: Options, record: int) -> Cost:
     per_block, per_trajectory = SECONDS[options.scheme, "eo" if options.integrator in ("auto", "eo") else "sib"]
     if system.sites > FEW_SITES:
         per_trajectory *= 2
+    if system.drive:  # tables of every sweep
+        per_block, per_trajectory = 1.5 * per_block, 1.2 * per_trajectory
     per_step = system.sites * (-(-options.batch // lanes) * per_block + options.batch * per_trajectory)
     return Cost(
         bytes=8.0 * lanes * (per_site + grids) * system.sites + 32.0 * options.batch * sums + 400.0 * system.sites,

@@ -73,6 +73,8 @@ def cost(system: System, options: Options, record: int) -> Cost:
     entries = sum(np.count_nonzero(matrix) / len(matrix) for matrix in matrices.values())
     norm = sum(np.abs(matrix).sum(axis=1).max() for matrix in matrices.values())
     products = ORDER * (norm / 7 + 1) * samples[-1] + ORDER
+    if drive := system.drive:  # a step ends where a piece of the drive does
+        products = (1 + 0.5 * len(drive.parts)) * (products + ORDER * len(drive.curve.breaks))
     results = numbers(system, options.observables)
     per_state = 1.3e-10 * (entries + 8) * products + 5e-9 * (1 + system.sites) * len(samples)
     return Cost(

@@ -39,7 +39,7 @@ FAULTS = {
 FAULTS[KILL] = "SIGKILL"
 CONFIG = """
 title: faults
-model: {name: gain_loss_lattice, cells: 2, S: 2, gain: 0.5, h: 0.5}
+model: {name: gain_loss_lattice, S: 1, gain: 0.2}
 method: {name: gaussian}
 sweep: [{model.loss: %s}]
 run: {seed: 3, flush_seconds: 1.0e-9}
@@ -68,8 +68,8 @@ def library(folder: Path) -> Path:
 
 def prepare(folder: Path, only=tuple(ACTIONS)):
     """Configs, a run file, one of a run that was stopped, and a collected file."""
-    (folder / "c.yaml").write_text(CONFIG % "[0.4, 0.6, 0.8, 1.0]")
-    (folder / "more.yaml").write_text(CONFIG % "[0.4, 0.6, 0.8, 1.0, 1.5]")
+    (folder / "c.yaml").write_text(CONFIG % "[1.0, 1.5, 2.0, 2.5]")
+    (folder / "more.yaml").write_text(CONFIG % "[1.0, 1.5, 2.0, 2.5, 3.0]")
     drawn = [f"{name} c.h5" for name in ("plot", "report") if name in only]
     with contextlib.chdir(folder):  # in this process: those that it starts have loaded everything
         for command in ("run c.yaml --out r.h5", "collect c.h5 r.h5", *drawn):
