@@ -17,9 +17,14 @@ ROUNDING = 1e-10
 
 
 def to_qutip(system: System):
-    """(H, c_ops) of a system, as qutip.Qobj: dρ/dt = -i[H, ρ] + Σ D[c]ρ with c = √γ L and ħ = 1."""
+    """(H, c_ops) of a system, as qutip.Qobj: dρ/dt = -i[H, ρ] + Σ D[c]ρ with c = √γ L and ħ = 1.
+
+    Raises ValueError where coefficients depend on time.
+    """
     import qutip
 
+    if system.drive:
+        raise ValueError("coefficients depend on time: give the systems in its drive, and the weights of these")
     levels = [int(n) for n in system.levels]
     places = np.arange(np.prod(levels)).reshape(levels)
     order = np.flip(places, np.flatnonzero(system.cutoffs)).ravel()

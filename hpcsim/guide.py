@@ -169,6 +169,10 @@ def _method(name: str, module) -> str:
             "",
             _defaults(module.Options),
             "",
+            *(
+                f"A schedule makes parameters depend on time, for task: {task}."
+                for task in getattr(module, "DRIVEN", ())
+            ),
             _outputs(module),
         ]
     )

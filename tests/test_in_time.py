@@ -317,3 +317,51 @@ def test_a_symmetry_of_two_parameters_that_stay_equal_is_used():
         data = hpcsim.solve(dimer, method, schedule=schedule)
         expected = reference(dimer, at, [2], [], method["initial"])
         assert np.allclose(spins(data), expected[..., 0], atol=1e-8)
+
+
+def test_an_evolution_starts_from_the_steady_state_of_other_parameters():
+    strong, method = MODEL | {"field_x": 2.0}, EXACT | {"times": [0, 0.5]}
+    found = hpcsim.solve(MODEL, method | {"initial": {"steady_state": {"model.drive": 2}}})
+    steady = spins(hpcsim.solve(strong, "liouvillian"))
+    assert np.allclose(spins(found)[:, 0], steady, atol=1e-10) and np.abs(spins(found)[:, 1] - steady).max() > 0.01
+    # a schedule has its values at t = 0: nothing happens before it begins
+    ramp = {"model.field_x": {"times": [1, 2], "values": [2, 0]}}
+    found = spins(hpcsim.solve(MODEL, method | {"times": [0, 1, 1.5], "initial": {"steady_state": {}}}, schedule=ramp))
+    assert np.allclose(found[:, 1], steady, atol=1e-8) and np.abs(found[:, 2] - steady).max() > 0.01
+
+
+def test_the_mixed_state_decays_as_it_must():
+    data = hpcsim.solve(MODEL | {"Jx": 0, "Jy": 0}, EXACT | {"initial": "mixed"})
+    assert np.allclose(data.Sz, (np.exp(-0.3 * np.array(TIMES)) - 1) / 2, atol=1e-8) and np.allclose(
+        data.Sx, 0, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    "initial, changed, message",
+    [
+        (
+            {"steady_state": {"gain": 1}},
+            {},
+            "method.initial.steady_state.gain: write model.KEY, with one of convention",
+        ),
+        ({"steady_state": 3}, {}, "method.initial.steady_state = 3: write {model.KEY: value, ...}"),
+        ({"steady_state": {"model.gain": -3}}, {}, "method.initial.steady_state: model.gain = -3: must be greater"),
+        ({"steady_state": {"model.sites": 3}}, {}, "method.initial.steady_state: changes the sites of the system"),
+        (
+            {"steady_state": {"model.decay": 0}},
+            {},
+            "method.initial.steady_state: method.task = steady_state: the steady",
+        ),
+        (
+            {"steady_state": {}},
+            {"name": "trajectories"},
+            "a mixed or a saved state is evolved by the method liouvillian",
+        ),
+        ("mixed", {"name": "mean_field"}, "a mixed or a saved state is evolved by the method liouvillian alone"),
+    ],
+)
+def test_a_start_that_cannot_be_ends_in_one_message(initial, changed, message):
+    with pytest.raises(ConfigError) as error:
+        hpcsim.solve(MODEL, EXACT | {"initial": initial} | changed)
+    assert message in str(error.value) and "\n" not in str(error.value)

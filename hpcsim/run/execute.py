@@ -14,7 +14,6 @@ from numba.core.event import install_timer
 from hpcsim import __version__, store
 from hpcsim.compiled import COMPILING
 from hpcsim.methods import Cache, Context, Stopped
-from hpcsim.run import states
 from hpcsim.run.config import ConfigError
 from hpcsim.run.dispatch import Shares
 from hpcsim.run.memory import check_memory
@@ -267,7 +266,7 @@ class _Session:
             )
         ask = functools.partial(self.stop, record_ahead=False)
         device = self.planned.config["run"]["device"]
-        context = Context(self.groups.comm, key, ask, self.cache, earlier, device, states.read)
+        context = Context(self.groups.comm, key, ask, self.cache, earlier, device, problem.saved_state)
         arrays = problem.method.run(system, options, problem.records[index], context)
         declared = {output.name for output in problem.outputs if output.stored}
         if arrays.keys() != declared:

@@ -1,4 +1,5 @@
-"""Density matrices that another run has saved (`save_state: true`), as initial states."""
+"""Initial states: density matrices that another run has saved (`save_state: true`), and steady states of other
+parameters."""
 
 import hashlib
 from pathlib import Path
@@ -8,9 +9,11 @@ import numpy as np
 from hpcsim.store import Collected, StoreError
 from hpcsim.store.collect import opened
 from hpcsim.system import shown
+from hpcsim.system.vocabulary import preferred
 
 KEYS = ("state", "select", "state_hash", "states")
 NAME = "rho"  # of the output
+STEADY = "steady_state"  # key of an initial state {steady_state: {model.KEY: value}}
 SAME = 1e-6  # relative difference of numbers that select one label
 
 
@@ -26,6 +29,23 @@ def located(initial, folder: Path, where: str):
         raise ValueError(f"{where}.{unknown[0]}: unknown key; a saved state has state: FILE and select: {{KEY: value}}")
     beside = folder / initial["state"]
     return {"select": {}, **initial, "state": str((beside if beside.is_file() else Path(initial["state"])).resolve())}
+
+
+def model_values(initial: dict, known, where: str) -> dict:
+    """{parameter: value} of the model whose steady state is meant, under preferred names. Raises ValueError.
+
+    known : the parameters that the model has
+    """
+    values = initial[STEADY]
+    if not isinstance(values, dict) or len(initial) > 1:
+        raise ValueError(f"{where} = {shown(values)}: write {{model.KEY: value, ...}}, and nothing beside it")
+    found = {}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        if section != "model" or preferred(name, known) not in known:
+            raise ValueError(f"{where}.{key}: write model.KEY, with one of {', '.join(known)}")
+        found[preferred(name, known)] = value
+    return found
 
 
 def with_state(config: dict) -> dict:

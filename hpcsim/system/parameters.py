@@ -72,9 +72,9 @@ def _direction(value):
 
 
 def _initial(value):
-    if isinstance(value, dict) and isinstance(value.get("state"), str):
+    if value == "mixed" or isinstance(value, dict) and ("steady_state" in value or isinstance(value.get("state"), str)):
         raise ValueError(
-            "a saved state is evolved by the method liouvillian alone; give a direction, or take that method"
+            "a mixed or a saved state is evolved by the method liouvillian alone; give a direction, or take that method"
         )
     if isinstance(value, dict) and value:
         return {str(name): _direction(direction) for name, direction in value.items()}

@@ -43,7 +43,9 @@ class Options(Parameters):
     initial       : evolve: [polar, azimuth] in units of π of the spin coherent state of all spins, or one
                     for each sublattice by name; along x by default. Boson modes are empty. Or a saved steady state,
                     {state: FILE, select: {KEY: value}}: of a run or collected file of the same sites, beside the config
-                    or in the current folder, made with save_state: true; select says which of several points
+                    or in the current folder, made with save_state: true; select says which of several points. Or the
+                    steady state of the same model with other parameters, {steady_state: {model.KEY: value}}, where
+                    a schedule has its values at t = 0. Or mixed: the state 1/D
     times         : evolve: the times of the results, a list or linspace: [first, last, count]
     tolerance     : evolve: estimated relative error of ρ in each interval between times;
                     antigap: |Lx - λx|/|x| without a factorisation, relative to the norm of L, or to η

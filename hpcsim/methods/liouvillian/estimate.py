@@ -5,11 +5,11 @@ import numpy as np
 from hpcsim import solvers
 from hpcsim.methods import Cost
 from hpcsim.methods.liouvillian import antigap
-from hpcsim.methods.liouvillian.saved import is_saved
+from hpcsim.methods.liouvillian.saved import is_diagonal
 from hpcsim.methods.liouvillian.small import LARGEST
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
 from hpcsim.methods.liouvillian.symmetry import symmetries as symmetries_of
-from hpcsim.system import System, angles, charge_weights
+from hpcsim.system import System, charge_weights
 from hpcsim.system.matrices import SMALL
 
 ON_DISK = "st_mat_mumps_icntl_22"  # MUMPS's option to keep the factors out of core
@@ -137,8 +137,7 @@ def _cost_of_evolution(system, options, symmetries, entries, building) -> Cost:
     the operators of every part are built. A ρ without zeros to start from takes 16 bytes for each of D² elements, and
     four times as much to find its components in a sector.
     """
-    diagonal = not is_saved(options.initial) and np.all(np.sin(angles(system, options.initial)[:, 0]) < 1e-9)
-    start = 1 if diagonal else system.dimension**2
+    start = 1 if is_diagonal(system, options.initial) else system.dimension**2
     names = [
         name
         for name in symmetries.names(len(multiplicities(system)), every=True)

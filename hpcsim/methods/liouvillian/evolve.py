@@ -6,7 +6,7 @@ from scipy import sparse
 from hpcsim import solvers
 from hpcsim.methods import Context
 from hpcsim.methods.liouvillian import measurement
-from hpcsim.methods.liouvillian.saved import is_saved
+from hpcsim.methods.liouvillian.saved import MIXED, is_saved
 from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
 from hpcsim.observables import Plan
 from hpcsim.observables.entropies import von_neumann
@@ -59,6 +59,8 @@ def _in_time(system: System, sector: Sector, context: Context):
 
 def _start(system: System, initial, context: Context) -> sparse.coo_matrix:
     """ρ at time 0, on all ranks. Collective."""
+    if initial == MIXED:
+        return sparse.coo_matrix(sparse.identity(round(system.dimension)) / system.dimension)
     if not is_saved(initial):
         return coherent_density(system, angles(system, initial))
     try:
