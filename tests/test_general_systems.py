@@ -413,3 +413,28 @@ def test_the_cartesian_form_is_the_same_hamiltonian():
         system = made(kind)
         same = System(system.spins, cartesian(system), (), cutoffs=system.cutoffs)
         assert np.allclose(reference.hamiltonian(same), reference.hamiltonian(system), atol=1e-13)
+
+
+def alike_on_a_ring(phase, own=1.0):
+    """Three spins with a sum of S- that has weights, in a field across; `own` is that of the first site."""
+    sites = np.arange(3)
+    return spins(
+        Terms(("Sx", "Sz"), RING, np.full(3, 0.8)),
+        Terms(("Sx",), sites[:, None], np.full(3, 0.6)),
+        Jumps("S-", sites, np.array([0.9]), weights=np.array([own, 0.5, phase])),
+        Jumps("S-", sites, np.full(3, 0.3)),
+    )
+
+
+def test_a_cluster_of_all_sites_is_exact_and_one_with_phases_is_refused():
+    """The sum over the sites of a cluster has its weights."""
+    system = alike_on_a_ring(-1.0)
+    found, rho = hpcsim.solve(system, {"name": "mean_field", "cluster": 3, "starts": 1}), reference.steady_state(system)
+    for name in ("Sx", "Sy", "Sz"):
+        wanted = [average(system, rho, (name, i)).real for i in range(3)]
+        assert np.allclose(found[name].values, wanted, atol=1e-5)
+    assert np.ptp(found.Sz.values) > 1e-2
+    with pytest.raises(ConfigError, match="cluster = 3: the weights of a sum of S- over 3 sites have different phases"):
+        hpcsim.solve(alike_on_a_ring(1j), {"name": "mean_field", "cluster": 3})
+    with pytest.raises(ConfigError, match="cluster = 1: the clusters of 1 consecutive sites differ"):
+        hpcsim.solve(alike_on_a_ring(-1.0), {"name": "mean_field", "cluster": 1})
