@@ -18,8 +18,11 @@ def site_matrices(system, site) -> dict:
         return {"n": np.diag(n), "a": a, "a+": a.T, "x": a + a.T, "p": 1j * (a.T - a)}
     S = system.spins[site]
     m = S - np.arange(round(2 * S) + 1)
+    units = {
+        f"|{a}><{b}|": np.outer(np.eye(len(m))[a], np.eye(len(m))[b]) for a in range(len(m)) for b in range(len(m))
+    }
     up = np.diag(np.sqrt(S * (S + 1) - m[1:] * (m[1:] + 1)), 1)
-    return {"Sz": np.diag(m), "S+": up, "S-": up.T, "Sx": (up + up.T) / 2, "Sy": (up - up.T) / 2j}
+    return units | {"Sz": np.diag(m), "S+": up, "S-": up.T, "Sx": (up + up.T) / 2, "Sy": (up - up.T) / 2j}
 
 
 def on_site(system, name, site) -> np.ndarray:

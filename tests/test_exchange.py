@@ -49,6 +49,9 @@ def test_what_cannot_be_expressed_is_told():
     together = qutip.tensor(down, one) + qutip.tensor(one, down)
     (jumps,) = hpcsim.from_qutip(H, [together]).jumps
     assert jumps.collective and jumps.operators == ("S-",) and np.isclose(jumps.rates[0], 1)
+    weighted = 0.3 * qutip.tensor(down, one) - 0.8j * qutip.tensor(one, down)
+    system = hpcsim.from_qutip(H, [weighted])
+    assert np.allclose(hpcsim.to_qutip(system)[1][0].full(), weighted.full())
     with pytest.raises(ValueError, match=r"c_ops\[1\] is no multiple"):
         hpcsim.from_qutip(H, [together, qutip.tensor(up, down)])
     with pytest.raises(ValueError, match="different spin components of one site"):

@@ -82,6 +82,7 @@ WRONG = {
     "terms: [{operators: [S+, S-, Sz]}]": "sites is missing; 3 operators need a list of rows",
     "terms: [{operators: [S+, S-], sites: all}]": "sites: all is for 1 operators, and there are 2",
     "terms: [{operators: S+, sites: {a: 1}}]": "model.terms.0.sites = {'a': 1}: must be all, bonds, or a list",
+    "terms: [{operators: '|0><2|'}]": "terms.0.operators: |0><2|: a site has the levels 0 to 1",
     "jumps: [{operators: S-}]": "rate is missing; give it, or rate_matrix",
     "jumps: [{operators: S-, rate: -1}]": "model.jumps.0.rate = -1: must be a number greater than or equal to 0",
     "jumps: [{operators: S-, rate: 1, weights: [1]}]": "jumps.0.weights: 1 for 3 rows of sites",
@@ -161,6 +162,29 @@ def test_a_symmetry_that_only_a_sum_of_terms_has_is_seen():
     for terms, found in ((both, WeakU1), (both[:1], Parity)):
         system = spin_network.build(spin_network.Params(sites=3, decay=1, terms=terms))
         assert type(system.symmetries[0]) is found and isinstance(system.symmetries[1], Translation)
+
+
+# ---- atoms of several levels ----------------------------------------------------------------------------------------
+
+
+def test_a_lambda_atom_goes_dark(tmp_path):
+    """Two lasers on resonance from the levels 1 and 2 to the excited 0: the dark superposition is the steady state."""
+    one, two = 0.7, 0.4
+    model = {
+        "name": "spin_network", "sites": 1, "S": 1,
+        "terms": [{"operators": "|0><1|", "coefficients": one}, {"operators": "|0><2|", "coefficients": two}],
+        "jumps": [{"operators": "|1><0|", "rate": 1}, {"operators": "|2><0|", "rate": 0.5}],
+    }  # fmt: skip
+    own = [{"name": f"rho{a}{b}", "product": [[f"|{b}><{a}|", 0]]} for a, b in ((0, 0), (1, 1), (2, 2), (1, 2))]
+    for method in (
+        {"name": "liouvillian"},
+        {"name": "trajectories", "task": "evolve", "times": [60.0], "trajectories": 16},
+    ):
+        found = hpcsim.solve(model, method | {"observables": own})
+        wanted = np.array([0, two**2, one**2, -one * two]) / (one**2 + two**2)
+        assert np.allclose([found[item["name"]].item() for item in own], wanted, atol=1e-4)
+    with pytest.raises(ValueError, match=r"terms.0.operators: \|0><1\|: a site has the levels 0 to 0|levels 0 to 1"):
+        hpcsim.solve(model | {"S": 0.5})
 
 
 # ---- thermal baths --------------------------------------------------------------------------------------------------

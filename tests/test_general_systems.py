@@ -111,7 +111,18 @@ def bosons(rng):
     )  # fmt: skip
 
 
-KINDS = (dzyaloshinskii_moriya, phases, on_one_site, four_bodies, hopping, weighted, correlated, bosons)
+def levels(rng):
+    """Two atoms of three levels: lasers, a raman process of both, decay to two levels, one of them together."""
+    c, both, pair = complex_numbers(rng, 3), np.arange(2)[:, None], np.array([[0, 1]])
+    return spins(
+        Terms(("|0><1|",), both, c[:2], True), Terms(("|0><2|", "|1><0|"), pair, c[2:], True),
+        Terms(("|2><2|",), both, c[:2].real), Terms(("|1><1|", "Sz"), pair, c[2:].real),
+        Jumps("|1><0|", np.arange(2), rng.uniform(0.3, 1, 2)), Jumps(("|2><1|", "|1><2|"), pair, np.array([0.4])),
+        Jumps("|2><0|", np.arange(2), np.ones(1), weights=c[:2]), S=(1, 1),
+    )  # fmt: skip
+
+
+KINDS = (dzyaloshinskii_moriya, phases, on_one_site, four_bodies, hopping, weighted, correlated, levels, bosons)
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -275,6 +286,14 @@ def test_permutation_takes_a_rate_matrix_of_equal_sites():
     assert "weights of S- in a sum of S- over 4 sites differ" in permutation.supports(unequal)
 
 
+def level(rng):
+    return spins(Terms(("|0><1|",), np.arange(3)[:, None], np.ones(3), True), Jumps("S-", np.arange(3), np.ones(3)))
+
+
+def decay_of_levels(rng):
+    return spins(Jumps("S-", np.arange(3), np.ones(3)), Jumps("|1><0|", np.arange(3), np.ones(3)))
+
+
 def together(rng):
     return spins(Jumps("S-", np.arange(3), rng.uniform(0.3, 1, 1), weights=complex_numbers(rng, 3)))
 
@@ -293,10 +312,15 @@ REFUSALS = [
     (phase_space, hopping, r"the jump operator S\+_0 S-_1"),
     (phase_space, together, "a sum of S- over 3 sites"),
     (mean_field, four_bodies, "more than two operators, Sz_0 Sx_1 Sy_2"),
-    (mean_field, on_one_site, r"the product Sx_0 Sz_0 \+ h.c. on one site"),
+    (mean_field, on_one_site, r"its Hamiltonian has Sx_0 Sz_0 \+ h.c.: mean_field needs"),
+    *((method, level, r"\|0><1\|") for method in (mean_field, gaussian, phase_space, permutation)),
+    *(
+        (method, decay_of_levels, r"the jump operator \|1><0\|")
+        for method in (mean_field, gaussian, phase_space, permutation)
+    ),
     (mean_field, hopping, r"the jump operator S\+_0 S-_1"),
     (gaussian, hopping, r"the jump operator S\+_0 S-_1"),
-    (gaussian, on_one_site, r"the product Sx_0 Sz_0 \+ h.c. on one site"),
+    (gaussian, on_one_site, r"its Hamiltonian has Sx_0 Sz_0 \+ h.c.: gaussian needs"),
     (permutation, hopping, r"the jump operator S\+_0 S-_1"),
     (matrix_product, weighted, "a sum of S- over 3 sites"),
 ]
@@ -306,15 +330,16 @@ REFUSALS = [
 def test_a_method_that_cannot_treat_a_term_names_it_and_the_methods_that_can(method, kind, words):
     name = method.__name__.rpartition(".")[2]
     system = made(kind)
-    if method is permutation:
+    if method is permutation and kind is hopping:
         system = alike(3, Jumps(("S+", "S-"), PAIRS, np.ones(2)))
     with pytest.raises(ConfigError, match=rf"does not support.*{words}.*supported by.* liouvillian"):
         hpcsim.solve(system, name)
 
 
 def test_the_mirror_of_the_spectrum_is_not_claimed_of_general_jumps():
-    assert "the jump operator S+_0 S-_1" in antigap.mirror(spins(LOSS, Jumps(("S+", "S-"), PAIRS, np.ones(2))))
+    assert "it has S+_0 S-_1" in antigap.mirror(spins(LOSS, Jumps(("S+", "S-"), PAIRS, np.ones(2))))
     assert "Sx_0 Sy_1" in antigap.mirror(made(dzyaloshinskii_moriya))
+    assert "|1><0|" in antigap.mirror(decay_of_levels(None)) and "|0><1|" in antigap.mirror(level(None))
     exchange = spins(Terms(("S+", "S-"), RING, np.ones(3), True), LOSS)
     assert antigap.mirror(exchange) is None
     ends = hpcsim.solve(exchange, {"name": "liouvillian", "task": "antigap"})
@@ -369,6 +394,8 @@ def test_tables_that_mean_nothing_are_refused():
         (lambda: Jumps("S-", np.arange(3), np.ones(2)), "2 rates"),
         (lambda: Jumps("S-", np.arange(3), np.ones(1), weights=np.ones(2)), r"weights of the shape \(1, 2\)"),
         (lambda: Jumps(("S-", "S-"), np.arange(3), np.ones(3)), r"sites of the shape \(3, 1\)"),
+        (lambda: spins(Terms(("|0><2|",), ONE, np.ones(1), True)), r"\|0><2\| is on a site with the levels 0 to 1"),
+        (lambda: spins(Terms(("|0><1|",), ONE, np.ones(1))), r"\|0><1\| is not Hermitian"),
         (lambda: Jumps("S-", np.arange(1), -np.ones(1)), "rate -1.0: it must be >= 0"),
         (lambda: Jumps.of_rate_matrix("S-", [0, 1], [[1, 2], [2, 1]]), "positive semidefinite.*eigenvalue -1"),
         (lambda: Jumps.of_rate_matrix("S-", [0, 1], [[1, 1j], [1j, 1]]), "Hermitian"),
@@ -386,3 +413,28 @@ def test_the_cartesian_form_is_the_same_hamiltonian():
         system = made(kind)
         same = System(system.spins, cartesian(system), (), cutoffs=system.cutoffs)
         assert np.allclose(reference.hamiltonian(same), reference.hamiltonian(system), atol=1e-13)
+
+
+def alike_on_a_ring(phase, own=1.0):
+    """Three spins with a sum of S- that has weights, in a field across; `own` is that of the first site."""
+    sites = np.arange(3)
+    return spins(
+        Terms(("Sx", "Sz"), RING, np.full(3, 0.8)),
+        Terms(("Sx",), sites[:, None], np.full(3, 0.6)),
+        Jumps("S-", sites, np.array([0.9]), weights=np.array([own, 0.5, phase])),
+        Jumps("S-", sites, np.full(3, 0.3)),
+    )
+
+
+def test_a_cluster_of_all_sites_is_exact_and_one_with_phases_is_refused():
+    """The sum over the sites of a cluster has its weights."""
+    system = alike_on_a_ring(-1.0)
+    found, rho = hpcsim.solve(system, {"name": "mean_field", "cluster": 3, "starts": 1}), reference.steady_state(system)
+    for name in ("Sx", "Sy", "Sz"):
+        wanted = [average(system, rho, (name, i)).real for i in range(3)]
+        assert np.allclose(found[name].values, wanted, atol=1e-5)
+    assert np.ptp(found.Sz.values) > 1e-2
+    with pytest.raises(ConfigError, match="cluster = 3: the weights of a sum of S- over 3 sites have different phases"):
+        hpcsim.solve(alike_on_a_ring(1j), {"name": "mean_field", "cluster": 3})
+    with pytest.raises(ConfigError, match="cluster = 1: the clusters of 1 consecutive sites differ"):
+        hpcsim.solve(alike_on_a_ring(-1.0), {"name": "mean_field", "cluster": 1})

@@ -21,7 +21,7 @@ from hpcsim.system import (
     WeakU1,
     holds,
 )
-from hpcsim.system.families import Channel, Term, a_list
+from hpcsim.system.families import Channel, Graph, Term, a_list
 from hpcsim.system.vocabulary import LATER
 
 MOST_PAIRS = 20_000_000  # of a power law: 2 GB of tables
@@ -97,8 +97,9 @@ class Params(Parameters):
     n_th       : quanta in the bath that a site decays into: decay is (1 + n_th) decay and gain rises by n_th decay. A
                  number, or a list of one for each site
     terms      : more terms of H, with nothing over 2S: a list of {operators: [S+, S-], sites: [[0, 1], [1, 2]],
-                 coefficients: [0.5, {abs: 0.5, phase: pi/3}]}. The operators are Sx, Sy, Sz, S+, S-, up to six of
-                 them; every row of sites has one site for each of them. sites: all (the default for one operator) are
+                 coefficients: [0.5, {abs: 0.5, phase: pi/3}]}. The operators are Sx, Sy, Sz, S+, S- and, for atoms of
+                 2S + 1 levels, "|a><b|", with the levels 0, 1, ... from the largest Sz on; up to six of them. Every
+                 row of sites has one site for each of them. sites: all (the default for one operator) are
                  all sites, bonds (for two) the pairs with couplings, times w. A coefficient is a number, [real part,
                  imaginary part] or {abs, phase}; where a product is not Hermitian, its conjugate is added
     jumps      : more jump operators, with rates of the standard form: a list of {operators: [S-, S-], sites: bonds,
@@ -191,13 +192,13 @@ def build(params: Params) -> System:
 
 def _further(params: Params) -> tuple[list[Terms], list[Jumps]]:
     """The tables of `terms` and `jumps`. Raises ValueError."""
-    n, found = int(np.prod(params.sites)), []
-    pairs, weights = _couplings(params) if params.terms or params.jumps else (None, None)
+    found, couplings = [], _couplings(params) if params.terms or params.jumps else (None, None)
+    graph = Graph(int(np.prod(params.sites)), round(2 * params.S + 1), *couplings)
     for key, strength in (("terms", params.terms_strength), ("jumps", params.jumps_strength)):
         tables = []
         for i, family in enumerate(getattr(params, key)):
             try:
-                tables += family.tables(n, pairs, weights, strength)
+                tables += family.tables(graph, strength)
             except ValueError as error:
                 raise ValueError(f"{key}.{i}.{error}") from None
         found.append(tables)

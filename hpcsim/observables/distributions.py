@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from hpcsim.observables.matrices import unit
 from hpcsim.observables.outputs import Dim, Output
 from hpcsim.observables.terms import Function, Mean, Products, Setting, array_of, derived
 from hpcsim.system import System
+from hpcsim.system.operators import unit
 
 
 def joint(system: System, setting: Setting) -> list:

@@ -8,7 +8,6 @@ import dataclasses
 
 import numpy as np
 
-from hpcsim.observables.matrices import unit
 from hpcsim.observables.outputs import Dim, Output
 from hpcsim.observables.terms import (
     Function,
@@ -23,6 +22,7 @@ from hpcsim.observables.terms import (
     sites_exist,
 )
 from hpcsim.system import System
+from hpcsim.system.operators import unit
 
 LARGEST = 64  # levels of the sites of a reduced density matrix
 

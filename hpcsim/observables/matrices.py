@@ -1,34 +1,23 @@
 """Matrices of what is measured: of one site, and of sums of products on the whole space."""
 
 import functools
-import re
 
 import numpy as np
 from scipy import sparse
 
 from hpcsim.system import System
-from hpcsim.system.operators import local_operator, operator_names
+from hpcsim.system.operators import levels_of, local_operator, operator_names
 
 DENSE = 64  # states up to which dense matrices are faster
-UNIT = re.compile(r"\|(\d+)><(\d+)\|")
-
-
-def unit(row: int, column: int) -> str:
-    """The name of the one-site operator |row><column|; the levels are numbered from 0, the largest Sz or n first."""
-    return f"|{row}><{column}|"
 
 
 def local_matrix(system: System, name: str, site: int) -> np.ndarray:
     """(levels, levels) matrix of a one-site operator: a spin's, a boson mode's, or |a><b|. Raises ValueError."""
     levels, boson = int(system.levels[site]), bool(system.cutoffs[site])
-    if match := UNIT.fullmatch(name):
-        row, column = int(match[1]), int(match[2])
-        if max(row, column) >= levels:
+    if between := levels_of(name):
+        if max(between) >= levels:
             raise ValueError(f"{name} is not an operator of site {site}, which has the levels 0 to {levels - 1}")
-        found = np.zeros((levels, levels))
-        found[row, column] = 1
-        return found
-    if name not in operator_names(boson):
+    elif name not in operator_names(boson):
         raise ValueError(f"{name} is not an operator of site {site}; known: {', '.join(operator_names(boson))}")
     return local_operator(name, levels).toarray()
 

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from hpcsim.system.operators import levels_of
 from hpcsim.system.tables import Terms
 from hpcsim.system.terms import System
 
@@ -22,8 +23,8 @@ COMPONENTS = MappingProxyType(
 def cartesian(system: System) -> tuple[Terms, ...]:
     """H as Σ c Π_j O_j with Hermitian O_j and real c, without conjugates: S+S- + h.c. is 2 SxSx + 2 SySy.
 
-    Products with several factors on one site stay as they are: what is left with `plus_hc`, or with an operator that is
-    not Hermitian, has no such form here. Families have the same rows in all systems of a structure.
+    Products with several factors on one site, and those with |a><b|, stay as they are: they have no such form here, see
+    `left_over`. Families have the same rows in all systems of a structure.
     """
     if not any(map(left_over, system.hamiltonian)):
         return system.hamiltonian
@@ -31,8 +32,8 @@ def cartesian(system: System) -> tuple[Terms, ...]:
 
 
 def left_over(terms: Terms) -> bool:
-    """Whether terms out of `cartesian` are products on one site that have no such form."""
-    return terms.plus_hc or bool(COMPONENTS.keys() & set(terms.operators))
+    """Whether terms out of `cartesian` have no such form: products on one site, and |a><b|."""
+    return terms.plus_hc or any(name in COMPONENTS or levels_of(name) for name in terms.operators)
 
 
 def _expanded(terms: Terms):
@@ -40,7 +41,7 @@ def _expanded(terms: Terms):
         yield terms
         return
     ordered = np.sort(terms.sites, axis=1)
-    shared = np.any(ordered[:, 1:] == ordered[:, :-1], axis=1)
+    shared = np.any(ordered[:, 1:] == ordered[:, :-1], axis=1) | any(map(levels_of, terms.operators))
     if shared.any():
         yield Terms(terms.operators, terms.sites[shared], terms.coefficients[shared], terms.plus_hc)
     sites, coefficients = terms.sites[~shared], terms.coefficients[~shared]

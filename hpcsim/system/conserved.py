@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 
 from hpcsim.system.cartesian import cartesian
-from hpcsim.system.operators import ADJOINT
+from hpcsim.system.operators import adjoint, levels_of
 from hpcsim.system.terms import System
 
 ROTATIONS = [(axis, flip) for axis, flip in product(("z", "x", "y", None), (True, False)) if axis or flip]
@@ -72,8 +72,8 @@ def _products(system: System) -> list:
             if c != 0:
                 found.append((terms.operators, tuple(sites), c))
                 if terms.plus_hc:
-                    adjoint = tuple(ADJOINT[name] for name in reversed(terms.operators))
-                    found.append((adjoint, tuple(reversed(sites)), np.conj(c)))
+                    conjugate = tuple(map(adjoint, reversed(terms.operators)))
+                    found.append((conjugate, tuple(reversed(sites)), np.conj(c)))
     return found
 
 
@@ -109,6 +109,8 @@ def _parts(system: System, terms, jumps) -> list[set[int]]:
 
 def _sign(operator: str, axis: str | None, flip: bool) -> int:
     """The sign that an operator takes under a rotation by π about an axis, or (-1)^n on a boson mode; 0: neither ±1."""
+    if levels_of(operator):  # known of neither a spin nor a mode here
+        return 0
     if operator in ("n", "x", "p", "a", "a+"):
         return -1 if flip and operator != "n" else 1
     if axis is None:

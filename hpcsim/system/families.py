@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import BeforeValidator, model_validator
 
-from hpcsim.system.operators import SPIN_OPERATORS
+from hpcsim.system.operators import SPIN_OPERATORS, levels_of
 from hpcsim.system.parameters import Parameters, shown
 from hpcsim.system.tables import Jumps, Terms, hermitian_rows, product_name
 
@@ -23,11 +23,15 @@ def or_none(check: Callable) -> Callable:
 
 def _operators(value):
     names = [value] if isinstance(value, str) else value
-    if not isinstance(names, (list, tuple)) or not names or not all(name in SPIN_OPERATORS for name in names):
-        raise ValueError(f"must be a list of operators out of {', '.join(SPIN_OPERATORS)}, as in [S+, S-]")
+    if not isinstance(names, (list, tuple)) or not names or not all(map(_is_operator, names)):
+        raise ValueError(f"must be a list of operators out of {', '.join(SPIN_OPERATORS)} and |a><b|, as in [S+, S-]")
     if len(names) > MOST_FACTORS:
         raise ValueError(f"{len(names)} factors: a product has {MOST_FACTORS} at most")
     return tuple(names)
+
+
+def _is_operator(name) -> bool:
+    return isinstance(name, str) and (name in SPIN_OPERATORS or levels_of(name) is not None)
 
 
 def _rows(value):
@@ -94,8 +98,18 @@ def complex_numbers(values) -> np.ndarray:
     return found if np.any(found.imag) else found.real
 
 
+class Graph(NamedTuple):
+    """Equal spins: their number, the levels of each, (pairs, 2) of the couplings and (pairs,) their weights w."""
+
+    sites: int
+    levels: int
+    bonds: np.ndarray
+    weights: np.ndarray
+
+
 class Family(Parameters):
-    """operators : one-site operators out of Sx, Sy, Sz, S+, S-, in the order in which they are multiplied
+    """operators : one-site operators out of Sx, Sy, Sz, S+, S- and |a><b|, in the order in which they are multiplied;
+                levels a and b are numbered from 0, the largest Sz first
     sites     : a list with a row for each product, which has a site for each operator; all: every site (one operator);
                 bonds: the pairs that are coupled, in their order, each with the factor of its weight w (two operators).
                 By default all or bonds
@@ -115,14 +129,18 @@ class Family(Parameters):
             raise ValueError(f"sites: {list(wrong[0])} has {len(wrong[0])} sites for {count} operators")
         return self
 
-    def rows(self, number: int, bonds: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(rows, operators) sites of a system with this number of them, and (rows,) factors of every row."""
+    def rows(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, operators) sites, and (rows,) factors of every row. Raises ValueError, with the key."""
+        if high := [name for name in self.operators if max(levels_of(name) or (0,)) >= graph.levels]:
+            raise ValueError(f"operators: {high[0]}: a site has the levels 0 to {graph.levels - 1}")
         if isinstance(self.sites, tuple):
             rows = np.array(self.sites)
-            if (largest := rows.max()) >= number:
-                raise ValueError(f"sites: site {largest}: the sites are numbered 0 to {number - 1}")
+            if (largest := rows.max()) >= graph.sites:
+                raise ValueError(f"sites: site {largest}: the sites are numbered 0 to {graph.sites - 1}")
             return rows, np.ones(len(rows))
-        return (np.arange(number)[:, None], np.ones(number)) if len(self.operators) == 1 else (bonds, weights)
+        if len(self.operators) == 1:
+            return np.arange(graph.sites)[:, None], np.ones(graph.sites)
+        return graph.bonds, graph.weights
 
 
 class Term(Family):
@@ -132,9 +150,9 @@ class Term(Family):
 
     coefficients: Annotated[Any, BeforeValidator(_coefficients)] = 1.0
 
-    def tables(self, number: int, bonds: np.ndarray, weights: np.ndarray, strength: float) -> list[Terms]:
-        """Terms of a system of `number` spins. Raises ValueError, with the key."""
-        rows, factors = self.rows(number, bonds, weights)
+    def tables(self, graph: Graph, strength: float) -> list[Terms]:
+        """Terms, their coefficients times `strength`. Raises ValueError, with the key."""
+        rows, factors = self.rows(graph)
         numbers = strength * factors * _each(self.coefficients, len(rows), "coefficients")
         hermitian = hermitian_rows(self.operators, rows)
         if np.any(np.imag(numbers[hermitian])):
@@ -177,9 +195,9 @@ class Channel(Family):
             raise ValueError("rate: a sum of rows is one jump operator, with one rate")
         return self
 
-    def tables(self, number: int, bonds: np.ndarray, weights: np.ndarray, strength: float) -> list[Jumps]:
-        """Jump operators of a system of `number` spins. Raises ValueError, with the key."""
-        rows, factors = self.rows(number, bonds, weights)
+    def tables(self, graph: Graph, strength: float) -> list[Jumps]:
+        """Jump operators, their rates times `strength`. Raises ValueError, with the key."""
+        rows, factors = self.rows(graph)
         if np.any(factors < 0):
             raise ValueError("sites: bonds: a rate has the factor w of its bond, and some are negative; list the rows")
         if self.rate_matrix is not None:

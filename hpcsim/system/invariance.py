@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from hpcsim.system.operators import ADJOINT
+from hpcsim.system.operators import adjoint, levels_of
 from hpcsim.system.symmetry import Symmetry
 from hpcsim.system.tables import Jumps, Terms
 from hpcsim.system.terms import System
@@ -51,7 +51,7 @@ def _hamiltonian(terms: Iterable[Terms]) -> dict:
         for sites, c in zip(family.sites.tolist(), family.coefficients.tolist()):
             _add(found, family.operators, sites, c)
             if family.plus_hc:
-                _add(found, [ADJOINT[name] for name in reversed(family.operators)], sites[::-1], np.conj(c))
+                _add(found, list(map(adjoint, reversed(family.operators))), sites[::-1], np.conj(c))
     return _cleaned(found)
 
 
@@ -79,16 +79,23 @@ def _cleaned(table: dict) -> dict:
     return {key: value for key, value in table.items() if abs(value) > EQUAL * largest}
 
 
+def _step(name: str) -> int:
+    """By how much an operator changes Sz; level a of |a><b| is b - a above level b."""
+    if between := levels_of(name):
+        return between[1] - between[0]
+    return STEP.get(name, 0)
+
+
 def _steps(table: dict, weights) -> set:
     """By how much the products change the charge Σ_i w_i Sz_i."""
-    return {sum(int(weights[site]) * STEP.get(name, 0) for site, name in key) for key in table}
+    return {sum(int(weights[site]) * _step(name) for site, name in key) for key in table}
 
 
 def _moved(table: dict, action) -> dict:
     """The products U P U† of a U that moves sites and multiplies level j of some by (-1)^j."""
     found: dict = defaultdict(complex)
     for key, value in table.items():
-        sign = -1 if sum(abs(STEP.get(name, 0)) for site, name in key if action.alternating[site]) % 2 else 1
+        sign = -1 if sum(abs(_step(name)) for site, name in key if action.alternating[site]) % 2 else 1
         sites = [int(action.permutation[site]) for site, _ in key]
         _add(found, [name for _, name in key], sites, sign * value)
     return found

@@ -1,9 +1,11 @@
 """The one-site operators: one table from names to matrices, for spins and for boson modes.
 
-A site has levels j = 0, 1, ...: of a spin Sz = S, S - 1, ..., -S, of a boson mode n = cutoff - 1, ..., 0.
+A site has levels j = 0, 1, ...: of a spin Sz = S, S - 1, ..., -S, of a boson mode n = cutoff - 1, ..., 0. The operators
+|a><b| between them, on both kinds of sites, make a spin of 2S + 1 levels an atom of any level scheme.
 """
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -64,8 +66,30 @@ OPERATORS = MappingProxyType(
 )
 
 
-# name: that of its adjoint
-ADJOINT = MappingProxyType({name: {"S+": "S-", "S-": "S+", "a": "a+", "a+": "a"}.get(name, name) for name in OPERATORS})
+UNIT = re.compile(r"\|(\d{1,9})><(\d{1,9})\|")
+PAIRS = MappingProxyType({"S+": "S-", "S-": "S+", "a": "a+", "a+": "a"})
+
+
+def unit(row: int, column: int) -> str:
+    """The name of the one-site operator |row><column|; the levels are numbered from 0, the largest Sz or n first."""
+    return f"|{row}><{column}|"
+
+
+def levels_of(name: str) -> tuple[int, int] | None:
+    """a and b of |a><b|; None of another name."""
+    match = UNIT.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def adjoint(name: str) -> str:
+    """The name of the adjoint operator."""
+    if between := levels_of(name):
+        return unit(*reversed(between))
+    return PAIRS.get(name, name)
+
+
+def is_hermitian(name: str) -> bool:
+    return adjoint(name) == name
 
 
 def operator_names(boson: bool, hermitian: bool = False) -> tuple[str, ...]:
@@ -80,5 +104,10 @@ HERMITIAN_BOSON_OPERATORS, BOSON_OPERATORS = operator_names(True, hermitian=True
 
 @functools.lru_cache(maxsize=64)
 def local_operator(name: str, levels: int) -> sparse.csr_matrix:
-    """The matrix of an operator of one site: (levels, levels), real except for Sy and p. It is not to be changed."""
+    """The matrix of an operator of one site: (levels, levels), real except for Sy and p. It is not to be changed.
+
+    name : in OPERATORS, or |a><b|
+    """
+    if between := levels_of(name):
+        return sparse.csr_matrix(([1.0], ([between[0]], [between[1]])), (int(levels), int(levels)))
     return sparse.csr_matrix(OPERATORS[name].matrix(int(levels)))

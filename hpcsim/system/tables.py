@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpcsim.system.operators import ADJOINT, OPERATORS
+from hpcsim.system.operators import SPIN_OPERATORS, adjoint, is_hermitian
 
 NEGATIVE, NOTHING = 1e-10, 1e-13  # eigenvalues of a rate matrix, relative to the largest, that are an error, or zero
 
@@ -16,7 +16,8 @@ NEGATIVE, NOTHING = 1e-10, 1e-13  # eigenvalues of a rate matrix, relative to th
 class Terms:
     """A family of Hamiltonian terms that share their operators: Σ_r c_r Π_j O_j(site[r, j]), and + h.c. with plus_hc.
 
-    operators    : names of one-site operators, see hpcsim.system.operators; they are multiplied in this order
+    operators    : names of one-site operators, see hpcsim.system.operators: Sx, Sy, Sz, S+, S-, of boson modes n, x, p,
+                   a, a+, and |a><b| between levels; they are multiplied in this order
     sites        : (terms, len(operators)) integers; several factors may be on one site
     coefficients : (terms,) real; with plus_hc real or complex
     plus_hc      : add the Hermitian conjugate of every term. Without it every product must be Hermitian
@@ -134,6 +135,11 @@ class Jumps:
         return len(self.operators) == 1
 
     @property
+    def of_spins(self) -> bool:
+        """Whether every product is one of Sx, Sy, Sz, S+, S-."""
+        return self.single and self.operators[0] in SPIN_OPERATORS
+
+    @property
     def used(self) -> bool:
         return bool(np.any(self.rates))
 
@@ -178,8 +184,8 @@ def product_name(operators: tuple[str, ...], sites: np.ndarray) -> str:
 def hermitian_rows(operators: tuple[str, ...], sites: np.ndarray) -> np.ndarray:
     """(rows,) whether a product is Hermitian: on every site the adjoint factors in reverse order are the factors."""
     if len(set(operators)) == 1:
-        return np.full(len(sites), OPERATORS[operators[0]].hermitian)
-    alone = all(OPERATORS[name].hermitian for name in operators)
+        return np.full(len(sites), is_hermitian(operators[0]))
+    alone = all(map(is_hermitian, operators))
     found = np.full(len(sites), alone)
     ordered = np.sort(sites, axis=1)
     for row in np.flatnonzero(np.any(ordered[:, 1:] == ordered[:, :-1], axis=1)):
@@ -188,4 +194,4 @@ def hermitian_rows(operators: tuple[str, ...], sites: np.ndarray) -> np.ndarray:
 
 
 def _self_adjoint(names: list[str]) -> bool:
-    return [ADJOINT[name] for name in reversed(names)] == names
+    return list(map(adjoint, reversed(names))) == names

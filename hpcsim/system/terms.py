@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from hpcsim.system.cache import Cache
-from hpcsim.system.operators import OPERATORS, operator_names
+from hpcsim.system.operators import OPERATORS, levels_of, operator_names
 from hpcsim.system.tables import Jumps, Terms, hermitian_rows, product_name, real_numbers
 
 __all__ = ["Jumps", "System", "Terms"]
 
+MANY = 10**9  # levels that no site has
 MAGNITUDES = ("coefficients", "rates")  # fields of tables: what the structure of a system leaves out
 
 
@@ -64,7 +65,11 @@ class System:
         """ValueError if an operator is not known, or not on sites of this kind."""
         modes = bool(self.cutoffs.any())
         for name, sites in zip(table.operators, table.sites.T):
-            operator = OPERATORS.get(name)
+            operator, between = OPERATORS.get(name), levels_of(name)
+            if between is not None:
+                if (levels := self.levels[sites].min(initial=MANY)) <= max(between):
+                    raise ValueError(f"a {what} {name} is on a site with the levels 0 to {levels - 1}")
+                continue
             if operator is None:
                 raise ValueError(f"a {what} is made of {operator_names(False)} and {operator_names(True)}, not {name}")
             if (modes or operator.boson) and np.any((self.cutoffs[sites] > 0) != operator.boson):

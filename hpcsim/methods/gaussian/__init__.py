@@ -69,10 +69,10 @@ def supports(system: System) -> str | None:
         if len(terms.operators) > 2:
             return f"its Hamiltonian has products of more than two operators, {terms}"
         if left_over(terms):
-            return f"its Hamiltonian has the product {terms} on one site"
+            return f"its Hamiltonian has {terms}: gaussian needs Sx, Sy, Sz, their squares and products of two sites"
     for jumps in filter(lambda jumps: jumps.used, system.jumps):
-        if not jumps.single:
-            return f"it has the jump operator {jumps}; gaussian needs sums of S- or S+ of single sites"
+        if not jumps.of_spins:
+            return f"it has the jump operator {jumps}; gaussian needs S-, S+ and sums of one of them"
         if jumps.operators[0] not in ("S-", "S+"):
             return (
                 f"jump operators {jumps.operators[0]} dephase spins away from every product state; gaussian "

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import linalg
 
 from hpcsim.compiled import njit
-from hpcsim.system import System, cartesian, matrices
+from hpcsim.system import System, cartesian, left_over, matrices
 
 TILE = 32  # vectors that H multiplies at once
 CHUNK = 64  # rows of a tile that stay in the first-level cache
@@ -27,14 +27,15 @@ def mirror(system: System) -> str | None:
     if np.any(system.cutoffs) or np.any(system.spins != 0.5):
         return "spins larger than 1/2 and boson modes do not have it"
     for terms in cartesian(system):
-        if np.any(terms.coefficients) and (len(set(terms.operators)) > 1 or len(terms.operators) % 2):
+        mixed = len(set(terms.operators)) > 1 or len(terms.operators) % 2 or left_over(terms)
+        if np.any(terms.coefficients) and mixed:
             return (
                 "rotations by π about x, y and z must keep the Hamiltonian, made of products of one component "
                 f"each, and it has {terms}"
             )
     jumps = [jump for jump in system.jumps if jump.used]
-    if wrong := [jump for jump in jumps if jump.collective or not jump.single]:
-        return f"collective dissipation breaks it, and it has the jump operator {wrong[0]}"
+    if wrong := [jump for jump in jumps if jump.collective or not jump.of_spins]:
+        return f"jump operators other than S-, S+, Sx, Sy, Sz of one site break it, and it has {wrong[0]}"
     names = {jump.operators[0] for jump in jumps}
     kinds = {"S∓" if name in ("S-", "S+") else name for name in names}
     if len(kinds) != 1:

@@ -6,8 +6,9 @@ from hpcsim import observables, solvers
 from hpcsim.methods.liouvillian.sectors import Sector, share_of
 from hpcsim.observables import Dim, Plan
 from hpcsim.observables.entropies import von_neumann
-from hpcsim.observables.matrices import UNIT, by_site, operator
+from hpcsim.observables.matrices import by_site, operator
 from hpcsim.system import System
+from hpcsim.system.operators import levels_of
 
 Items = observables.items()
 FEW = 1000  # unknowns up to which a functional for each diagonal operator is faster than going through P
@@ -64,7 +65,7 @@ class Compiled:
 
 
 def _is_diagonal(name: str) -> bool:
-    return name in ("Sz", "n") or (name[0] == "|" and len(set(UNIT.fullmatch(name).groups())) == 1)
+    return name in ("Sz", "n") or len(set(levels_of(name) or (0, 1))) == 1
 
 
 def _diagonals(system: System, element) -> list[tuple[complex, dict[int, np.ndarray]]]:

@@ -66,7 +66,9 @@ def why_not(system: System) -> str | None:
         if len(table.operators) > 2 or not np.all(np.isin(apart, (0, 1, n - 1))):
             return f"its {table} are not all on single sites and neighbours of one chain"
         if isinstance(table, Terms) and table.plus_hc:
-            return f"its Hamiltonian has the product {table} on one site"
+            return (
+                f"its Hamiltonian has {table}: terms with a conjugate are products of Sx, Sy, Sz, S+, S- of two sites"
+            )
     found = _tables(system)
     if any(found[i] != found[(i + period) % n] for i in range(n)):
         return f"it is not the same after {period} sites, which its Translation declares"

@@ -80,10 +80,10 @@ def supports(system: System) -> str | None:
         if len(terms.operators) > 2:
             return f"its Hamiltonian has products of more than two operators, {terms}"
         if left_over(terms) or len(set(terms.operators)) == 2 and np.any(terms.sites[:, 0] == terms.sites[:, 1]):
-            return f"its Hamiltonian has the product {terms} on one site"
+            return f"its Hamiltonian has {terms}: mean_field needs Sx, Sy, Sz, their squares and products of two sites"
     for jumps in system.jumps:
-        if not jumps.single:
-            return f"it has the jump operator {jumps}; mean_field needs sums of operators of single sites"
+        if not jumps.of_spins:
+            return f"it has the jump operator {jumps}; mean_field needs Sx, Sy, Sz, S-, S+ and sums of one of them"
     return None
 
 

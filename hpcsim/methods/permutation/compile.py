@@ -153,11 +153,11 @@ def _hamiltonian(system: System):
         sites, coefficients = terms.sites[used], terms.coefficients[used]
         if not len(sites):
             continue
+        if left_over(terms):
+            raise NotSymmetric(f"its Hamiltonian has {terms}: Sx, Sy, Sz and products of two sites are allowed")
         if len(terms.operators) == 1:
             (name,) = terms.operators
             fields[name] += _of_every_site(system, sites[:, 0], coefficients, f"field {name}")
-        elif left_over(terms):
-            raise NotSymmetric(f"its Hamiltonian has the product {terms} on one site")
         elif len(terms.operators) == 2:
             a, b = terms.operators
             couplings[*sorted((a, b))] += _of_every_pair(system, a, b, sites, coefficients)
@@ -204,8 +204,8 @@ def _jumps(system: System):
     """Pairs (operator, rate): Γ_ii of every site by itself, and Γ_ij of all pairs of sites."""
     local, between = [], []
     for jumps in filter(lambda jumps: jumps.used, system.jumps):
-        if not jumps.single:
-            raise NotSymmetric(f"it has the jump operator {jumps}: those of one site, and their sums, are allowed")
+        if not jumps.of_spins:
+            raise NotSymmetric(f"it has the jump operator {jumps}: Sx, Sy, Sz, S+, S-, and their sums, are allowed")
         (name,) = jumps.operators
         local.append((name, _of_every_site(system, jumps.site, jumps.totals(), f"rate of the jump {name}")))
         if jumps.collective:

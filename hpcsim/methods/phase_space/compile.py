@@ -92,8 +92,8 @@ def unsupported(system: System) -> str | None:
                 f"products of two equal ones are supported"
             )
     for jumps in system.jumps:
-        if jumps.used and (jumps.collective or not jumps.single):
-            return f"it has the jump operator {jumps}: only jumps of one site are supported"
+        if jumps.used and (jumps.collective or not jumps.of_spins):
+            return f"it has the jump operator {jumps}: only S-, S+, Sx, Sy and Sz of one site are supported"
     return None
 
 

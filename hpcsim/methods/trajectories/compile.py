@@ -11,7 +11,7 @@ import numpy as np
 
 from hpcsim.methods.trajectories.simd import CHUNK, COEFFICIENT_BITS
 from hpcsim.system import System
-from hpcsim.system.operators import ADJOINT, local_operator
+from hpcsim.system.operators import adjoint, local_operator
 
 BLOCK = 2048  # basis states whose rows are tabulated together; they and their neighbours stay in the fast caches
 PAD = CHUNK  # zeros on both sides of a state, where a chunk at its end may look
@@ -111,7 +111,7 @@ def local_matrices(system: System) -> dict[tuple[int, ...], np.ndarray]:
                 add(list(zip(terms.operators, sites)), coefficient, terms.plus_hc)
     for jumps in system.jumps:
         products = [list(zip(jumps.operators, sites)) for sites in jumps.sites.tolist()]
-        adjoints = [[(ADJOINT[name], site) for name, site in reversed(product)] for product in products]
+        adjoints = [[(adjoint(name), site) for name, site in reversed(product)] for product in products]
         if jumps.collective:
             rates = jumps.rate_matrix()
             used = abs(rates) > 1e-15 * abs(rates).max(initial=0)

@@ -146,7 +146,7 @@ def command_line(rng: random.Random, folder: Path) -> list[str]:
     return words[rng.choice(sorted(words))]()
 
 
-def limited(arguments: list[str], seconds: float = SECONDS, memory: int = MEMORY) -> tuple[str, str, float, int]:
+def limited(arguments: list[str], seconds: float, memory: int = MEMORY) -> tuple[str, str, float, int]:
     """`in_a_process` for a command of hpcsim."""
 
     def command():
@@ -157,7 +157,7 @@ def limited(arguments: list[str], seconds: float = SECONDS, memory: int = MEMORY
     return in_a_process(command, seconds, memory)
 
 
-def in_a_process(action, seconds: float = SECONDS, memory: int = MEMORY) -> tuple[str, str, float, int]:
+def in_a_process(action, seconds: float, memory: int = MEMORY) -> tuple[str, str, float, int]:
     """(verdict, what was said, seconds, kB) of action(), which returns an exit status, in a process of its own.
 
     Verdicts: ok, message, traceback, several messages, silent, signal N, too long.
@@ -235,7 +235,7 @@ def campaign(configs: int, lines: int, seed: int, folder: Path) -> dict[str, int
             arguments = ["check", f"{n}.yaml"]
         else:
             arguments = command_line(rng, folder)
-        verdict, said, took, memory = limited(arguments)
+        verdict, said, took, memory = limited(arguments, SECONDS)
         counts[verdict] = counts.get(verdict, 0) + 1
         if verdict not in ("ok", "message"):
             last = said.strip().rpartition("\n")[2][:150]

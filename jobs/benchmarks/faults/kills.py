@@ -186,7 +186,7 @@ def campaign(kills: int, seed: int, folder: Path, names=tuple(METHODS), ranks=RA
         if hit:
             counts[f"{method.method}: {where}"] = counts.get(f"{method.method}: {where}", 0) + 1
             if sum(counts.values()) % 25 == 0:
-                print(f"{sum(counts.values())} of {kills}", flush=True)
+                print(f"{sum(counts.values())} of {kills}: {counts}", flush=True)
     for method in methods:
         method.finish()
     return counts

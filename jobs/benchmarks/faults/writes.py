@@ -217,7 +217,7 @@ def campaign(faults: int, seed: int, folder: Path, ranks: int = 1, only=tuple(AC
         key = found.one()
         counts[key] = counts.get(key, 0) + 1
         if number % 50 == 0:
-            print(f"{number} of {faults}", flush=True)
+            print(f"{number} of {faults}: {counts}", flush=True)
     return counts
 
 
