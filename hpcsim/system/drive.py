@@ -131,7 +131,7 @@ class _Tables:
     def __init__(self, systems: list[System]):
         first = self._first = systems[0]
         for other in systems:
-            for name in ("spins", "cutoffs", "sublattice", "sublattices", "units"):
+            for name in {each.name for each in fields(first)} - {"hamiltonian", "jumps", "symmetries", "drive"}:
                 if content(getattr(first, name)) != content(getattr(other, name)):
                     raise ValueError(
                         "they change the sites of the system; coefficients and rates alone may depend on time"

@@ -11,7 +11,6 @@ magnitude where one or two sites know the physics, not near a phase transition.
 from dataclasses import replace
 
 import numpy as np
-import scipy.integrate
 import scipy.linalg
 
 from hpcsim.methods.phase_space.options import Options
@@ -123,6 +122,8 @@ def _steady(system: System):
 
 def _in_time(system: System):
     """As `_steady`, of a system whose coefficients depend on time."""
+    from scipy.integrate import solve_ivp  # slow to load
+
     still, *parts = map(_liouvillian, system.drive.systems)
 
     def change(time, state):
@@ -133,7 +134,7 @@ def _in_time(system: System):
         edges = system.drive.edges
         for stop in [*edges[(edges > begin) & (edges < end)], end] if end > begin else []:
             span = begin, np.nextafter(stop, begin)
-            state, begin = scipy.integrate.solve_ivp(change, span, state, rtol=1e-5, atol=1e-7).y[:, -1], stop
+            state, begin = solve_ivp(change, span, state, rtol=1e-5, atol=1e-7).y[:, -1], stop
         return state
 
     return evolve
