@@ -11,7 +11,8 @@ from mpi4py import MPI
 from hpcsim import cli, solvers
 from hpcsim.methods import Context, liouvillian
 from hpcsim.methods.liouvillian import Options
-from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.operators import operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name
 from hpcsim.models import (
     all_to_all_xyz,

@@ -15,7 +15,8 @@ from test_liouvillian import CONTEXT, dense_gap, dimer
 from hpcsim import cli, solvers
 from hpcsim.methods import Cache, liouvillian
 from hpcsim.methods.liouvillian import Options, certificate, exclusion, spectrum
-from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.operators import operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name
 from hpcsim.models import spin_network
 from hpcsim.observables import Output, reduced

@@ -12,7 +12,8 @@ from scipy import linalg
 from hpcsim import cli, solvers
 from hpcsim.methods import Context, liouvillian
 from hpcsim.methods.liouvillian import Options, uniqueness
-from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.operators import operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, spin_network
 from hpcsim.system import Parity, matrices

@@ -13,7 +13,8 @@ from scipy.optimize import linear_sum_assignment
 from hpcsim import solvers
 from hpcsim.methods import Context, liouvillian
 from hpcsim.methods.liouvillian import Options, exclusion, spectrum
-from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.operators import operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, kerr_oscillator, xyz_lattice
 from hpcsim.system import Parity, Transposition, WeakU1, charges, matrices

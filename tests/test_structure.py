@@ -11,7 +11,8 @@ import hpcsim
 from hpcsim import observables
 from hpcsim.methods import Context, liouvillian
 from hpcsim.methods.liouvillian import small
-from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.operators import operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME
 from hpcsim.methods.permutation import compile as permutation
 from hpcsim.models import gain_loss_lattice

@@ -10,7 +10,8 @@ from mpi4py import MPI
 from sectors import assert_same_spectrum
 
 from hpcsim.methods import Context, liouvillian
-from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.operators import operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME
 from hpcsim.models import spin_network, xyz_lattice
 from hpcsim.system import (

@@ -10,7 +10,8 @@ from mpi4py import MPI
 from hpcsim import solvers
 from hpcsim.methods import Context, liouvillian
 from hpcsim.methods.liouvillian import Options
-from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.operators import operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name
 from hpcsim.models import collective_spin, gain_loss_lattice, spin_network, xyz_lattice
 

@@ -16,7 +16,8 @@ from hpcsim.methods import Context, Output
 from hpcsim.methods.liouvillian import ends, measurement, saved, small, spectrum, uniqueness
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.evolve import evolve
-from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
+from hpcsim.methods.liouvillian.operators import kept_operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.spectrum import LOW
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, symmetries
 from hpcsim.observables import Plan

@@ -7,7 +7,8 @@ import numpy as np
 from hpcsim import solvers
 from hpcsim.methods import Context
 from hpcsim.methods.liouvillian import exclusion
-from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
+from hpcsim.methods.liouvillian.operators import kept_operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.system import System
 
 NOTHING, BOUND, WHOLE = 0.0, 1.0, 2.0  # what shows it, see CODES

@@ -14,7 +14,8 @@ from scipy import sparse
 from hpcsim import solvers
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.liouvillian import antigap, uniqueness
-from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
+from hpcsim.methods.liouvillian.operators import kept_operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, symmetries
 from hpcsim.system import System
 

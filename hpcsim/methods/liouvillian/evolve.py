@@ -6,8 +6,9 @@ from scipy import sparse
 from hpcsim import solvers
 from hpcsim.methods import Context
 from hpcsim.methods.liouvillian import measurement
+from hpcsim.methods.liouvillian.operators import kept_operators
 from hpcsim.methods.liouvillian.saved import MIXED, is_saved
-from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.observables import Plan
 from hpcsim.observables.entropies import von_neumann
 from hpcsim.system import System, angles, coherent_state

@@ -21,7 +21,8 @@ from scipy import linalg, sparse
 
 from hpcsim import solvers
 from hpcsim.compiled import njit
-from hpcsim.methods.liouvillian.sectors import Operators, Sector
+from hpcsim.methods.liouvillian.operators import Operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.system import gauge_symmetries, transposition
 

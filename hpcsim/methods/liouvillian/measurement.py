@@ -3,7 +3,8 @@
 import numpy as np
 
 from hpcsim import observables, solvers
-from hpcsim.methods.liouvillian.sectors import Sector, share_of
+from hpcsim.methods.liouvillian.operators import share_of
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.observables import Dim, Plan
 from hpcsim.observables.entropies import von_neumann
 from hpcsim.observables.matrices import by_site, operator

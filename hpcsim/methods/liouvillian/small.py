@@ -11,7 +11,8 @@ import numpy as np
 
 from hpcsim import solvers
 from hpcsim.methods.liouvillian import uniqueness
-from hpcsim.methods.liouvillian.sectors import Sector, operators
+from hpcsim.methods.liouvillian.operators import operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME
 from hpcsim.system import System
 from hpcsim.system.matrices import SMALL

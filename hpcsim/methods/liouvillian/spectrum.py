@@ -6,7 +6,8 @@ import numpy as np
 
 from hpcsim.methods import Context, Dim, Output
 from hpcsim.methods.liouvillian import certificate, exclusion, uniqueness
-from hpcsim.methods.liouvillian.sectors import Sector, kept_operators
+from hpcsim.methods.liouvillian.operators import kept_operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name
 from hpcsim.system import System
 

@@ -12,7 +12,8 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.linalg import eigsh
 
-from hpcsim.methods.liouvillian.sectors import Operators, Sector
+from hpcsim.methods.liouvillian.operators import Operators
+from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.solvers import NotUnique
 
 SUPPORT = 1e-14  # eigenvalues of σ below this part of the largest are rounding, and their states outside of its support
