@@ -511,8 +511,9 @@ def test_options():
 
 
 @pytest.mark.parametrize("parity, gap", [(1, 0.618255), (-1, 0.009652)])
-def test_many_strongly_coupled_spins_decay(parity, gap):
+def test_many_strongly_coupled_spins_decay(monkeypatch, parity, gap):
     """With unscaled strings these gaps are off by 1e-5 and 4e-6, and of 95 spins some have the wrong sign."""
+    monkeypatch.setattr(permutation.spectrum, "_by_exponentials", lambda *_: 0.0)  # it is not certified, to save time
     system = all_to_all_xyz.build(all_to_all_xyz.Params(N=70, Jx=0.6, Jy=4, Jz=1, decay=1))
     result = permutation.run(
         system, permutation.Options(task="spectrum"), parity, Context(MPI.COMM_SELF, (0, 0), lambda: False)

@@ -722,6 +722,32 @@ def test_a_write_error_is_one_message_and_loses_nothing(tmp_path, monkeypatch):
         check_records(written(path, [5, 6]), set(range(7)))
 
 
+def test_files_that_fail_when_they_are_closed(tmp_path, monkeypatch):
+    """As on NFS: that of the run says so, that of its lock has nothing to lose. One that stays is taken over."""
+    close, failing = os.close, []
+
+    def closing(fd):
+        close(fd)
+        if fd in failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def unlinking(path, missing_ok=False):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    held = lock.Lock(tmp_path / "r.h5")
+    failing.append(held._fd)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", closing)
+        patch.setattr(Path, "unlink", unlinking)
+        held.release()
+        run = store.open_run(tmp_path / "r.h5", layout(), MPI.COMM_SELF)
+        failing[:] = [run._slots._fd]
+        with pytest.raises(StoreError, match="r.h5: what was written last cannot be written"):
+            run.close()
+    run.cleanup.close()
+    check_records(written(tmp_path / "r.h5", [0]), {0})
+
+
 def test_short_writes_are_completed(tmp_path, monkeypatch):
     whole = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, content, offset: whole(fd, content[:3], offset))

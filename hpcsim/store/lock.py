@@ -95,12 +95,14 @@ class Lock:
                 os.pwrite(self._fd, json.dumps(self._content).encode(), 0)
 
     def release(self):
-        """Remove FILE.lock while it is still locked: nobody else can own it."""
+        """Remove FILE.lock while it is still locked: nobody else can own it. One that stays is taken over."""
         if self._fd is not None:
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
         for fd in (self._fd, self._own):
             if fd is not None:
-                os.close(fd)
+                with suppress(OSError):  # nothing is lost with it
+                    os.close(fd)
 
 
 def _beside(run_file) -> Path:

@@ -83,7 +83,8 @@ class RunFile(Records):
 
     def close(self):
         """Collective. Gives up the lock when all ranks have ended their writes: the run has come to a clean end."""
-        self._slots.close()
+        with self._writing("what was written last"):  # NFS tells it here
+            self._slots.close()
         self._comm.Barrier()
         self.cleanup.close()
 
@@ -126,7 +127,10 @@ def open_run(path, layout: Layout, comm, needed=frozenset(), retry_failed: bool 
             lock = Lock(path)
             locks.append(lock)
             cleanup.callback(lock.release)
-            opened, found = _prepare(path, layout, targets.watched, needed, lock, retry_failed)
+            try:
+                opened, found = _prepare(path, layout, targets.watched, needed, lock, retry_failed)
+            except OSError as error:
+                raise StoreError(f"{path}: cannot be opened for writing: {error}") from None
             lock.note(done=int(opened.done.sum()))
             values.update(found)
             return opened

@@ -140,8 +140,8 @@ def records(system: System, options: Options) -> tuple:
 
 
 def needs(system: System, options: Options, record: Name) -> tuple[int, ...]:
-    """task gap: the first sector, and for k >= LOW all of lower k, whose gap that of the record is compared with."""
-    if options.task != "gap":
+    """gap, spectrum: the first sector, and for k >= LOW all of lower k, whose slowest rates say what is to be shown."""
+    if options.task not in ("gap", "spectrum"):
         return ()
     lower = _names(system, options, LOW)
     if record.k < LOW:

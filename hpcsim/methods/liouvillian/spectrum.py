@@ -105,9 +105,11 @@ def _gap_of(system: System, options, name: Name, context: Context, smallest: flo
 
 
 def spectrum(system: System, options, name: Name, context: Context) -> dict:
-    """The slowest eigenvalues of one sector."""
+    """The slowest eigenvalues of one sector; none has to be shown that decays faster than all that will be kept."""
     wanted = options.eigenvalues
-    found, decaying = _slowest(system, options, name, wanted, context)
+    rates = np.sort([-value.real for found in context.earlier.values() for value in found["eigenvalues"]])  # NaN last
+    enough = _nan_last(float(rates[wanted - 1])) if len(rates) >= wanted else np.inf
+    found, decaying = _slowest(system, options, name, wanted, context, enough)
 
     def kept(array):
         return np.pad(array[:wanted], (0, max(wanted - len(array), 0)), constant_values=np.nan)
