@@ -134,9 +134,7 @@ def test_phase_space_is_of_second_order_also_across_a_jump(integrator):
     schedule = {"model.field_z": jump, "model.field_x": {"function": "0.8*cos(3*t)"}, "model.Jy": {"function": "0.5*t"}}
     method = {"name": "phase_space", "initial": [0.3, 0.2], "trajectories": 4, "batch": 2, "integrator": integrator}
     method |= {"task": "evolve", "times": [0.8]}
-    fine, *coarse = (
-        spins(hpcsim.solve(model, method | {"dt": dt}, schedule=schedule)) for dt in (0.0125, 0.05, 0.1, 0.2)
-    )
+    fine, *coarse = (spins(hpcsim.solve(model, method | {"dt": dt}, schedule=schedule)) for dt in (0.0125, 0.05, 0.1))
     errors = [np.abs(each - fine).max() for each in coarse]
     assert errors[0] < 0.02 and errors[1] > 3 * errors[0]
 
