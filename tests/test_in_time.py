@@ -134,11 +134,9 @@ def test_phase_space_is_of_second_order_also_across_a_jump(integrator):
     schedule = {"model.field_z": jump, "model.field_x": {"function": "0.8*cos(3*t)"}, "model.Jy": {"function": "0.5*t"}}
     method = {"name": "phase_space", "initial": [0.3, 0.2], "trajectories": 4, "batch": 2, "integrator": integrator}
     method |= {"task": "evolve", "times": [0.8]}
-    fine, *coarse = (
-        spins(hpcsim.solve(model, method | {"dt": dt}, schedule=schedule)) for dt in (0.0125, 0.05, 0.1, 0.2)
-    )
+    fine, *coarse = (spins(hpcsim.solve(model, method | {"dt": dt}, schedule=schedule)) for dt in (0.0125, 0.05, 0.1))
     errors = [np.abs(each - fine).max() for each in coarse]
-    assert errors[0] < 0.02 and errors[1] > 3 * errors[0] and errors[2] > 3 * errors[1]
+    assert errors[0] < 0.02 and errors[1] > 3 * errors[0]
 
 
 def test_noise_in_time_is_that_of_the_master_equation():
@@ -279,7 +277,7 @@ def test_the_sum_of_its_parts_is_the_model_at_every_time(kind):
 
     system = driven(build, section, 5.0)
     assert all(np.all(jumps.rates >= 0) for part in system.drive.parts for jumps in part.jumps)
-    times = np.concatenate([np.random.default_rng(5).uniform(0, 5, 40), [1.0, 3.0, np.nextafter(1.0, 0)]])
+    times = np.concatenate([np.random.default_rng(5).uniform(0, 5, 12), [1.0, 3.0, np.nextafter(1.0, 0)]])
     of_parts = [liouvillian(part) for part in system.drive.systems]
     bound = liouvillian(system)
     for t, weights in zip(times, piecewise.values(system.drive.curve, times)):
