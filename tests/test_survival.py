@@ -139,7 +139,13 @@ def kill_ranks(process):
     for pid in children(process.pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    process.wait(timeout=120)
+    try:
+        process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        listed = ["ps", "-eo", "pid,ppid,stat,etimes,wchan:24,args"]
+        raise AssertionError(
+            f"mpirun {process.pid} does not end:\n{subprocess.check_output(listed, text=True)}"
+        ) from None
 
 
 def test_sigkill_at_random_moments_loses_no_done_record(config, tmp_path, whole_slow):
