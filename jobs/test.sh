@@ -6,8 +6,7 @@
 #
 # Exit status 0: all passed. HPCSIM_REQUIRE_ALL=1 makes a test fail where it would be skipped
 # because something is not installed. HPCSIM_COVERAGE=0 leaves out the measurement of coverage.
-# HPCSIM_TEST_PROCESSES: how many processes share the serial tests, by default one more than there are cores: a fifth of
-# the time they wait for clocks, disks and other processes.
+# HPCSIM_TEST_PROCESSES: how many processes share the serial tests, by default as many as there are cores.
 set -uo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit
 bash jobs/setup.sh tests || exit
@@ -65,7 +64,7 @@ if [ "$selected" = 0 ] && python -c 'import ruff, mypy' 2>/dev/null; then stage 
 processes=()
 if python -c 'import xdist' 2>/dev/null; then
     cores=$(env -u OMP_NUM_THREADS nproc)  # which takes the variable for the answer
-    processes=(-n "${HPCSIM_TEST_PROCESSES:-$((cores + 1))}" --dist worksteal)
+    processes=(-n "${HPCSIM_TEST_PROCESSES:-$cores}" --dist worksteal)
 fi
 stage "serial" python -m pytest tests "${processes[@]}" "${coverage[@]}" "$@"
 for n in 1 2 3; do

@@ -161,7 +161,7 @@ def test_sigkill_at_random_moments_loses_no_done_record(config, tmp_path, whole_
     moments = random.Random(11)
     done = np.zeros(RECORDS, bool)
     kills = 0
-    while kills < 6:
+    while kills < 4:
         with started(2, hpcsim_run(path, out), tmp_path) as process:
             wait_for_records(out, process, 1)  # past the start; from here on any moment may come
             time.sleep(moments.uniform(0, 0.4))
@@ -211,9 +211,9 @@ def needed(path, target):
 
 
 def test_target_error_needs_the_same_records_on_any_number_of_ranks(tmp_path):
-    """Up to the first look that meets it, on 1, 2 and 3 ranks and in groups of 2; and all that is told of it."""
+    """Up to the first look that meets it, on one rank and on 3; and all that is told of it."""
     path = target_config(tmp_path, FAST)
-    for n, size in ((1, 1), (2, 2), (3, 1)):
+    for n, size in ((1, 1), (3, 1)):
         out = tmp_path / f"{n}{size}.h5"
         ended = mpirun(n, hpcsim_run(path, out, "--set", f"run.ranks_per_point={size}"), cwd=tmp_path)
         assert ended.returncode == 0, ended.stderr
@@ -252,14 +252,12 @@ def test_target_error_needs_the_same_records_on_any_number_of_ranks(tmp_path):
 def test_target_error_survives_kills_with_the_same_records(tmp_path):
     path = target_config(tmp_path, 300)
     assert mpirun(1, hpcsim_run(path, "whole.h5"), cwd=tmp_path).returncode == 0
-    out, moments = tmp_path / "killed.h5", random.Random(5)
-    for n in (2, 3):
-        with started(n, hpcsim_run(path, out), tmp_path) as process:
-            before = contents(out)[1].sum() if out.exists() else 0
-            wait_for_records(out, process, before + 1)
-            time.sleep(moments.uniform(0, 0.5))
-            if process.poll() is None:
-                kill_ranks(process)
+    out = tmp_path / "killed.h5"
+    with started(3, hpcsim_run(path, out), tmp_path) as process:
+        wait_for_records(out, process, 1)
+        time.sleep(random.Random(5).uniform(0, 0.5))
+        if process.poll() is None:
+            kill_ranks(process)
     ended = mpirun(2, hpcsim_run(path, out), cwd=tmp_path)
     assert ended.returncode == 0 and "model.loss = 0.4: target_error not reached" in ended.stderr
     records, met = needed(out, TARGETS[300])
@@ -585,13 +583,12 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("n", [1, 2])
-def test_records_that_fail_are_named_and_the_others_go_on(config, tmp_path, whole, n):
+def test_records_that_fail_are_named_and_the_others_go_on(config, tmp_path, whole):
     path, out = config(), tmp_path / "r.h5"
     for name, fails in (("failing.py", True), ("working.py", False)):
         (tmp_path / name).write_text(FAILING.format(fails=fails))
     for _ in range(2):  # the second time nothing is left to do
-        ended = mpirun(n, ["failing.py", "run", path, "--out", out], cwd=tmp_path)
+        ended = mpirun(2, ["failing.py", "run", path, "--out", out], cwd=tmp_path)
         assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
         assert ended.stderr.count("hpcsim: error: ") == 1
         assert "4 of 40 records failed; the others are done. record 3 at model.loss = 0.4: RuntimeError: cannot" in (
@@ -604,6 +601,6 @@ def test_records_that_fail_are_named_and_the_others_go_on(config, tmp_path, whol
     assert "36/40 records, 4 failed" in text and "record 23 of point 1 failed: RuntimeError: cannot be" in text
     [run] = store.read_runs(out)
     assert run.done.sum() == 36 and same_bits(out, whole, run.done)
-    ended = mpirun(n, ["working.py", "run", path, "--out", out, "--retry-failed"], cwd=tmp_path)
+    ended = mpirun(2, ["working.py", "run", path, "--out", out, "--retry-failed"], cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert same_bits(out, whole)
