@@ -7,6 +7,7 @@
 # Exit status 0: all passed. HPCSIM_REQUIRE_ALL=1 makes a test fail where it would be skipped
 # because something is not installed. HPCSIM_COVERAGE=0 leaves out the measurement of coverage.
 # HPCSIM_TEST_PROCESSES: how many processes share the serial tests, by default as many as there are cores.
+# HPCSIM_TEST_RANKS: the numbers of ranks that tests/mpi run with, by default 1 2 3.
 set -uo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit
 bash jobs/setup.sh tests || exit
@@ -67,7 +68,7 @@ if python -c 'import xdist' 2>/dev/null; then
     processes=(-n "${HPCSIM_TEST_PROCESSES:-$cores}" --dist worksteal)
 fi
 stage "serial" python -m pytest tests "${processes[@]}" "${coverage[@]}" "$@"
-for n in 1 2 3; do
+for n in ${HPCSIM_TEST_RANKS:-1 2 3}; do
     stage "mpirun -n $n" under_mpi "$n" "$@"
 done
 

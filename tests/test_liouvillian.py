@@ -250,7 +250,6 @@ def logarithmic_norm(system, k):
         replace(dimer(1, 0.7, 1.1), symmetries=(WeakU1(),)),
         SYSTEMS["closed chain"],
         SYSTEMS["decaying"],
-        FURTHER["cavities"],
     ],
 )
 def test_the_decay_of_excluded_sectors_is_their_logarithmic_norm(system):
