@@ -66,3 +66,9 @@ def test_the_certificate_reaches_the_user():
     data = hpcsim.solve(model=model, method=method, sweep={"model.Jy": [0.8, 1.4]})
     assert (data.certified == 1).all() and (data.certificate == 2).all() and "LAPACK" not in data.certificate.long_name
     assert np.allclose(data.gap, np.minimum(data.gap_even, data.gap_odd))
+
+
+def test_spins_without_couplings_and_decay_are_not_certified_by_exponentials(monkeypatch):
+    monkeypatch.setattr(spectrum, "LAPACK", 0)
+    for each in results(system(Jx=0, Jy=0, Jz=0, decay=0)):
+        assert each["gap"] == 0 and each["eigenvalues"].tolist() == [0, 0, 0] and each["certificate"] in (0, 0.5)

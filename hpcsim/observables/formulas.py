@@ -1,23 +1,15 @@
 """Functions of averages written as formulas: text in the file, which is evaluated without executing code."""
 
 import ast
-import operator
 
 import numpy as np
 
 from hpcsim.observables.outputs import Output
 from hpcsim.observables.terms import Derived, Function
+from hpcsim.system import expression
 
 LONGEST = 300  # characters
-OPERATIONS = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
-    ast.UAdd: operator.pos,
-    ast.USub: operator.neg,
-}
+OPERATIONS = expression.OPERATIONS | expression.SIGNS
 CALLS = {
     "sqrt": np.sqrt,
     "exp": np.exp,

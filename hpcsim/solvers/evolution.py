@@ -76,6 +76,8 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
     on L itself does, 523 instead of 215, but a fifth of the vectors to orthogonalise, which took as long as
     the products, and half of the memory.
     """
+    if operator.radius == 0:
+        raise SolverError("all eigenvalues are equal, and exp(tL) tells none from the others")
     PETSc, SLEPc = libraries(comm)
     step = _TimeStep(comm, operator, largest)
     # compiled now: what a compilation within PETSc's callback leaves behind keeps PETSc's objects alive, and they

@@ -101,8 +101,8 @@ def _gap(values: np.ndarray, steady: bool) -> float:
 
 def _by_exponentials(comm, sector: Balanced, steady: bool, petsc_options: dict) -> float:
     """The gap of a sector by exp(tL); 0 where it does not converge. Collective."""
-    operator = solvers.Assembled(comm, sector)
     try:
+        operator = solvers.Assembled(comm, sector)
         values, *_ = solvers.end_of_spectrum(
             comm, operator, True, 1 + steady, RESIDUAL * operator.norm, RESTARTS | petsc_options
         )
