@@ -257,7 +257,7 @@ def _status(arguments, world) -> int:
 
 
 def _collect(arguments, world) -> int:
-    from hpcsim.api import collect
+    from hpcsim.store.collect import collect
 
     collect(arguments.out, arguments.runs, arguments.over)
     return COMPLETE
