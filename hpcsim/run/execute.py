@@ -3,9 +3,12 @@
 import functools
 import logging
 import math
+import shlex
+import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
@@ -292,6 +295,7 @@ class _Session:
         io, compiling = (groups.leaders.allgather(x) for x in (records.io_seconds, self.busy.compiling))
         summary = {
             "started": self.stop.started,
+            "command": shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "hpcsim"), *sys.argv[1:]])[:1000],
             "wall_seconds": self.stop.elapsed(),
             "loop_seconds": loop,
             "busy_fraction": fractions,
