@@ -89,8 +89,8 @@ def entry_points(what: str) -> importlib.metadata.EntryPoints:
 
 
 @functools.lru_cache(maxsize=1)
-def _installed(path: tuple[str, ...]) -> importlib.metadata.EntryPoints:
-    """All entry points of the packages on a sys.path: reading them takes 30 ms or more."""
+def _installed(path):
+    """All entry points of the packages on sys.path, a tuple: reading them takes 30 ms or more."""
     return importlib.metadata.entry_points()
 
 
