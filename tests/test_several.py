@@ -48,7 +48,7 @@ def test_a_run_for_each_of_them_and_one_figure(tmp_path, capsys, caplog, monkeyp
 
 def test_one_of_them_is_changed_by_its_number(tmp_path):
     loaded = hpcsim.run.config.load(
-        written(tmp_path, quick={"method": {1: {"initial": "x"}}}), ["method.2.k=3"], True, 2
+        written(tmp_path, quick={"method": {"1": {"initial": "x"}}}), ["method.2.k=3"], True, 2
     )
     assert loaded["method"] == {"name": "mean_field", "initial": [0.5, 0.5], "k": 3}
     assert hpcsim.run.config.load(tmp_path / "c.yaml", quick=True, method=1)["method"]["initial"] == "x"
