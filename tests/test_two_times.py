@@ -10,6 +10,7 @@ from scipy import linalg
 from test_liouvillian import FURTHER, all_to_all, dimer, solve_all, xyz
 
 import hpcsim
+from hpcsim.methods.liouvillian import frequencies
 from hpcsim.models import kerr_oscillator, spin_network
 
 RABI, DECAY = 2.3, 0.7
@@ -104,7 +105,7 @@ def test_two_time_functions_against_dense_matrices(name):
     functions, operators, c = asked(system)
     L, rho, times, omega = reference.liouvillian(system), reference.steady_state(system), (0.3, 1.1), (-1.3, 0.0, 0.7)
     ((_, found),) = solve_all(system, task="correlation", times=times, functions=functions)
-    ((_, spectra),) = solve_all(system, task="emission", frequencies=omega, functions=functions)
+    ((_, spectra),) = solve_all(system, task="emission", frequencies=omega, functions=functions, tolerance=1e-11)
     quanta = np.trace(c.T @ c @ rho).real
     for at, t in enumerate(times):
         later = linalg.expm(L * t)
@@ -119,8 +120,24 @@ def test_two_time_functions_against_dense_matrices(name):
         for each, (A, B) in zip(functions, [*operators, (c.T, c)]):
             means = np.trace(A @ rho), np.trace(B @ rho)
             wanted = np.trace(A @ (inverse @ (B @ rho - means[1] * rho).ravel()).reshape(rho.shape))
-            assert np.isclose(spectra[each["name"]][at], 2 * wanted.real, rtol=0, atol=1e-8)
+            assert np.isclose(spectra[each["name"]][at], 2 * wanted.real, rtol=0, atol=1e-9)
             assert np.isclose(spectra[f"{each['name']}_coherent"], means[0] * means[1], rtol=0, atol=1e-10)
+
+
+def test_a_spectrum_by_factorisations_at_few_frequencies(monkeypatch):
+    """Where a Krylov space is not enough. Fewer equations are factorised than there are frequencies."""
+    system, solved, solve = SYSTEMS["unequal"], [], frequencies.Resolvent.solved
+    functions, omega = asked(system)[0], np.linspace(-6, 6, 101).tolist()
+    given = dict(task="emission", frequencies=omega, functions=functions, tolerance=1e-10)
+    ((_, wanted),) = solve_all(system, **given)
+    monkeypatch.setattr(frequencies, "KRYLOV", (3,))
+    monkeypatch.setattr(frequencies.Resolvent, "solved", lambda *args: solved.append(args[1]) or solve(*args))
+    ((_, found),) = solve_all(system, **given)
+    assert 0 < len(solved) < 101  # of four functions with 51 frequencies > 0 each
+    assert all(np.allclose(found[each["name"]], wanted[each["name"]], rtol=0, atol=1e-8) for each in functions)
+    monkeypatch.setattr(frequencies, "LARGEST", 10)
+    with pytest.raises(hpcsim.solvers.SolverError, match="too many for a factorisation: raise method.tolerance"):
+        solve_all(system, **given)
 
 
 @pytest.mark.parametrize("name", ["unequal", "balanced dimer", "ring", "staggered"])
