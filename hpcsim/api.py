@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mpi4py import MPI
 
-from hpcsim import figures, store
+from hpcsim import store
 from hpcsim.run import config, execute, share
 from hpcsim.run import plan as planning
 from hpcsim.store.collect import collect, combine, opened, outline
@@ -114,6 +114,10 @@ def plan(path, overrides: Sequence[str] = (), quick: bool = False) -> planning.P
     Its figures are checked against the outputs: a typo there must not wait for the end of a run. Raises ConfigError.
     """
     loaded = config.load(path, overrides, quick)
+    if not loaded["figures"]:
+        return planning.plan(loaded)
+    from hpcsim import figures
+
     with config.explained("figures"):
         parsed = figures.parse(loaded["figures"], execute=True)
     planned = planning.plan(loaded)

@@ -92,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
         type=_path,
         help="take the figures from this YAML, which may hold nothing else, not from the one run",
     )
+    plot.add_argument(
+        "--csv", action="store_true", help="also write the numbers of each figure, and its checks, as CSV"
+    )
     export = add("export", _export, "write the results of a collected file or a run file as tables")
     export.add_argument("file", type=_path)
     export.add_argument("--csv", action="store_true", required=True, help="as CSV: one file for each result")
@@ -257,7 +260,7 @@ def _status(arguments, world) -> int:
 
 
 def _collect(arguments, world) -> int:
-    from hpcsim.api import collect
+    from hpcsim.store.collect import collect
 
     collect(arguments.out, arguments.runs, arguments.over)
     return COMPLETE
@@ -279,7 +282,7 @@ def _section(path):
 def _plot(arguments, world) -> int:
     from hpcsim import figures
 
-    files, results = figures.plot(arguments.collected, arguments.to, _section(arguments.config))
+    files, results = figures.plot(arguments.collected, arguments.to, _section(arguments.config), arguments.csv)
     for file in files:
         print(file)
     print(figures.table(results))

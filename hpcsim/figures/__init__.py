@@ -23,6 +23,7 @@ import numpy as np
 
 from hpcsim import store
 from hpcsim.analysis import ESTIMATES
+from hpcsim.figures import numbers
 from hpcsim.figures.curves import Curve, curves, divisor, evaluate, located, name_of
 from hpcsim.figures.draw import draw, images, verify_panel
 from hpcsim.figures.section import Check, Figure, parse
@@ -36,7 +37,11 @@ __all__ = ["CheckResult", "Figure", "images", "in_all_words", "judge", "parse", 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One line of the table; value and error are NaN where the estimate could not be made."""
+    """One line of the table; value and error are NaN where the estimate could not be made.
+
+    verdict : on the claim of a publication, "" where the check decides none: `reproduced`, `differs`, or `open` where
+              the check fails
+    """
 
     name: str
     value: float
@@ -44,6 +49,7 @@ class CheckResult:
     expect: str
     passed: bool
     note: str
+    verdict: str = ""
 
     @property
     def measured(self) -> str:
@@ -51,9 +57,10 @@ class CheckResult:
         return f"{self.value:.4g}" + (f" ± {self.error:.2g}" if self.error else "")
 
 
-def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
+def plot(path, to=None, section=None, tables: bool = False) -> tuple[list[Path], list[CheckResult]]:
     """Draw the figures of a collected file as PNG and PDF into the folder `to` (default: beside it).
 
+    tables  : also write the numbers of each figure and its checks as CSV, see `hpcsim.figures.numbers`
     section : the `figures` of a config that the user names, to draw instead of those the run was started with. Theories
               of files of his own are executed then alone, and else left out, with a warning
     Returns the files written and the results of the checks. Raises store.StoreError where a figure
@@ -65,10 +72,20 @@ def plot(path, to=None, section=None) -> tuple[list[Path], list[CheckResult]]:
         raise store.StoreError(f"--to {folder}: is a file; give the name of a folder for the figures", 2)
     if there := store.shortfall(data):
         log.warning("%s: holds %s; figures and checks lack the others", path, there)
+    parsed = parse(data.config["figures"] if section is None else section, section is not None)
+    for place in (folder / f"{figure.file}.csv" for figure in parsed if tables):
+        if place.exists() and not numbers.is_table(place):
+            raise store.StoreError(
+                f"{place}: exists and is not the table of a figure; give another folder with --to", 2
+            )
     files, results = [], []
-    for figure in parse(data.config["figures"] if section is None else section, section is not None):
+    for figure in parsed:
+        judged = judge(data, figure)
         files += draw(data, figure, folder)
-        results += judge(data, figure)
+        if tables:
+            files.append(folder / f"{figure.file}.csv")
+            store.write_whole(files[-1], numbers.table(data, figure, judged).encode())
+        results += judged
     return files, results
 
 
@@ -158,14 +175,31 @@ def _judge(check: Check, curve: Curve, several: bool) -> CheckResult:
         value, error, note = float(estimate.value), float(estimate.error), estimate.note
     except ValueError as problem:  # the data do not allow the estimate: that is a failed check
         note = str(problem)
-    if expect is None:
-        above, below = (bound if bound is not None else np.nan for bound in (check.above, check.below))
-        bounds = {">": above, "<": below}.items()
-        wanted = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if not np.isnan(bound))
-        passed = not (np.isnan(value) or value <= above or value >= below)  # nothing is beyond a NaN
-    else:
-        tolerance = (check.within or 0.0) + (check.sigmas * error if check.sigmas else 0.0)
-        wanted = f"{expect:.4g} ± {tolerance:.2g}"
-        # rounding must not decide where the boundary lies on a grid point
-        passed = bool(abs(value - expect) <= tolerance * (1 + 1e-9))
-    return CheckResult(name, value, error, wanted, passed, note)
+    wanted, met = _bounds(check) if expect is None else _tolerance(check, expect, error)
+    passed = met(value)
+    return CheckResult(name, value, error, wanted, passed, *_claimed(check, passed, met, note))
+
+
+def _bounds(check: Check):
+    """How the bounds of a check are written, and whether a number is within them."""
+    above, below = (bound if bound is not None else np.nan for bound in (check.above, check.below))
+    bounds = {">": above, "<": below}.items()
+    wanted = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if not np.isnan(bound))
+    return wanted, lambda value: not (np.isnan(value) or value <= above or value >= below)  # nothing is beyond a NaN
+
+
+def _tolerance(check: Check, expect: float, error: float):
+    """How what is expected is written, and whether a number is near enough to it."""
+    tolerance = (check.within or 0.0) + (check.sigmas * error if check.sigmas else 0.0)
+    # rounding must not decide where the boundary lies on a grid point
+    return f"{expect:.4g} ± {tolerance:.2g}", lambda value: bool(abs(value - expect) <= tolerance * (1 + 1e-9))
+
+
+def _claimed(check: Check, passed: bool, met, note: str) -> tuple[str, str]:
+    """(note, verdict): what meets the criterion agrees with a published number that meets it, too."""
+    if not check.claim:
+        return note, ""
+    same = not check.differs if check.published is None else met(check.published)
+    verdict = ("reproduced" if same else "differs") if passed else "open"
+    number = "" if check.published is None else f" ({check.published:g})"
+    return f"{note}; published{number}: {verdict}".removeprefix("; "), verdict

@@ -90,17 +90,29 @@ def _curve(data, spec, name, kept) -> Curve:
             if len(kept[other.dims[0]]) == 1:
                 known[key] = known[key][0]
     scale = divisor(spec.divide, known)
-    y = _part(variable.values[grid].ravel(), spec.part, name)
+    values = variable.values[grid].ravel()
+    y = _part(values, spec.part, name)
     if spec.distance is not None:
-        y = np.abs(y - evaluate(spec.distance, known))
+        y = np.abs(y - (evaluate(spec.distance, known) if isinstance(spec.distance, Theory) else spec.distance))
     y = y / scale
     error = _error(data, name, known)
     error = None if error is None else error[grid].ravel() / scale
     x = np.atleast_1d(known[spec.x] if spec.x else np.arange(len(y)))
     order = np.argsort(x, kind="stable")
+    x = x if spec.over is None else _over(data, spec.over, variable, values, grid)
     order = order[asked(data, variable)[grid].ravel()[order]]
     known = {key: v[order] if isinstance(v, np.ndarray) else v for key, v in known.items()}
     return Curve(x[order], y[order], None if error is None else error[order], known, name)
+
+
+def _over(data, over, variable, values, grid) -> np.ndarray:
+    """What a curve is drawn over in place of its x: the real part of its values, or another result."""
+    if over == "real":
+        return values.real
+    other = _variable(data, over, "over")
+    if other.dims != variable.dims or np.iscomplexobj(other.values):
+        raise ValueError(f"over: {over} is no real result with the dimensions {', '.join(variable.dims)}")
+    return other.values[grid].ravel()
 
 
 def _error(data, name, known) -> np.ndarray | None:

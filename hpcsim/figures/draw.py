@@ -113,7 +113,7 @@ def _check_texts(canvas):
 def verify_panel(data, panel: Panel):
     """Raise ValueError where a panel asks for what `data` does not have; its numbers may all be NaN still."""
     if panel.kind == "map":
-        x, _, _ = _map_of(data, panel)
+        x, _, _ = map_of(data, panel)
         known = [data.config["model"] | {panel.x: x}]
     else:
         several = curves(data, panel)
@@ -141,7 +141,8 @@ def _narrowed(panel: Panel, overlay) -> Panel:
 def _draw_lines(data, panel: Panel, axes):
     several = curves(data, panel)
     colours = _colours(several, panel)
-    lined = any(overlay.fit or not overlay.label for overlay in panel.overlays)  # each curve has a line through it
+    # each curve has a line through it, or no order to be joined in
+    lined = panel.over or any(overlay.fit or not overlay.label for overlay in panel.overlays)
     for i, (curve, colour) in enumerate(zip(several, colours)):
         joined = "-" if curve.error is None and not lined else "none"
         # a curve so dense that its markers would hide it is a line
@@ -211,7 +212,7 @@ def _draw_theory(overlay, dashes, panel, several, colours, axes):
 
 def _draw_map(data, panel: Panel, axes):
     """y in colours over x and z: cividis, or red to blue about zero where y has both signs."""
-    x, z, image = _map_of(data, panel)
+    x, z, image = map_of(data, panel)
     mesh = axes.pcolormesh(x, z, image, shading="nearest", rasterized=True, **_map_colours(image, panel.categories))
     label = _axis_label(data, panel.y[0], panel.divide) if panel.barlabel is None else panel.barlabel
     bar = axes.figure.colorbar(mesh, ax=axes, label=label)
@@ -226,7 +227,7 @@ def _draw_map(data, panel: Panel, axes):
     axes.set(xlim=(x[0], x[-1]), ylim=(z[0], z[-1]))
 
 
-def _map_of(data, panel: Panel):
+def map_of(data, panel: Panel):
     """x (columns,), z (rows,) and y (rows, columns), NaN where there are no points."""
     flat = Data(y=panel.y, select=panel.select, divide=panel.divide, part=panel.part)
     (curve,) = curves(data, flat)
@@ -278,7 +279,7 @@ def _dress(data, panel: Panel, axes):
 
 
 def _axis_labels(data, panel: Panel) -> dict:
-    horizontal = panel.by if panel.reduce else panel.x
+    horizontal = panel.by if panel.reduce else panel.x if panel.over in (None, "real") else panel.over
     vertical = _axis_label(data, panel.z) if panel.z else _axis_label(data, panel.y[0], panel.divide)
     return {
         "xlabel": _axis_label(data, horizontal) if panel.xlabel is None else panel.xlabel,

@@ -85,7 +85,8 @@ class Data(Parameters):
     select : {coordinate: value, `min`, `max`, or [from, to]}
     divide : parameter or coordinate that y is divided by, with a power: S or S^2
     part   : of complex y: real, imag, abs, or decay for minus the real part
-    distance : theory that y is replaced by its distance |y - theory| to
+    distance : number or theory that y is replaced by its distance |y - theory| to
+    over     : what y is drawn over in place of x: a result with the dimensions of y, or `real`, the real part of y
     reduce   : one number from each curve, over `by`: `maximum`, `minimum`, where they are (`maximum_at`,
                `minimum_at`), or `crossing`, the x where the curve meets that of the next value of `by`
     """
@@ -96,7 +97,8 @@ class Data(Parameters):
     select: dict[str, Selection] = {}
     divide: Power | None = None
     part: Literal["real", "imag", "abs", "decay"] | None = None
-    distance: TheoryName | None = None
+    distance: Quantity | None = None
+    over: str | None = None
     reduce: Literal["maximum", "maximum_at", "minimum", "minimum_at", "crossing"] | None = None
 
     @model_validator(mode="after")
@@ -180,6 +182,8 @@ class Panel(Data):
         fitted = any(overlay.fit for overlay in self.overlays)
         if self.kind == "map" and (self.by or fitted or len(self.y) > 1):
             raise ValueError("a map shows one variable, with no by and no fit")
+        if self.over and (self.kind == "map" or self.reduce or self.overlays):
+            raise ValueError("over shows the points of lines alone, with no overlays and no reduce")
         if self.kind == "lines" and (self.categories or self.barlabel is not None):
             raise ValueError("categories and barlabel belong to a map")
         return self
@@ -192,6 +196,9 @@ class Check(Data):
     arguments : of it; a name stands for a theory
     expect    : the number, or a theory; met within `within` plus `sigmas` standard errors
     below, above : or bounds
+    claim     : the statement of a publication that the check decides
+    published : its number, where it gives one. It differs if the estimate meets the criterion and this number does not
+    differs   : true where the publication gives no number and the check asserts the opposite of the claim
     """
 
     name: Text
@@ -202,6 +209,17 @@ class Check(Data):
     sigmas: Annotated[Number, Field(ge=0)] | None = None
     below: Number | None = None
     above: Number | None = None
+    claim: Text = ""
+    published: Number | None = None
+    differs: bool = False
+
+    @model_validator(mode="after")
+    def _claimed(self):
+        if (self.published is not None or self.differs) and not self.claim:
+            raise ValueError("published and differs belong to a claim: give claim, the statement of the publication")
+        if self.published is not None and self.differs:
+            raise ValueError("differs is found from published: leave it out")
+        return self
 
     @model_validator(mode="after")
     def _criterion(self):

@@ -3,16 +3,18 @@
 import functools
 import logging
 import math
+import shlex
+import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
-from numba.core.event import install_timer
 
 from hpcsim import __version__, store
-from hpcsim.compiled import COMPILING
+from hpcsim.compiled import timing
 from hpcsim.methods import Cache, Context, Stopped
 from hpcsim.run.config import ConfigError
 from hpcsim.run.dispatch import Shares
@@ -150,7 +152,7 @@ class _Session:
             self._announce()
         tally = Tally(groups, progress or (lambda finished: None))
         began = reason = None
-        with install_timer(COMPILING, self.busy.compiled), closing(self.shares):
+        with timing(self.busy.compiled), closing(self.shares):
             while True:
                 todo, ready = self._ready()
                 if progress and groups.world.rank == 0:
@@ -293,6 +295,7 @@ class _Session:
         io, compiling = (groups.leaders.allgather(x) for x in (records.io_seconds, self.busy.compiling))
         summary = {
             "started": self.stop.started,
+            "command": shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "hpcsim"), *sys.argv[1:]])[:1000],
             "wall_seconds": self.stop.elapsed(),
             "loop_seconds": loop,
             "busy_fraction": fractions,

@@ -1,5 +1,6 @@
 #!/bin/bash
-# The manual as a folder of HTML: the pages beside this script, the notebooks as they run, and a reference from docstrings.
+# The manual as a folder of HTML: the pages beside this script, the notebooks as they run, a reference from docstrings, and the
+# claims of the papers from the configs.
 #
 #   bash jobs/docs/build.sh [folder, default results/manual]
 #
@@ -30,6 +31,7 @@ mkdir -p "$source"
 cp jobs/docs/*.md jobs/docs/conf.py jobs/docs/manual.css "$source"
 ln -s "$PWD/README.md" "$PWD/configs" "$work"
 python jobs/docs/reference.py "$source"
+python jobs/docs/claims.py > "$source/claims.md"
 for notebook in jobs/docs/*.ipynb; do
     python jobs/docs/notebook.py "$notebook" "$source"
 done
