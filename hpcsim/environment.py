@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-WITH_KERNELS = re.compile(rb"\bnjit\b|^\s*(from|import) numba\b(?!\.core\.event)", re.M)
+WITH_KERNELS = re.compile(rb"\bnjit\b|^\s*(from|import) numba\b", re.M)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 

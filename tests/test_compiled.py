@@ -43,7 +43,7 @@ import kernels
 
 MPI.COMM_WORLD.Barrier()
 assert kernels.outer(3.0) == 45.0
-misses = [sum(f.stats.cache_misses.values()) for f in (kernels.outer, kernels.inner)]
+misses = [sum(f.dispatcher.stats.cache_misses.values()) for f in (kernels.outer, kernels.inner)]
 print(*misses, flush=True)
 """
 KERNELS = """
@@ -75,7 +75,7 @@ import sys
 sys.path.insert(0, {folder!r})
 import kernels
 assert kernels.outer(3.0) == 45.0
-print(sum(kernels.outer.stats.cache_misses.values()))
+print(sum(kernels.outer.dispatcher.stats.cache_misses.values()))
 """
 
 

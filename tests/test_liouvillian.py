@@ -11,10 +11,11 @@ from scipy import linalg, sparse
 from scipy.optimize import linear_sum_assignment
 
 from hpcsim import solvers
+from hpcsim.compiled import interpreted
 from hpcsim.methods import Context, liouvillian
 from hpcsim.methods.liouvillian import Options, exclusion, spectrum
 from hpcsim.methods.liouvillian.operators import operators
-from hpcsim.methods.liouvillian.sectors import Sector
+from hpcsim.methods.liouvillian.sectors import Sector, _numbered
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.models import all_to_all_xyz, cavity_dimer, collective_spin, gain_loss_lattice, kerr_oscillator, xyz_lattice
 from hpcsim.system import Parity, Transposition, WeakU1, charges, matrices
@@ -164,6 +165,18 @@ def test_rows_do_not_depend_on_how_they_are_divided(system):
         cuts = sector.size * np.arange(4) // 3
         parts = [sector.rows(start, stop).toarray() for start, stop in zip(cuts, cuts[1:])]
         assert np.array_equal(np.vstack(parts), sector.rows(0, sector.size).toarray())
+
+
+@pytest.mark.parametrize("name", ["balanced dimer", "closed chain", "twisted", "ring of 4", "Kerr"])
+def test_kernels_give_the_same_rows_where_they_are_not_compiled(name):
+    """Small sectors are set up in Python."""
+    built, found = operators({**SYSTEMS, **FURTHER}[name]), []
+    for small in (False, True):
+        with interpreted(small):
+            _, _, orbits, *unknowns = _numbered(built, HOME)
+            sector = Sector(built, HOME)
+            found.append((*orbits, *unknowns, sector.rows(0, sector.size).toarray()))
+    assert all(np.array_equal(one, other) for one, other in zip(*found))
 
 
 @everywhere

@@ -123,20 +123,6 @@ def test_describe_and_schema_tell_the_other_names():
     assert keys["pump"] == {"description": "another name of gain", "deprecated": True}
 
 
-def test_files_with_either_name_go_into_one(tmp_path):
-    """A size swept under its former name, and one more under the preferred one."""
-    base = {"name": "all_to_all_xyz", "Jx": 0.6, "Jy": 1.4, "Jz": 1.0, "decay": 1.0}
-    several = {"a": {"sweep": [{"model.N": [2, 3]}]}, "b": {"model": base | {"sites": 4}}}
-    for name, given in several.items():
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"model": base, "method": "permutation"} | given))
-        assert cli.main(["run", str(tmp_path / f"{name}.yaml"), "--out", str(tmp_path / f"{name}.h5")]) == 0
-    files = [str(tmp_path / f"{name}.h5") for name in ("c", *several)]
-    assert cli.main(["collect", *files]) == 0
-    data = hpcsim.open(files[0])
-    assert data.N.values.tolist() == [2, 3, 4]
-    assert np.array_equal(data.Sz.sel(N=4), hpcsim.solve(base | {"N": 4}, "permutation").Sz)
-
-
 FORMER = {  # sections `model` as version 0.1 wrote them into its files
     "all_to_all_xyz": {"N": 3, "Jx": 0.6, "Jy": 1.4, "Jz": 1.0, "decay": 1.0, "collective_decay": 0.0}
     | {"dephasing": 0.0, "collective_dephasing": 0.0, "pump": 0.2, "collective_pump": 0.0, "field": 0.3}
@@ -160,3 +146,32 @@ def test_a_run_that_a_former_version_began_goes_on(model, tmp_path):
     assert cli.main(["collect", *(str(tmp_path / f"{name}.h5") for name in ("c", "r", "other"))]) == 0
     data = hpcsim.open(tmp_path / "c.h5")
     assert np.isfinite(data.Sz).all() and yaml.safe_load(data.attrs["config"])["model"]["name"] == model
+
+
+def test_runs_that_sweep_one_parameter_under_two_names_are_one_data_set(tmp_path, monkeypatch):
+    """Files of version 0.1 and of this one, say: the name is that of the first file; --over takes any name."""
+    monkeypatch.chdir(tmp_path)
+    model = {"name": "all_to_all_xyz", "Jx": 0.6, "Jy": 1.4, "Jz": 1.0, "decay": 1.0}
+    sweeps = {
+        "old": [{"model.N": [2, 3]}, {"model.pump": [0.1, 0.2], "model.field": [0.3, 0.5]}],
+        "new": [{"model.field_x": [0.7], "model.gain": [0.3]}, {"model.sites": [2, 3, 4]}],
+        "one": [{"model.sites": [4]}],
+    }
+    for name, sweep in sweeps.items():
+        given = model | {"gain": 0.1, "drive": 0.3} if name == "one" else model
+        (tmp_path / f"{name}.yaml").write_text(
+            yaml.safe_dump({"model": given, "method": "permutation", "sweep": sweep})
+        )
+        hpcsim.run_config(f"{name}.yaml", f"{name}.h5")
+    hpcsim.collect("c.h5", ["old.h5", "new.h5", "one.h5"])
+    data = hpcsim.open("c.h5")
+    assert data.Sz.dims[:2] == ("N", "field") and data.N.values.tolist() == [2, 3, 4]
+    assert data.pump.values.tolist() == [0.1, 0.2, 0.3] and data.field.values.tolist() == [0.3, 0.5, 0.7]
+    there = np.isfinite(data.Sz.values[..., 0])
+    assert np.array_equal(there, [[True, True, True], [True, True, True], [True, False, True]])
+    alone = hpcsim.solve(model | {"N": 4, "gain": 0.1, "drive": 0.3}, "permutation")
+    assert np.array_equal(data.Sz.sel(N=4, field=0.3), alone.Sz)
+    hpcsim.collect("d.h5", ["one.h5"], over=[("model.drive",)])
+    hpcsim.collect("e.h5", ["new.h5", "old.h5"])
+    assert hpcsim.open("d.h5").drive.values.tolist() == [0.3]
+    assert np.array_equal(hpcsim.open("e.h5").Sz.sel(field_x=0.5, sites=3), data.Sz.sel(field=0.5, N=3))

@@ -10,8 +10,6 @@ exponential variables, at the first look and at later ones (tests/test_ensemble.
 
 import math
 
-from scipy.special import chdtri
-
 FIRST_LOOK = 48  # records
 FEWEST = 8  # records that decide
 CONFIDENCE = 0.9
@@ -27,6 +25,8 @@ def needed(ratio: float, decided: int) -> float:
 
     ratio : standard error of the average over `decided` records, in units of the target; inf where it is not known
     """
+    from scipy.special import chdtri  # here, for few runs have a target and need what takes so long to load
+
     freedom = decided - 1
     return decided * ratio**2 * freedom / chdtri(freedom, CONFIDENCE)
 

@@ -23,7 +23,7 @@ NAMED = re.compile(r"S([xyz])(?:_(\d+)(?:_S([xyz])_(\d+))?|_S([xyz]))")
 def product(system: System, item: dict) -> list:
     """⟨O_1 O_2 ...⟩; complex where the product is not Hermitian."""
     factors = [(name, site) for name, site in item["product"]]
-    units = _units(name for name, _ in factors)
+    units = units_of(name for name, _ in factors)
     text = "⟨" + " ".join(f"{name}_{site}" for name, site in factors) + "⟩"
     hermitian = all(_is_hermitian(matrix) for matrix in _matrices(system, item["name"], factors).values())
     operators, sites = zip(*factors)
@@ -46,7 +46,9 @@ def weighted_sum(system: System, item: dict) -> list:
         _is_hermitian(next(iter(_matrices(system, name, [(operator, i)]).values()))) for i in range(system.sites)
     ]
     sites = np.arange(system.sites)[:, None]
-    output = Output(name, (), _units([operator]), f"Σ w ⟨{operator}⟩ over the sites", "f8" if all(hermitian) else "c16")
+    output = Output(
+        name, (), units_of([operator]), f"Σ w ⟨{operator}⟩ over the sites", "f8" if all(hermitian) else "c16"
+    )
     return [number(output, Products((operator,), sites, np.array(weights, float)))]
 
 
@@ -74,8 +76,8 @@ def _is_hermitian(matrix: np.ndarray) -> bool:
     return np.allclose(matrix, matrix.conj().T, rtol=0, atol=1e-12 * max(np.abs(matrix).max(), 1e-300))
 
 
-def _units(names) -> str:
-    """ħ to the power of the spin operators."""
+def units_of(names) -> str:
+    """The units of a product of operators: ħ to the power of the spin operators."""
     power = sum(name.startswith("S") for name in names)
     return {0: "1", 1: "ħ", 2: "ħ²", 3: "ħ³"}.get(power, f"ħ^{power}")
 

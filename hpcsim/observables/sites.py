@@ -1,10 +1,8 @@
 """Which sites are alike, and where they are along the first translation."""
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 
-from hpcsim.system import System, lines_along, translations
+from hpcsim.system import System, connected, lines_along, translations
 
 
 def sublattices(system: System, of_spins: bool = True) -> list[np.ndarray]:
@@ -45,8 +43,7 @@ def checkerboard(system: System, name: str) -> np.ndarray:
     # in the doubled graph, each coupling joins a site to the copy of its neighbour
     rows = np.concatenate([pairs[:, 0], pairs[:, 0] + n])
     columns = np.concatenate([pairs[:, 1] + n, pairs[:, 1]])
-    graph = csr_matrix((np.ones(len(rows)), (rows, columns)), (2 * n, 2 * n))
-    label = connected_components(graph, directed=False)[1]
+    label = connected(2 * n, rows, columns)
     if np.any(label[:n] == label[n:]):
         raise ValueError(
             f"method.observables: {name}: weights: alternating needs couplings between two halves of the sites, and "

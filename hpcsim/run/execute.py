@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
-from numba.core.event import install_timer
 
 from hpcsim import __version__, store
-from hpcsim.compiled import COMPILING
+from hpcsim.compiled import timing
 from hpcsim.methods import Cache, Context, Stopped
 from hpcsim.run.config import ConfigError
 from hpcsim.run.dispatch import Shares
@@ -153,7 +152,7 @@ class _Session:
             self._announce()
         tally = Tally(groups, progress or (lambda finished: None))
         began = reason = None
-        with install_timer(COMPILING, self.busy.compiled), closing(self.shares):
+        with timing(self.busy.compiled), closing(self.shares):
             while True:
                 todo, ready = self._ready()
                 if progress and groups.world.rank == 0:

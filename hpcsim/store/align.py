@@ -11,7 +11,7 @@ import numpy as np
 
 from hpcsim.store.layout import Layout, RunData, StoreError, difference, science
 from hpcsim.system import axis_value, shown
-from hpcsim.system.vocabulary import with_synonyms
+from hpcsim.system.vocabulary import meaning, with_synonyms
 
 METHOD = "method"  # the axis
 LONGEST = 40  # characters of an option in a name
@@ -23,6 +23,7 @@ def on_common_axes(runs: list[RunData], over=()) -> list[RunData]:
 
     over : keys of further axes, tuples of those that advance together, of parameters that no run sweeps
     """
+    runs, over = _in_one_vocabulary(runs, over)
     axes = _keys(runs, over)
     placed = [replace(run, layout=_aligned(run, axes, runs)) for run in runs]
     for run in placed[1:]:
@@ -34,6 +35,20 @@ def on_common_axes(runs: list[RunData], over=()) -> list[RunData]:
     for run, name in zip(placed, names):
         _require_same_outputs(firsts.setdefault(name, run), run)
     return placed
+
+
+def _in_one_vocabulary(runs: list[RunData], over):
+    """Runs and keys in which a swept parameter has the name that it has where it is first."""
+    names: dict[str, str] = {}
+
+    def named(key, run):
+        return names.setdefault(meaning(key, run.layout.config["model"]), key)
+
+    found = []
+    for run in runs:
+        axes = tuple({named(key, run): values for key, values in axis.items()} for axis in run.layout.axes)
+        found.append(replace(run, layout=replace(run.layout, axes=axes)))
+    return found, [tuple(named(key, runs[0]) for key in keys) for keys in over]
 
 
 def _keys(runs: list[RunData], over) -> list[tuple[str, ...]]:

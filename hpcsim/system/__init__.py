@@ -6,11 +6,12 @@ from hpcsim.system.cartesian import cartesian, left_over
 from hpcsim.system.conserved import dissipates, require_unique
 from hpcsim.system.invariance import holds
 from hpcsim.system.operators import BOSON_OPERATORS, HERMITIAN_BOSON_OPERATORS, HERMITIAN_OPERATORS, SPIN_OPERATORS
-from hpcsim.system.orbits import lines, lines_along, orbits
+from hpcsim.system.orbits import connected, lines, lines_along, orbits
 from hpcsim.system.parameters import (
     MOST_SITES,
     Count,
     Direction,
+    Frequencies,
     Initial,
     Number,
     Parameters,
@@ -49,6 +50,7 @@ __all__ = [
     "SPIN_OPERATORS",
     "Count",
     "Direction",
+    "Frequencies",
     "Initial",
     "Jumps",
     "Number",
@@ -70,6 +72,7 @@ __all__ = [
     "cartesian",
     "charge_weights",
     "charges",
+    "connected",
     "coherent_state",
     "conserves_parity",
     "dissipates",

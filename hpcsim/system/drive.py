@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-import scipy.linalg
 
 from hpcsim.system import piecewise
 from hpcsim.system.course import Course
@@ -228,14 +227,25 @@ def _independent(courses: np.ndarray):
     Symmetries that hold at all times then hold of the coefficients that follow each course.
     """
     centred = courses - courses.mean(axis=0)
-    triangle, order = scipy.linalg.qr(centred, mode="r", pivoting=True)
-    sizes = np.abs(np.diag(triangle))
-    rank = int(np.sum(sizes > 1e-9 * sizes[0]))
+    order, rank, rows = _rows_of(centred, 1e-9)
     mixed = np.zeros((rank, courses.shape[1]))
-    mixed[:, order] = scipy.linalg.solve_triangular(triangle[:rank, :rank], triangle[:rank])
+    mixed[:, order] = rows
     mixed = np.where(np.abs(mixed - np.round(mixed)) < EQUAL, np.round(mixed), mixed)
     shift = (courses - courses[:, order[:rank]] @ mixed).mean(axis=0)
     return order[:rank], mixed, np.where(np.abs(shift) < EQUAL, 0, shift)
+
+
+def _rows_of(matrix: np.ndarray, tolerance: float):
+    """order, rank, rows (rank, n): matrix[:, order] is about matrix[:, order[:rank]] @ rows.
+
+    tolerance : of what is left over, relative to the largest column
+    """
+    from scipy import linalg  # here, for systems without a drive are most
+
+    triangle, order = linalg.qr(matrix, mode="r", pivoting=True)
+    sizes = np.abs(np.diag(triangle))
+    rank = int(np.sum(sizes > tolerance * sizes[0]))
+    return order, rank, linalg.solve_triangular(triangle[:rank, :rank], triangle[:rank])
 
 
 def _fitted(magnitudes: Callable, samples: np.ndarray, edges, end):
@@ -246,12 +256,10 @@ def _fitted(magnitudes: Callable, samples: np.ndarray, edges, end):
     curve = piecewise.fit(function, edges, end, OF_TABLES, MOST_BUILT)
     rows = curve.coefficients.reshape(-1, len(first))
     scale = np.maximum(np.abs(rows).max(axis=0), 1e-300)
-    triangle, order = scipy.linalg.qr(rows / scale, mode="r", pivoting=True)
-    sizes = np.abs(np.diag(triangle))
-    rank = int(np.sum(sizes > OF_TABLES * sizes[0]))
+    order, rank, combined = _rows_of(rows / scale, OF_TABLES)
     chosen = order[:rank]
     parts = np.zeros((rank, len(first)))
-    parts[:, order] = scipy.linalg.solve_triangular(triangle[:rank, :rank], triangle[:rank])
+    parts[:, order] = combined
     parts = np.where(np.abs(parts) < OF_TABLES, 0, parts) * scale / scale[chosen][:, None]
     curve = Curve(curve.breaks, np.ascontiguousarray(curve.coefficients[..., chosen]), curve.area[:, chosen].copy())
     return samples[0], parts[:, which.ravel()], curve

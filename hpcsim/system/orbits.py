@@ -1,8 +1,6 @@
 """Which sites a system's symmetries make equal, and the lines of sites along a translation."""
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 
 from hpcsim.system.action import cycles
 from hpcsim.system.symmetry import actions, translations
@@ -26,9 +24,21 @@ def _orbits(system: System) -> np.ndarray:
     moves = [p for p in moves if np.array_equal(system.sublattice[p], system.sublattice)]
     if not moves:
         return sites
-    start, end = np.tile(sites, len(moves)), np.concatenate(moves)
-    graph = csr_matrix((np.ones(len(start), bool), (start, end)), (len(sites),) * 2)
-    return connected_components(graph, directed=False)[1].astype(int)
+    return connected(system.sites, np.tile(sites, len(moves)), np.concatenate(moves))
+
+
+def connected(nodes: int, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """(nodes,) the connected part of every node of a graph, numbered from 0 in the order of their first nodes.
+
+    start, end : (edges,) nodes. As scipy.sparse.csgraph.connected_components, which takes long to load.
+    """
+    label, before = np.arange(nodes), None
+    while not np.array_equal(label, before):
+        before = label.copy()
+        for one, other in ((start, end), (end, start)):
+            np.minimum.at(label, before[one], label[other])
+        label = label[label]
+    return np.unique(label, return_inverse=True)[1]
 
 
 def lines(permutation: np.ndarray) -> np.ndarray | None:

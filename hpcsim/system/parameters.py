@@ -1,5 +1,6 @@
 """Parameters that the YAML file may contain, frozen, and the types of their values."""
 
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -107,19 +108,26 @@ def axis_value(key: str, value):
     return value[0] if len(value) == 1 else "x".join(map(str, value))
 
 
-def _times(value):
+def _rising(value, negative: bool) -> tuple[float, ...]:
+    """A rising tuple of numbers from a list of them, or from linspace: [first, last, count]. Raises ValueError."""
     if isinstance(value, dict) and list(value) == ["linspace"]:
         value = spaced("linspace", value["linspace"], MOST_TIMES)
-    times = tuple(map(float, value)) if _numbers(value) else ()
-    if not times or times[0] < 0 or np.any(np.diff(times) <= 0):
-        raise ValueError("times are a rising list of numbers, not negative, or linspace: [first, last, count]")
-    return times
+    found = tuple(map(float, value)) if _numbers(value) else ()
+    if not found or np.any(np.diff(found) <= 0) or found[0] < 0 and not negative:
+        what = (
+            "frequencies are a rising list of numbers"
+            if negative
+            else "times are a rising list of numbers, not negative"
+        )
+        raise ValueError(f"{what}, or linspace: [first, last, count]")
+    return found
 
 
 Direction = tuple[float, float]
-# directions of spin coherent states, of all spins or by sublattice; times of results
+# directions of spin coherent states, of all spins or by sublattice; times of results, frequencies
 Initial = Annotated[Direction | dict[str, Direction], BeforeValidator(_initial)]
-Times = Annotated[tuple[float, ...], BeforeValidator(_times)]
+Times = Annotated[tuple[float, ...], BeforeValidator(partial(_rising, negative=False))]
+Frequencies = Annotated[tuple[float, ...], BeforeValidator(partial(_rising, negative=True))]
 Number = Annotated[float, BeforeValidator(_no_bool)]
 Whole = Annotated[int, BeforeValidator(_no_bool), Field(ge=-(2**63), lt=2**63)]
 Count = Annotated[Whole, Field(ge=1, le=MOST)]

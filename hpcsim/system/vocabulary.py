@@ -29,6 +29,15 @@ def preferred(key: str, fields) -> str:
     return name if key not in fields and name in fields else key
 
 
+def meaning(key: str, model: dict) -> str:
+    """A key model.NAME of a config under the preferred name; all others, and a model's of one's own, as they are.
+
+    model : the section of the config
+    """
+    section, _, name = key.partition(".")
+    return f"model.{NAMES.get(name, name)}" if section == "model" and not _is_own(model) else key
+
+
 def same(one: str, other: str) -> bool:
     """Whether two names are those of one thing."""
     return NAMES.get(one, one) == NAMES.get(other, other)
@@ -53,11 +62,16 @@ def in_preferred_names(values: dict, fields) -> dict:
 
 def modern(model: dict) -> dict:
     """The section `model` of a file of a former version, as this one writes it; a model of one's own as it is."""
-    if {"source", "package"} & model.keys():
+    if _is_own(model):
         return model
     renamed = {NAMES.get(key, key): value for key, value in model.items()}
     later = LATER.get(model.get("name"), {})
     return renamed | {key: value for key, value in later.items() if key not in renamed}
+
+
+def _is_own(model: dict) -> bool:
+    """Whether a section `model` is that of a model outside hpcsim."""
+    return bool({"source", "package"} & model.keys())
 
 
 def with_synonyms(known: dict) -> dict:

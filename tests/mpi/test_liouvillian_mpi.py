@@ -163,3 +163,17 @@ def test_distributions_are_gathered_from_all_ranks():
     alone, together = (run(DIMER, comm, HOME, observables=("P_ab",)) for comm in (MPI.COMM_SELF, WORLD))
     assert together["P_ab"].sum() == pytest.approx(1)
     assert np.allclose(together["P_ab"], alone["P_ab"], rtol=0, atol=1e-12)
+
+
+def test_two_time_functions_and_counting_are_those_of_one_rank():
+    functions = [{"name": "light", "A": [["S+", 0]], "B": [["S-", 0]]}, {"name": "pairs", "lowering": {"sum": "S-"}}]
+    tasks = [
+        dict(task="correlation", functions=functions, times=(0.0, 0.7)),
+        dict(task="emission", functions=functions, frequencies=(-1.0, 0.0, 2.0)),
+        dict(task="counting", channels=[{"name": "out", "jumps": "S-", "sites": [1]}]),
+    ]
+    for options in tasks:
+        alone, together = (run(CHAIN, comm, (0, 0), **options) for comm in (MPI.COMM_SELF, WORLD))
+        assert identical_everywhere(together) and together.keys() == alone.keys()
+        for name in alone.keys() - {"residual"}:
+            assert np.allclose(together[name], alone[name], rtol=1e-7, atol=1e-9), name

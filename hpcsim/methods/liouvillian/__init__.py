@@ -1,4 +1,4 @@
-"""Exact: steady state, low spectrum, gap and time evolution of the Liouvillian, sector by sector.
+"""Exact: steady state, low spectrum, gap, time evolution, two-time functions and counting, sector by sector.
 
 Sectors are those of all the symmetries that the model declares: weak U(1), translations, parities and the
 transposition (see `symmetry`). Linear systems and eigenvalues are those of `hpcsim.solvers`.
@@ -8,26 +8,41 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from mpi4py import MPI
 from pydantic import BeforeValidator, Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Output
-from hpcsim.methods.liouvillian import ends, measurement, saved, small, spectrum, uniqueness
+from hpcsim.methods.liouvillian import counting, ends, frequencies, functions, measurement, regression, saved, spectrum
+from hpcsim.methods.liouvillian.counting import Channels
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.evolve import evolve
+from hpcsim.methods.liouvillian.functions import Functions
 from hpcsim.methods.liouvillian.operators import kept_operators
 from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.spectrum import LOW
+from hpcsim.methods.liouvillian.steady import steady_state
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, symmetries
 from hpcsim.observables import Plan
 from hpcsim.observables.outputs import time_dim
-from hpcsim.system import Count, Number, Parameters, System, Times, charge_weights, require_unique
+from hpcsim.system import Count, Frequencies, Number, Parameters, System, Times, charge_weights, require_unique
 
 __all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "supports"]
 
 LEAN = {"petsc_options": {ON_DISK: 1}}
 DRIVEN = ("evolve",)
+KEYS = {  # which tasks require a key, and no others have
+    "times": ("evolve", "correlation"),
+    "eigenvalues": ("spectrum",),
+    "functions": ("correlation", "emission"),
+    "frequencies": ("emission",),
+    "channels": ("counting",),
+}
+# what they declare, and what they compute
+IN_STEADY_STATE = {
+    "correlation": (functions.outputs, regression.correlations),
+    "emission": (functions.outputs, frequencies.spectra),
+    "counting": (counting.outputs, counting.statistics),
+}
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
 
 
@@ -36,8 +51,9 @@ class Options(Parameters):
     task          : steady_state; spectrum (of largest real part); gap (the slowest decay of all sectors; those
                     with k >= 2 are solved where they could hold it, see `exclusion`);
                     antigap (both ends of the spectrum of all sectors, see `ends`; of spins 1/2 with the mirror
-                    symmetry without a factorisation);
-                    or evolve (in time, from a spin coherent state or a saved one)
+                    symmetry without a factorisation); evolve (in time, from a spin coherent state or a saved one);
+                    and in the steady state correlation (two-time functions ⟨A(τ) B(0)⟩ and g2), emission (their
+                    spectra) or counting (mean and variance of the number of jumps)
     eigenvalues   : spectrum: how many are computed in every sector and kept in all, 6 by default
     sectors       : "all", or the list of k >= 0 that spectrum and gap look into. The gap can be in any: for a
                     dimer with gain = loss in k = 0 or 1; with gain far from loss also in k = 2 or k = 2S
@@ -47,11 +63,22 @@ class Options(Parameters):
                     or in the current folder, made with save_state: true; select says which of several points. Or the
                     steady state of the same model with other parameters, {steady_state: {model.KEY: value}}, where
                     a schedule has its values at t = 0. Or mixed: the state 1/D
-    times         : evolve: the times of the results, a list or linspace: [first, last, count]
-    tolerance     : evolve: estimated relative error of ρ in each interval between times;
-                    antigap: |Lx - λx|/|x| without a factorisation, relative to the norm of L, or to η
-    integrator    : evolve: krylov, or taylor, with three vectors in memory instead of thirty; with a schedule always
-                    taylor, with thirteen
+    times         : evolve: the times of the results, a list or linspace: [first, last, count]; correlation: the
+                    delays τ
+    functions     : correlation, emission: a list of {name: g1, A: [[S+, 0]], B: [[S-, 0]]}, B acting first, with
+                    products or sums of site operators as in observables, also {sum: S-, weights: [1, -1]}; or of
+                    {name: g2, lowering: [[S-, 0]]}, of c = S-_0: correlation gives ⟨c† c†(τ) c(τ) c⟩ / ⟨c†c⟩², emission
+                    the spectrum of ⟨c†(τ) c⟩. A spectrum is 2 Re ∫_0^∞ exp(-iωτ) of the connected function; the
+                    coherent part is NAME_coherent
+    frequencies   : emission: the ω, a rising list or linspace: [first, last, count]
+    channels      : counting: a list of {name: photons, jumps: S-}, the jumps of that operator, or {name: net, jumps:
+                    {S-: 1, S+: -1}, sites: [0]}, with weights and only on these sites. NAME is the mean number per
+                    time, NAME_variance its variance per time, NAME_fano their ratio
+    tolerance     : evolve, correlation: estimated relative error of ρ in each interval between times;
+                    antigap: |Lx - λx|/|x| without a factorisation, relative to the norm of L, or to η;
+                    emission: |(iω - L)y - x|/|x|
+    integrator    : evolve, correlation: krylov, or taylor, with three vectors in memory instead of thirty; with a
+                    schedule always taylor, with thirteen
     observables   : more to measure than spins and their variances: see hpcsim.observables. purity is always measured
                     in the steady state
     save_state    : keep the steady state, or the eigenmatrices of the spectrum, in the file, see `saved`
@@ -61,11 +88,16 @@ class Options(Parameters):
                     is another direct solver
     """
 
-    task: Literal["steady_state", "spectrum", "gap", "antigap", "evolve"] = "steady_state"
+    task: Literal["steady_state", "spectrum", "gap", "antigap", "evolve", "correlation", "emission", "counting"] = (
+        "steady_state"
+    )
     eigenvalues: Count | None = None
     sectors: Literal["all"] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = "all"
     initial: Annotated[Any, BeforeValidator(saved.start)] = (0.5, 0.0)
     times: Times | None = None
+    functions: Functions = ()
+    frequencies: Frequencies | None = None
+    channels: Channels = ()
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
     observables: measurement.Items = ()
     save_state: bool = False
@@ -81,19 +113,20 @@ class Options(Parameters):
 
     @model_validator(mode="after")
     def _keys_of_the_task(self):
-        if self.task == "evolve" and self.times is None:
-            raise ValueError("times is missing; task: evolve requires it")
-        if self.task != "evolve" and self.times is not None:
-            raise ValueError(f"times belongs to task: evolve, not to {self.task}; delete it")
-        if self.task != "spectrum" and self.eigenvalues is not None:
-            raise ValueError(f"eigenvalues belongs to task: spectrum, not to {self.task}; delete it")
+        for key, tasks in KEYS.items():
+            given = getattr(self, key) not in (None, ())
+            if self.task in tasks and not given:
+                raise ValueError(f"{key} is missing; task: {self.task} requires it")
+            if self.task not in tasks and given:
+                belongs = f"task: {tasks[0]}" if len(tasks) == 1 else f"the tasks {' and '.join(tasks)}"
+                raise ValueError(f"{key} belongs to {belongs}, not to {self.task}; delete it")
         if self.save_state and self.task not in saved.LARGEST:
             raise ValueError(
                 f"save_state belongs to the tasks {' and '.join(saved.LARGEST)}, not to {self.task}; delete it"
             )
         if self.task == "antigap" and self.sectors != "all":
             raise ValueError("sectors belongs to the tasks spectrum and gap, not to antigap, of all; delete it")
-        if self.task in ("spectrum", "gap", "antigap") and self.observables:
+        if self.task not in ("steady_state", "evolve") and self.observables:
             raise ValueError(
                 f"observables belong to the tasks steady_state and evolve, not to {self.task}; delete them"
             )
@@ -127,9 +160,11 @@ def records(system: System, options: Options) -> tuple:
         saved.check_start(system, options.initial)
     if options.save_state:
         saved.check(system, options.task)
-    if options.task in ("steady_state", "gap", "antigap"):
+    if options.task in ("steady_state", "gap", "antigap", *IN_STEADY_STATE):
         require_unique(system, options.task)
-    if options.task in ("steady_state", "evolve"):
+    if options.task in IN_STEADY_STATE:
+        outputs(system, options)
+    if options.task in ("steady_state", "evolve", *IN_STEADY_STATE):
         return (HOME,)
     if options.task == "antigap":
         return ends.names(system, len(multiplicities(system)))
@@ -184,6 +219,8 @@ def outputs(system: System, options: Options) -> tuple:
         )
     if options.task == "evolve":
         return _plan(system, options).outputs
+    if options.task in IN_STEADY_STATE:
+        return IN_STEADY_STATE[options.task][0](system, options)
     if options.task == "antigap":
         return ends.outputs(system)
     states = saved.outputs(system, options) if options.task == "spectrum" and options.save_state else ()
@@ -194,6 +231,8 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
     """Solve one sector, or evolve all, collectively over context.comm."""
     if options.task == "evolve":
         return evolve(system, options, _plan(system, options), context)
+    if options.task in IN_STEADY_STATE:
+        return IN_STEADY_STATE[options.task][1](system, options, context)
     if options.task == "antigap":
         return ends.run(system, options, record, context)
     if options.task == "gap":
@@ -208,19 +247,7 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
 
 
 def _steady_state(system: System, options: Options, context: Context) -> dict:
-    family, comm = small.family_of(system), context.comm
-
-    def home() -> Sector:
-        operators = kept_operators(system, context, verified=family is not None)
-        return Sector(operators, HOME, like=family and family.home)
-
-    if family and family.dense and not options.petsc_options:
-        comm, sector, (state, residual) = MPI.COMM_SELF, family.home, family.steady_state(system)  # on every rank
-    else:
-        sector = home()
-        state, residual = solvers.steady_state(comm, sector, options.petsc_options, cache=context.cache)
-    if not (family and family.connected and uniqueness.has_full_support(comm, sector, state)):
-        uniqueness.check(comm, home(), state)
+    comm, sector, state, residual = steady_state(system, options, context)
     found = measurement.steady(system, _plan(system, options), repr(options.observables), sector, state, comm)
     if options.save_state:
         found["rho"] = saved.density_matrix(comm, sector, state)

@@ -109,20 +109,30 @@ class Sector:
         place = np.argsort(self.operators.order)
         entries = matrix.tocoo()
         p, q, block = place[entries.row], place[entries.col], self.operators.block
-        inside = block[p] - block[q] == self.name.k
+        inside = np.flatnonzero(block[p] - block[q] == self.name.k)
         found = np.zeros(stop - start, complex)
-        _overlaps(
-            self.layout,
-            self.maps,
-            self.orbits,
-            (self.m, self.n, self.phase),
-            p[inside],
-            q[inside],
-            entries.data[inside].astype(complex),
-            start,
-            found,
-        )
+        for at, u, element in self._entries(_pair.py_func(self.layout, p[inside], q[inside])):
+            here = (u >= start) & (u < stop)
+            terms = entries.data[inside[at[here]]] * element[here].conj()
+            found.real += np.bincount(u[here] - start, terms.real, len(found))
+            found.imag += np.bincount(u[here] - start, terms.imag, len(found))
         return found
+
+    def _entries(self, pairs: np.ndarray):
+        """Yield (at, u, element): the pairs[at] with an unknown, which it is, and the elements of B_u there.
+
+        Orbits with two unknowns, one after the other, are yielded twice.
+        """
+        maps, u = self.maps, self.orbits.unknown[pairs]
+        at = np.flatnonzero(u >= 0)
+        u, g = u[at], self.orbits.map[pairs[at]]
+        while len(at):
+            m, n, phase = self.m[u], self.n[u], self.phase[u]
+            factor = maps.phase[g] * (maps.sign[g, m] * maps.sign[g, n])
+            yield at, u, factor * np.where(maps.conjugate[g], phase.conj(), phase)
+            after = np.minimum(u + 1, self.size - 1)
+            twins = (after > u) & (self.m[after] == m) & (self.n[after] == n)
+            at, u, g = at[twins], after[twins], g[twins]
 
     def functional(self, operator: sparse.spmatrix, start: int, stop: int) -> np.ndarray:
         """Tr OB of unknowns start..stop-1: (stop - start,) complex. Of a Hermitian ρ, Tr Oρ is real."""
@@ -131,7 +141,8 @@ class Sector:
     def diagonal(self, x: np.ndarray, start: int, stop: int) -> np.ndarray:
         """What the components start..stop-1 of a state add to ρ_ss, in the product basis: (D,)."""
         found, order = np.zeros(len(self.operators.order)), self.operators.order
-        pairs = _diagonal_pairs(self.layout, len(order))
+        states = np.arange(len(order))
+        pairs = _pair.py_func(self.layout, states, states)
         unknown = self.orbits.unknown[pairs]
         inside = (unknown >= start) & (unknown < stop)
         found[order[inside]] = x[unknown[inside] - start]
@@ -139,7 +150,10 @@ class Sector:
 
     def elements(self, x: np.ndarray) -> np.ndarray:
         """The elements ρ_mn of Σ_u x_u B_u of all pairs of the sector, block by block: (pairs,) complex."""
-        return _elements(self.maps, self.orbits, (self.m, self.n, self.phase), x)
+        found = np.zeros(len(self.orbits.unknown), complex)
+        for at, u, element in self._entries(np.arange(len(found))):
+            found[at] += x[u] * element
+        return found
 
     def components(self, state: sparse.spmatrix, start: int, stop: int) -> np.ndarray:
         """The complex x of the part of ρ in this sector; real where `doubled`, whose B are not orthogonal."""
@@ -147,7 +161,7 @@ class Sector:
         return x.real.astype(complex) if self.doubled else x
 
 
-@njit(cache=True)
+@njit
 def _pair(layout, m, n):
     """The number of |m><n| in its sector."""
     b = layout.block[n]
@@ -155,13 +169,7 @@ def _pair(layout, m, n):
     return layout.pairs[b] + (m - layout.first[b + layout.k]) * width + n - layout.first[b]
 
 
-@njit(cache=True)
-def _diagonal_pairs(layout, dimension):
-    """The number of every |m><m|, where k = 0."""
-    return np.array([_pair(layout, m, m) for m in range(dimension)])
-
-
-@njit(cache=True)
+@njit
 def _moved(maps, g, m, n):
     """Where map g takes |m><n|, and its factor."""
     factor = maps.phase[g] * (maps.sign[g, m] * maps.sign[g, n])
@@ -170,7 +178,7 @@ def _moved(maps, g, m, n):
     return maps.image[g, m], maps.image[g, n], factor
 
 
-@njit(cache=True)
+@njit
 def _orbits(layout, maps):
     """Orbits.unknown, Orbits.map, and m, n, phase, weight of every unknown."""
     pairs, k, first, group = layout.pairs[-1], layout.k, layout.first, len(maps.phase)
@@ -203,24 +211,7 @@ def _orbits(layout, maps):
     return unknown, chosen, ms[:size].copy(), ns[:size].copy(), phases[:size].copy(), weights[:size].copy()
 
 
-@njit(cache=True)
-def _elements(maps, orbits, unknowns, x):
-    """Add x_u B_mn of every unknown u to each pair |m><n| of its orbit."""
-    ms, ns, phases = unknowns
-    found = np.zeros(len(orbits.unknown), np.complex128)
-    for pair in range(len(found)):
-        u, g = orbits.unknown[pair], orbits.map[pair]
-        if u < 0:
-            continue
-        m, n = ms[u], ns[u]
-        factor = maps.phase[g] * (maps.sign[g, m] * maps.sign[g, n])
-        while u < len(ms) and ms[u] == m and ns[u] == n:
-            found[pair] += x[u] * factor * (phases[u].conjugate() if maps.conjugate[g] else phases[u])
-            u += 1
-    return found
-
-
-@njit(cache=True)
+@njit
 def _put(layout, maps, orbits, unknowns, p, q, weight, conjugate_phase, columns, data, at):
     """Write the term dρ_mn/dt = weight ρ_pq into the row of c|m><n|; returns the next free place."""
     ms, ns, phases = unknowns
@@ -239,7 +230,7 @@ def _put(layout, maps, orbits, unknowns, p, q, weight, conjugate_phase, columns,
     return at
 
 
-@njit(cache=True)
+@njit
 def _fill(
     layout,
     maps,
@@ -284,21 +275,3 @@ def _fill(
                         layout, maps, orbits, unknowns, l_columns[a], l_columns[b], weight, phase, columns, data, at
                     )
         pointer[u - start + 1] = at
-
-
-@njit(cache=True)
-def _overlaps(layout, maps, orbits, unknowns, rows, columns, values, start, found):
-    """Add conj(B_pq) A_pq of every entry A_pq to each of its unknowns from start on."""
-    ms, ns, phases = unknowns
-    for i in range(len(rows)):
-        pair = _pair(layout, rows[i], columns[i])
-        u, g = orbits.unknown[pair], orbits.map[pair]
-        if u < 0:
-            continue
-        m, n = ms[u], ns[u]
-        factor = maps.phase[g] * (maps.sign[g, m] * maps.sign[g, n])
-        while u < len(ms) and ms[u] == m and ns[u] == n:
-            if start <= u < start + len(found):
-                element = factor * (phases[u].conjugate() if maps.conjugate[g] else phases[u])
-                found[u - start] += values[i] * element.conjugate()
-            u += 1

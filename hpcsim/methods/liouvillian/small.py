@@ -10,6 +10,7 @@ import functools
 import numpy as np
 
 from hpcsim import solvers
+from hpcsim.compiled import interpreted
 from hpcsim.methods.liouvillian import uniqueness
 from hpcsim.methods.liouvillian.operators import operators
 from hpcsim.methods.liouvillian.sectors import Sector
@@ -19,6 +20,7 @@ from hpcsim.system.matrices import SMALL
 
 LARGEST = 300  # unknowns of a dense problem
 ROOM = 2**21  # elements of all L_v together
+FEW = 500  # |m><n| of a sector that is set up in less time than numba takes to load
 
 
 class Family:
@@ -29,7 +31,10 @@ class Family:
 
     def __init__(self, member: System):
         self._member, values = member, member.magnitudes[1]
-        self.home = Sector(operators(member), HOME)
+        found = operators(member)
+        self._few = np.sum(np.diff(found.first) ** 2) <= FEW
+        with interpreted(self._few):
+            self.home = Sector(found, HOME)
         self.dense = self.home.size <= LARGEST and len(values) * self.home.size**2 <= ROOM
 
     @functools.cached_property
@@ -46,7 +51,8 @@ class Family:
         found = np.zeros((len(values), size, size))
         for v in np.flatnonzero(values):
             one = self.home.operators.with_weights(*(np.equal(part, v).astype(float) for part in (of_terms, of_jumps)))
-            found[v] = Sector(one, HOME, like=self.home).rows(0, size).toarray()
+            with interpreted(self._few):
+                found[v] = Sector(one, HOME, like=self.home).rows(0, size).toarray()
         return found
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""Compiled kernels: numba's `njit` with its cache on disk, shared by all processes of a machine."""
+"""numba's cache of compiled kernels, made safe for processes that need a kernel at once and for damaged files."""
 
 import contextlib
 import fcntl
@@ -8,41 +8,32 @@ import pickle
 from pathlib import Path
 
 import numba
-from numba.core import event
 from numba.core.caching import IndexDataCacheFile
 from numba.core.compiler_lock import global_compiler_lock
 
+from hpcsim.compiled import timed
+
 log = logging.getLogger("hpcsim")
 DIGEST = 16  # bytes
-COMPILING = "hpcsim:compiling"  # numba's event of a kernel that is compiled, waited for or loaded
 
 
-def njit(*function, **options):
+def dispatcher(function, options: dict):
     """`numba.njit` with cache=True: of the processes that need a kernel at once one compiles it, the others load it.
 
-    options : those of `numba.njit`
+    Its method `compile`, which looks into the cache first, runs in one process at a time. A kernel that calls others
+    compiles them too; no two kernels call each other, so that no two processes wait for each other.
     """
-    if function:
-        return _compiled_once(numba.njit(*function, cache=True))
-    return lambda function: _compiled_once(numba.njit(**{"cache": True} | options)(function))
-
-
-def _compiled_once(dispatcher):
-    """Let its method `compile`, which looks into the cache first, run in one process at a time.
-
-    A kernel that calls others compiles them too; no two kernels call each other, so that no two processes wait for
-    each other.
-    """
-    _verify(dispatcher)
-    compile_or_load = dispatcher.compile
+    made = numba.njit(**{"cache": True} | options)(function)
+    _verify(made)
+    compile_or_load = made.compile
 
     def compile_alone(signature):
         # threads first, then processes, as numba itself takes the former lock
-        with event.trigger_event(COMPILING), global_compiler_lock, _locked(dispatcher):
+        with timed(), global_compiler_lock, _locked(made):
             return compile_or_load(signature)
 
-    dispatcher.compile = compile_alone
-    return dispatcher
+    made.compile = compile_alone
+    return made
 
 
 @contextlib.contextmanager
