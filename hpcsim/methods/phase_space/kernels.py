@@ -254,9 +254,9 @@ def turn_all(s, z, p, rows, words, tables, integrator, step, first, key):
                 if integrator == EULER_MARUYAMA:
                     _euler(p, s, rows, i, tables)
                 elif integrator == MIDPOINT and stage == 0:
-                    _explicit(p, s, s, rows, i, 1)
+                    _explicit(p, s, s, rows, i, 1.0)
                 elif integrator == MIDPOINT:
-                    _explicit(s, s, p, rows, i, 2)
+                    _explicit(s, s, p, rows, i, 2.0)
                 elif stage == 0:
                     _midpoint(p, s, rows, i)
                 elif len(z) == 0:
@@ -264,7 +264,10 @@ def turn_all(s, z, p, rows, words, tables, integrator, step, first, key):
                 else:
                     _rotate_spinor(z, rows, i)
     if integrator == EULER_MARUYAMA:
-        s[:] = p
+        for i in range(s.shape[0]):
+            for component in range(3):
+                for t in range(s.shape[2]):  # s[:] = p would take numba seconds to compile
+                    s[i, component, t] = p[i, component, t]
     spins_of(s, z)
 
 
@@ -294,9 +297,11 @@ def advance(s, z, p, begin, steps, integrator, ordering, tables, half, dt, first
             diffuse(z, ordering, tables, normals, words, dt if n else dt / 2, step, first, SPINOR, key)
             spins_of(s, z)
         if integrator == EO:
-            turn_halves(s, z, p, rows, words, half, 0, 1, step, first, FIELD_START, key)
-            turn_halves(s, z, p, rows, words, tables, 1, 2 * together, step, first, FIELD, key)
-            turn_halves(s, z, p, rows, words, half, 2 * together, 2 * together + 1, step, first, FIELD_END, key)
+            # half a step of the first half of the sites, whole steps, half a step: a loop, to be compiled once
+            sweeps, purposes = (0, 1, 2 * together, 2 * together + 1), (FIELD_START, FIELD, FIELD_END)
+            for k in range(3):
+                times = tables if k == 1 else half
+                turn_halves(s, z, p, rows, words, times, sweeps[k], sweeps[k + 1], step, first, purposes[k], key)
         else:
             turn_all(s, z, p, rows, words, tables, integrator, step, first, key)
     if len(z) and steps > 0:

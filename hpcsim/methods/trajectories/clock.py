@@ -59,7 +59,7 @@ def run(
         kernels.load(full[0], initial)
         p = parity
         kernels.fold(series[0], full[0], p, plan.turn)
-        threshold, choice = draw(words, first + t, 0, key)
+        threshold, choice = draw(words, first + t, jumps[t], key)
         time, sample, piece, until = 0.0, 0, 0, end
         while sample < len(samples):
             generator = generators[max(p, 0)]
@@ -98,4 +98,4 @@ def run(
             else:
                 kernels.normalise(states[0], norm)
                 threshold /= norm
-                series[0] = states[0]
+                kernels.copy(series[0], states[0])

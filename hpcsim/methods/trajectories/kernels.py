@@ -62,10 +62,18 @@ def store(psi, state):
 
 
 @njit(cache=True, error_model="numpy")
+def copy(state, other):
+    """state = other. In a kernel numba takes seconds to compile state[:] = other, most of it for its error messages."""
+    for part in range(2):
+        for s in range(state.shape[1]):
+            state[part, s] = other[part, s]
+
+
+@njit(cache=True, error_model="numpy")
 def fold(state, full, parity, turn):
     """state = the amplitudes of a full state with this parity of the sum of all levels, or all if it is -1."""
     if parity < 0:
-        state[:] = full
+        copy(state, full)
         return
     for s in range(len(turn) // 2):
         place = PAD + 2 * s + (turn[2 * s] + parity) % 2
@@ -76,7 +84,7 @@ def fold(state, full, parity, turn):
 def unfold(full, state, parity, turn):
     """The inverse of `fold`."""
     if parity < 0:
-        full[:] = state
+        copy(full, state)
         return
     full[:] = 0
     for s in range(len(turn) // 2):
@@ -114,8 +122,8 @@ def sum_series(state, series, x):
     rise, total, change = np.empty(PIECE), np.zeros(PIECE), np.zeros(PIECE)
     for begin in range(0, len(flat), PIECE):
         value = flat[begin : begin + PIECE]
-        value[:] = terms[last, begin : begin + len(value)]
-        rise[:] = 0
+        for k in range(len(value)):
+            value[k], rise[k] = terms[last, begin + k], 0.0
         for order in range(last - 1, 0, -2):
             upper, lower = terms[order, begin : begin + len(value)], terms[order - 1, begin : begin + len(value)]
             for k in range(len(value)):

@@ -12,6 +12,7 @@ import numpy as np
 
 from hpcsim.compiled import njit
 from hpcsim.methods.trajectories.compile import PAD
+from hpcsim.methods.trajectories.kernels import copy, store
 
 
 class Plan(NamedTuple):
@@ -56,11 +57,12 @@ def measure(total, state, scratch, plan):
     """Add all results of a normalised state to total (size,). scratch : another state"""
     dimension = len(plan.turn)
     for axis in (2, 0, 1):
-        scratch[:] = state
+        copy(scratch, state)
         rotate(scratch, axis, plan, 0)
         moments(total, scratch, axis, plan, plan.m[:0, 0])
     if len(plan.product) > 1 or plan.total >= 0 or plan.cut:
-        psi = state[0, PAD : PAD + dimension] + 1j * state[1, PAD : PAD + dimension]
+        psi = np.empty(dimension, np.complex128)
+        store(psi, state)
         for k in range(len(plan.product) - 1):
             after = psi
             for f in range(plan.product[k + 1] - 1, plan.product[k] - 1, -1):
@@ -73,7 +75,8 @@ def measure(total, state, scratch, plan):
             turned = np.zeros((3, dimension), np.complex128)
             for a in range(3):
                 for i in range(len(plan.levels)):
-                    turned[a] += apply(psi, plan.operator[a, i], plan.levels[i], plan.stride[i])
+                    for s in range(dimension):
+                        turned[a, s] += _element(psi, s, plan.operator[a, i], plan.levels[i], plan.stride[i])
             for k in range(6):
                 total[plan.total + k] += np.vdot(turned[k % 3], turned[k % 3 if k < 3 else (k + 1) % 3]).real
         if plan.cut:
