@@ -17,7 +17,7 @@ def superradiant_Sz(S, decay, time):
 
     dp_m/dt = γ_{m+1} p_{m+1} - γ_m p_m,  γ_m = (Γ/S) [S(S+1) - m(m-1)], exact at any S. time is rising.
     """
-    m = np.arange(S, -S - 1, -1)
+    m = np.arange(S, -S - 1, -1.0)
     down = decay / S * (S * (S + 1) - m * (m - 1))
     generator = sp.diags([-down, down[:-1]], [0, -1], format="csc")
     times = np.atleast_1d(np.asarray(time, float))

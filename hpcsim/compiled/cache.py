@@ -23,7 +23,7 @@ def dispatcher(function, options: dict):
     Its method `compile`, which looks into the cache first, runs in one process at a time. A kernel that calls others
     compiles them too; no two kernels call each other, so that no two processes wait for each other.
     """
-    made = numba.njit(**{"cache": True} | options)(function)
+    made = numba.njit(**{"cache": True, "no_cfunc_wrapper": True} | options)(function)
     _verify(made)
     compile_or_load = made.compile
 
