@@ -10,8 +10,8 @@ from scipy import linalg
 from test_liouvillian import FURTHER, all_to_all, dimer, solve_all, xyz
 
 import hpcsim
-from hpcsim.methods.liouvillian import frequencies
 from hpcsim.models import kerr_oscillator, spin_network
+from hpcsim.solvers import resolvent
 
 RABI, DECAY = 2.3, 0.7
 ATOM = {
@@ -126,16 +126,16 @@ def test_two_time_functions_against_dense_matrices(name):
 
 def test_a_spectrum_by_factorisations_at_few_frequencies(monkeypatch):
     """Where a Krylov space is not enough. Fewer equations are factorised than there are frequencies."""
-    system, solved, solve = SYSTEMS["unequal"], [], frequencies.Resolvent.solved
+    system, solved, solve = SYSTEMS["unequal"], [], resolvent.Resolvent.solved
     functions, omega = asked(system)[0], np.linspace(-6, 6, 101).tolist()
     given = dict(task="emission", frequencies=omega, functions=functions, tolerance=1e-10)
     ((_, wanted),) = solve_all(system, **given)
-    monkeypatch.setattr(frequencies, "KRYLOV", (3,))
-    monkeypatch.setattr(frequencies.Resolvent, "solved", lambda *args: solved.append(args[1]) or solve(*args))
+    monkeypatch.setattr(resolvent, "KRYLOV", (3,))
+    monkeypatch.setattr(resolvent.Resolvent, "solved", lambda *args: solved.append(args[1]) or solve(*args))
     ((_, found),) = solve_all(system, **given)
     assert 0 < len(solved) < 101  # of four functions with 51 frequencies > 0 each
     assert all(np.allclose(found[each["name"]], wanted[each["name"]], rtol=0, atol=1e-8) for each in functions)
-    monkeypatch.setattr(frequencies, "LARGEST", 10)
+    monkeypatch.setattr(resolvent, "LARGEST", 10)
     with pytest.raises(hpcsim.solvers.SolverError, match="too many for a factorisation: raise method.tolerance"):
         solve_all(system, **given)
 
