@@ -23,7 +23,17 @@ from hpcsim.methods.liouvillian.steady import steady_state
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, symmetries
 from hpcsim.observables import Plan, two_times
 from hpcsim.observables.outputs import time_dim
-from hpcsim.system import Count, Frequencies, Number, Parameters, System, Times, charge_weights, require_unique
+from hpcsim.system import (
+    Count,
+    Frequencies,
+    Number,
+    Parameters,
+    System,
+    Times,
+    charge_weights,
+    keys_of_task,
+    require_unique,
+)
 
 __all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "supports"]
 
@@ -112,13 +122,7 @@ class Options(Parameters):
 
     @model_validator(mode="after")
     def _keys_of_the_task(self):
-        for key, tasks in KEYS.items():
-            given = getattr(self, key) not in (None, ())
-            if self.task in tasks and not given:
-                raise ValueError(f"{key} is missing; task: {self.task} requires it")
-            if self.task not in tasks and given:
-                belongs = f"task: {tasks[0]}" if len(tasks) == 1 else f"the tasks {' and '.join(tasks)}"
-                raise ValueError(f"{key} belongs to {belongs}, not to {self.task}; delete it")
+        keys_of_task(self, KEYS)
         if self.save_state and self.task not in saved.LARGEST:
             raise ValueError(
                 f"save_state belongs to the tasks {' and '.join(saved.LARGEST)}, not to {self.task}; delete it"
