@@ -16,6 +16,10 @@ hpcsim.collect("collected.h5", ["fig2c.h5"])
 data = hpcsim.open("collected.h5")
 """
 
+import contextlib
+import functools
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +30,14 @@ from mpi4py import MPI
 from hpcsim import store
 from hpcsim.run import config, execute, share
 from hpcsim.run import plan as planning
+from hpcsim.run.parallel import on_root
 from hpcsim.store.collect import collect, combine, opened, outline
 from hpcsim.system import System
 
 if TYPE_CHECKING:
     import xarray
 
+log = logging.getLogger("hpcsim")
 __all__ = ["collect", "open", "plan", "run_config", "solve"]
 
 
@@ -47,7 +53,8 @@ def solve(
     """Compute, and give what a collected file would hold: the same numbers to the bit as the command line.
 
     model  : the section `model` of a config file, its name alone, or a System
-    method : the section `method`, or its name alone; by default the exact steady state
+    method : the section `method`, or its name alone; by default the exact steady state. Or a list of them: the first
+             dimension of the result is then `method`
     sweep  : the section `sweep`: {key: values, ...} for each axis, the keys of one axis advance together. One mapping
              alone has an axis for each of its keys
     run    : the section `run`: seed, ranks_per_point
@@ -60,16 +67,20 @@ def solve(
     """
     comm = MPI.COMM_SELF if comm is None else comm
     system = model if isinstance(model, System) else None
+    methods = [_section(each) for each in (method if isinstance(method, (list, tuple)) else [method])]
     sections = {
         "model": {"name": "system", "key": system.key.hex()} if system else _section(model),
-        "method": _section(method),
         "sweep": [_plain(axis) for axis in _axes(sweep)],
         "run": _plain(run or {}),
         "disorder": _plain(disorder or {}),
         "schedule": _plain(schedule or {}),
     }
-    data = execute.compute(lambda: planning.plan(config.resolve(sections), system), comm)
-    return _dataset(comm.bcast(combine([data]) if comm.rank == 0 else None))
+
+    def planned(each: dict) -> planning.Plan:
+        return planning.plan(config.resolve(sections | {"method": each}), system)
+
+    runs = [execute.compute(functools.partial(planned, each), comm) for each in methods]
+    return _dataset(comm.bcast(combine(runs) if comm.rank == 0 else None))
 
 
 def run_config(
@@ -85,7 +96,8 @@ def run_config(
     """What `hpcsim run` does: compute what a config asks for and the run file does not hold yet. Collective.
 
     path         : of the config, YAML
-    out          : the run file, by default results/NAME.h5 for NAME.yaml; its folder must be there
+    out          : the run file, by default results/NAME.h5 for NAME.yaml; its folder must be there. Where the config
+                   has a list of methods, one file for each, NAME.METHOD.h5
     overrides    : KEY=VALUE, as for --set
     quick        : apply the section `quick`
     part         : of the points, I/N or array, into a file of its own; see `hpcsim.run.share`
@@ -95,34 +107,76 @@ def run_config(
     Returns None where all is computed, else why it stopped early: the same call goes on. Raises ConfigError,
     StoreError, or RecordsFailed at the end, the same on every rank.
     """
+    comm = MPI.COMM_SELF if comm is None else comm
     out = Path(out or Path("results") / (Path(path).stem + ".h5"))
     own = share.read(part) if part else None
-    out = share.file_of(out, own) if own else out
+    made: list[planning.Plan] = []  # on rank 0
 
-    def planned():
+    def planned(number: int):
         if out.parent != Path("results") and not out.parent.is_dir():
             raise config.ConfigError(f"--out {out}: there is no folder {out.parent}; make it, or give another")
-        return plan(path, overrides, quick).shared(own)
+        made[:] = made or plans(path, overrides, quick)
+        return made[number].shared(own)
+
+    def file_of(word: str) -> Path:
+        file = out.with_name(f"{out.stem}.{word}{out.suffix}") if word else out
+        return share.file_of(file, own) if own else file
 
     with config.in_file(path):
-        return execute.run(planned, out, max_walltime, MPI.COMM_SELF if comm is None else comm, retry_failed)
+        words = on_root(comm, lambda: config.methods(path, overrides, quick), (config.ConfigError,))
+        works = [(functools.partial(planned, number), file_of(word)) for number, word in enumerate(words)]
+        return _run_all(works, max_walltime, comm, retry_failed)
+
+
+def _run_all(works, max_walltime: float | None, comm, retry_failed: bool) -> str | None:
+    """`execute.run` of several (make_plan, file), one after the other in the time that all have together."""
+    began, failed = time.monotonic(), None
+    for make_plan, file in works:
+        left = None if max_walltime is None else max(max_walltime - (time.monotonic() - began), 0.0)
+        if len(works) > 1:
+            log.info("into %s", file)
+        try:
+            stopped = execute.run(make_plan, file, left, comm, retry_failed)
+        except execute.RecordsFailed as error:  # the same on every rank
+            failed = error
+        else:
+            if stopped:
+                return stopped
+    if failed:
+        raise failed
+    return None
 
 
 def plan(path, overrides: Sequence[str] = (), quick: bool = False) -> planning.Plan:
     """What a config asks for: points, records, outputs and costs, see `hpcsim.run.plan`; nothing is computed.
 
-    Its figures are checked against the outputs: a typo there must not wait for the end of a run. Raises ConfigError.
+    Of a list of methods the first one's. Its figures are checked against the outputs: a typo there must not wait for
+    the end of a run. Raises ConfigError.
     """
-    loaded = config.load(path, overrides, quick)
-    if not loaded["figures"]:
-        return planning.plan(loaded)
+    return plans(path, overrides, quick)[0]
+
+
+def plans(path, overrides: Sequence[str] = (), quick: bool = False) -> list[planning.Plan]:
+    """The `plan` of each method of a config."""
+    words = config.methods(path, overrides, quick)
+
+    def each(make, items) -> list:
+        found = []
+        for number, item in enumerate(items):
+            with config.in_file(f"method.{number}") if words[0] else contextlib.nullcontext():
+                found.append(make(item))
+        return found
+
+    loaded = each(lambda number: config.load(path, overrides, quick, number), range(len(words)))
+    if not (section := loaded[0]["figures"]):
+        return each(planning.plan, loaded)
     from hpcsim import figures
 
     with config.explained("figures"):
-        parsed = figures.parse(loaded["figures"], execute=True)
-    planned = planning.plan(loaded)
+        parsed = figures.parse(section, execute=True)
+    planned = each(planning.plan, loaded)
     try:
-        figures.verify(parsed, outline(planned.layout))
+        figures.verify(parsed, outline(*(plan.layout for plan in planned)))
     except store.StoreError as error:
         raise config.ConfigError(f"figures: {error}") from None
     return planned

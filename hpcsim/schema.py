@@ -20,10 +20,11 @@ def schema() -> dict:
         "items": axis
         | {"patternProperties": {r"^((model|method)\.\w+|disorder\.strength|schedule\.model\.\w+\.\w+)$": swept}},
     }
+    several = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/method"}, "description": "each has its run"}
     sections = {
         "title": {"type": "string", "description": "what the run shows"},
         "model": _one_of("models", "Params", "the system"),
-        "method": _one_of("methods", "Options", "how it is solved"),
+        "method": {"anyOf": [{"$ref": "#/$defs/method"}, several], "description": "how it is solved"},
         "sweep": sweep | {"description": "each item is an axis; keys of one item advance together"},
         "run": _keys(Run) | {"description": "how to run"},
         "quick": {"type": "object", "description": "replaces parts of the config when run with --quick"},
@@ -40,6 +41,7 @@ def schema() -> dict:
         "additionalProperties": False,
         "required": ["model", "method"],
         "properties": sections,
+        "$defs": {"method": _one_of("methods", "Options", "how it is solved")},
     }
 
 

@@ -69,6 +69,36 @@ def test_a_check_that_no_output_has_is_refused_by_run(change, tmp_path, capsys):
     assert not list(tmp_path.glob("*.h5*"))
 
 
+TABLE = [["select.S", "expect", "within"], [1.0, 0.2, 0.1], [1.5, 0.3, 0.2]]
+
+
+def test_a_table_is_a_check_for_each_row(tmp_path, capsys):
+    check = {key: value for key, value in CHECK.items() if key != "above"} | {"select": {"gain": [0.1, 0.5]}}
+    given = check | {"name": "{S}: {expect}", "table": TABLE}
+    (figure,) = figures.parse([{"file": "f", "panels": [PANEL], "checks": [CHECK, given]}])
+    found = [(c.name, c.select, c.expect, c.within, c.y) for c in figure.checks[1:]]
+    rows = [("1.0: 0.2", 1.0, 0.2, 0.1), ("1.5: 0.3", 1.5, 0.3, 0.2)]
+    assert found == [(name, {"gain": [0.1, 0.5], "S": S}, e, w, ("gap",)) for name, S, e, w in rows]
+    status, message = run("check", tmp_path, capsys, check=given | {"table": [TABLE[0], [2, 0.2, 0.1]]})
+    assert status == 2 and "figures: figure f, check '2: 0.2': select: S = 2" in message
+
+
+@pytest.mark.parametrize(
+    "table, words",
+    [
+        ([], "check 0: a table is a list of rows, [[KEY, ...], [value, ...], ...]"),
+        (5, "check 0: a table is a list of rows"),
+        ([["expect"]], "check 0: a table is a list of rows"),
+        ([["expect", "y"], [1]], "check 0: the row [1] does not have a value for each of expect, y"),
+        ([["expct", "within"], [1, 1]], "checks.0.expct = 1: unknown key"),
+    ],
+)
+def test_a_wrong_table_is_one_message(table, words, tmp_path, capsys):
+    check = {key: value for key, value in CHECK.items() if key != "above"}
+    status, message = run("check", tmp_path, capsys, check=check | {"table": table})
+    assert status == 2 and words in message and message.count("\n") == 1, message
+
+
 def test_what_quick_does_not_compute_is_found_by_check_of_the_whole(tmp_path, capsys):
     only_large = CHECK | {"select": {"S": 1.5}}
     status, message = run("check", tmp_path, capsys, check=only_large)

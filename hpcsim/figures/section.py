@@ -1,5 +1,6 @@
 """The section `figures` of a config: what to draw and what to check."""
 
+import functools
 import inspect
 import math
 import re
@@ -199,6 +200,8 @@ class Check(Data):
     claim     : the statement of a publication that the check decides
     published : its number, where it gives one. It differs if the estimate meets the criterion and this number does not
     differs   : true where the publication gives no number and the check asserts the opposite of the claim
+    table     : several checks in one, which share all other keys: [[KEY, ...], [value, ...], ...], a row each. KEY is
+                expect, y, or select.Jx of a coordinate; {expect}, {Jx} in the name and the claim are the row's values
     """
 
     name: Text
@@ -231,6 +234,38 @@ class Check(Data):
         return self
 
 
+def _by_rows(checks):
+    """The checks with one for each row of their tables, in place of these."""
+    if not isinstance(checks, list):
+        return checks
+    return [one for i, check in enumerate(checks) for one in (_rows(check, i) if _has_table(check) else [check])]
+
+
+def _has_table(check) -> bool:
+    return isinstance(check, dict) and "table" in check
+
+
+def _rows(check: dict, number: int):
+    table, shared = check["table"], {key: value for key, value in check.items() if key != "table"}
+    heads = table[0] if isinstance(table, list) and len(table) > 1 and isinstance(table[0], list) else []
+    if not heads or not all(isinstance(head, str) for head in heads):
+        raise ValueError(f"check {number}: a table is a list of rows, [[KEY, ...], [value, ...], ...]")
+    for row in table[1:]:
+        if not isinstance(row, list) or len(row) != len(heads):
+            raise ValueError(f"check {number}: the row {row} does not have a value for each of {', '.join(heads)}")
+        one, chosen, words = dict(shared), dict(shared.get("select") or {}), {}
+        for head, value in zip(heads, row):
+            section, _, name = head.rpartition(".")
+            words[name] = value
+            (chosen if section == "select" else one)[name if section == "select" else head] = value
+        one |= {"select": chosen}
+        yield one | {key: _filled(one[key], words) for key in ("name", "claim") if isinstance(one.get(key), str)}
+
+
+def _filled(text: str, words: dict) -> str:
+    return functools.reduce(lambda filled, word: filled.replace(f"{{{word}}}", str(words[word])), words, text)
+
+
 class Figure(Parameters):
     """One figure: file.png and file.pdf, its panels in `columns` columns, and its checks.
 
@@ -241,7 +276,7 @@ class Figure(Parameters):
     title: Text = ""
     columns: Count | None = None
     panels: Annotated[list[Panel], Field(min_length=1, max_length=26)]
-    checks: list[Check] = []
+    checks: Annotated[list[Check], BeforeValidator(_by_rows)] = []
     sources: dict[str, dict[str, str]] = {}
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from hpcsim.own import KEYS
-from hpcsim.run import courses, disorder
+from hpcsim.run import courses, disorder, several
 from hpcsim.run.numbers import numbers
 from hpcsim.run.sources import figures_with_sources, with_sources
 from hpcsim.run.text import LONGEST, BadText, parse
@@ -75,6 +75,15 @@ def _parse(text: str, where: str):
 
 
 @contextmanager
+def _told():
+    """Every ValueError is a ConfigError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+@contextmanager
 def in_file(place):
     """Name the file, or another place, in front of every ConfigError."""
     try:
@@ -83,14 +92,15 @@ def in_file(place):
         raise ConfigError(f"{place}: {error}") from None
 
 
-def load(path, overrides=(), quick=False) -> dict:
+def load(path, overrides=(), quick=False, method: int = 0) -> dict:
     """Read a config file into its resolved sections (plain data).
 
     overrides : strings "dotted.key=value" that win over the file, value written as in YAML
     quick     : merge the file's `quick` section over the rest
+    method    : which one of a list of methods
     Raises ConfigError.
     """
-    return resolve(read(path), overrides, quick, Path(path).parent)
+    return resolve(read(path), overrides, quick, Path(path).parent, method)
 
 
 def read(path):
@@ -117,14 +127,28 @@ def figures(path) -> list:
         )
     if unknown := [key for key in raw if key not in Sections.model_fields]:
         raise ConfigError(f"{unknown[0]}: unknown key; known: {', '.join(Sections.model_fields)}")
-    try:
+    with _told():
         return figures_with_sources(section, Path(path).parent)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
 
 
-def resolve(raw, overrides=(), quick=False, folder=Path()) -> dict:
+def methods(path, overrides=(), quick=False) -> list[str]:
+    """A word for each method of a config that has a list of them, all different; else [""]. Raises ConfigError."""
+    with _told():
+        return several.words(_merged(read(path), overrides, quick).get("method"))
+
+
+def resolve(raw, overrides=(), quick=False, folder=Path(), method: int = 0) -> dict:
     """Merge and validate the sections of a parsed file that is in `folder`. Raises ConfigError."""
+    raw = _merged(raw, overrides, quick)
+    with _told():
+        raw = raw | {"method": several.chosen(raw["method"], method)} if "method" in raw else raw
+    _refuse_swept(overrides, raw.get("sweep"))
+    _refuse_mapping(raw.get("sweep"))
+    return _resolved(validate(Sections, raw, "").model_dump(), folder)
+
+
+def _merged(raw, overrides, quick) -> dict:
+    """The sections with those of `quick` and the overrides in them."""
     if not isinstance(raw, dict):
         raise ConfigError(
             f"the file holds {_show(raw)}: a mapping with the keys {', '.join(Sections.model_fields)} is needed"
@@ -136,13 +160,13 @@ def resolve(raw, overrides=(), quick=False, folder=Path()) -> dict:
     raw = _named(raw)
     for override in overrides:
         raw = _named(_set(raw, override))
-    _refuse_swept(overrides, raw.get("sweep"))
-    _refuse_mapping(raw.get("sweep"))
-    sections = _as_numbers(validate(Sections, raw, "").model_dump())
-    try:
+    return raw
+
+
+def _resolved(sections: dict, folder: Path) -> dict:
+    sections = _as_numbers(sections)
+    with _told():
         sections = with_sources(sections, folder)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
     for name in ("model", "method"):
         if not isinstance(sections[name].get("name"), str):
             raise ConfigError(f"{name}.name = {_show(sections[name].get('name'))}: the name of a {name} is needed")
@@ -154,13 +178,11 @@ def resolve(raw, overrides=(), quick=False, folder=Path()) -> dict:
         sizes = " times ".join(map(str, shape(sections)))
         raise ConfigError(f"sweep: {sizes} points are more than {MOST_POINTS}; split it, and collect the runs together")
     del sections["quick"]
-    try:
+    with _told():
         found = {
             disorder.KEY: disorder.checked(sections[disorder.KEY], keys),
             courses.KEY: courses.checked(sections[courses.KEY], keys),
         }
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
     return {key: found.get(key, section) for key, section in sections.items() if key not in found or found[key]}
 
 
@@ -173,11 +195,9 @@ def _named(raw: dict) -> dict:
 
 def _as_numbers(sections: dict) -> dict:
     """1/2, 2*pi and the like replaced by their values."""
-    try:
+    with _told():
         found = {key: numbers(sections[key], key) for key in ("model", "method", "run", disorder.KEY, courses.KEY)}
         return {**sections, **found, "sweep": [numbers(axis, f"sweep.{i}") for i, axis in enumerate(sections["sweep"])]}
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
 
 
 def _refuse_mapping(sweep):
@@ -215,9 +235,13 @@ def _canonical(path: str) -> str:
 
 
 def _merge(base: dict, over: dict) -> dict:
-    """Nested dicts are merged; anything else (also a list, so the whole sweep) is replaced."""
+    """Nested dicts are merged; anything else (also a list, so the whole sweep) is replaced, but for numbered items."""
     out = dict(base)
     for key, value in over.items():
+        if key == "method" and isinstance(value, dict) and isinstance(out.get(key), list):
+            with _told():
+                out[key] = several.changed(out[key], value, _merge)
+            continue
         both = isinstance(value, dict) and isinstance(out.get(key), dict)
         out[key] = _merge(out[key], value) if both else value
     return out

@@ -9,7 +9,7 @@ from hpcsim.observables import KINDS, is_known
 from hpcsim.own import IN_A_FILE, read, with_source
 from hpcsim.run.states import located
 
-PLACES = ("theory", "distance", "expect", "arguments", "vlines")  # of a theory in a figure
+PLACES = ("theory", "distance", "expect", "arguments", "vlines", "table")  # of a theory in a figure
 
 
 def with_sources(sections: dict, folder: Path) -> dict:

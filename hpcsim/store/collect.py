@@ -114,13 +114,13 @@ def opened(path) -> Collected:
     return load(path) if is_collected(path) else combine(read_runs(path))
 
 
-def outline(layout: Layout) -> Collected:
-    """What `combine` will give of a run: the same names, dimensions and labels, and NaN for every number."""
+def outline(*layouts: Layout) -> Collected:
+    """What `combine` will give of runs: the same names, dimensions and labels, and NaN for every number."""
 
     def full(shape, value, dtype):
         return np.broadcast_to(np.array(value, dtype), shape)  # takes no memory
 
-    return combine([empty(layout, full)])
+    return combine([empty(layout, full) for layout in layouts])
 
 
 def _names(axes, taken) -> dict:
