@@ -235,6 +235,10 @@ def options_of(task, functions, **more):
         ({"task": "emission", "frequencies": [0], "functions": [{"name": "S"}]}, "is no function: write"),
         ({"task": "emission", "frequencies": [0], "functions": [LIGHT, LIGHT]}, "light stands twice"),
         (
+            {"task": "emission", "frequencies": [0], "functions": [LIGHT | {"name": "residual"}]},
+            "method.functions: each name once, and residual stands twice",
+        ),
+        (
             {"task": "emission", "frequencies": [0], "functions": [LIGHT | {"A": "S+"}]},
             "light: A = S+: write a product",
         ),

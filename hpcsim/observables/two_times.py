@@ -43,10 +43,10 @@ def _functions(values) -> tuple:
     return found
 
 
-def check_names(names: list[str]) -> None:
-    """ValueError where a name stands twice."""
+def check_names(names: list[str], where: str = "") -> None:
+    """ValueError, which begins with `where`, where a name stands twice."""
     if repeated := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"each name once, and {repeated} stands twice; give one of them another name")
+        raise ValueError(f"{where}each name once, and {repeated} stands twice; give one of them another name")
 
 
 def named(value, kind: str) -> str:
@@ -122,7 +122,7 @@ def outputs(system: System, options) -> tuple[Output, ...]:
     found = [output for item in options.functions for output in of_one(system, options, item)]
     if options.task == "emission":
         found.append(Output("residual", (), "1", "largest |(iω - L)y - x| / |x| of all frequencies"))
-    check_names([output.name for output in found])
+    check_names([output.name for output in found], "method.functions: ")
     return tuple(found)
 
 

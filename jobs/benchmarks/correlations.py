@@ -1,7 +1,7 @@
 """Two-time functions, their spectra and counting statistics: this program against QuTiP, in the same process.
 
     pip install qutip
-    OMP_NUM_THREADS=1 .venv/bin/python jobs/benchmarks/correlations.py [--sites 4 5 6] [--spectra 5] [--eigen 5]
+    OMP_NUM_THREADS=1 .venv/bin/python jobs/benchmarks/correlations.py [--sites 4 5 6] [--spectra 4] [--eigen 5]
                                                                        [--collective 10]
 
 An open XYZ chain of spins 1/2 in unequal fields, without any symmetry, each spin decaying at the rate 1: of spin 0
@@ -136,7 +136,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sites", type=int, nargs="*", default=[4, 5, 6])
     parser.add_argument("--frequencies", type=int, default=101)
-    parser.add_argument("--spectra", type=int, default=5)
+    parser.add_argument("--spectra", type=int, default=4)
     parser.add_argument("--eigen", type=int, default=5)
     parser.add_argument("--collective", type=int, nargs="*", default=[10])
     arguments = parser.parse_args()

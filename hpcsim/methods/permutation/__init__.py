@@ -1,4 +1,4 @@
-"""Equivalent spins 1/2, exactly: steady state, spectrum and time evolution of permutation-symmetric states.
+"""Equivalent spins 1/2, exactly: steady state, spectrum, evolution and two-time functions of symmetric states.
 
 For any system of spins 1/2 in which all sites and all pairs of sites are equivalent (fields, couplings of all pairs,
 local jumps at one rate, collective jumps), ρ is given by its C(N+3, 3) correlators of symmetrised Pauli strings. The
