@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
+from matplotlib.figure import Figure
 from pydantic import ValidationError
 from test_figures import LOSSES, SPINS, check, collected, figure, panel
 
@@ -26,6 +27,7 @@ def plotted(tmp_path, monkeypatch):
         data = collected([section])
         data.attrs.update(title="a title", sessions='[{"command": "hpcsim run x.yaml", "ranks": 2, "wall_seconds": 3}]')
         monkeypatch.setattr(store, "load", lambda path: data)
+        monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: None)  # pictures are tested elsewhere
         return figures.plot(tmp_path / "data.h5", tmp_path, tables=tables)
 
     return run
