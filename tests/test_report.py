@@ -66,6 +66,7 @@ def test_everything_is_on_the_page_and_nothing_of_it_is_code(nasty, capsys):
         assert words in found.texts or words in found.text, words
     for words in ("model gain_loss_lattice, method gaussian", "relaxation_rate", "Provenance", "Timings", "numpy "):
         assert words in found.text, words
+    assert found.texts.count("r.h5") == 2  # of the run files, and of the sessions
     assert not [each for each in found.attributes if each[1].startswith("on")]
 
 

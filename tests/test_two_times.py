@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import reference
 import yaml
+from conftest import run_records
 from exact import product
 from runs import collected, command, run
 from scipy import linalg
-from test_liouvillian import FURTHER, all_to_all, dimer, solve_all, xyz
+from test_liouvillian import CONTEXT, all_to_all, dimer, solve_all, xyz
 
 import hpcsim
-from hpcsim.methods.liouvillian import frequencies
+from hpcsim.methods import permutation
 from hpcsim.models import kerr_oscillator, spin_network
+from hpcsim.solvers import resolvent
 
 RABI, DECAY = 2.3, 0.7
 ATOM = {
@@ -73,11 +75,9 @@ def network(seed, **more):
 SYSTEMS = {
     "unequal": network(1),
     "unequal, U(1)": network(2, field_x=0.0, field_y=0.0, Jx=0.7, Jy=0.7),
-    "dimer": dimer(1, 0.7, 1.1),
     "balanced dimer": dimer(1, 0.7, 0.7),
     "ring": xyz(sites=4, Jz=0.3),
     "all to all": all_to_all(decay=1.0, field=0.4, field_angle=0.3),
-    "staggered": FURTHER["ring of 4, staggered U(1)"],
     "oscillator": kerr_oscillator.build(kerr_oscillator.Params(detuning=0.6, U=1, F=0.9, decay=1, cutoff=7)),
 }
 
@@ -126,21 +126,21 @@ def test_two_time_functions_against_dense_matrices(name):
 
 def test_a_spectrum_by_factorisations_at_few_frequencies(monkeypatch):
     """Where a Krylov space is not enough. Fewer equations are factorised than there are frequencies."""
-    system, solved, solve = SYSTEMS["unequal"], [], frequencies.Resolvent.solved
+    system, solved, solve = SYSTEMS["unequal"], [], resolvent.Resolvent.solved
     functions, omega = asked(system)[0], np.linspace(-6, 6, 101).tolist()
     given = dict(task="emission", frequencies=omega, functions=functions, tolerance=1e-10)
     ((_, wanted),) = solve_all(system, **given)
-    monkeypatch.setattr(frequencies, "KRYLOV", (3,))
-    monkeypatch.setattr(frequencies.Resolvent, "solved", lambda *args: solved.append(args[1]) or solve(*args))
+    monkeypatch.setattr(resolvent, "KRYLOV", (3,))
+    monkeypatch.setattr(resolvent.Resolvent, "solved", lambda *args: solved.append(args[1]) or solve(*args))
     ((_, found),) = solve_all(system, **given)
     assert 0 < len(solved) < 101  # of four functions with 51 frequencies > 0 each
     assert all(np.allclose(found[each["name"]], wanted[each["name"]], rtol=0, atol=1e-8) for each in functions)
-    monkeypatch.setattr(frequencies, "LARGEST", 10)
+    monkeypatch.setattr(resolvent, "LARGEST", 10)
     with pytest.raises(hpcsim.solvers.SolverError, match="too many for a factorisation: raise method.tolerance"):
         solve_all(system, **given)
 
 
-@pytest.mark.parametrize("name", ["unequal", "balanced dimer", "ring", "staggered"])
+@pytest.mark.parametrize("name", ["unequal", "balanced dimer", "ring"])
 def test_counting_against_the_largest_eigenvalue_of_the_tilted_liouvillian(name):
     """θ(χ) of L + Σ_k (exp(ν_k χ) - 1) γ_k L_k · L_k†: the mean is θ'(0), the variance θ''(0)."""
     system, step = SYSTEMS[name], 2e-3
@@ -167,6 +167,58 @@ def test_counting_against_the_largest_eigenvalue_of_the_tilted_liouvillian(name)
         assert np.isclose(found[f"{item['name']}_variance"], (plus + minus) / step**2, rtol=1e-4, atol=1e-5)
 
 
+SYMMETRIC = {
+    "two parities": all_to_all(N=3, decay=0.8, pump=0.2, collective_decay=0.7, dephasing=0.3),
+    "no parity": all_to_all(N=3, decay=0.8, field=0.6, field_angle=0.3, collective_decay=0.7),
+}
+
+
+@pytest.mark.parametrize("name", SYMMETRIC)
+def test_collective_functions_in_the_permutation_symmetric_space(name):
+    system, times, omega = SYMMETRIC[name], (0.0, 0.4, 1.3), (-1.1, 0.0, 0.6)
+    functions = [
+        {"name": "own", "A": {"sum": "S+"}, "B": {"sum": "S-", "weights": [0.5] * 3}},
+        {"name": "mixed", "A": [["S-", 1], ["Sy", 0]], "B": {"sum": "Sz"}},
+        {"name": "quadratures", "A": [["Sx", 2]], "B": {"sum": "Sy"}},
+        {"name": "levels", "A": [["|0><1|", 0]], "B": {"sum": "|1><0|"}},
+        {"name": "light", "lowering": {"sum": "S-"}},
+    ]
+
+    def total(operator):
+        return sum(reference.on_site(system, operator, i) for i in range(3))
+
+    c = total("S-")
+    operators = [
+        (total("S+"), total("S-") / 2),
+        (product(system, ("S-", 1), ("Sy", 0)), total("Sz")),
+        (reference.on_site(system, "Sx", 2), total("Sy")),
+        (reference.on_site(system, "S+", 0), c),
+    ]
+    L, rho = reference.liouvillian(system), reference.steady_state(system)
+    ((_, found),) = run_records(permutation, system, options_of("correlation", functions, times=times), CONTEXT)
+    ((_, spectra),) = run_records(permutation, system, options_of("emission", functions, frequencies=omega), CONTEXT)
+    quanta = np.trace(c.T @ c @ rho).real
+    for at, t in enumerate(times):
+        later = linalg.expm(L * t)
+        for each, (A, B) in zip(functions, operators):
+            wanted = np.trace(A @ (later @ (B @ rho).ravel()).reshape(rho.shape))
+            assert np.isclose(found[each["name"]][at], wanted, rtol=0, atol=1e-8)
+        wanted = np.trace(c.T @ c @ (later @ (c @ rho @ c.T).ravel()).reshape(rho.shape)).real / quanta**2
+        assert np.isclose(found["light"][at], wanted, rtol=1e-7)
+    deflated = L - np.outer(rho.ravel(), np.eye(len(rho)).ravel())
+    for at, w in enumerate(omega):
+        for each, (A, B) in zip(functions, [*operators, (c.T, c)]):
+            means = np.trace(A @ rho), np.trace(B @ rho)
+            x = (B @ rho - means[1] * rho).ravel()
+            wanted = np.trace(A @ np.linalg.solve(1j * w * np.eye(len(L)) - deflated, x).reshape(rho.shape))
+            assert np.isclose(spectra[each["name"]][at], 2 * wanted.real, rtol=0, atol=1e-8)
+            assert np.isclose(spectra[f"{each['name']}_coherent"], means[0] * means[1], rtol=0, atol=1e-10)
+
+
+def options_of(task, functions, **more):
+    return permutation.Options(task=task, functions=functions, tolerance=1e-10, **more)
+
+
 @pytest.mark.parametrize(
     "keys, message",
     [
@@ -183,6 +235,10 @@ def test_counting_against_the_largest_eigenvalue_of_the_tilted_liouvillian(name)
         ({"task": "emission", "frequencies": [0], "functions": [{"name": "S"}]}, "is no function: write"),
         ({"task": "emission", "frequencies": [0], "functions": [LIGHT, LIGHT]}, "light stands twice"),
         (
+            {"task": "emission", "frequencies": [0], "functions": [LIGHT | {"name": "residual"}]},
+            "method.functions: each name once, and residual stands twice",
+        ),
+        (
             {"task": "emission", "frequencies": [0], "functions": [LIGHT | {"A": "S+"}]},
             "light: A = S+: write a product",
         ),
@@ -193,6 +249,10 @@ def test_counting_against_the_largest_eigenvalue_of_the_tilted_liouvillian(name)
         (
             {"task": "emission", "frequencies": [0], "functions": [LIGHT | {"B": [["a", 0]]}]},
             "method.functions: light: B: a is not an operator of site 0",
+        ),
+        (
+            {"name": "permutation", "task": "emission", "frequencies": [0], "functions": [LIGHT]},
+            "light: B: it must keep the symmetry of all sites",
         ),
     ],
 )

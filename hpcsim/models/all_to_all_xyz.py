@@ -20,13 +20,13 @@ class Params(Parameters):
     H is Eq. 4 up to a constant. The paper names gain, which it calls pump, and dephasing but does not define them:
     here ⟨σx⟩ of one spin decays at (decay + gain + dephasing)/2.
 
-    sites                : number N of spins, at least 2
-    Jx, Jy, Jz           : couplings, rates
+    sites                           : number N of spins, at least 2
+    Jx, Jy, Jz                      : couplings, rates
     decay, collective_decay         : γ, Γ
     gain, collective_gain           : the same upwards
     dephasing, collective_dephasing : of σz/2
-    field_x              : h of the probe, Eq. 19, along x unless field_angle turns it
-    field_angle          : θ in units of π, from x to y
+    field_x                         : h of the probe, Eq. 19, along x unless field_angle turns it
+    field_angle                     : θ in units of π, from x to y
     """
 
     FORMERLY = {"sites": "N", "gain": "pump", "collective_gain": "collective_pump", "field_x": "field"}

@@ -143,6 +143,7 @@ def timings(data: store.Collected) -> Markup:
         busy = entry.get("busy_fraction") or []
         rows.append(
             (
+                str(entry.get("file", "")),
                 time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.get("started", 0))),
                 f"{entry.get('wall_seconds', 0):.1f} s",
                 str(entry.get("ranks", "")),
@@ -153,7 +154,7 @@ def timings(data: store.Collected) -> Markup:
                 str(entry.get("ended", "")),
             )
         )
-    columns = ("started", "time", "ranks", "records", "busy", "compiling", "I/O", "ended")
+    columns = ("file", "started", "time", "ranks", "records", "busy", "compiling", "I/O", "ended")
     seconds = f"{float(data.attrs.get('compute_seconds', 0)):.4g} s of computing in all"
     return section("Timings", tag("p", seconds), table(columns, rows) if rows else "")
 

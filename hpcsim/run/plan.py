@@ -300,7 +300,9 @@ def _widen(known: dict, outputs):
     """Keep for every output the longest dimensions any point needs. ConfigError where two have one name."""
     names = [output.name for output in outputs] + sorted({dim.name for output in outputs for dim in output.dims})
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f"method.observables: {twice} is the name of a result of this method; take another name")
+        raise ConfigError(
+            f"method: {twice} is the name of a result of this method; give the observable or function another name"
+        )
     for output in outputs:
         old = known.setdefault(output.name, output)
         dims = []

@@ -283,7 +283,7 @@ def _attributes(merged: Merged, config: dict) -> dict:
     layouts = [run.layout for run in merged.runs]
     text = config_text(config)
     seeds = sorted({layout.config.get("run", {}).get("seed", 0) for layout in layouts})
-    sessions = [entry for run in merged.runs for entry in run.history]
+    sessions = [{"file": run.path.name, **entry} for run in merged.runs for entry in run.history]
     commits = dict.fromkeys(run.versions["commit"] for run in merged.runs if "commit" in run.versions)
     versions = {json.dumps(run.versions): run.versions for run in merged.runs}
     return {

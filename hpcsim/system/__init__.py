@@ -20,6 +20,7 @@ from hpcsim.system.parameters import (
     Times,
     Whole,
     axis_value,
+    keys_of_task,
     shown,
     spaced,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "gauge_symmetries",
     "holds",
     "left_over",
+    "keys_of_task",
     "lines",
     "lines_along",
     "orbits",

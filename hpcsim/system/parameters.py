@@ -37,6 +37,21 @@ class Parameters(BaseModel):
         return {self.FORMERLY.get(key, key): value for key, value in given.items()}
 
 
+def keys_of_task(options: Any, keys: dict[str, tuple[str, ...]]) -> None:
+    """ValueError where options lack a key that their task requires, or have one that belongs to others.
+
+    keys : {key: the tasks that require it, and no others have}; a key is not given where it is None or ()
+    """
+    task = options.task
+    for key, tasks in keys.items():
+        given = getattr(options, key) not in (None, ())
+        if task in tasks and not given:
+            raise ValueError(f"{key} is missing; task: {task} requires it")
+        if task not in tasks and given:
+            belongs = f"task: {tasks[0]}" if len(tasks) == 1 else f"the tasks {' and '.join(tasks)}"
+            raise ValueError(f"{key} belongs to {belongs}, not to {task}; delete it")
+
+
 def shown(value, length: int = 60) -> str:
     """`value` as a message shows it: repr, cut to `length` characters."""
     try:

@@ -69,6 +69,12 @@ def exact(task, **more):
 
 
 LATER = {"times": {"linspace": [0, 10, 11]}}
+LIGHT = [{"name": "light", "lowering": [["S-", 0]]}]
+IN_STEADY_STATE = {
+    "correlation": LATER | {"functions": LIGHT},
+    "emission": {"frequencies": {"linspace": [-8, 8, 201]}, "functions": LIGHT},
+    "counting": {"channels": [{"name": "jumps", "jumps": "S-"}]},
+}
 # name: (model, method, a small model to begin with)
 CASES = {
     **{f"dimer gap S = {S}": (dimer(S), exact("gap"), dimer(6)) for S in (4, 8, 12, 16, 20, 30, 40)},
@@ -84,6 +90,11 @@ CASES = {
         for N in (4, 5, 6)
     },
     **{f"chain evolve n = {n}": (chain(n), exact("evolve", **LATER), chain(4)) for n in (6, 7, 8)},
+    **{
+        f"chain {task} n = {n}": (chain(n), exact(task, **more), chain(4))
+        for task, more in IN_STEADY_STATE.items()
+        for n in (6, 7)
+    },
     "dimer evolve S = 20": (dimer(20), exact("evolve", **LATER), dimer(2)),
     "driven spin evolve S = 100": (
         {"name": "collective_spin", "S": 100, "drive": 2.0, "decay": 1.0},

@@ -20,7 +20,7 @@ INTRO = (
     "it asserts is the opposite of the statement; *open*: ours does not meet it, or no full run is kept beside the "
     "config. `python jobs/docs/claims.py` prints this table."
 )
-HEAD = ("paper", "statement", "published", "ours", "criterion", "verdict", "file")
+HEAD = ("paper", "statement", "published", "check", "ours", "criterion", "verdict", "file")
 
 
 def rows(folder: Path):
@@ -36,13 +36,19 @@ def rows(folder: Path):
 
 def _row(path: Path, check, kept: dict) -> tuple[str, ...]:
     of = [row for name, row in kept.items() if name == check.name or name.startswith(f"{check.name} (")]
-    ours = "; ".join(row["value"] + f" ± {row['stderr']}" * bool(row["stderr"]) for row in of) or "no run kept"
+    ours = "; ".join(map(_number, of)) or "no run kept"
     criterion = "; ".join(dict.fromkeys(row["expected"] for row in of))
     verdicts = {row["verdict"] for row in of}
     verdict = next((each for each in ("open", "differs", "reproduced") if each in verdicts), "open")
     published = "no number" if check.published is None else f"{check.published:g}"
     file = f"{path.parent.name}/{path.name}"
-    return path.parent.name, check.claim, published, ours, criterion, verdict, file
+    return path.parent.name, check.claim, published, check.name, ours, criterion, verdict, file
+
+
+def _number(row: dict) -> str:
+    """The value of a check and its error."""
+    error = f" ± {float(row['stderr']):.2g}" if row["stderr"] else ""
+    return f"{float(row['value'] or 'nan'):.4g}{error}"
 
 
 def page(folder: Path) -> str:

@@ -19,7 +19,7 @@ html_math_renderer = "mathml"
 html_show_sourcelink = False
 html_static_path = ["manual.css"]
 html_css_files = ["manual.css"]
-html_theme_options = {"page_width": "1280px", "sidebar_width": "240px", "fixed_sidebar": True}
+html_theme_options = {"page_width": "1000px", "sidebar_width": "240px", "fixed_sidebar": True}
 html_sidebars = {"**": ["about.html", "searchfield.html", "navigation.html"]}
 
 

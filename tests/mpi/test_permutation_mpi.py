@@ -17,6 +17,7 @@ from hpcsim.models import all_to_all_xyz
 WORLD = MPI.COMM_WORLD
 PARAMS = dict(N=13, Jx=0.6, Jy=1.4, Jz=1.0, decay=1.0, collective_decay=0.3)
 EVEN_ODD = all_to_all_xyz.build(all_to_all_xyz.Params(**PARAMS))
+LIGHT = [{"name": "light", "lowering": {"sum": "S-"}}]
 FIELD = all_to_all_xyz.build(all_to_all_xyz.Params(**PARAMS, field=0.2, field_angle=0.1))
 
 
@@ -36,8 +37,22 @@ def run(system, comm, record, **options):
         (FIELD, 0, dict(task="spectrum")),
         (EVEN_ODD, 0, dict(task="evolve", initial=(0.5, 0.25), times=[0.0, 0.4, 2.0])),
         (EVEN_ODD, 0, dict(task="evolve", initial=(0.5, 0.25), times=[0.4, 2.0], integrator="taylor")),
+        (EVEN_ODD, 1, dict(task="correlation", functions=LIGHT, times=[0.0, 0.5], tolerance=1e-12)),
+        (FIELD, 0, dict(task="emission", functions=LIGHT, frequencies=[0.0, 1.0], tolerance=1e-11)),
     ],
-    ids=["steady", "steady in a field", "iterative", "iterative in a field", "even", "odd", "all", "evolve", "taylor"],
+    ids=[
+        "steady",
+        "steady in a field",
+        "iterative",
+        "iterative in a field",
+        "even",
+        "odd",
+        "all",
+        "evolve",
+        "taylor",
+        "correlation",
+        "emission",
+    ],
 )
 def test_results_are_the_same_on_all_ranks_and_on_one(system, record, options):
     alone, together = run(system, MPI.COMM_SELF, record, **options), run(system, WORLD, record, **options)

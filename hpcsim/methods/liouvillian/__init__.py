@@ -12,19 +12,28 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Output
-from hpcsim.methods.liouvillian import counting, ends, frequencies, functions, measurement, regression, saved, spectrum
+from hpcsim.methods.liouvillian import counting, ends, frequencies, measurement, regression, saved, spectrum
 from hpcsim.methods.liouvillian.counting import Channels
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.evolve import evolve
-from hpcsim.methods.liouvillian.functions import Functions
 from hpcsim.methods.liouvillian.operators import kept_operators
 from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.spectrum import LOW
 from hpcsim.methods.liouvillian.steady import steady_state
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, symmetries
-from hpcsim.observables import Plan
+from hpcsim.observables import Plan, two_times
 from hpcsim.observables.outputs import time_dim
-from hpcsim.system import Count, Frequencies, Number, Parameters, System, Times, charge_weights, require_unique
+from hpcsim.system import (
+    Count,
+    Frequencies,
+    Number,
+    Parameters,
+    System,
+    Times,
+    charge_weights,
+    keys_of_task,
+    require_unique,
+)
 
 __all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "supports"]
 
@@ -39,8 +48,8 @@ KEYS = {  # which tasks require a key, and no others have
 }
 # what they declare, and what they compute
 IN_STEADY_STATE = {
-    "correlation": (functions.outputs, regression.correlations),
-    "emission": (functions.outputs, frequencies.spectra),
+    "correlation": (two_times.outputs, regression.correlations),
+    "emission": (two_times.outputs, frequencies.spectra),
     "counting": (counting.outputs, counting.statistics),
 }
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
@@ -95,7 +104,7 @@ class Options(Parameters):
     sectors: Literal["all"] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = "all"
     initial: Annotated[Any, BeforeValidator(saved.start)] = (0.5, 0.0)
     times: Times | None = None
-    functions: Functions = ()
+    functions: two_times.Functions = ()
     frequencies: Frequencies | None = None
     channels: Channels = ()
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
@@ -113,13 +122,7 @@ class Options(Parameters):
 
     @model_validator(mode="after")
     def _keys_of_the_task(self):
-        for key, tasks in KEYS.items():
-            given = getattr(self, key) not in (None, ())
-            if self.task in tasks and not given:
-                raise ValueError(f"{key} is missing; task: {self.task} requires it")
-            if self.task not in tasks and given:
-                belongs = f"task: {tasks[0]}" if len(tasks) == 1 else f"the tasks {' and '.join(tasks)}"
-                raise ValueError(f"{key} belongs to {belongs}, not to {self.task}; delete it")
+        keys_of_task(self, KEYS)
         if self.save_state and self.task not in saved.LARGEST:
             raise ValueError(
                 f"save_state belongs to the tasks {' and '.join(saved.LARGEST)}, not to {self.task}; delete it"

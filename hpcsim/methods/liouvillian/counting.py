@@ -18,11 +18,11 @@ from scipy import sparse
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Output
-from hpcsim.methods.liouvillian.functions import check_names, named
 from hpcsim.methods.liouvillian.operators import kept_operators
 from hpcsim.methods.liouvillian.regression import average, pieces, sources
 from hpcsim.methods.liouvillian.steady import SteadyState, steady_state
 from hpcsim.methods.liouvillian.symmetry import HOME
+from hpcsim.observables.two_times import check_names, named
 from hpcsim.system import Jumps, System, matrices
 
 EXAMPLE = "{name: photons, jumps: S-}, or {name: net, jumps: {S-: 1, S+: -1}, sites: [0]}"

@@ -12,7 +12,7 @@ from hpcsim.methods.liouvillian.symmetry import symmetries as symmetries_of
 from hpcsim.system import System, charge_weights
 from hpcsim.system.matrices import SMALL
 
-VECTORS = 200  # of a spectrum's Krylov space, about
+VECTORS = 100  # of a spectrum's Krylov space, about
 ON_DISK = "st_mat_mumps_icntl_22"  # MUMPS's option to keep the factors out of core
 
 
@@ -168,7 +168,7 @@ def _cost_of_two_times(system: System, options, record) -> Cost:
     """What follows the steady state, sector by sector, at most in those that the single spins of an evolution see.
 
     Bρ, and what it is made from, take 80 bytes for each of D² elements. A correlation is an evolution; a spectrum takes
-    about 200 vectors in a Krylov space, twice in memory, and 40 factorisations where that is too small, which are not
+    about 100 vectors in a Krylov space, twice in memory, and 40 factorisations where that is too small, which are not
     counted; the variance of a current is one more factorisation like that of the steady state.
     """
     state = cost(system, options.model_copy(update={"task": "steady_state", "save_state": False}), record)
@@ -176,7 +176,7 @@ def _cost_of_two_times(system: System, options, record) -> Cost:
     every = symmetries.names(len(multiplicities(system)), every=True)
     sizes = np.array([unknowns_of(system, symmetries, name) for name in every if name.k <= 2])
     dense, starts = system.dimension**2, 2 * max(1, len(options.functions))
-    memory, time = 80 * dense * starts, 4e-8 * dense * starts * len(every)
+    memory, time = 80 * dense * starts, (4e-8 * dense * starts + 0.01) * len(every)
     if options.task == "counting":
         largest = sizes.max() / sizes[0]
         return Cost(
@@ -187,8 +187,8 @@ def _cost_of_two_times(system: System, options, record) -> Cost:
         each = (1.3 * coherent + 0.23 * dissipative) * np.diff(options.times, prepend=0)
         products, held = np.maximum(62, each)[each > 0].sum(), 60 * entries + 8 * 50
     else:
-        held = 60 * entries + 16 * VECTORS
-        products, time = VECTORS, time + starts * float(np.sum(4e-10 * VECTORS**2 * sizes + 2e-8 * VECTORS**3))
+        held, vectors = 60 * entries + 16 * VECTORS, np.minimum(VECTORS, sizes)
+        products, time = VECTORS, time + starts * float(np.sum(4e-10 * vectors**2 * sizes + 2e-8 * vectors**3))
     time += starts * products * float(np.sum(1e-5 + (0.5e-9 * entries + 5e-9) * sizes))
     return Cost(max(state.bytes, held * sizes.max()) + memory, state.time + time)
 

@@ -13,10 +13,10 @@ from scipy import sparse
 
 from hpcsim import solvers
 from hpcsim.methods import Context
-from hpcsim.methods.liouvillian import functions
 from hpcsim.methods.liouvillian.operators import Operators, kept_operators
 from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.steady import steady_state
+from hpcsim.observables import two_times
 from hpcsim.system import System
 
 NOTHING = 1e-14  # a part of a matrix this small, relative to the whole, is rounding
@@ -97,9 +97,9 @@ def average(A: sparse.spmatrix, rho: np.ndarray) -> complex:
 
 
 def correlations(system: System, options, context: Context) -> dict:
-    """The task correlation: the functions of `functions.outputs` at the delays options.times."""
+    """The task correlation: the functions of `two_times.outputs` at the delays options.times."""
     rho, comm = steady_state(system, options, context).matrix(), context.comm
-    asked = functions.built(system, options.functions)
+    asked = two_times.built(system, options.functions)
 
     def started(number: int) -> np.ndarray:
         each = asked[number]  # of a lowering operator the state after a quantum has left

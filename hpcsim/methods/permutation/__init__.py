@@ -1,4 +1,4 @@
-"""Equivalent spins 1/2, exactly: steady state, spectrum and time evolution of permutation-symmetric states.
+"""Equivalent spins 1/2, exactly: steady state, spectrum, evolution and two-time functions of symmetric states.
 
 For any system of spins 1/2 in which all sites and all pairs of sites are equivalent (fields, couplings of all pairs,
 local jumps at one rate, collective jumps), ρ is given by its C(N+3, 3) correlators of symmetrised Pauli strings. The
@@ -19,50 +19,64 @@ from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.permutation import spectrum
+from hpcsim.methods.permutation import correlations, spectrum
 from hpcsim.methods.permutation.basis import Balanced, Moved, Strings, sector_size
 from hpcsim.methods.permutation.compile import NotSymmetric, compile_system, field_moves
 from hpcsim.methods.permutation.dicke import EXTENDED
 from hpcsim.methods.permutation.extended import refine
 from hpcsim.methods.permutation.observables import Items, angular_average, measure, own_outputs, plan
 from hpcsim.methods.permutation.ordering import mumps
-from hpcsim.observables import Plan
+from hpcsim.observables import Plan, two_times
 from hpcsim.observables.outputs import inverse, time_dim
-from hpcsim.system import Count, Number, Parameters, System, Times, require_unique
+from hpcsim.system import Count, Frequencies, Number, Parameters, System, Times, keys_of_task, require_unique
 
 LEAN = {"solver": "iterative"}
 DRIVEN = ("evolve",)
+KEYS = {  # which tasks require a key, and no others have
+    "times": ("evolve", "correlation"),
+    "functions": ("correlation", "emission"),
+    "frequencies": ("emission",),
+}
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
 NOISE = 1e-13  # smaller eigenvalues of Dicke blocks, after a time evolution, are errors: see `dicke`
+TWO_TIMES = {"correlation": correlations.correlations, "emission": correlations.spectra}
 TRACE = 1e-9  # accepted deviation of the trace of the Dicke blocks from 1
 PROBE = 1e-3  # a system with a larger relative residual has no solution
 
 
 class Options(Parameters):
     """
-    task           : steady_state, spectrum, or evolve
+    task           : steady_state, spectrum, evolve; or of the steady state correlation (two-time functions) or emission
+                     (their spectra)
     susceptibility : steady_state: also the linear response to fields along x and y
     eigenvalues    : spectrum: how many, of largest real part, are computed in every sector and kept in all
     initial        : evolve: [polar, azimuth] in units of π of the product state of equal spins; [0, 0] is up
-    times          : evolve: the times of the results, a list or linspace: [first, last, count]
-    tolerance      : evolve: relative error of the correlators between two times
+    times          : evolve: the times of the results, a list or linspace: [first, last, count]; correlation: the
+                     delays τ
+    functions      : correlation, emission: as those of the method liouvillian, where B, or lowering, is the sum of one
+                     operator over all sites: {name: g2, lowering: {sum: S-}}
+    frequencies    : emission: the ω, a rising list or linspace: [first, last, count]
+    tolerance      : evolve, correlation: relative error of the correlators between two times; emission:
+                     |(iω - L)y - x|/|x|
     solver         : steady_state: direct, a factorisation; iterative, GMRES, which needs a tenth of the memory and
                      is a few times faster for 100 spins, and more for larger N, where spins are damped about as
                      strongly as they are coupled; or auto, iterative if it converges and otherwise direct. The
                      susceptibility always takes the direct solver
     observables    : what to measure in the steady state and in time, besides spins, their variances, squeezing, purity
                      and entropy: see hpcsim.observables
-    integrator     : evolve: krylov, or taylor, with three vectors in memory instead of thirty; with a schedule always
-                     taylor, with thirteen
+    integrator     : evolve, correlation: krylov, or taylor, with three vectors in memory instead of thirty; with a
+                     schedule always taylor, with thirteen
     petsc_options  : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
     """
 
-    task: Literal["steady_state", "spectrum", "evolve"] = "steady_state"
+    task: Literal["steady_state", "spectrum", "evolve", "correlation", "emission"] = "steady_state"
     susceptibility: bool = False
     solver: Literal["auto", "direct", "iterative"] = "auto"
     eigenvalues: Count = 6
     initial: tuple[Annotated[Number, Field(ge=0, le=1)], Number] = (0.0, 0.0)
     times: Times | None = None
+    functions: two_times.Functions = ()
+    frequencies: Frequencies | None = None
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
     observables: Items = ()
     integrator: solvers.Integrator = "krylov"
@@ -70,14 +84,11 @@ class Options(Parameters):
 
     @model_validator(mode="after")
     def _of_the_task(self):
-        if (self.task == "evolve") != (self.times is not None):
+        keys_of_task(self, KEYS)
+        if self.observables and self.task not in ("steady_state", "evolve"):
             raise ValueError(
-                "times is missing; task: evolve requires it"
-                if self.times is None
-                else f"times belongs to task: evolve, not to {self.task}; delete it"
+                f"observables belong to the tasks steady_state and evolve, not to {self.task}; delete them"
             )
-        if self.observables and self.task == "spectrum":
-            raise ValueError("observables belong to the tasks steady_state and evolve, not to spectrum; delete them")
         if self.susceptibility and self.task != "steady_state":
             raise ValueError(f"susceptibility belongs to task: steady_state, not to {self.task}; delete it")
         return self
@@ -101,8 +112,11 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     if options.task != "spectrum":
         _plan(system, options)
     conserved = compile_system(system).conserves_parity
-    if options.task == "steady_state":
+    if options.task in ("steady_state", *TWO_TIMES):
         require_unique(system, options.task)
+    if options.task in TWO_TIMES:
+        correlations.check(system, options)
+        outputs(system, options)
     if options.task == "spectrum":
         return (1, -1) if conserved else (0,)
     if options.task == "evolve":
@@ -120,6 +134,13 @@ def cost(system: System, options: Options, record: int) -> Cost:
     if options.task == "evolve":
         steps = max(options.times) * 4 * system.sites
         return Cost(bytes=(100 * entries + 400) * size, time=1 + 5e-9 * size * steps)
+    if options.task in TWO_TIMES:  # two evolutions, or two Krylov spaces of 200 vectors, of each function
+        found = cost(system, options.model_copy(update={"task": "steady_state"}), record)
+        vectors, products = (50, 62 * len(options.times)) if options.task == "correlation" else (400, 400)
+        each = products * (2e-9 * entries + 2e-7) * size
+        return Cost(
+            max(found.bytes, (100 * entries + 16 * vectors) * size), found.time + 2 * len(options.functions) * each
+        )
     if options.task == "steady_state" and options.solver == "iterative" and not options.susceptibility:
         return Cost(bytes=(40 * entries + 8 * (solvers.GMRES[0] + 20)) * size, time=0.1 + 1.5e-6 * entries * size)
     if options.task == "spectrum" and size <= spectrum.LAPACK:
@@ -142,6 +163,8 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     """Correlators of Pauli matrices have no unit; spin components are in units of ħ."""
     if options.task == "spectrum":
         return spectrum.outputs(system, options.eigenvalues)
+    if options.task in TWO_TIMES:
+        return two_times.outputs(system, options)
     plan = _plan(system, options)
     found = (*plan.outputs, *own_outputs(plan.time))
     if options.task == "steady_state":
@@ -164,26 +187,29 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     sector = Strings(system.sites, record, moves)
     if options.task == "evolve":
         return _evolve(system, sector, options, comm)
-    return _steady_state(system, sector, options, context)
+    results, found, e = _found(system, sector, options, context)
+    if options.task in TWO_TIMES:
+        return TWO_TIMES[options.task](system, options, comm, found, e)
+    if options.susceptibility:
+        results["chi"] = _susceptibility(found, e, options, context)
+        results["chi_av"] = angular_average(results["chi"])
+    return results
 
 
-def _steady_state(system: System, sector: Strings, options: Options, context: Context) -> dict:
-    comm, cache, iterated = context.comm, context.cache, None
+def _found(system: System, sector: Strings, options: Options, context: Context):
+    """What is measured in the steady state, its sector, and its correlators in the numbering of that."""
+    comm, cache = context.comm, context.cache
     direct = partial(_direct, cache=cache)
     if options.solver != "direct":
         try:
             iterated = _measured(system, sector, options, comm, _iterative)
             if not abs(missing := iterated[0]["trace_error"]) < TRACE:
                 raise solvers.NotConverged(f"the Dicke blocks miss {missing:.1e} of the trace")
+            return iterated
         except solvers.NotConverged as error:
             if options.solver == "iterative":
                 raise RuntimeError(f"{error}: take solver: direct") from None
-            iterated = None
-    results, sector, e = iterated or _measured(system, sector, options, comm, direct)
-    if options.susceptibility:
-        results["chi"] = _susceptibility(sector, e, options, context)
-        results["chi_av"] = angular_average(results["chi"])
-    return results
+    return _measured(system, sector, options, comm, direct)
 
 
 def _measured(system: System, sector: Strings, options: Options, comm, solver):

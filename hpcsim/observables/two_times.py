@@ -12,10 +12,9 @@ from typing import Annotated, NamedTuple
 from pydantic import BeforeValidator
 from scipy import sparse
 
-from hpcsim.methods import Dim, Output
-from hpcsim.observables import is_known
+from hpcsim import observables
 from hpcsim.observables.matrices import operator
-from hpcsim.observables.outputs import inverse
+from hpcsim.observables.outputs import Dim, Output, inverse
 from hpcsim.observables.products import KINDS, units_of
 from hpcsim.system import System
 
@@ -44,16 +43,16 @@ def _functions(values) -> tuple:
     return found
 
 
-def check_names(names: list[str]) -> None:
-    """ValueError where a name stands twice."""
+def check_names(names: list[str], where: str = "") -> None:
+    """ValueError, which begins with `where`, where a name stands twice."""
     if repeated := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"each name once, and {repeated} stands twice; give one of them another name")
+        raise ValueError(f"{where}each name once, and {repeated} stands twice; give one of them another name")
 
 
 def named(value, kind: str) -> str:
     """The key `name` of an entry; ValueError where it is no word of its own."""
     name = value.get("name")
-    if not isinstance(name, str) or not name.isidentifier() or is_known(name):
+    if not isinstance(name, str) or not name.isidentifier() or observables.is_known(name):
         raise ValueError(f"{value}: name must be a word, and not that of an observable; such as my_{kind}")
     return name
 
@@ -86,7 +85,7 @@ def _operator(value, where: str) -> dict:
 Functions = Annotated[tuple, BeforeValidator(_functions)]
 
 
-def _means(system: System, item: dict) -> list:
+def means_of(system: System, item: dict) -> list:
     """The operators of a function as `Mean`s, A and B, or c alone. Raises ValueError where the system has none such."""
     found = []
     for key in [key for key in item if key != "name"]:
@@ -108,7 +107,7 @@ def built(system: System, items) -> list[TwoTime]:
     """The functions of a config with their matrices."""
     found = []
     for item in items:
-        matrices = dict(zip([key for key in item if key != "name"], _means(system, item)))
+        matrices = dict(zip([key for key in item if key != "name"], means_of(system, item)))
         matrices = {key: operator(system, mean.elements[()]) for key, mean in matrices.items()}
         if lowering := "lowering" in item:
             matrices = {"A": matrices["lowering"].getH().tocsr(), "B": matrices["lowering"]}
@@ -123,19 +122,19 @@ def outputs(system: System, options) -> tuple[Output, ...]:
     found = [output for item in options.functions for output in of_one(system, options, item)]
     if options.task == "emission":
         found.append(Output("residual", (), "1", "largest |(iω - L)y - x| / |x| of all frequencies"))
-    check_names([output.name for output in found])
+    check_names([output.name for output in found], "method.functions: ")
     return tuple(found)
 
 
 def _correlation(system: System, options, item: dict) -> list[Output]:
-    units, along = _units(_means(system, item)), (Dim("tau", options.times, inverse(system.units)),)
+    units, along = _units(means_of(system, item)), (Dim("tau", options.times, inverse(system.units)),)
     if "lowering" in item:
         return [Output(item["name"], along, "1", "⟨c† c†(τ) c(τ) c⟩ / ⟨c†c⟩²")]
     return [Output(item["name"], along, units, "⟨A(τ) B(0)⟩ in the steady state", "c16")]
 
 
 def _spectrum(system: System, options, item: dict) -> list[Output]:
-    units, lowering = _units(_means(system, item)), "lowering" in item
+    units, lowering = _units(means_of(system, item)), "lowering" in item
     of_time, along = inverse(system.units), (Dim("omega", options.frequencies, system.units),)
     density = of_time if units == "1" else units + of_time.removeprefix("1")
     text = "⟨c†(τ) c⟩ - |⟨c⟩|²" if lowering else "⟨A(τ) B⟩ - ⟨A⟩⟨B⟩"
