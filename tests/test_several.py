@@ -29,6 +29,13 @@ def written(folder, **changes):
     return str(folder / "c.yaml")
 
 
+def test_one_with_a_name_replaces_the_list(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    method = "method={name: mean_field, initial: [0.5, 0.5]}"
+    assert cli.main(["run", written(tmp_path, figures=[]), "--set", method, "--out", "one.h5"]) == 0
+    assert yaml.safe_load(hpcsim.open("one.h5").attrs["config"])["method"]["initial"] == [0.5, 0.5]
+
+
 def test_a_run_for_each_of_them_and_one_figure(tmp_path, capsys, caplog, monkeypatch):
     monkeypatch.chdir(tmp_path)
     caplog.set_level("INFO", "hpcsim")

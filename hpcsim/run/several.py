@@ -27,8 +27,13 @@ def words(method) -> list[str]:
     return [name if count == 1 else f"{name}-{count}" for name, count in zip(names, counts)]
 
 
-def changed(method: list, over: dict, merge) -> list:
-    """A list of methods with {number: {key: value}} merged into its items. Raises ValueError."""
+def changed(method: list, over: dict, merge) -> list | dict:
+    """A list of methods with {number: {key: value}} merged into its items, or one with a name, which replaces it.
+
+    Raises ValueError.
+    """
+    if {"name", "file"} & over.keys():
+        return over
     found = list(method)
     for number, value in over.items():
         if not str(number).isdigit() or int(number) >= len(found):
