@@ -8,6 +8,7 @@ import yaml
 from conftest import ROOT
 
 from hpcsim import cli, figures, store
+from hpcsim.analysis import spins
 from hpcsim.run import config
 from hpcsim.run.plan import plan
 from hpcsim.store.collect import outline
@@ -150,3 +151,10 @@ def test_every_shipped_figure_finds_its_numbers_at_both_scales(path, quick):
     whole = planned.config | {"sweep": loaded["sweep"]}
     layout = store.Layout(whole, tuple(loaded["sweep"]), planned.outputs, np.arange(points), np.zeros(points, int))
     figures.verify(figures.parse(loaded["figures"], execute=True), outline(layout))
+
+
+def test_no_theory_is_evaluated_before_there_are_numbers(monkeypatch):
+    """Neither by `check` nor at the start of a run: it may take long."""
+    monkeypatch.setattr(spins, "_from_down", lambda *_: pytest.fail("the master equation is integrated"))
+    (path,) = (path for path in CONFIGS if path.parts[-2:] == ("huber2021", "fig3.yaml"))
+    test_every_shipped_figure_finds_its_numbers_at_both_scales(path, quick=False)

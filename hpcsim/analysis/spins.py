@@ -127,7 +127,7 @@ def _from_down(S, drive, twist, decay, dephasing, times):
     By integrating the master equation of H = Ω Sx + (g/2S) Sx² with (Γ/2S) D[S-] and Γφ D[Sz],
     D[c]ρ = 2cρc† - c†cρ - ρc†c.
     """
-    m = np.arange(S, -S - 1, -1)
+    m = np.arange(S, -S - 1, -1.0)
     ladder = np.sqrt(S * (S + 1) - m[1:] * (m[1:] + 1))
     plus = sp.diags(ladder, 1, format="csr")
     x, y, z = (plus + plus.T) / 2, (plus - plus.T) / 2j, sp.diags(m, format="csr")

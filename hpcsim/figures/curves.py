@@ -93,7 +93,7 @@ def _curve(data, spec, name, kept) -> Curve:
     values = variable.values[grid].ravel()
     y = _part(values, spec.part, name)
     if spec.distance is not None:
-        y = np.abs(y - (evaluate(spec.distance, known) if isinstance(spec.distance, Theory) else spec.distance))
+        y = np.abs(y - _origin(spec.distance, known, y))
     y = y / scale
     error = _error(data, name, known)
     error = None if error is None else error[grid].ravel() / scale
@@ -103,6 +103,14 @@ def _curve(data, spec, name, kept) -> Curve:
     order = order[asked(data, variable)[grid].ravel()[order]]
     known = {key: v[order] if isinstance(v, np.ndarray) else v for key, v in known.items()}
     return Curve(x[order], y[order], None if error is None else error[order], known, name)
+
+
+def _origin(distance, known: dict, y):
+    """What the distance of y is taken from: a number, or a theory, not evaluated before y has numbers."""
+    if not isinstance(distance, Theory):
+        return distance
+    arguments = arguments_of(distance, known)
+    return distance(**arguments) if np.isfinite(y).any() else np.nan
 
 
 def _over(data, over, variable, values, grid) -> np.ndarray:
