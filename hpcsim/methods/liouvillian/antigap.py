@@ -197,13 +197,17 @@ def _transformed_product(energies, x):
 @njit(cache=True, fastmath=True, error_model="numpy")
 def _hamiltonian(x, y, z, s, tile, work):
     """work <- H tile, and tile is lost: both (d, TILE)."""
-    work[:] = s[:, None] * tile
+    for k in range(len(tile)):  # work[:] = s[:, None] * tile would take numba seconds to compile
+        for t in range(TILE):
+            work[k, t] = s[k] * tile[k, t]
     _transformed_product(y, work.ravel())
     for k in range(len(tile)):
         for t in range(TILE):
             work[k, t] = s[k] * work[k, t] + z[k] * tile[k, t]
     _transformed_product(x, tile.ravel())
-    work += tile
+    for k in range(len(tile)):
+        for t in range(TILE):
+            work[k, t] += tile[k, t]
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")

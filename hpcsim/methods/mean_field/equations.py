@@ -257,7 +257,8 @@ def advance(s, begin, duration, settled, close, tolerance, t, moving):
         at_break = at_break and step >= room
         step = min(step, room)
         for stage in range(1, 7):
-            trial[:] = s
+            for i in range(size):  # trial[:] = s would take numba seconds to compile
+                trial[i] = s[i]
             for earlier in range(stage):
                 _add(trial, step * _A[stage, earlier], k[earlier])
             if pieces:

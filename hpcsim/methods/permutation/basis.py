@@ -149,7 +149,7 @@ def _fill(layout, other, diagonal, start, stop, shifts, ends, labels, weight, po
     """Rows start..stop-1: one entry for each different shift that applies to the string."""
     at, n = 0, np.empty(4, np.int64)
     for u in range(start, stop):
-        n[1:] = layout.counts[u]
+        n[1], n[2], n[3] = layout.counts[u, 0], layout.counts[u, 1], layout.counts[u, 2]
         n[0] = layout.N - n[1] - n[2] - n[3]
         if diagonal:
             columns[at], data[at] = u, 0

@@ -115,7 +115,7 @@ def _residual(layout, start, stop, shifts, ends, labels, factor, rate, high, low
     """Rows start..stop-1 of L(high + low), summed in pairs."""
     out, n = np.zeros(stop - start), np.empty(4, np.int64)
     for u in range(start, stop):
-        n[1:] = layout.counts[u]
+        n[1], n[2], n[3] = layout.counts[u, 0], layout.counts[u, 1], layout.counts[u, 2]
         n[0] = layout.N - n[1] - n[2] - n[3]
         sh = sl = 0.0
         for g in range(len(shifts)):

@@ -56,6 +56,13 @@ def nested_dissection(points: np.ndarray, shifts: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True)
+def _place(whole, begin, part):
+    """whole[begin : begin + len(part)] = part, which itself would take numba seconds to compile."""
+    for k in range(len(part)):
+        whole[begin + k] = part[k]
+
+
+@njit(cache=True)
 def _dissect(points, directions, thickness):
     order, result = np.arange(len(points)), np.empty(len(points), np.int64)
     height = np.empty(len(points), np.int64)
@@ -65,12 +72,13 @@ def _dissect(points, directions, thickness):
         here = order[low:high]
         best, cut, thick = _best_cut(points, here, directions, thickness, height)
         if best < 0:
-            result[end - len(here) : end] = here
+            _place(result, end - len(here), here)
             continue
         h = _heights(points, here, directions[best], height)
         below, above, between = here[h < cut], here[h >= cut + thick], here[(h >= cut) & (h < cut + thick)]
-        order[low : low + len(below)], order[high - len(above) : high] = below, above
-        result[end - len(between) : end] = between
+        _place(order, low, below)
+        _place(order, high - len(above), above)
+        _place(result, end - len(between), between)
         end -= len(between)
         parts.append((high - len(above), high, end))
         parts.append((low, low + len(below), end - len(above)))
