@@ -99,6 +99,19 @@ def asked(system):
     return functions, operators, total
 
 
+def assert_correlations(found, times, names, operators, L, rho):
+    """Functions with (A, B), and last the g2 of a lowering operator, against exp(Lt) of a dense L."""
+    *pairs, c = operators
+    quanta = np.trace(c.T @ c @ rho).real
+    for at, t in enumerate(times):
+        later = linalg.expm(L * t)
+        for name, (A, B) in zip(names, pairs):
+            wanted = np.trace(A @ (later @ (B @ rho).ravel()).reshape(rho.shape))
+            assert np.isclose(found[name][at], wanted, rtol=0, atol=1e-8)
+        wanted = np.trace(c.T @ c @ (later @ (c @ rho @ c.T).ravel()).reshape(rho.shape)).real / quanta**2
+        assert np.isclose(found[names[-1]][at], wanted, rtol=1e-7)
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_two_time_functions_against_dense_matrices(name):
     system = SYSTEMS[name]
@@ -106,14 +119,7 @@ def test_two_time_functions_against_dense_matrices(name):
     L, rho, times, omega = reference.liouvillian(system), reference.steady_state(system), (0.3, 1.1), (-1.3, 0.0, 0.7)
     ((_, found),) = solve_all(system, task="correlation", times=times, functions=functions)
     ((_, spectra),) = solve_all(system, task="emission", frequencies=omega, functions=functions, tolerance=1e-11)
-    quanta = np.trace(c.T @ c @ rho).real
-    for at, t in enumerate(times):
-        later = linalg.expm(L * t)
-        for each, (A, B) in zip(functions, operators):
-            wanted = np.trace(A @ (later @ (B @ rho).ravel()).reshape(rho.shape))
-            assert np.isclose(found[each["name"]][at], wanted, rtol=0, atol=1e-8)
-        wanted = np.trace(c.T @ c @ (later @ (c @ rho @ c.T).ravel()).reshape(rho.shape)).real / quanta**2
-        assert np.isclose(found["cloud"][at], wanted, rtol=1e-7)
+    assert_correlations(found, times, [each["name"] for each in functions], [*operators, c], L, rho)
     one, deflated = np.eye(len(L)), L - np.outer(rho.ravel(), np.eye(len(rho)).ravel())
     for at, w in enumerate(omega):
         inverse = linalg.inv(1j * w * one - deflated)
@@ -197,14 +203,7 @@ def test_collective_functions_in_the_permutation_symmetric_space(name):
     L, rho = reference.liouvillian(system), reference.steady_state(system)
     ((_, found),) = run_records(permutation, system, options_of("correlation", functions, times=times), CONTEXT)
     ((_, spectra),) = run_records(permutation, system, options_of("emission", functions, frequencies=omega), CONTEXT)
-    quanta = np.trace(c.T @ c @ rho).real
-    for at, t in enumerate(times):
-        later = linalg.expm(L * t)
-        for each, (A, B) in zip(functions, operators):
-            wanted = np.trace(A @ (later @ (B @ rho).ravel()).reshape(rho.shape))
-            assert np.isclose(found[each["name"]][at], wanted, rtol=0, atol=1e-8)
-        wanted = np.trace(c.T @ c @ (later @ (c @ rho @ c.T).ravel()).reshape(rho.shape)).real / quanta**2
-        assert np.isclose(found["light"][at], wanted, rtol=1e-7)
+    assert_correlations(found, times, [each["name"] for each in functions], [*operators, c], L, rho)
     deflated = L - np.outer(rho.ravel(), np.eye(len(rho)).ravel())
     for at, w in enumerate(omega):
         for each, (A, B) in zip(functions, [*operators, (c.T, c)]):
