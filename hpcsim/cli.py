@@ -124,6 +124,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv=None) -> int:
+    environment.require_memory()
     environment.prepare()
     world = _world(sys.argv[1:] if argv is None else argv)
     rank = world.rank if world else 0

@@ -193,7 +193,7 @@ class Ranks:
         found = self.trouble(status, said) or self.goes_on()
         if found:
             print(f"{self.ranks} ranks: {fault}: {found}: status {status}: {said[-1500:]}", flush=True)
-        told = {0: "met" if "fault: " in said else "not met", 1: "one message"}.get(status, "killed")
+        told = {0: "met" if "fault: " in said else "not met", 1: "one message", 2: "one message"}.get(status, "killed")
         return f"run on {self.ranks} ranks, {FAULTS[error]}: {'WRONG' if found else told}"
 
     def run(self, environment: dict) -> tuple[int, str]:
@@ -220,7 +220,7 @@ class Ranks:
             return "records differ"
         if status == 0:
             return "" if now == self.wanted else "success, without all records"
-        if status == 1:
+        if status in (cli.FAILED, cli.BAD_INPUT):
             return "" if said.count("hpcsim: error: ") == 1 else "not one message"
         return "" if status in (-KILL, 128 - KILL) and "fault: " in said else "unexpected status"
 
