@@ -20,7 +20,7 @@ def require_memory():
 
     They do not say so themselves: OpenBLAS tries for ever, MPI aborts, and numpy speaks of its source directory.
     """
-    for letter, limit in LIMITS.items():
+    for letter, limit in LIMITS.items() if "numpy" not in sys.modules else ():
         most = resource.getrlimit(limit)[0]
         if most != resource.RLIM_INFINITY and most < NEEDED:
             raise SystemExit(

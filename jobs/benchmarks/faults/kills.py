@@ -85,8 +85,8 @@ CASES = {  # name: (model, method, sweep, what is drawn, more sections); records
         {},
     ),
     "matrix_product": (
-        CHAIN | {"cells": 2, "periodic": False},
-        {"name": "matrix_product", "bond_dimension": 4},
+        CHAIN | {"cells": 2, "S": 0.5},
+        {"name": "matrix_product", "bond_dimension": 2, "dt": 0.2, "max_time": 1, "distances": 2},
         [{"model.loss": [0.5, 1.0]}],
         "Mz",
         {},

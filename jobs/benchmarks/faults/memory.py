@@ -84,7 +84,6 @@ class Case:
 
         def act():
             os.chdir(self.folder)
-            environment.require_memory = lambda: None  # all is loaded
             return cli.main(words)
 
         return in_a_process(act, SECONDS, 2**40 if megabytes is None else began + megabytes * MB)[:2]
