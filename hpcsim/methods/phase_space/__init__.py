@@ -291,6 +291,8 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key, devi
     integrator = _integrator(options, tables)
     spinors, spins = np.empty((sites, 4, lanes)), np.empty((sites, 3, lanes))
     initial.spin_coherent(spinors, _distribution(options), system.spins, angles(system, options.initial), first, key)
+    if options.random_directions:
+        initial.turn_at_random(spinors, first, key)
     kernels.spins_of(spins, spinors)
     if conserving:
         spinors = np.empty((0, 4, lanes))

@@ -9,6 +9,7 @@ from hpcsim.ensemble.streams import fill_normals
 from hpcsim.methods.phase_space.kernels import INITIAL
 
 SHARP, FOCK, COHERENT, P, Q = range(5)
+TURN = (1 << 32) - 1  # the number of the draw of random directions; _gamma counts its own from 1
 
 
 @njit(cache=True, error_model="numpy")
@@ -71,3 +72,20 @@ def _gamma(z, i, shape, normals, words, first, key):
             if waiting[t] and v > 0 and math.log(u) < x * x / 2 + d - d * v + d * math.log(v):
                 z[i, 0, t], waiting[t] = math.sqrt(d * v), False
         attempt += np.uint64(1)
+
+
+@njit(cache=True, error_model="numpy")
+def turn_at_random(z, first, key):
+    """Rotate every spinor by an element u, v of SU(2) of its own, uniform: (α, β) -> (uα - v*β, vα + u*β).
+
+    The mean over all directions of spin coherent states is the mixed state, in any representation.
+    """
+    normals, words = np.empty((4, z.shape[2])), np.empty((4, z.shape[2]), np.uint64)
+    for i in range(z.shape[0]):
+        fill_normals(normals, words, np.uint64(TURN), np.uint64(i), first, INITIAL, key)
+        for t in range(z.shape[2]):
+            u, v = complex(normals[0, t], normals[1, t]), complex(normals[2, t], normals[3, t])
+            length = math.sqrt(abs(u) ** 2 + abs(v) ** 2)
+            a, b = complex(z[i, 0, t], z[i, 1, t]), complex(z[i, 2, t], z[i, 3, t])
+            turned, other = (u * a - v.conjugate() * b) / length, (v * a + u.conjugate() * b) / length
+            z[i, 0, t], z[i, 1, t], z[i, 2, t], z[i, 3, t] = turned.real, turned.imag, other.real, other.imag

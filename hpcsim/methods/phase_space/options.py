@@ -34,6 +34,8 @@ class Options(EnsembleOptions):
                    and histogram_Sx, histogram_Sy, histogram_Sz. Spins and their variances always are
     initial      : [polar, azimuth] in units of π of the spin coherent state of all sites, or one for each
                    sublattice by name. Along x by default, as far from the poles as can be
+    random_directions : every spin of every trajectory starts in a random direction, which is the mixed state, in
+                   place of `initial`
     sample_every : steady_state: steps between samples
     burn_in      : steady_state: time before averaging, 200 by default; auto: found from the data, between 0
                    and half of duration (see burn_in_used)
@@ -49,6 +51,7 @@ class Options(EnsembleOptions):
     integrator: Literal[("auto", *INTEGRATORS)] = "auto"
     dt: Annotated[float | Literal["auto"], or_auto(gt=0)] = 0.05
     initial: Initial = (0.5, 0.0)
+    random_directions: bool = False
     observables: Items = ()
     sample_every: Count = 10
     burn_in: Annotated[float | Literal["auto"], or_auto(ge=0)] | None = None
