@@ -124,6 +124,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv=None) -> int:
+    if argv is None and sys.argv[1:2] == ["run"]:
+        from hpcsim.run import interrupt
+
+        interrupt.hold()
     environment.prepare()
     world = _world(sys.argv[1:] if argv is None else argv)
     rank = world.rank if world else 0

@@ -86,7 +86,6 @@ class SlurmCluster:
         try:
             self._start_munge()
             self._start("slurmctld", "-D", "-i")
-            self.started = time.monotonic()
             self._start("slurmd", "-D", "-N", self.host)
             self._until(lambda: "idle" in self._command("sinfo", "-h", "-o", "%T", check=False).stdout, 30)
         except BaseException:
@@ -195,12 +194,12 @@ class SlurmCluster:
         files = sorted(self.directory.glob("*.log")) + sorted(self.directory.glob("*.out"))
         return "\n".join(f"== {f.name}\n" + "\n".join(f.read_text().splitlines()[-20:]) for f in files)
 
-    def seconds_to_warnings(self):
-        """Time until Slurm next compares its jobs with their limits and warns them, which is every 30 s."""
-        return 30 - (time.monotonic() - self.started) % 30
-
     def scancel(self, number):
         self._command("scancel", number)
+
+    def warn(self, number):
+        """Send a job's script what --signal=B:USR1@SECONDS sends it before its time limit."""
+        self._command("scancel", "--batch", "--signal=USR1", number)
 
     def sbatch(self, *arguments, cwd=ROOT, env=None):
         """Submit a batch job; its number."""

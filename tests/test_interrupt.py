@@ -99,7 +99,7 @@ def test_the_first_is_answered_at_once_and_the_second_ends_the_run(folder, n, wh
         time.sleep(0.2)  # all ranks are at their next ones
         first, second = stop_twice(process, number)
         records = f"finishing {n} record{'s' * (n > 1)}, "
-        assert re.search(f"{number.name}: {records}(about [0-9]+ s|which take longer than estimated);", first)
+        assert re.search(f"{number.name}: {records}(about [0-9]+ s|which takes? longer than estimated);", first)
         assert "what is finished is in r.h5, and the same command goes on from there" in second
         assert process.wait(60) == status
         assert "Traceback" not in process.stderr.read()
@@ -143,3 +143,22 @@ def test_an_interrupted_command_is_one_line(folder, monkeypatch, capsys):
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "hpcsim: interrupted; the same command begins again\n"
+
+
+@pytest.mark.parametrize("early, status, records", [(True, 75, 0), (False, 0, 6)])
+def test_a_warning_finds_a_run_that_has_not_begun_or_is_complete(folder, early, status, records):
+    """A batch system warns when it likes, also while the run is loaded and after its last record."""
+
+    def warned_before():
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    warn = "import atexit, os, signal, sys; atexit.register(os.kill, os.getpid(), signal.SIGUSR1); "
+    run = f"{'import sys; ' if early else warn}from hpcsim.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", run, *hpcsim_run("c.yaml", "r.h5")[2:]]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, preexec_fn=warned_before if early else None
+    )
+    assert done.returncode == status, done.stderr
+    assert ("SIGUSR1: ending before the next record" in done.stderr) == early
+    assert contents(folder / "r.h5")[1].sum() == records

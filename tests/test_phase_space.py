@@ -133,15 +133,6 @@ def test_initial_state_is_the_spin_coherent_state(direction, scheme):
     assert np.allclose(sum(value[3:]), 1 + 1 / S, atol=1e-12 if scheme == "spin_conserving" else 4e-3)
 
 
-@pytest.mark.parametrize("representation, scheme", [("wigner", "spin_conserving"), ("Q", "pda")])
-def test_random_directions_are_the_mixed_state(representation, scheme):
-    """⟨Sj⟩ = 0 and ⟨Sj²⟩ = S(S+1)/3, from whatever direction."""
-    kind = dict(scheme=scheme, representation=representation, initial=[0.2, 0.1], random_directions=True)
-    result = average(one_spin(S=2), task="evolve", times=[0], trajectories=16384, batch=512, **kind)
-    value, error = (x[:, 0, 0] for x in components(result, 2))
-    assert_close(value, error, [0, 0, 0, 0.5, 0.5, 0.5], limit=0.05)
-
-
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("jump, sign", [("S-", -1), ("S+", 1)])
 def test_a_polarised_spin_has_no_variance(jump, sign, scheme):

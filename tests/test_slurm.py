@@ -17,11 +17,10 @@ import hpcsim
 
 SCRIPT = ROOT / "jobs" / "run.sbatch"
 
-# 128 records, together 15 to 20 s of two idle cores, of which Slurm's warning leaves the first job about 6 s
 CONFIG = """
-title: work for half a minute
+title: 64 records
 model: {name: gain_loss_lattice, cells: 50, S: 1000, g: 1.0, h: 0.5, gain: 1.5, loss: 1.0}
-method: {name: phase_space, task: steady_state, burn_in: 20, duration: 580, sample_every: 20,
+method: {name: phase_space, task: steady_state, burn_in: 20, duration: 180, sample_every: 20,
          trajectories: 256, batch: 16}
 sweep: [{model.loss: {linspace: [0.5, 2.0, 4]}}]
 run: {seed: 3}
@@ -53,7 +52,18 @@ def contents(path):
         return found, file.attrs["config_hash"], file.attrs["seed"]
 
 
-def test_a_job_out_of_time_is_requeued_and_ends_with_the_same_bits(cluster, folder):
+def path_with(folder):
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def wait_for(cluster, condition):
+    end = time.monotonic() + 200
+    while not condition():
+        assert time.monotonic() < end, cluster.logs()
+        time.sleep(0.2)
+
+
+def test_a_warned_job_is_requeued_and_ends_with_the_same_bits(cluster, folder):
     for ranks, *arguments in (
         (2, "run", "chain.yaml", "--out", "whole.h5"),
         (1, "collect", "whole-collected.h5", "whole.h5"),
@@ -61,18 +71,19 @@ def test_a_job_out_of_time_is_requeued_and_ends_with_the_same_bits(cluster, fold
         done = mpirun(ranks, ["-m", "hpcsim", *arguments], cwd=folder, timeout=400)
         assert done.returncode == 0, done.stderr
 
-    time.sleep((cluster.seconds_to_warnings() - 9) % 30)  # the warning comes early in the job
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     job = cluster.sbatch(
-        "--ntasks=2", "--time=1", "--signal=B:USR1@50", SCRIPT, "chain.yaml", cwd=folder, env={"PATH": path}
+        "--ntasks=2", "--time=9", SCRIPT, "chain.yaml", cwd=folder, env=path_with(Path(sys.executable).parent)
     )
+    log = folder / f"slurm-{job}.out"
+    wait_for(cluster, lambda: log.exists() and "records (0 done)" in log.read_text())
+    cluster.warn(job)
     ended = cluster.wait(job, timeout=400)
-    log = (folder / f"slurm-{job}.out").read_text()
+    log = log.read_text()
 
     assert ended["JobState"] == "COMPLETED" and ended["ExitCode"] == "0:0", log
-    assert int(ended["Restarts"]) >= 1, log
+    assert ended["Restarts"] == "1", log
     assert "start 1, 2 ranks" in log and "the time limit is near" in log and "start 2, 2 ranks" in log
-    assert "SIGUSR1" in log  # the ranks have seen it, and not merely died of it
+    assert "stopped by SIGUSR1" in log  # the ranks have seen it, and not merely died of it
     assert "complete after" in log
     whole, *attributes = contents(folder / "whole-collected.h5")
     parts, *others = contents(folder / "results" / "chain-collected.h5")
@@ -92,7 +103,7 @@ SWEEP = {
 def test_the_tasks_of_an_array_share_a_sweep(cluster, tmp_path):
     """Two tasks, at the same time."""
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(SWEEP))
-    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    path = path_with(Path(sys.executable).parent)
     options = "--array=0-1", "--ntasks=1", "--time=5"
     job = cluster.sbatch(*options, SCRIPT.with_name("array.sbatch"), "c.yaml", cwd=tmp_path, env=path)
     for task in range(2):
@@ -104,26 +115,45 @@ def test_the_tasks_of_an_array_share_a_sweep(cluster, tmp_path):
     assert (data.records_done == 1).all() and data.Sz.values.tobytes() == whole.Sz.values.tobytes()
 
 
-# stands in for the ranks: asked to end, they end with status 75
+# stands in for the ranks: asked to end, they end with status 75; their second start is not yet ready to be asked
 STAND_IN = """#!/bin/bash
-trap 'echo asked to end; exit 75' TERM
+[ "$1" = run ] || exit 0
+touch start.$SLURM_RESTART_COUNT
+case $SLURM_RESTART_COUNT in
+    1) trap - USR1 ;;
+    2) exit 0 ;;
+    *) trap 'echo asked to end; exit 75' TERM USR1 ;;
+esac
 echo at work
 sleep 100 & wait
 """
 
 
-def test_a_cancelled_job_does_not_come_back(cluster, folder):
-    """srun hands the ranks' status 75 to the script while Slurm ends the job: it must not requeue itself."""
-    script = shutil.copytree(SCRIPT.parent, folder / "jobs") / SCRIPT.name  # no .venv beside it
+def stand_in(folder):
+    """The job script, beside which there is no .venv, and the environment in which it finds the stand-in."""
     (folder / "hpcsim").write_text(STAND_IN)
     (folder / "hpcsim").chmod(0o755)
-    path = f"{folder}:{os.environ['PATH']}"
-    job = cluster.sbatch("--ntasks=2", script, "chain.yaml", cwd=folder, env={"PATH": path, "HPCSIM_LAUNCHER": "srun"})
+    return shutil.copytree(SCRIPT.parent, folder / "jobs") / SCRIPT.name, path_with(folder)
+
+
+def test_slurm_warns_before_the_limit_and_a_warning_may_find_ranks_that_are_being_started(cluster, folder):
+    """Slurm looks at its jobs' limits every 30 s: the first warning is its own."""
+    script, path = stand_in(folder)
+    job = cluster.sbatch("--ntasks=2", "--time=1", "--signal=B:USR1@55", script, "chain.yaml", cwd=folder, env=path)
+    wait_for(cluster, (folder / "start.1").exists)
+    cluster.warn(job)
+    ended = cluster.wait(job, timeout=60)
+    log = (folder / f"slurm-{job}.out").read_text()
+    assert ended["JobState"] == "COMPLETED" and ended["Restarts"] == "2", log
+    assert log.count("the time limit is near") == 2 and "asked to end" in log
+
+
+def test_a_cancelled_job_does_not_come_back(cluster, folder):
+    """srun hands the ranks' status 75 to the script while Slurm ends the job: it must not requeue itself."""
+    script, path = stand_in(folder)
+    job = cluster.sbatch("--ntasks=2", script, "chain.yaml", cwd=folder, env=path | {"HPCSIM_LAUNCHER": "srun"})
     log = folder / f"slurm-{job}.out"
-    end = time.monotonic() + 60
-    while not (log.exists() and log.read_text().count("at work") == 2):
-        assert time.monotonic() < end, cluster.logs()
-        time.sleep(0.2)
+    wait_for(cluster, lambda: log.exists() and log.read_text().count("at work") == 2)
     cluster.scancel(job)
     assert cluster.wait(job, timeout=30)["JobState"] == "CANCELLED"
     time.sleep(7)  # a requeued job would be back by now

@@ -27,6 +27,11 @@ LAUNCHERS = ("mpirun", "mpiexec", "orterun", "orted", "prterun", "prted")
 STATUS = struct.Struct("<xId")  # a zero byte, which is no signal; records under way, time by which they are done
 
 
+def hold():
+    """SIGUSR1, which asks a run to end, waits from now on for a run that listens, and ends nothing after it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+
+
 def start_beside(command, **keys) -> subprocess.Popen:
     """A process that signals which stop a run, sent to all processes of a job, do not end."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, NOT_ITS_END)  # a new process inherits what is blocked
@@ -116,7 +121,11 @@ def _next(records: int, seconds: float) -> str:
     if not records:
         return "ending before the next record"
     many = f"finishing {records} record{'s' * (records > 1)}"
-    return f"{many}, about {math.ceil(seconds)} s" if seconds > 0 else f"{many}, which take longer than estimated"
+    return (
+        f"{many}, about {math.ceil(seconds)} s"
+        if seconds > 0
+        else f"{many}, which take{'s' * (records == 1)} longer than estimated"
+    )
 
 
 def _then(number: int) -> str:

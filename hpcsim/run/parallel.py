@@ -85,6 +85,10 @@ class Stop:
                     self._watcher = stack.enter_context(Watcher(out))
                 except OSError as error:
                     log.warning("no process to answer signals can be started here (%s)", error)
+            # one that came before, see interrupt.hold, is answered now
+            stack.callback(
+                signal.pthread_sigmask, signal.SIG_SETMASK, signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+            )
             yield
 
     def under_way(self, records: int, seconds: float):
