@@ -148,9 +148,11 @@ def main(argv=None) -> int:
         return FAILED
     except Exception as error:
         unloaded = isinstance(error, ImportError) and not (error.name or "").startswith("hpcsim")
-        if not hasattr(error, "status") and not unloaded and not isinstance(error, (OSError, MemoryError)):
+        # C code that was given no memory raises SystemError where it forgets to say why
+        if not hasattr(error, "status") and not unloaded and not isinstance(error, (OSError, MemoryError, SystemError)):
             raise
         text = f"{error}; hpcsim doctor says what is missing" if unloaded else str(error) or "not enough memory"
+        text += "; not enough memory?" * isinstance(error, SystemError)
         if rank == 0:
             with suppress(OSError, ValueError):
                 print(f"hpcsim: error: {text}", file=sys.stderr)
