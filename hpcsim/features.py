@@ -3,8 +3,10 @@
 import itertools
 from typing import Any
 
+from pydantic import ValidationError
+
 from hpcsim.models import kerr_oscillator, spin_network
-from hpcsim.system import System
+from hpcsim.system import System, starts
 
 ROWS = [[i, (i + 1) % 4, (i + 2) % 4] for i in range(4)]
 RATES = [[1.0 if i == j else 0.2 + 0.1 * (i + j) / 6 for j in range(4)] for i in range(4)]
@@ -36,6 +38,18 @@ FEATURES: dict[str, dict[str, Any] | None] = {
 }
 
 IN_TIME = "parameters that depend on time: schedule"
+STARTS = {  # rows of initial states: kinds of hpcsim.system.starts
+    "coherent spin states": "direction",
+    "random directions": "random",
+    "levels: fock": "fock",
+    "coherent states of modes: alpha": "alpha",
+    "Dicke states": "dicke",
+    "mixed: 1/D": "mixed",
+    "saved states": "state",
+    "steady states of other parameters": "steady_state",
+    "ground states": "ground_state",
+    "thermal states": "thermal",
+}
 
 
 def _examples(keys: dict[str, Any] | None) -> list[System]:
@@ -58,11 +72,25 @@ def supported(module, feature: str) -> str | None:
 def table(methods: dict) -> dict[str, dict[str, str | None]]:
     """{feature: {method: None, or why it refuses}} of methods {name: module}."""
     found = {feature: {name: supported(module, feature) for name, module in methods.items()} for feature in FEATURES}
-    return found | {IN_TIME: {name: _without_time(module) for name, module in methods.items()}}
+    found[IN_TIME] = {name: _without_time(module) for name, module in methods.items()}
+    for row, kind in STARTS.items():
+        found[f"start from {row}"] = {name: _without_start(module, kind) for name, module in methods.items()}
+    return found
 
 
 def _without_time(module) -> str | None:
     return None if getattr(module, "DRIVEN", ()) else "none of its tasks takes parameters that depend on time"
+
+
+def _without_start(module, kind: str) -> str | None:
+    """None where a method evolves from a state of this kind, or why it does not."""
+    if "initial" not in module.Options.model_fields:
+        return "it does not evolve a state in time"
+    try:
+        module.Options(task="evolve", times=[1.0], initial=starts.EXAMPLES[kind])
+    except ValidationError as error:
+        return error.errors()[0]["msg"].removeprefix("Value error, ")
+    return None
 
 
 def markdown(found: dict[str, dict[str, str | None]]) -> str:

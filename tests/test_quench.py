@@ -94,8 +94,8 @@ def test_by_command_relative_to_the_config_and_kept(saved, tmp_path, capsys):
         ({"file": "nothing.h5"}, "nothing.h5"),
         ({"file": "steady.yaml"}, "steady.yaml"),
         ({"model": RING | {"sites": 4}}, "has 8 states, and this system has 16"),
-        ({"name": "mean_field"}, "liouvillian alone"),
-        ({"name": "trajectories"}, "liouvillian alone"),
+        ({"name": "mean_field"}, "this method starts from the kinds direction, random, fock, mixed alone"),
+        ({"name": "trajectories", "model": RING | {"sites": 4}}, "has 8 states, and this system has 16"),
     ],
 )
 def test_what_does_not_fit_is_one_message(saved, change, words):

@@ -72,7 +72,8 @@ class Context:
     cache       : values shared by the records of one run, by keys that begin with the name of the method
     earlier     : {index: {output: array}} of the records of this point that `needs` names
     device      : cpu, or one of the method's DEVICES
-    saved_state : (item) -> the density matrix (D, D) that an option with the key `state` names in another file
+    saved_state : (item) -> the density matrix (D, D), or the pure state (D,), that an `initial` of a kind in
+                  hpcsim.system.starts.OF_RUN names: of another file, or of the same model with other parameters
     """
 
     comm: Any
@@ -82,3 +83,24 @@ class Context:
     earlier: dict[int, dict[str, Any]] = field(default_factory=dict)
     device: str = "cpu"
     saved_state: Callable[[dict], Any] | None = None
+
+    def start(self, item: dict) -> Any:
+        """What saved_state gives. Raises RuntimeError: the file has changed since the run was planned, or the state
+        is not unique."""
+        try:
+            return self.saved_state(item)
+        except ValueError as error:
+            raise RuntimeError(str(error)) from None
+
+    def shared_start(self, item: dict) -> Any:
+        """The same, found by one rank for all of the group. Collective."""
+        found, error = None, None
+        if self.comm.rank == 0:
+            try:
+                found = self.start(item)
+            except RuntimeError as raised:
+                error = raised
+        found, error = self.comm.bcast((found, error))
+        if error is not None:
+            raise error
+        return found

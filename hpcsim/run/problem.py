@@ -7,17 +7,15 @@ import json
 import pkgutil
 
 import numpy as np
-from mpi4py import MPI
 
 import hpcsim.methods
 import hpcsim.models
-from hpcsim.methods import Context, Output
+from hpcsim.methods import Output
 from hpcsim.own import KEYS, Guarded, module, told
-from hpcsim.run import courses, states
+from hpcsim.run import courses, others, states
 from hpcsim.run.config import ConfigError, validate
 from hpcsim.run.disorder import POINT, drawn
-from hpcsim.run.states import STEADY, model_values
-from hpcsim.system import Cache, Parameters, System
+from hpcsim.system import Cache, Parameters, System, starts
 from hpcsim.system.vocabulary import in_preferred_names
 
 
@@ -124,7 +122,7 @@ class Problem:
         if self._schedule:
             self.system = self._in_time(builder, model, method_name)
             self._of_time = {courses.KEY: self._schedule} if self.system.drive else {}
-        self._start = self._steady_start(builder, model)
+        self._start = self._other_start(builder, model)
         if structures is not None:
             self.system.join(structures)
         if reason := self.method.supports(self.system):
@@ -159,30 +157,26 @@ class Problem:
         last = getattr(self.options, "times")[-1]  # noqa: B009  of every task that is driven
         return _explained(courses.in_time, self._schedule, builder.Params.model_fields, build, last)
 
-    def _steady_start(self, builder, model: dict) -> tuple | None:
-        """System, options and record of the steady state that the option `initial` asks for."""
+    def _other_start(self, builder, model: dict) -> others.Found | None:
+        """What finds the state, of the model with other parameters, that the option `initial` asks for."""
         initial = getattr(self.options, "initial", None)
-        if not isinstance(initial, dict) or STEADY not in initial:
+        kind = starts.kind(initial)
+        if kind not in others.KINDS:
             return None
-        where, fields = f"method.initial.{STEADY}", _fields(builder, "method.initial")
-        values = _explained(model_values, initial, fields, where)
+        where, fields = f"method.initial.{kind}", _fields(builder, "method.initial")
+        if len(initial) > 1:
+            raise ConfigError(f"method.initial = {initial}: {kind} stands alone; other keys are below it")
+        values = _explained(states.model_values, initial[kind], fields, where)
         params = validate(builder.Params, in_preferred_names(model, fields) | values, f"{where}: model")
         system = _build(builder, params, builder.__name__)
         if not np.array_equal(system.levels, self.system.levels):
             raise ConfigError(f"{where}: changes the sites of the system")
-        given = {"save_state": True, "petsc_options": self.options.model_dump()["petsc_options"]}
-        options = validate(self.method.Options, given, "method")
-        try:
-            return system, options, self.method.records(system, options)[0]
-        except ValueError as error:
-            raise ConfigError(f"{where}: {error}") from None
+        exact = find(hpcsim.methods, "liouvillian", "method")
+        return _explained(others.finder, kind, initial[kind], system, exact, self.options, where)
 
     def saved_state(self, item: dict) -> np.ndarray:
-        """The density matrix (D, D) that the option `initial` names. Raises ValueError."""
-        if self._start is None:
-            return states.read(item)
-        context = Context(MPI.COMM_SELF, (0, 0), lambda: False)
-        return self.method.run(*self._start, context)["rho"]
+        """ρ (D, D) or ψ (D,) of what the option `initial` names. Raises ValueError."""
+        return states.read(item) if self._start is None else self._start()
 
     @functools.cached_property
     def records(self) -> tuple:

@@ -1,4 +1,4 @@
-"""Initial states: density matrices that another run has saved (`save_state: true`), and steady states of other
+"""Initial states that a run finds: saved by another run (`save_state: true`), or of the same model with other
 parameters."""
 
 import hashlib
@@ -13,7 +13,6 @@ from hpcsim.system.vocabulary import preferred
 
 KEYS = ("state", "select", "state_hash", "states")
 NAME = "rho"  # of the output
-STEADY = "steady_state"  # key of an initial state {steady_state: {model.KEY: value}}
 SAME = 1e-6  # relative difference of numbers that select one label
 
 
@@ -31,16 +30,18 @@ def located(initial, folder: Path, where: str):
     return {"select": {}, **initial, "state": str((beside if beside.is_file() else Path(initial["state"])).resolve())}
 
 
-def model_values(initial: dict, known, where: str) -> dict:
-    """{parameter: value} of the model whose steady state is meant, under preferred names. Raises ValueError.
+def model_values(values, known, where: str) -> dict:
+    """{parameter: value} of the model whose state is meant, under preferred names. Raises ValueError.
 
-    known : the parameters that the model has
+    values : {model.KEY: value}, beside them `temperature` of a thermal state
+    known  : the parameters that the model has
     """
-    values = initial[STEADY]
-    if not isinstance(values, dict) or len(initial) > 1:
+    if not isinstance(values, dict):
         raise ValueError(f"{where} = {shown(values)}: write {{model.KEY: value, ...}}, and nothing beside it")
     found = {}
     for key, value in values.items():
+        if key == "temperature":
+            continue
         section, _, name = key.partition(".")
         if section != "model" or preferred(name, known) not in known:
             raise ValueError(f"{where}.{key}: write model.KEY, with one of {', '.join(known)}")

@@ -1,5 +1,6 @@
 """The one description of an open quantum system that every method compiles: tables, symmetries, states, matrices."""
 
+from hpcsim.system import starts
 from hpcsim.system.action import Action, order_of
 from hpcsim.system.cache import Cache
 from hpcsim.system.cartesian import cartesian, left_over
@@ -89,6 +90,7 @@ __all__ = [
     "shown",
     "spaced",
     "spin_coherent",
+    "starts",
     "translations",
     "transposition",
 ]

@@ -81,20 +81,17 @@ def _numbers(value) -> bool:
     )
 
 
-def _direction(value):
+def direction(value) -> tuple[float, float]:
+    """A direction [polar, azimuth] in units of π. Raises ValueError."""
     if not _numbers(value) or len(value) != 2 or not 0 <= value[0] <= 1:
         raise ValueError("a direction is [polar, azimuth] in units of π, with 0 <= polar <= 1; [0, 0] is up")
     return float(value[0]), float(value[1])
 
 
 def _initial(value):
-    if value == "mixed" or isinstance(value, dict) and ("steady_state" in value or isinstance(value.get("state"), str)):
-        raise ValueError(
-            "a mixed or a saved state is evolved by the method liouvillian alone; give a direction, or take that method"
-        )
     if isinstance(value, dict) and value:
-        return {str(name): _direction(direction) for name, direction in value.items()}
-    return _direction(value)
+        return {str(name): direction(each) for name, each in value.items()}
+    return direction(value)
 
 
 def spaced(kind: str, arguments, most: int) -> list[float]:

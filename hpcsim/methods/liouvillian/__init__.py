@@ -5,10 +5,10 @@ transposition (see `symmetry`). Linear systems and eigenvalues are those of `hpc
 """
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Output
@@ -33,6 +33,7 @@ from hpcsim.system import (
     charge_weights,
     keys_of_task,
     require_unique,
+    starts,
 )
 
 __all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "supports"]
@@ -67,11 +68,12 @@ class Options(Parameters):
     sectors       : "all", or the list of k >= 0 that spectrum and gap look into. The gap can be in any: for a
                     dimer with gain = loss in k = 0 or 1; with gain far from loss also in k = 2 or k = 2S
     initial       : evolve: [polar, azimuth] in units of π of the spin coherent state of all spins, or one
-                    for each sublattice by name; along x by default. Boson modes are empty. Or a saved steady state,
-                    {state: FILE, select: {KEY: value}}: of a run or collected file of the same sites, beside the config
-                    or in the current folder, made with save_state: true; select says which of several points. Or the
-                    steady state of the same model with other parameters, {steady_state: {model.KEY: value}}, where
-                    a schedule has its values at t = 0. Or mixed: the state 1/D
+                    for each sublattice by name; along x by default. Boson modes are empty. Or any of random, {fock: m},
+                    {alpha: [re, im]}, {dicke: M}, mixed, {steady_state: {model.KEY: value}}, {ground_state: {...}},
+                    {thermal: {temperature: T, ...}}, see hpcsim/system/starts.py; of the same model at t = 0 with
+                    other parameters. Or a saved steady state, {state: FILE, select: {KEY: value}}: of a run or
+                    collected file of the same sites, beside the config or in the current folder, made with
+                    save_state: true; select says which of several points
     times         : evolve: the times of the results, a list or linspace: [first, last, count]; correlation: the
                     delays τ
     functions     : correlation, emission: a list of {name: g1, A: [[S+, 0]], B: [[S-, 0]]}, B acting first, with
@@ -102,7 +104,7 @@ class Options(Parameters):
     )
     eigenvalues: Count | None = None
     sectors: Literal["all"] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = "all"
-    initial: Annotated[Any, BeforeValidator(saved.start)] = (0.5, 0.0)
+    initial: starts.accepting(*starts.EXAMPLES) = (0.5, 0.0)
     times: Times | None = None
     functions: two_times.Functions = ()
     frequencies: Frequencies | None = None
@@ -160,7 +162,7 @@ def records(system: System, options: Options) -> tuple:
     if options.task in ("steady_state", "evolve"):
         _plan(system, options)
     if options.task == "evolve":
-        saved.check_start(system, options.initial)
+        starts.check(system, options.initial)
     if options.save_state:
         saved.check(system, options.task)
     if options.task in ("steady_state", "gap", "antigap", *IN_STEADY_STATE):
@@ -208,7 +210,8 @@ def _plan(system: System, options: Options) -> Plan:
     """What the tasks steady_state and evolve measure."""
     if options.task == "steady_state":
         return measurement.plan(system, ("purity", *options.observables), ())
-    return measurement.plan(system, options.observables, (time_dim(options.times, system.units),))
+    time = (time_dim(options.times, system.units),)
+    return measurement.plan(system, options.observables, time, starts.breaks_symmetries(options))
 
 
 def outputs(system: System, options: Options) -> tuple:

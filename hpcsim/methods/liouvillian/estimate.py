@@ -5,11 +5,10 @@ import numpy as np
 from hpcsim import solvers
 from hpcsim.methods import Cost
 from hpcsim.methods.liouvillian import antigap
-from hpcsim.methods.liouvillian.saved import is_diagonal
 from hpcsim.methods.liouvillian.small import LARGEST
 from hpcsim.methods.liouvillian.symmetry import Name, Symmetries
 from hpcsim.methods.liouvillian.symmetry import symmetries as symmetries_of
-from hpcsim.system import System, charge_weights
+from hpcsim.system import System, charge_weights, starts
 from hpcsim.system.matrices import SMALL
 
 VECTORS = 100  # of a spectrum's Krylov space, about
@@ -140,7 +139,7 @@ def _cost_of_evolution(system, options, symmetries, entries, building) -> Cost:
     the operators of every part are built. A ρ without zeros to start from takes 16 bytes for each of D² elements, and
     four times as much to find its components in a sector.
     """
-    start = 1 if is_diagonal(system, options.initial) else system.dimension**2
+    start = 1 if starts.is_diagonal(system, options.initial) else system.dimension**2
     names = [
         name
         for name in symmetries.names(len(multiplicities(system)), every=True)

@@ -7,11 +7,10 @@ from hpcsim import solvers
 from hpcsim.methods import Context
 from hpcsim.methods.liouvillian import measurement
 from hpcsim.methods.liouvillian.operators import kept_operators
-from hpcsim.methods.liouvillian.saved import MIXED, is_saved
 from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.observables import Plan
 from hpcsim.observables.entropies import von_neumann
-from hpcsim.system import System, angles, coherent_state
+from hpcsim.system import System, starts
 
 
 def evolve(system: System, options, plan: Plan, context: Context) -> dict:
@@ -60,15 +59,7 @@ def _in_time(system: System, sector: Sector, context: Context):
 
 def _start(system: System, initial, context: Context) -> sparse.coo_matrix:
     """ρ at time 0, on all ranks. Collective."""
-    if initial == MIXED:
-        return sparse.coo_matrix(sparse.identity(round(system.dimension)) / system.dimension)
-    if not is_saved(initial):
-        return coherent_density(system, angles(system, initial))
-    try:
-        rho = context.saved_state(initial) if context.comm.rank == 0 else None
-    except ValueError as error:  # the file has changed since the run was planned
-        raise RuntimeError(str(error)) from None
-    return sparse.coo_matrix(context.comm.bcast(rho))
+    return starts.density(system, initial, context.key, context.shared_start)
 
 
 class WholeState:
@@ -93,9 +84,3 @@ class WholeState:
         if self.comm.rank == 0:
             found = np.sum(np.abs(self.rho) ** 2, axis=(1, 2)), von_neumann(np.linalg.eigvalsh(self.rho))
         return self.comm.bcast(found)
-
-
-def coherent_density(system: System, angles: np.ndarray) -> sparse.coo_matrix:
-    """ρ of the product of spin coherent states in directions (sites, 2); boson modes are empty."""
-    state = coherent_state(system.levels, angles, system.cutoffs)
-    return sparse.coo_matrix(np.outer(state, state.conj()))

@@ -16,9 +16,13 @@ FEW = 1000  # unknowns up to which a functional for each diagonal operator is fa
 LARGEST = 2**26  # elements of ρ at all times of an evolution: 1 GB
 
 
-def plan(system: System, items, time: tuple[Dim, ...]) -> Plan:
-    """What to measure. Raises ValueError, naming the observable and the reason, where one does not fit."""
-    found = observables.plan(system, (*observables.DEFAULT, *items), time)
+def plan(system: System, items, time: tuple[Dim, ...], each_site: bool = False) -> Plan:
+    """What to measure. Raises ValueError, naming the observable and the reason, where one does not fit.
+
+    each_site : sites that are equal in the system may differ in the state
+    """
+    setting = observables.Setting(each_site=each_site)
+    found = observables.plan(system, (*observables.DEFAULT, *items), time, setting=setting)
     whole = [mean.name for mean in found.means.values() if mean.build is None]
     if time and whole and (size := system.dimension**2 * len(time[0].values)) > LARGEST:
         raise ValueError(

@@ -1,55 +1,20 @@
-"""Saved states: the steady state, or the eigenmatrices of a spectrum, as matrices in the product basis; and starts
-from them.
+"""Saved states: the steady state, or the eigenmatrices of a spectrum, as matrices in the product basis.
 
 Site 0 is the slowest index of the basis; on every site Sz, or the number of a boson mode, falls.
 """
 
 import numpy as np
-from pydantic import TypeAdapter
 from scipy import linalg, sparse
 from scipy.sparse.linalg import splu
 
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.liouvillian.sectors import Sector
-from hpcsim.system import Initial, System, angles
+from hpcsim.system import System
 
-INITIAL = TypeAdapter(Initial)
-MIXED = "mixed"  # the state ρ = 1/D
 # states of the Hilbert space: 16 MiB for each ρ in the file; of a spectrum, one factorisation for each eigenvalue
 LARGEST = {"steady_state": 1024, "spectrum": 64}
 APART = 1e-7  # eigenvalues closer than this, relative to the norm, share an invariant space
 NOTHING = 1e-4  # singular values this small, relative to the largest, are rounding
-
-
-def start(value):
-    """The value of the option `initial`: of a saved state {state, select, state_hash, states}, of the steady state of
-    other parameters {steady_state: {model.KEY: value}}, MIXED, else an Initial."""
-    if value == MIXED:
-        return value
-    return dict(value) if is_saved(value) else INITIAL.validate_python(value)
-
-
-def is_saved(initial) -> bool:
-    """Whether the option `initial` names a density matrix that the context knows, rather than directions."""
-    return isinstance(initial, dict) and (isinstance(initial.get("state"), str) or "steady_state" in initial)
-
-
-def is_diagonal(system: System, initial) -> bool:
-    """Whether the initial state is known to be diagonal in the product basis."""
-    return initial == MIXED or not is_saved(initial) and bool(np.all(np.sin(angles(system, initial)[:, 0]) < 1e-9))
-
-
-def check_start(system: System, initial):
-    """ValueError where an initial state does not fit the system."""
-    if initial == MIXED or "steady_state" in initial:
-        return
-    if not is_saved(initial):
-        angles(system, initial)
-    elif initial["states"] != system.dimension:
-        raise ValueError(
-            f"method.initial.state: has {initial['states']} states, and this system has {system.dimension:.6g}; "
-            "it must be of the same sites"
-        )
 
 
 def check(system: System, task: str) -> None:

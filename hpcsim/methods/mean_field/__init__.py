@@ -19,7 +19,7 @@ from hpcsim.methods.mean_field import cluster as clusters
 from hpcsim.methods.mean_field import measure, order
 from hpcsim.methods.mean_field.steady import Clustered, Sites, evolve, steady_state, time_of
 from hpcsim.observables.outputs import inverse
-from hpcsim.system import Count, Initial, Number, Parameters, System, Times, angles, cartesian, left_over
+from hpcsim.system import Count, Number, Parameters, System, Times, cartesian, left_over, starts
 
 DRIVEN = ("evolve",)
 RELAXATIONS = 60  # decay times of the slowest spin after which nearly everything is at rest
@@ -33,7 +33,8 @@ class Options(Parameters):
     task      : steady_state, or evolve (at given times)
     cluster   : number of consecutive sites treated exactly. By default none: equations of spin averages
     initial   : [polar, azimuth] in units of π of all spins, or one for each sublattice by name: the first start.
-                By default random directions, for every site its own; further starts are always random
+                Or random, {fock: m} (Sz = m, of all or by sublattice) or mixed (no averages). By default random
+                directions, for every site its own; further starts are always random
     starts    : steady_state: number of starts; all attractors are listed, and the most frequent one is reported
     search    : steady_state: integration, or roots: Newton's method directly from the starts, which also finds
                 unstable fixed points
@@ -51,7 +52,7 @@ class Options(Parameters):
 
     task: Literal["steady_state", "evolve"] = "steady_state"
     cluster: Count | None = None
-    initial: Initial | None = None
+    initial: starts.accepting("direction", "random", "fock", "mixed") | None = None
     starts: Count = 4
     search: Literal["integration", "roots"] = "integration"
     duration: Annotated[Number, Field(gt=0)] = 500.0
@@ -90,7 +91,7 @@ def supports(system: System) -> str | None:
 def records(system: System, options: Options) -> tuple[int, ...]:
     """One record. Raises ValueError where `initial`, `cluster` or an observable does not fit the system."""
     if options.initial is not None:
-        angles(system, options.initial)
+        starts.check(system, options.initial)
     if options.cluster:
         clusters.cut(system, options.cluster)
     measure.plan(system, options.observables, time_of(system, options), options.cluster)

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from hpcsim.methods.mean_field import contraction
 from hpcsim.methods.mean_field.equations import couplings, crossing, local_parts
-from hpcsim.system import Jumps, System, coherent_state, matrices, piecewise
+from hpcsim.system import Jumps, System, coherent_state, matrices, piecewise, starts
 
 LARGEST = 1500  # dimension of a cluster
 
@@ -91,7 +91,7 @@ class Dynamics:
 
     def __init__(self, cluster: Cluster):
         system, self.outer = cluster.system, cluster.outer
-        self.spins, self.dimension = system.spins, round(system.dimension)
+        self.system, self.spins, self.dimension = system, system.spins, round(system.dimension)
         H, jumps = matrices.hamiltonian(system), matrices.jump_operators(system)
         operators = [matrices.site_operator(system, f"S{a}", site) for site in range(system.sites) for a in "xyz"]
         self.fed = np.flatnonzero(np.any(self.outer, axis=1))
@@ -149,8 +149,11 @@ class Dynamics:
         x, y, z = directions.T
         angles = np.column_stack([np.arctan2(np.hypot(x, y), z), np.arctan2(y, x)])
         psi = coherent_state(np.rint(2 * self.spins + 1).astype(int), angles)
-        rho = np.outer(psi, psi.conj())
-        return np.concatenate([rho.real.ravel(), rho.imag.ravel()])
+        return _components(np.outer(psi, psi.conj()))
+
+    def product_of(self, initial, key) -> np.ndarray:
+        """y of any product state, the same in all clusters."""
+        return _components(starts.density(self.system, initial, key, lambda item: np.empty(0)).toarray())
 
     def advance(self, y, begin, duration, settled, close, tolerance):
         """y after `duration`, once max |ds/dt| and max |dρ/dt| <= settled, or, with close > 0, once s is back.
@@ -180,6 +183,11 @@ class Dynamics:
         y, fastest = solver.y, abs(solver.f).max()
         vars(solver).clear()  # it refers to itself: its arrays would stay until the garbage is collected
         return y, fastest, mean, low, high, period
+
+
+def _components(rho: np.ndarray) -> np.ndarray:
+    """(Re ρ, Im ρ), (2 D²,)."""
+    return np.concatenate([rho.real.ravel(), rho.imag.ravel()])
 
 
 class Moving(Dynamics):

@@ -3,6 +3,7 @@
 The equations of sites and those of clusters have the same methods:
 
     start(directions)                     the state with spins along (sites, 3)
+    start_from(initial, key)              that of an initial state of another kind
     averages(state)                       ⟨S_ia⟩, (3 sites,)
     of_terms(state)                       averages of products, for observables.terms.averages
     advance(state, duration, settled, close, begin)  state, max |change|, average, lowest and highest of s, and the
@@ -20,7 +21,7 @@ from hpcsim.methods.mean_field import krylov, measure, order
 from hpcsim.methods.mean_field.equations import advance, compile_moving, derivative, jacobian
 from hpcsim.observables.outputs import Dim, time_dim
 from hpcsim.observables.terms import averages
-from hpcsim.system import System, angles
+from hpcsim.system import System, angles, starts
 
 NEWTON_STEPS = 60
 SAME = 1e-3  # attractors closer than this, in units of S, are one; a cycle closes to this, of its swing
@@ -31,6 +32,13 @@ PUSH = 1e-3  # its length, in units of the state
 
 class Sites:
     """State: the averages, (3 sites,)."""
+
+    def start_from(self, initial, key):
+        """The averages of a start of the kinds that have no direction, fock and mixed."""
+        along = np.zeros((self.system.sites, 3))
+        if initial != "mixed":
+            along[:, 2] = self.spins - starts.levels(self.system, initial)
+        return along.ravel()
 
     def __init__(self, system: System, options):
         self.options, self.spins = options, system.spins
@@ -77,12 +85,13 @@ class Clustered:
         self.options, self.spins = options, cut.system.spins
         self.dynamics = clusters.Moving(cut, parts, drive.curve) if drive else clusters.Dynamics(cut)
         self.sublattice = cut.system.sublattice
-        self.start, self.averages, self.first = self.dynamics.product, self.dynamics.averages, cut.system
+        self.start, self.start_from = self.dynamics.product, self.dynamics.product_of
+        self.averages, self.system = self.dynamics.averages, cut.system
         self.span = 0.01 * options.duration  # a time after which fast fluctuations are gone
 
     def of_terms(self, y):
         real, imag = y.reshape(2, self.dynamics.dimension, -1)
-        return measure.Clusters(self.first, real + 1j * imag)
+        return measure.Clusters(self.system, real + 1j * imag)
 
     def advance(self, y, duration, settled, close, begin=0.0):
         return self.dynamics.advance(y, begin, duration, settled, close, self.options.tolerance)
@@ -101,7 +110,7 @@ class Clustered:
 def steady_state(system: System, options, model, context: Context) -> dict:
     runs = []
     for start in range(options.starts):
-        state = model.start(_directions(system, options, context, start, len(model.spins)))
+        state = _start(options, model, context, start)
         runs.append(_attractor(model, options, state))
     each = np.array([_per_sublattice(system, model, run["mean"]) for run in runs])  # start, quantity, sublattice
     swing = np.array([run["swing"] for run in runs])
@@ -142,7 +151,7 @@ def steady_state(system: System, options, model, context: Context) -> dict:
 
 
 def evolve(system: System, options, model, context: Context) -> dict:
-    state = model.start(_directions(system, options, context, 0, len(model.spins)))
+    state = _start(options, model, context, 0)
     found, values = measure.plan(system, options.observables, time_of(system, options), options.cluster), []
     for begin, time in zip((0.0, *options.times), options.times):
         if time > begin:
@@ -157,13 +166,16 @@ def time_of(system: System, options) -> tuple[Dim, ...]:
     return (time_dim(options.times, system.units),) if options.times else ()
 
 
-def _directions(system: System, options, context: Context, start: int, sites: int):
-    """(sites, 3): `initial`, or random with a stream of this point and start alone."""
-    if start == 0 and options.initial is not None:
-        polar, azimuth = angles(system, options.initial)[:sites].T
-        return np.column_stack([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)])
-    directions = np.random.default_rng([*context.key, start]).normal(size=(sites, 3))
-    return directions / np.linalg.norm(directions, axis=1, keepdims=True)
+def _start(options, model, context: Context, start: int):
+    """`initial`, or random directions with a stream of this point and start alone."""
+    if start or options.initial is None or options.initial == "random":
+        return model.start(starts.random_directions(context.key, start, len(model.spins)))
+    if starts.kind(options.initial) != "direction":
+        return model.start_from(options.initial, context.key)
+    polar, azimuth = angles(model.system, options.initial).T
+    return model.start(
+        np.column_stack([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)])
+    )
 
 
 # ------------------------------------------------------------------ one start

@@ -26,9 +26,10 @@ from hpcsim.methods.permutation.dicke import EXTENDED
 from hpcsim.methods.permutation.extended import refine
 from hpcsim.methods.permutation.observables import Items, angular_average, measure, own_outputs, plan
 from hpcsim.methods.permutation.ordering import mumps
+from hpcsim.methods.permutation.starts import correlators, is_even
 from hpcsim.observables import Plan, two_times
 from hpcsim.observables.outputs import inverse, time_dim
-from hpcsim.system import Count, Frequencies, Number, Parameters, System, Times, keys_of_task, require_unique
+from hpcsim.system import Count, Frequencies, Number, Parameters, System, Times, keys_of_task, require_unique, starts
 
 LEAN = {"solver": "iterative"}
 DRIVEN = ("evolve",)
@@ -50,7 +51,8 @@ class Options(Parameters):
                      (their spectra)
     susceptibility : steady_state: also the linear response to fields along x and y
     eigenvalues    : spectrum: how many, of largest real part, are computed in every sector and kept in all
-    initial        : evolve: [polar, azimuth] in units of π of the product state of equal spins; [0, 0] is up
+    initial        : evolve: [polar, azimuth] in units of π of the product state of equal spins; [0, 0] is up. Or
+                     {fock: m}, all with this Sz; {dicke: M}, the symmetric state of this total Sz; or mixed
     times          : evolve: the times of the results, a list or linspace: [first, last, count]; correlation: the
                      delays τ
     functions      : correlation, emission: as those of the method liouvillian, where B, or lowering, is the sum of one
@@ -73,7 +75,7 @@ class Options(Parameters):
     susceptibility: bool = False
     solver: Literal["auto", "direct", "iterative"] = "auto"
     eigenvalues: Count = 6
-    initial: tuple[Annotated[Number, Field(ge=0, le=1)], Number] = (0.0, 0.0)
+    initial: starts.accepting("direction", "fock", "dicke", "mixed") = (0.0, 0.0)
     times: Times | None = None
     functions: two_times.Functions = ()
     frequencies: Frequencies | None = None
@@ -120,7 +122,8 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     if options.task == "spectrum":
         return (1, -1) if conserved else (0,)
     if options.task == "evolve":
-        return (1,) if conserved and options.initial[0] in (0, 1) else (0,)
+        starts.check(system, options.initial)
+        return (1,) if conserved and is_even(system, options.initial) else (0,)
     return (int(conserved),)
 
 
@@ -259,10 +262,7 @@ def _susceptibility(sector: Strings, e, options: Options, context: Context) -> n
 
 def _evolve(system: System, sector: Strings, options: Options, comm) -> dict:
     start, stop = solvers.row_range(comm, sector.size)
-    polar, azimuth = np.pi * np.array(options.initial)
-    across = np.sin(polar) * np.array([np.cos(azimuth), np.sin(azimuth)])
-    direction = np.round([*across, np.cos(polar)], 15)
-    state = np.prod(direction ** sector.strings()[start:stop, 1:], axis=1)
+    state = correlators(system, options.initial, sector.strings()[start:stop, 1:])
     found, measured = _plan(system, options), []
     intervals, accuracy = np.diff(options.times, prepend=0), (options.tolerance, options.petsc_options)
     moving = sector

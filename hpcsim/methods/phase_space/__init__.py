@@ -29,7 +29,7 @@ from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupport
 from hpcsim.methods.phase_space.options import Options
 from hpcsim.methods.phase_space.results import Measured, measured, numbers
 from hpcsim.observables.outputs import inverse, time_dim
-from hpcsim.system import System, angles
+from hpcsim.system import System, starts
 
 log = logging.getLogger("hpcsim")
 ORDERING = {"P": 1, "wigner": 0, "Q": -1}
@@ -57,7 +57,11 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     Raises ValueError if `initial`, the representation, the integrator or an observable does not fit the
     system, or dt is far too large for it.
     """
-    angles(system, options.initial)
+    starts.check(system, options.initial)
+    if initial.is_negative(system, options.initial):
+        raise ValueError(
+            "method.initial.fock: phase_space samples the levels Sz = S and -S, no others; take liouvillian"
+        )
     _measured(system, options)
     tables = compile_system(system, options.scheme)
     if (
@@ -290,7 +294,8 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key, devi
     conserving, ordering = options.scheme == "spin_conserving", ORDERING[options.representation]
     integrator = _integrator(options, tables)
     spinors, spins = np.empty((sites, 4, lanes)), np.empty((sites, 3, lanes))
-    initial.spin_coherent(spinors, _distribution(options), system.spins, angles(system, options.initial), first, key)
+    directions = initial.directions(system, options.initial, lanes, first, key)
+    initial.spin_coherent(spinors, _distribution(options), system.spins, directions, first, key)
     kernels.spins_of(spins, spinors)
     if conserving:
         spinors = np.empty((0, 4, lanes))
@@ -337,7 +342,8 @@ def _measured(system: System, options: Options) -> Measured:
     """What is measured. Raises ValueError if the system does not allow it."""
     time = (time_dim(options.times, system.units),) if options.task == "evolve" else ()
     conserving = options.scheme == "spin_conserving"
-    setting = options.observables, time, conserving, ORDERING[options.representation]
+    each_site = starts.breaks_symmetries(options)
+    setting = options.observables, time, conserving, ORDERING[options.representation], each_site
     return system.of_structure(("phase_space", "measured", repr(setting)), lambda: measured(system, *setting))
 
 

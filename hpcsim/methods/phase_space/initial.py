@@ -5,15 +5,39 @@ import math
 import numpy as np
 
 from hpcsim.compiled import njit
-from hpcsim.ensemble.streams import fill_normals
+from hpcsim.ensemble.streams import fill_normals, fill_words, uniform
 from hpcsim.methods.phase_space.kernels import INITIAL
+from hpcsim.system import System, starts
 
+DIRECTIONS = np.uint64(0x44495245)  # purpose of the random numbers: directions of a mixed state
 SHARP, FOCK, COHERENT, P, Q = range(5)
+
+
+def directions(system: System, initial, trajectories: int, first, key) -> np.ndarray:
+    """(sites, 2, n) polar angles and azimuths; n = 1 where all trajectories start alike.
+
+    Coherent states in all directions alike are the mixed state 1/D, of spins of any size.
+    """
+    if initial != "mixed":
+        return starts.directions(system, initial, tuple(key.tolist()))[:, :, None]
+    found, words = np.empty((system.sites, 2, trajectories)), np.empty((4, trajectories), np.uint64)
+    for site in range(system.sites):
+        fill_words(words, np.uint64(0), np.uint64(site), first, DIRECTIONS, key)
+        found[site] = np.arccos(1 - 2 * uniform.py_func(words[0])), 2 * np.pi * uniform.py_func(words[1])
+    return found
+
+
+def is_negative(system: System, initial) -> bool:
+    """Whether the Wigner function of a start is negative somewhere, which no samples follow."""
+    if starts.kind(initial) != "fock":
+        return False
+    level = starts.levels(system, initial)
+    return bool(np.any((level > 0) & (level < system.levels - 1)))
 
 
 @njit(cache=True, error_model="numpy")
 def spin_coherent(z, distribution, spins, angles, first, key):
-    """Spinors of the spin coherent states in the directions `angles`, (sites, 2) polar and azimuth.
+    """Spinors of the spin coherent states in the directions `angles`, (sites, 2, trajectories or 1).
 
     A sample of the state "up", 2S bosons in α and none in β, is rotated (huber2021, Sections 2.5 and 2.6):
 
@@ -28,8 +52,6 @@ def spin_coherent(z, distribution, spins, angles, first, key):
     normals, words = np.empty((4, trajectories)), np.empty((4, trajectories), np.uint64)
     for i in range(z.shape[0]):
         fill_normals(normals, words, np.uint64(0), np.uint64(i), first, INITIAL, key)
-        c, s = math.cos(angles[i, 0] / 2), math.sin(angles[i, 0] / 2)
-        p, q = math.cos(angles[i, 1]), math.sin(angles[i, 1])
         width = 0.0 if distribution == P else (math.sqrt(0.5) if distribution == Q else 0.5)
         bosons = 2 * spins[i]
         for t in range(trajectories):
@@ -47,6 +69,9 @@ def spin_coherent(z, distribution, spins, angles, first, key):
         if distribution == Q:
             _gamma(z, i, bosons + 1, normals, words, first, key)
         for t in range(trajectories):
+            polar, azimuth = angles[i, 0, t % angles.shape[2]], angles[i, 1, t % angles.shape[2]]
+            c, s = math.cos(polar / 2), math.sin(polar / 2)
+            p, q = math.cos(azimuth), math.sin(azimuth)
             ar, ai, br, bi = z[i, 0, t], z[i, 1, t], z[i, 2, t], z[i, 3, t]
             re, im = c * ar - s * br, c * ai - s * bi
             z[i, 0, t], z[i, 1, t] = p * re + q * im, p * im - q * re

@@ -16,7 +16,7 @@ from hpcsim.methods.phase_space.kernels import QUANTITIES, add_components, measu
 from hpcsim.observables import Dim, Output
 from hpcsim.observables.sites import places
 from hpcsim.observables.squeezing import PAIRS
-from hpcsim.system import System, orbits
+from hpcsim.system import System
 
 BINS = 50
 SYMBOLS: dict[str, dict[int, complex]] = {
@@ -88,11 +88,12 @@ class Moments:
 class Symbols:
     """Products of site operators: of equal sites the mean of a component, and any other product by itself.
 
-    keys : ("component", axis, orbit), and tuples of (site, axis) and (site, axis, axis), different sites
+    label : (sites,) equal for sites that are alike
+    keys : ("component", axis, label), and tuples of (site, axis) and (site, axis, axis), different sites
     """
 
-    def __init__(self, system: System, ordering: Ordering, linear: Linear):
-        self.ordering, self.linear, label = ordering, linear, orbits(system)
+    def __init__(self, label: np.ndarray, ordering: Ordering, linear: Linear):
+        self.ordering, self.linear = ordering, linear
         components = [key for key in linear.keys if key[0] == "component"]
         self.products = [key for key in linear.keys if key[0] != "component"]
         keys = [*components, *self.products]
@@ -115,9 +116,8 @@ class Symbols:
         return {name: np.moveaxis(x, -1, 0) for name, x in self.linear.averages(averages).items()}
 
 
-def expand(system: System):
+def expand(label: list[int]):
     """For `Linear`: the keys of `Symbols` that make up a product, S_a S_b = {S_a, S_b}/2 + (i/2) ε_abc S_c."""
-    label = orbits(system).tolist()
 
     def expansion(factors):
         combinations = [_of_site(site, names) for site, names in by_site(factors).items()]

@@ -10,7 +10,7 @@ from hpcsim.ensemble.options import EnsembleOptions, enough_for_burn_in, or_auto
 from hpcsim.methods.phase_space.kernels import INTEGRATORS
 from hpcsim.methods.phase_space.results import Items
 from hpcsim.methods.phase_space.step import common_unit
-from hpcsim.system import Count, Initial, Number, Times
+from hpcsim.system import Count, Number, Times, starts
 
 
 class Options(EnsembleOptions):
@@ -33,7 +33,9 @@ class Options(EnsembleOptions):
     observables  : more to measure: see hpcsim.observables; products of spin operators, up to two of them on one site,
                    and histogram_Sx, histogram_Sy, histogram_Sz. Spins and their variances always are
     initial      : [polar, azimuth] in units of π of the spin coherent state of all sites, or one for each
-                   sublattice by name. Along x by default, as far from the poles as can be
+                   sublattice by name. Along x by default, as far from the poles as can be. Or random: a direction for
+                   every site; {fock: m} with m = S or -S; or mixed, the state 1/D: a direction for
+                   every site of every trajectory
     sample_every : steady_state: steps between samples
     burn_in      : steady_state: time before averaging, 200 by default; auto: found from the data, between 0
                    and half of duration (see burn_in_used)
@@ -48,7 +50,7 @@ class Options(EnsembleOptions):
     drop_interaction_noise: bool = False
     integrator: Literal[("auto", *INTEGRATORS)] = "auto"
     dt: Annotated[float | Literal["auto"], or_auto(gt=0)] = 0.05
-    initial: Initial = (0.5, 0.0)
+    initial: starts.accepting("direction", "fock", "random", "mixed") = (0.5, 0.0)
     observables: Items = ()
     sample_every: Count = 10
     burn_in: Annotated[float | Literal["auto"], or_auto(ge=0)] | None = None

@@ -9,7 +9,7 @@ from hpcsim import observables
 from hpcsim.ensemble.linear import Linear, refuse_whole
 from hpcsim.methods.phase_space.observables import BINS, OWN, QUICK, Histogram, Moments, Ordering, Symbols, expand
 from hpcsim.observables import Dim, Output
-from hpcsim.system import System
+from hpcsim.system import System, orbits
 
 Items = observables.items(*OWN)
 
@@ -36,9 +36,16 @@ class Measured:
         return self.plan.finish(values) | own
 
 
-def measured(system: System, items, time: tuple[Dim, ...], conserving: bool, ordering: int) -> Measured:
-    """Raises ValueError if an observable does not fit the system, or is not known in phase space."""
-    plan = observables.plan(system, (*observables.DEFAULT, *items), time, ensemble=True, own=OWN)
+def measured(
+    system: System, items, time: tuple[Dim, ...], conserving: bool, ordering: int, each_site=False
+) -> Measured:
+    """Raises ValueError if an observable does not fit the system, or is not known in phase space.
+
+    each_site : as `Setting` has it
+    """
+    wanted, setting = (*observables.DEFAULT, *items), observables.Setting(each_site=each_site)
+    plan = observables.plan(system, wanted, time, ensemble=True, own=OWN, setting=setting)
+    label = np.arange(system.sites) if each_site else orbits(system)
     refuse_whole(plan)
     order = Ordering(system, conserving, ordering)
     parts, known = [Moments(system, order)], {*Moments.names}
@@ -47,8 +54,8 @@ def measured(system: System, items, time: tuple[Dim, ...], conserving: bool, ord
             parts.append(quick(system, order))
             known |= {*quick.names}
     parts += [Histogram(system, name) for name in OWN if name in items]
-    linear = Linear((mean for name, mean in plan.means.items() if name not in known), expand(system))
-    return Measured((*parts, Symbols(system, order, linear)), plan)
+    linear = Linear((mean for name, mean in plan.means.items() if name not in known), expand(label.tolist()))
+    return Measured((*parts, Symbols(label, order, linear)), plan)
 
 
 def numbers(system: System, items) -> int:

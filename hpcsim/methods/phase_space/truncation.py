@@ -14,7 +14,7 @@ import numpy as np
 import scipy.linalg
 
 from hpcsim.methods.phase_space.options import Options
-from hpcsim.system import Jumps, System, Terms, angles, cartesian, coherent_state, matrices, piecewise
+from hpcsim.system import Jumps, System, Terms, cartesian, matrices, piecewise, starts
 
 LEVELS = {1: 16, 2: 4}  # of each site, by the number of sites: density matrices of 256 elements
 TRAJECTORIES = {"steady_state": 256, "evolve": 4096}
@@ -90,14 +90,15 @@ def _cut(system: System, sites: list[int], scale: np.ndarray, number: float) -> 
 
 def _initial(system: System, options: Options):
     """`initial` of the representative sites, each a sublattice."""
-    directions, (small, _) = angles(system, options.initial) / np.pi, representative(system)
+    if options.initial == "mixed":
+        return options.initial
+    directions, (small, _) = starts.directions(system, options.initial, (0, 0)) / np.pi, representative(system)
     return {name: tuple(directions[int(name)].tolist()) for name in small.sublattices}
 
 
 def _exact(system: System, options: Options) -> dict[str, np.ndarray]:
     """{Sx, Sy, Sz: (sites, times)}; of a steady state at its end, a time after which nothing has changed."""
-    psi = coherent_state(system.levels, angles(system, options.initial))
-    state = np.outer(psi, psi.conj()).ravel("F")
+    state = starts.density(system, options.initial, (0, 0), lambda item: np.empty(0)).toarray().ravel("F")
     end = options.duration if options.burn_in == "auto" else (options.burn_in or 0) + (options.duration or 0)
     times = options.times if options.task == "evolve" else (end,)
     operators = [[matrices.site_operator(system, f"S{a}", i) for i in range(system.sites)] for a in "xyz"]
@@ -105,7 +106,7 @@ def _exact(system: System, options: Options) -> dict[str, np.ndarray]:
     evolve = _in_time(system) if system.drive else _steady(system)
     for k, (time, before) in enumerate(zip(times, (0.0, *times))):
         state = evolve(state, before, time)
-        rho = state.reshape(len(psi), -1, order="F")
+        rho = state.reshape(round(system.dimension), -1, order="F")
         found[:, :, k] = [[(one @ rho).trace().real for one in own] for own in operators]
     return dict(zip(("Sx", "Sy", "Sz"), found))
 

@@ -21,7 +21,7 @@ from hpcsim.methods.trajectories.options import Options
 from hpcsim.methods.trajectories.results import Measured, measured, numbers
 from hpcsim.methods.trajectories.simd import CHUNK
 from hpcsim.observables.outputs import inverse, time_dim
-from hpcsim.system import Jumps, System, angles, coherent_state
+from hpcsim.system import Jumps, System, starts
 
 DRIVEN = ("evolve",)
 SLOTS = 1000  # of the time of a steady state, to find its burn-in and the autocorrelation time
@@ -56,7 +56,9 @@ def _sites_together(table) -> int:
 
 def records(system: System, options: Options) -> tuple[int, ...]:
     """One record for each batch. Raises ValueError if `initial` or an observable does not fit the system."""
-    angles(system, options.initial)
+    starts.check(system, options.initial)
+    if options.distribute and starts.kind(options.initial) not in ("direction", "random"):
+        raise ValueError("distribute = true: starts from spin coherent states alone, in a direction or random")
     _measured(system, options)
     if options.distribute and system.drive:
         raise ValueError("distribute = true: does not take parameters that depend on time (schedule); delete it")
@@ -67,7 +69,7 @@ def cost(system: System, options: Options, record: int) -> Cost:
     """Ranks of a group share the trajectories of a record; each holds the terms of the series."""
     samples, slots = _schedule(options)
     matrices = local_matrices(system)
-    parity, _ = _parity(system, matrices, _directions(system, options.initial))
+    parity, _ = _parity(system, matrices, options.initial)
     states = system.dimension / (2 if parity >= 0 and not options.distribute else 1)
     # entries of a row, and the largest row sum, of H_eff
     entries = sum(np.count_nonzero(matrix) / len(matrix) for matrix in matrices.values())
@@ -108,21 +110,19 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     samples, slots = _schedule(options)
     key = "trajectories", system.key, options.model_dump_json()
     measured = context.cache.get(key, lambda: _measured(system, options))
-    plan, initial = measured.tables, _directions(system, options.initial)
+    plan, initial = measured.tables, options.initial
     key, comm = np.array(context.key, np.uint64), context.comm
     mine = range(options.batch) if options.distribute else share(options.batch, comm)
     sums, jumps = np.zeros((len(mine), slots[-1] + 1, plan.size)), np.zeros(len(mine), np.int64)
     first = record * options.batch + mine.start
     if options.distribute:
-        distributed.run(sums, jumps, initial, first, samples, slots, options.tolerance, system, plan, key, comm)
+        directions = _directions(system, initial, context.key)
+        distributed.run(sums, jumps, directions, first, samples, slots, options.tolerance, system, plan, key, comm)
     elif len(mine):
-        psi, key_of = (
-            coherent_state(system.levels, initial, system.cutoffs),
-            ("trajectories", system.key, initial.tobytes()),
-        )
+        psi, key_of = _states(system, initial, mine, first, context), ("trajectories", system.key, repr(initial))
         generators, parity, changes, jump, moving = context.cache.get(key_of, lambda: _compiled(system, initial))
         shape = (ORDER + 1, 2, 2 * PAD + generators[0].diagonal.shape[1])
-        full = np.zeros((2, 2, 2 * PAD + -(-len(psi) // CHUNK) * CHUNK))
+        full = np.zeros((2, 2, 2 * PAD + -(-psi.shape[1] // CHUNK) * CHUNK))
         clock.run(
             sums,
             jumps,
@@ -158,25 +158,32 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
 def _measured(system: System, options: Options) -> Measured:
     """What is measured. Raises ValueError if an observable does not fit the system."""
     time = (time_dim(options.times, system.units),) if options.task == "evolve" else ()
-    return measured(system, options.observables, time)
+    return measured(system, options.observables, time, starts.breaks_symmetries(options))
 
 
-def _directions(system: System, initial) -> np.ndarray:
+def _states(system: System, initial, mine: range, first: int, context: Context) -> np.ndarray:
+    """(n, D) the states that trajectories first, first + 1, ... start from; n = 1 where all start alike."""
+    key = "trajectories", "start", system.key, context.key, repr(initial)
+    found = context.cache.get(key, lambda: starts.Ensemble(system, initial, context.key, context.start))
+    return np.array([found.state(first + t) for t in (range(1) if found.fixed is not None else range(len(mine)))])
+
+
+def _directions(system: System, initial, key: tuple[int, int]) -> np.ndarray:
     """(sites, 2) angles; a boson mode is empty, in its lowest level as a spin that is down."""
-    found = angles(system, initial)
+    found = starts.directions(system, initial, key)
     found[system.cutoffs > 0] = np.pi, 0.0
     return found
 
 
-def _parity(system: System, local, initial: np.ndarray) -> tuple[int, np.ndarray]:
+def _parity(system: System, local, initial) -> tuple[int, np.ndarray]:
     """Parity of the sum of all levels, if the initial state and all later ones have one, else -1; and `flips`."""
-    changes, down = flips(system, local), initial[:, 0] == np.pi
-    if changes is None or np.any((initial[:, 0] != 0) & ~down):
+    changes, level = flips(system, local), starts.known_levels(system, initial)
+    if changes is None or level is None:
         return -1, np.zeros(1, np.int64)
-    return int(np.sum((system.levels - 1)[down]) % 2), changes
+    return int(np.sum(level) % 2), changes
 
 
-def _compiled(system: System, initial: np.ndarray):
+def _compiled(system: System, initial):
     """H_eff of both parities, or the whole of it twice; what `_parity` says; jump operators; what depends on time."""
     local = local_matrices(system)
     parity, changes = _parity(system, local, initial)

@@ -45,18 +45,18 @@ def run(
 
     sums     : (trajectories, slots, results)
     jumps    : (trajectories,) counts, from 0
-    initial  : (D,) complex, normalised
+    initial  : (trajectories or 1, D) complex, normalised
     samples, slots : rising times, and where each is added
     generators, parity, flips : H_eff of both parities, that of the initial state, and what jumps do to it;
                or H_eff twice, -1 and zeros
     moving   : what depends on time, see `in_time`; then `generators` are those of H_0
     series, states, full : ORDER + 1 and four states, two where nothing depends on time, and two not of one parity
     """
-    psi, after, p = np.empty_like(initial), np.empty_like(initial), parity
+    psi, after, p = np.empty_like(initial[0]), np.empty_like(initial[0]), parity
     weight, words, end = np.empty(len(channels.rate)), np.empty((4, 1), np.uint64), samples[-1]
     breaks, pieces = moving.curve.breaks, len(moving.curve.coefficients)
     for t in range(len(jumps)):
-        kernels.load(full[0], initial)
+        kernels.load(full[0], initial[t % len(initial)])
         p = parity
         kernels.fold(series[0], full[0], p, plan.turn)
         threshold, choice = draw(words, first + t, jumps[t], key)

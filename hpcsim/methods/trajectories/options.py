@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from hpcsim.ensemble.options import EnsembleOptions, enough_for_burn_in, or_auto
 from hpcsim.methods.trajectories.results import Items
-from hpcsim.system import Count, Initial, Number, Times
+from hpcsim.system import Count, Number, Times, starts
 
 STEADY_STATE = {"burn_in": 200.0, "duration": 200.0, "sample_every": 1.0}
 
@@ -17,7 +17,8 @@ class Options(EnsembleOptions):
     trajectories, batch, target_error : see EnsembleOptions; 64 and at most 8 by default
     task         : steady_state (averaged over time after burn_in) or evolve (at given times)
     initial      : [polar, azimuth] in units of π of the spin coherent state of all sites, or one for each
-                   sublattice by name; along x by default
+                   sublattice by name; along x by default. Or any other that liouvillian takes: of a mixed one every
+                   trajectory draws a pure state
     tolerance    : of each step: norm of the last term kept of the Taylor series of a normalised state, and
                    relative distance of its squared norm from the random number where a jump is placed
     observables  : more to measure: see hpcsim.observables; any product of site operators, and entanglement_entropy, of
@@ -35,7 +36,7 @@ class Options(EnsembleOptions):
     trajectories: Count = 64
     LARGEST_BATCH: ClassVar[int] = 8
     task: Literal["steady_state", "evolve"] = "steady_state"
-    initial: Initial = (0.5, 0.0)
+    initial: starts.accepting(*starts.EXAMPLES) = (0.5, 0.0)
     tolerance: Annotated[Number, Field(gt=0, le=1e-2)] = 1e-6
     observables: Items = ()
     distribute: bool = False

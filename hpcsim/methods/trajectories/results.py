@@ -40,12 +40,13 @@ class Measured:
         return self.plan.finish(found) | ({OWN: values[:, -1]} if self.entropy else {})
 
 
-def measured(system: System, items, time: tuple[Dim, ...] = ()) -> Measured:
-    """Raises ValueError if an observable does not fit the system."""
+def measured(system: System, items, time: tuple[Dim, ...] = (), each_site: bool = False) -> Measured:
+    """each_site: as `Setting` has it. Raises ValueError if an observable does not fit the system."""
     entropy = OWN in items
     if entropy and system.sites < 2:
         raise ValueError(f"method.observables: {OWN}: needs at least two sites")
-    plan = observables.plan(system, (*observables.DEFAULT, *items), time, ensemble=True, own=(OWN,))
+    wanted, setting = (*observables.DEFAULT, *items), observables.Setting(each_site=each_site)
+    plan = observables.plan(system, wanted, time, ensemble=True, own=(OWN,), setting=setting)
     refuse_whole(plan)
     linear = Linear((mean for mean in plan.means.values() if mean.name != "J_J"), _expand)
     tables = _tables(system, linear, total="J_J" in plan.means, entropy=entropy)
