@@ -112,9 +112,10 @@ def test_the_tasks_of_an_array_share_a_sweep(cluster, tmp_path):
         assert ended["JobState"] == "COMPLETED", log
         assert f"share {task + 1} of 2: 3 of these points" in log
     data, whole = hpcsim.open(tmp_path / "results" / "c-collected.h5"), hpcsim.solve(**SWEEP)
-    assert (data.records_done > 0).all() and np.isfinite(data.Sz[0]).all() and np.isfinite(data.gap[1]).all()
+    assert (data.records_done > 0).all() and set(data.method.values) == set(whole.method.values)
     for name in "Sz", "gap":
-        np.testing.assert_array_equal(data[name], whole[name])
+        found = data[name].sel({"method": whole.method.values})
+        assert np.isfinite(found).any() and found.equals(whole[name])
 
 
 # stands in for the ranks: asked to end, they end with status 75; their second start is not yet ready to be asked
