@@ -124,6 +124,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv=None) -> int:
+    environment.require_memory()
     if argv is None and sys.argv[1:2] == ["run"]:
         from hpcsim.run import interrupt
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_continuous_lyapunov
 
-from hpcsim.analysis import estimates, gain_loss
+from hpcsim.analysis import all_to_all, estimates, gain_loss
 
 PHASES = {"up-up": (1.5, 0.06), "down-down": (0.06, 1.5), "up-down": (1.5, 1.9), "up-down, h = 0": (1.5, 0.9)}
 
@@ -100,6 +100,28 @@ def test_power_law_without_errors_takes_them_from_the_scatter():
     assert bent.error == pytest.approx(np.sqrt(np.sum(d**2) / 2 / np.sum(spread**2)))
 
 
+def test_errors_of_a_fit_include_the_choice_of_its_range():
+    """A curve of local exponents -0.5 and -1: half their difference, however small the errors of the points."""
+    x = 2.0 ** np.arange(9)
+    y = np.where(x < 16, x**-0.5, 4 * x**-1.0)
+    fit = estimates.power_law(x, y, 1e-4 * y)
+    assert fit.error == pytest.approx(0.25, rel=0.05) and -1 < fit.value < -0.5
+    assert estimates.power_law(x, x**-0.5, 1e-4 * y).error < 1e-3
+
+
+def test_exponential_and_logarithm():
+    x = np.linspace(0, 10, 21)
+    y, noise = 3 * np.exp(-0.7 * x), np.full(21, 0.01)
+    fit = estimates.decay_rate(x, y + 0.2 * (x < 2), noise, start=2)
+    assert fit.value == pytest.approx(0.7) and fit.note == "10 points, 2 to 6.5"  # beyond, y is less than three errors
+    assert fit.line(np.array([1.0])) == pytest.approx(3 * np.exp(-0.7))
+    fit = estimates.logarithm(x[1:], 5 + 6 * np.log(x[1:]))
+    assert fit.value == pytest.approx(6) and fit.line(np.array([1.0])) == pytest.approx(5)
+    for estimate in (estimates.decay_rate, estimates.logarithm):
+        with pytest.raises(ValueError, match="needs positive"):
+            estimate(x, -y)
+
+
 def test_power_law_with_correction():
     x = np.array([2.0, 4, 8, 16, 32])
     y = 2 / x * np.exp(-0.8 / np.sqrt(x))
@@ -146,3 +168,17 @@ def test_deviations_in_standard_errors():
         estimates.max_deviation(x, y, None, theory=1.0)
     with pytest.raises(ValueError, match="does not hold at 2"):
         estimates.max_deviation(x, y, error, theory=np.array([1, 1, np.nan, 1]))
+
+
+def test_spin_waves_of_all_spins_in_the_paramagnet():
+    """Against the Lyapunov equation of X and P; NaN beyond the transition."""
+    for Jy in (0.7, 1.1):
+        drift = np.array([[-0.5, 2 * (Jy - 1)], [2 * 0.4, -0.5]])
+        V = solve_continuous_lyapunov(drift, -np.eye(2))
+        system = (0.6, Jy, 1.0, 0.3, 0.7)
+        nu = np.sqrt(np.linalg.det(V))
+        entropy = sum(s * (nu + s) / 2 * np.log((nu + s) / 2) for s in (1, -1) if nu + s > 0)
+        assert all_to_all.all_to_all_wave_Sxx(*system) == pytest.approx(V[0, 0] - 1)
+        assert all_to_all.all_to_all_wave_Mz(*system) == pytest.approx(V.trace() / 2 - 1)
+        assert all_to_all.all_to_all_wave_entropy(*system) == pytest.approx(entropy)
+    assert np.isnan(all_to_all.all_to_all_wave_Mz(0.6, 1.2, 1.0, 1.0, 0.0))

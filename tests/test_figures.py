@@ -470,6 +470,24 @@ def test_crossings_are_looked_for_where_both_curves_have_points():
     assert np.allclose(reduced.y, 0.27)
 
 
+def test_curves_are_reduced_to_estimates():
+    """Sz = ±S loss with the error 0.01 S, gap = loss / S; a curve with holes, or none that allows it, has NaN."""
+    data = collected()
+    (level,) = curves(
+        data, Data(y="Sz", x="loss", by="S", select={"sublattice": "a"}, reduce="crossing", using={"level": 1})
+    )
+    assert np.isnan(level.y[0]) and np.allclose(level.y[1:], [0.25, 0.125])
+    assert np.allclose(level.error[1:], 0.01)
+    (power,) = curves(data, Data(y="gap", x="loss", by="S", reduce="power_law", divide="S^-1"))
+    assert np.allclose(power.y, 1) and np.allclose(power.x, SPINS) and np.all(power.error < 1e-12)
+    (rate,) = curves(data, Data(y="missing", x="S", by="loss", reduce="decay_rate"))
+    assert np.isnan(rate.y[-1]) and np.all(rate.y[:-1] > 0)
+    with pytest.raises(ValidationError, match="using has arguments of reduce"):
+        Data(y="gap", x="loss", by="S", reduce="maximum_at", using={"level": 1})
+    with pytest.raises(ValidationError, match="power_law has no argument 'level'"):
+        Data(y="gap", x="loss", by="S", reduce="power_law", using={"level": 1})
+
+
 LABELS = {
     "attribute": "{S.__class__}",
     "item": "{S[0]}",

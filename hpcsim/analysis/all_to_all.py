@@ -52,4 +52,47 @@ def all_to_all_critical_Jy(Jx, Jz, decay, collective_decay):
     return np.where(np.abs(distance) < 10 * (decay + collective_decay), Jz + distance, np.nan)
 
 
-THEORY = (all_to_all_Sxx, all_to_all_Mz, all_to_all_entropy, all_to_all_critical_Jy)
+def _covariance(Jx, Jy, Jz, decay, collective_decay):
+    """⟨X²⟩, ⟨P²⟩, ⟨{X, P}⟩/2 of the spin wave of all spins in the paramagnet for N → ∞, 1, 1, 0 in the vacuum.
+
+    Of small fluctuations about all spins down, Σσ₋ = √N a with X = a + a†, P = -i(a - a†):
+        H = ((Jx - Jz) X² + (Jy - Jz) P²)/2,  D[a] with the rate κ = γ + Γ.
+    With u = 2 (Jy - Jz), v = 2 (Jz - Jx) and Δ = κ² - 4uv, which is 0 at the transition,
+        ⟨X²⟩ = 1 + 2u (u + v)/Δ,  ⟨P²⟩ = 1 + 2v (u + v)/Δ,  ⟨{X, P}⟩/2 = κ (u + v)/Δ.
+    NaN where the wave is not damped.
+    """
+    u, v, loss = 2 * np.subtract(Jy, Jz), 2 * np.subtract(Jz, Jx), np.add(decay, collective_decay)
+    gap = loss**2 - 4 * u * v
+    with np.errstate(divide="ignore"):
+        pull = np.where(gap > 0, (u + v) / gap, np.nan)
+    return 1 + 2 * u * pull, 1 + 2 * v * pull, loss * pull
+
+
+def all_to_all_wave_Sxx(Jx, Jy, Jz, decay, collective_decay):
+    """N Sxx of the paramagnet for N → ∞, ⟨X²⟩ - 1 of `_covariance`."""
+    return _covariance(Jx, Jy, Jz, decay, collective_decay)[0] - 1
+
+
+def all_to_all_wave_Mz(Jx, Jy, Jz, decay, collective_decay):
+    """N (⟨σz⟩ + 1) of the paramagnet for N → ∞, 2 ⟨a†a⟩."""
+    x2, p2, _ = _covariance(Jx, Jy, Jz, decay, collective_decay)
+    return (x2 + p2) / 2 - 1
+
+
+def all_to_all_wave_entropy(Jx, Jy, Jz, decay, collective_decay):
+    """Entropy of all N spins of the paramagnet for N → ∞: that of the spin wave, (n+1) ln(n+1) - n ln n,
+    2n + 1 the root of the determinant of its covariance."""
+    x2, p2, xp = _covariance(Jx, Jy, Jz, decay, collective_decay)
+    n = (np.sqrt(np.maximum(x2 * p2 - xp**2, 1)) - 1) / 2
+    return xlogy(n + 1, n + 1) - xlogy(n, n)
+
+
+THEORY = (
+    all_to_all_Sxx,
+    all_to_all_Mz,
+    all_to_all_entropy,
+    all_to_all_critical_Jy,
+    all_to_all_wave_Sxx,
+    all_to_all_wave_Mz,
+    all_to_all_wave_entropy,
+)

@@ -37,6 +37,22 @@ def _weighted_fit(columns, y, error):
     return c, np.sqrt(np.diag(np.linalg.inv(A.T @ A)) * scale)
 
 
+def _line(columns, y, error):
+    """The first coefficient of a fit y ≈ columns @ c, its error with the choice of the range, and c.
+
+    Where both halves of the points, which share the middle one, have a fit each, half the difference of the two
+    coefficients is added in quadrature, as far as it exceeds two standard errors of theirs.
+    """
+    c, stderr = _weighted_fit(columns, y, error)
+    size, spread = len(y) // 2 + 1, 0.0
+    if size > columns.shape[1] + (error is None):
+        ends = slice(None, size), slice(-size, None)
+        halves = [_weighted_fit(columns[end], y[end], None if error is None else error[end]) for end in ends]
+        (first, its), (last, other) = ((half[0], errors[0]) for half, errors in halves)
+        spread = max((first - last) ** 2 - 4 * (its**2 + other**2), 0.0) / 4
+    return c[0], float(np.hypot(stderr[0], np.sqrt(spread))), c
+
+
 def _at_least(points, x, what):
     if len(x) < points:
         raise ValueError(f"{what} needs at least {points} points, not {len(x)}")
@@ -44,6 +60,8 @@ def _at_least(points, x, what):
 
 def power_law(x, y, error=None, correction=0.0, origin=0.0):
     """The exponent α of y = A |x - origin|^α, by least squares of ln y over ln |x - origin|, weights (y/error)².
+
+    Its error includes the choice of the range of x, see `_line`.
 
     correction : ω > 0 fits y = A x^α exp(B x^-ω) instead, the leading correction to scaling
     """
@@ -55,8 +73,37 @@ def power_law(x, y, error=None, correction=0.0, origin=0.0):
     _at_least(2 + bool(correction) + (error is None), x, "a power law")
     if np.any(y <= 0) or np.any(x == origin) or np.any(x <= 0) and origin == 0:
         raise ValueError("a power law needs positive x and y")
-    c, stderr = _weighted_fit(columns(x), np.log(y), None if error is None else error / y)
-    return Estimate(c[0], stderr[0], f"{len(x)} points, {x.min():g} to {x.max():g}", lambda x: np.exp(columns(x) @ c))
+    exponent, stderr, c = _line(columns(x), np.log(y), None if error is None else error / y)
+    return Estimate(exponent, stderr, f"{len(x)} points, {x.min():g} to {x.max():g}", lambda x: np.exp(columns(x) @ c))
+
+
+def decay_rate(x, y, error=None, start=0.0):
+    """The rate κ of y = A exp(-κ x), by least squares of ln y, weights (y/error)²; its error as that of `power_law`.
+
+    start : the points from this x on that lie above three errors are taken, to the first that does not
+    """
+    good = np.ones(len(y), bool) if error is None else y > 3 * error
+    last = np.cumprod(good | (x < start)).astype(bool) & (x >= start)
+    x, y, error = x[last], y[last], None if error is None else error[last]
+    _at_least(2 + (error is None), x, "an exponential")
+    if np.any(y <= 0):
+        raise ValueError("an exponential needs positive y")
+    columns = np.column_stack([-x, np.ones(len(x))])
+    rate, stderr, c = _line(columns, np.log(y), None if error is None else error / y)
+    return Estimate(rate, stderr, f"{len(x)} points, {x.min():g} to {x.max():g}", lambda x: np.exp(c[1] - c[0] * x))
+
+
+def logarithm(x, y, error=None):
+    """The slope B of y = A + B ln x, by least squares; its error as that of `power_law`."""
+    _at_least(2 + (error is None), x, "a logarithm")
+    if np.any(x <= 0):
+        raise ValueError("a logarithm needs positive x")
+
+    def columns(x):
+        return np.column_stack([np.log(x), np.ones(len(x))])
+
+    slope, stderr, c = _line(columns(x), y, error)
+    return Estimate(slope, stderr, f"{len(x)} points, {x.min():g} to {x.max():g}", lambda x: columns(x) @ c)
 
 
 def steepening(x, y, error=None):
@@ -160,6 +207,8 @@ def rms_deviation(x, y, error=None, theory=NAN, allowance=0.0):
 
 ESTIMATES = (
     power_law,
+    decay_rate,
+    logarithm,
     steepening,
     extrapolate,
     value,

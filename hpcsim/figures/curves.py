@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpcsim.analysis import ESTIMATES
+from hpcsim.analysis.estimates import Estimate
 from hpcsim.analysis.interpolation import crossings, extremum
 from hpcsim.figures.section import Data
 from hpcsim.figures.theories import Theory
@@ -52,6 +54,8 @@ def curves(data: Collected, spec: Data) -> list[Curve]:
 def _reduced(several: list[Curve], spec: Data) -> Curve:
     """One point for each curve, or for each pair of neighbours, over `by`; NaN where a curve has holes."""
     several = sorted(several, key=lambda curve: curve.known[spec.by])
+    if spec.using or spec.reduce in ("power_law", "decay_rate"):
+        return _estimated(several, spec)
     if spec.reduce == "crossing":
         points = [_crossing(a, b) for a, b in zip(several, several[1:])]
     else:
@@ -59,6 +63,21 @@ def _reduced(several: list[Curve], spec: Data) -> Curve:
         points = [_extremum(curve, sign)[0 if place else 1] for curve in several]
     x = np.array([curve.known[spec.by] for curve in several[: len(points)]], float)
     return Curve(x, np.array(points), None, several[0].known | {spec.by: x, spec.x: np.nan}, spec.y[0])
+
+
+def _estimated(several: list[Curve], spec: Data) -> Curve:
+    """An estimate from each curve with its error, NaN where the curve has holes or does not allow it."""
+    found = []
+    for curve in several:
+        try:
+            if np.any(np.isnan(curve.y)):
+                raise ValueError("points are missing")
+            found.append(ESTIMATES[spec.reduce](curve.x, curve.y, curve.error, **spec.using))
+        except ValueError:
+            found.append(Estimate(np.nan, np.nan))
+    x = np.array([curve.known[spec.by] for curve in several], float)
+    y, error = (np.array([getattr(estimate, name) for estimate in found], float) for name in ("value", "error"))
+    return Curve(x, y, error, several[0].known | {spec.by: x, spec.x: np.nan}, spec.y[0])
 
 
 def _extremum(curve: Curve, sign: int) -> tuple[float, float]:
@@ -203,7 +222,7 @@ def divisor(power: str | None, known: dict):
     if power is None:
         return 1.0
     name, _, exponent = power.partition("^")
-    return parameter(name, known, "divide") ** int(exponent or 1)
+    return np.asarray(parameter(name, known, "divide"), float) ** int(exponent or 1)
 
 
 def parameter(name, known, key):

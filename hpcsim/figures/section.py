@@ -73,7 +73,7 @@ Names = Annotated[
 Text = Annotated[str, Field(max_length=300)]
 Label = Annotated[Text, AfterValidator(_template)]
 Labels = Annotated[tuple[Label, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
-Power = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\^[1-9])?$")]
+Power = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\^-?[1-9])?$")]
 Limits = Annotated[list[Number], Field(min_length=2, max_length=2)]
 
 
@@ -84,12 +84,14 @@ class Data(Parameters):
     x      : a coordinate; without it all points are taken together
     by     : coordinate with one curve per value; `method` where files of several methods were collected into one
     select : {coordinate: value, `min`, `max`, or [from, to]}
-    divide : parameter or coordinate that y is divided by, with a power: S or S^2
+    divide : parameter or coordinate that y is divided by, with a power: S or S^2; N^-1 multiplies by N
     part   : of complex y: real, imag, abs, or decay for minus the real part
     distance : number or theory that y is replaced by its distance |y - theory| to
     over     : what y is drawn over in place of x: a result with the dimensions of y, or `real`, the real part of y
     reduce   : one number from each curve, over `by`: `maximum`, `minimum`, where they are (`maximum_at`,
-               `minimum_at`), or `crossing`, the x where the curve meets that of the next value of `by`
+               `minimum_at`), the exponent or the rate of a fit (`power_law`, `decay_rate`), or `crossing`, the x where
+               the curve meets that of the next value of `by`, or with using: {level: 0.1} that level
+    using    : arguments of this `crossing`, `power_law` or `decay_rate`, see `hpcsim.analysis.estimates`
     """
 
     y: Names
@@ -100,12 +102,19 @@ class Data(Parameters):
     part: Literal["real", "imag", "abs", "decay"] | None = None
     distance: Quantity | None = None
     over: str | None = None
-    reduce: Literal["maximum", "maximum_at", "minimum", "minimum_at", "crossing"] | None = None
+    reduce: Literal["maximum", "maximum_at", "minimum", "minimum_at", "crossing", "power_law", "decay_rate"] | None = (
+        None
+    )
+    using: dict[str, Number] = {}
 
     @model_validator(mode="after")
     def _reducible(self):
         if self.reduce and (self.x is None or self.by is None or len(self.y) > 1):
             raise ValueError("reduce takes curves of one y, over x, by another coordinate: give x and by")
+        if self.using and self.reduce not in ("crossing", "power_law", "decay_rate"):
+            raise ValueError("using has arguments of reduce: crossing, power_law or decay_rate")
+        if self.using:
+            _check_arguments(self.reduce, self.using)
         return self
 
 
@@ -118,7 +127,7 @@ class Overlay(Parameters):
     """
 
     theory: TheoryName | None = None
-    fit: Literal["power_law", "extrapolate"] | None = None
+    fit: Literal["power_law", "decay_rate", "logarithm", "extrapolate"] | None = None
     label: Label = ""
     arguments: dict[str, Number] = {}
     select: dict[str, Selection] = {}

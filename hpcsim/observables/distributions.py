@@ -22,7 +22,7 @@ def joint(system: System, setting: Setting) -> list:
 
     shape = tuple(len(dim.values) for dim in m)
     return [
-        Mean(Output("P_ab", tuple(m), "1", "probability P(m_a, m_b)"), array_of(shape, both)),
+        Mean(Output("P_ab", tuple(m), "1", "probability $P(m_a, m_b)$"), array_of(shape, both)),
         derived("participation", "participation", ("P_ab",), long_name="1/(D ΣP_ab²), of D = (2S+1)² states"),
     ]
 
