@@ -15,7 +15,7 @@ from hpcsim.solvers.evolution import dominant, rayleigh_ritz
 from hpcsim.solvers.in_time import InTime, TaylorInTime
 from hpcsim.solvers.petsc import SolverError, destroy, libraries
 
-VECTORS = 40  # of the Krylov space
+VECTORS = 20  # of the Krylov space
 TOGETHER = 1.0  # mean decay, in e-foldings, of as many periods as are one step of the Krylov space
 ATTEMPTS = 3
 
@@ -61,7 +61,7 @@ def multipliers(comm, moving: InTime, period: float, count: int, tolerance: floa
     PETSc, SLEPc = libraries(comm)
     size = moving.sectors[0].size
     count = min(count, size)
-    with closing(TaylorInTime(comm, moving, tolerance / 100, {})) as stepper:
+    with closing(TaylorInTime(comm, moving, tolerance / 10, {})) as stepper:
         step = _Periods(stepper, period)
         local = stepper.local
         step.product(np.zeros(local))  # compiled now, see `evolution`
