@@ -137,13 +137,13 @@ def test_what_is_shown_of_the_rest_is_its_logarithmic_norm(seed):
     matrix[0, 0] = -0.1  # an eigenvector to find
     norm = -np.linalg.eigvalsh((matrix + matrix.T)[1:, 1:] / 2).max()
     found = np.eye(n)[:, :1]
-    shown = solvers.decay_of_the_rest(Plain(matrix), found, 0.9 * norm)
+    shown = solvers.Rest(Plain(matrix), found).decay(0.9 * norm)
     assert 0.9 * norm <= shown <= norm
-    assert solvers.decay_of_the_rest(Plain(matrix), found, 1.01 * norm) == 0
-    assert solvers.decay_of_the_rest(Plain(matrix), found[:, :0], 0.2) == 0
-    assert 0.05 <= solvers.decay_of_the_rest(Plain(matrix), found[:, :0], 0.05) <= 0.1
+    assert solvers.Rest(Plain(matrix), found).decay(1.01 * norm) == 0
+    assert solvers.Rest(Plain(matrix), found[:, :0]).decay(0.2) == 0
+    assert 0.05 <= solvers.Rest(Plain(matrix), found[:, :0]).decay(0.05) <= 0.1
     # a space that the matrix does not keep shows nothing
-    assert solvers.decay_of_the_rest(Plain(matrix), found + 0.1 * np.eye(n)[:, 1:2], 0.5 * norm) == 0
+    assert solvers.Rest(Plain(matrix), found + 0.1 * np.eye(n)[:, 1:2]).decay(0.5 * norm) == 0
 
 
 @pytest.mark.parametrize("name", [HOME, Name(0, 1), Name(1), Name(2)], ids=str)

@@ -29,7 +29,7 @@ from hpcsim.solvers.in_time import InTime
 from hpcsim.solvers.options import PetscOptions
 from hpcsim.solvers.order import TIE, first_largest, slowest
 from hpcsim.solvers.petsc import NotUnique, SolverError, row_range
-from hpcsim.solvers.rest import decay_of_the_rest
+from hpcsim.solvers.rest import Rest
 from hpcsim.solvers.steady import (
     GMRES,
     KEPT,
@@ -58,10 +58,10 @@ __all__ = [
     "NotConverged",
     "NotUnique",
     "PetscOptions",
+    "Rest",
     "SolverError",
     "all_eigenvalues",
     "by_real_part",
-    "decay_of_the_rest",
     "dense_steady_state",
     "both_ends",
     "end_of_spectrum",

@@ -50,7 +50,7 @@ def search(comm, sector, count: int, options: dict):
     (L - σ)^-1 takes the imaginary axis to the circle |θ + 1/2σ| = 1/2σ around all other eigenvalues: those
     close to the axis are extreme ones, and found, up to frequencies of several σ. So σ is not small, the
     subspace is large where dissipation is weak, and Ritz values are kept by their real part, not by
-    their distance to σ. With weak damping it still misses some: `decay_of_the_rest` tells.
+    their distance to σ. With weak damping it still misses some: `Rest.decay` tells.
 
     `find` raises SolverError if not all converge in a subspace four times as large either.
     """

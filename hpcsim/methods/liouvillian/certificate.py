@@ -51,14 +51,20 @@ def slowest(
         return _whole(context.comm, sector)
     ordering = {"st_mat_mumps_icntl_7": 0} if sector.size < SMALL else {}
     count = min(count, sector.size)
-    found = None
+    found, beside, rate = None, None, enough
     try:
         with solvers.search(context.comm, sector, count, ordering | petsc_options) as find:
-            for more in (0, *(more for more, largest in MORE if QUICK < sector.size <= largest)):
+            further = [more for more, largest in MORE if QUICK < sector.size <= largest]
+            for more in (0, *further):
+                # the first of them is a second search in any case, where LAPACK does not find what one may miss
+                needless = more and (sector.size <= LAPACK or more != further[0])
+                if needless and beside.is_hopeless(rate):
+                    continue
                 beyond = _by_exponentials(context.comm, sector, found, count + more, petsc_options) if more else None
                 found = beyond or find(min(count + more, sector.size))
                 rate = min(-found.values[count - 1].real, enough)
-                decay = shown_decay(system, sector, found.space, rate, petsc_options, context)
+                beside = _Beside(system, sector, found.space, rate, petsc_options, context)
+                decay = beside.decay(rate)
                 if decay >= rate:
                     return Slowest(found.values, found.errors, decay, BOUND)
     except solvers.SolverError:
@@ -66,8 +72,9 @@ def slowest(
             raise
     if sector.size <= LAPACK:
         return _whole(context.comm, sector)
+    beside = _Beside(system, sector, found.space, LOWER[-1] * rate, petsc_options, context)
     for part in LOWER:
-        decay = shown_decay(system, sector, found.space, part * rate, petsc_options, context)
+        decay = beside.decay(part * rate)
         if decay:
             return Slowest(found.values, found.errors, min(decay, rate), BOUND)
     return Slowest(found.values, found.errors, 0.0, NOTHING)
@@ -97,22 +104,34 @@ def _whole(comm, sector: Sector) -> Slowest:
     return Slowest(found.values, found.errors, np.inf, WHOLE)
 
 
-def shown_decay(system: System, sector: Sector, space, rate: float, petsc_options: dict, context: Context) -> float:
-    """A rate, not below the one given, that all eigenvalues decay with but those of the space; 0 if not shown.
+class _Beside:
+    """What is shown of the eigenvalues beside a space that was found. Every call is collective.
 
-    space : on rank 0 as in `solvers.Leading`. Collective
+    space : on rank 0 as in `solvers.Leading`
+    rate  : about which something is asked
     """
-    operators = sector.operators
-    scale = abs(operators.effective).sum(1).max()
-    if rate <= 1e-12 * scale:  # nothing decays more slowly than not at all
-        return max(rate, 0.0)
-    weights = kept_weights(system, petsc_options, context)
-    if weights is None or exclusion.work(sector) > MULTIPLICATIONS:
-        return 0.0
-    shown = None
-    if context.comm.rank == 0:
-        shown = exclusion.decay_beside(weights, sector, space, rate * (1 - TIE))
-    return context.comm.bcast(shown)
+
+    def __init__(self, system: System, sector: Sector, space, rate: float, petsc_options: dict, context: Context):
+        self._comm, self._rest = context.comm, None
+        self._still = 1e-12 * abs(sector.operators.effective).sum(1).max()  # decay slower than this is none
+        if rate <= self._still or exclusion.work(sector) > MULTIPLICATIONS:
+            return
+        weights = kept_weights(system, petsc_options, context)
+        if weights is not None and self._comm.rank == 0:
+            self._rest = exclusion.beside(weights, sector, space, rate)
+
+    def decay(self, rate: float) -> float:
+        """A rate, not below the one given, that all eigenvalues decay with but those of the space; 0 if not shown."""
+        if rate <= self._still:  # nothing decays more slowly than not at all
+            return max(rate, 0.0)
+        return self._comm.bcast(self._rest.decay(rate * (1 - TIE)) if self._rest else 0.0)
+
+    def is_hopeless(self, rate: float) -> bool:
+        """Whether nothing like this rate will be shown beside a larger space either.
+
+        Where the metric is that of the steady state itself nothing grows; but its eigenvalues below FLOOR are others.
+        """
+        return self._comm.bcast(self._rest is None or self._rest.grows(rate))
 
 
 def kept_weights(system: System, petsc_options: dict, context: Context):

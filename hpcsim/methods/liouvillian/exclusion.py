@@ -90,7 +90,7 @@ def _multiply(first, places, factor, pairs, k, x, result):
 
 class Contraction:
     """L of a sector, and the inner product ⟨x, y⟩ = x·Wy, W: B -> σ^(-1/2) B σ^(-1/2), on unknowns that are
-    orthonormal where W = 1. Serves `solvers.decay_of_the_rest` as a metric.
+    orthonormal where W = 1. Serves `solvers.Rest` as a metric.
 
     rounding : of products with L, as an error of the real parts of eigenvalues
     """
@@ -223,18 +223,18 @@ def work(sector: Sector) -> float:
     return 5000 * float(np.sum(rows * columns * (rows + columns)))
 
 
-def decay_beside(weights: Weights, sector: Sector, found: np.ndarray, enough: float) -> float:
-    """A rate, at least `enough`, that all ρ of the sector outside of an invariant space decay with; 0 if not shown.
+def beside(weights: Weights, sector: Sector, found: np.ndarray, enough: float) -> solvers.Rest:
+    """What decays outside of an invariant space, in a metric precise enough for rates around `enough`.
 
     found : (size, d) real basis of that space, in the sector's unknowns
     """
     contraction = Contraction(weights, sector)
     quick = Quick(contraction)
     metric = quick if quick.rounding < ACCURATE * enough else Precise(contraction)
-    return solvers.decay_of_the_rest(metric, contraction.scale[:, None] * found, enough)
+    return solvers.Rest(metric, contraction.scale[:, None] * found)
 
 
 def decay(weights: Weights, k: int, enough: float) -> float:
     """A rate, at least `enough`, that all ρ of k > 0 decay with; NaN where there is none to be shown."""
     sector = Sector(weights.operators, Name(k))
-    return decay_beside(weights, sector, np.zeros((sector.size, 0)), enough) or np.nan
+    return beside(weights, sector, np.zeros((sector.size, 0)), enough).decay(enough) or np.nan
