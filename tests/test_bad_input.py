@@ -384,6 +384,7 @@ def test_aliases_and_merges_are_read(tmp_path, capsys):
     [
         (ImportError("x.so: failed to map segment from shared object", name="scipy.x"), "map segment.*hpcsim doctor"),
         (MemoryError(), "not enough memory"),
+        (SystemError("error return without exception set"), "not enough memory"),
     ],
 )
 def test_a_library_or_numbers_without_room_are_one_message(monkeypatch, capsys, error, words):

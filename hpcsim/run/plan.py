@@ -9,7 +9,7 @@ import numpy as np
 
 from hpcsim.ensemble.reduce import AVERAGED
 from hpcsim.methods import Output
-from hpcsim.run import courses, samples
+from hpcsim.run import courses, samples, speed
 from hpcsim.run.config import ConfigError, places, shape
 from hpcsim.run.config import point as config_point
 from hpcsim.run.disorder import KEY as DISORDER
@@ -179,7 +179,8 @@ class _Survey:
     def plan(self, counts, bytes_, time) -> Plan:
         """The Plan of all points, from the number of records of each, and the costs of these."""
         outputs = tuple(self._outputs.values())
-        costs = bytes_, time, self.needs, self._sites, self._dimension
+        factor = speed.factor(speed.known(), speed.kind_of(self._resolved.config()["method"]))
+        costs = bytes_, factor * time, self.needs, self._sites, self._dimension
         return Plan(self._resolved.config(), outputs, Numbering(counts), *costs, self._given, looked=self._looked)
 
     def extended(self, points: np.ndarray) -> Plan:

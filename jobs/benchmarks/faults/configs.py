@@ -348,7 +348,7 @@ def campaign(configs: int, lines: int, seed: int, folder: Path) -> dict[str, int
 def compiled():
     """What check runs of kernels, so that none is compiled under the limits."""
     folder = Path(tempfile.mkdtemp())
-    for n, config in enumerate(config for config in shipped() if config["method"].get("name") == "phase_space"):
+    for n, config in enumerate(config for config in shipped() if "phase_space" in str(config["method"])):
         (folder / f"{n}.yaml").write_text(yaml.safe_dump(config))
         limited(["check", str(folder / f"{n}.yaml")], 600, 2**34)
     shutil.rmtree(folder)
