@@ -119,11 +119,17 @@ def parser() -> argparse.ArgumentParser:
     _completes(new.add_argument("--example", metavar="NAME", help="copy this one of hpcsim list examples"), "examples")
     shell = add("completion", _completion, "print the script that lets a shell complete this command line")
     shell.add_argument("shell", choices=["bash", "zsh"])
-    add("doctor", _doctor, "what this installation has, and the fix for what is missing")
+    doctor = add("doctor", _doctor, "what this installation has, and the fix for what is missing")
+    doctor.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="measure how fast this processor is, half a minute and compiling, for the estimates of check",
+    )
     return parser
 
 
 def main(argv=None) -> int:
+    environment.require_memory()
     if argv is None and sys.argv[1:2] == ["run"]:
         from hpcsim.run import interrupt
 
@@ -147,9 +153,11 @@ def main(argv=None) -> int:
         return FAILED
     except Exception as error:
         unloaded = isinstance(error, ImportError) and not (error.name or "").startswith("hpcsim")
-        if not hasattr(error, "status") and not unloaded and not isinstance(error, (OSError, MemoryError)):
+        # C code that was given no memory raises SystemError where it forgets to say why
+        if not hasattr(error, "status") and not unloaded and not isinstance(error, (OSError, MemoryError, SystemError)):
             raise
         text = f"{error}; hpcsim doctor says what is missing" if unloaded else str(error) or "not enough memory"
+        text += "; not enough memory?" * isinstance(error, SystemError)
         if rank == 0:
             with suppress(OSError, ValueError):
                 print(f"hpcsim: error: {text}", file=sys.stderr)
@@ -244,6 +252,7 @@ def _tell(plan, ranks: int, several: bool):
     per_group = plan.config["run"]["ranks_per_point"]
     ranks = max(ranks, per_group)
     need, have = memory.memory_needed(plan, ranks // per_group), memory.memory_available()
+    speed = "calibrated here" if planning.speed.known() else "rough; hpcsim doctor --calibrate makes it better"
     most = "at most " * bool(plan.config["method"].get("target_error"))
     rows = {
         "method": plan.config["method"]["name"] if several else None,
@@ -255,7 +264,7 @@ def _tell(plan, ranks: int, several: bool):
         "sites": plan.sites,
         "Hilbert space": f"{plan.dimension:.6g} states",
         "memory": f"{need / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",
-        "time": f"{most}{planning.seconds(plan, ranks):.3g} s on {ranks} ranks (rough)",
+        "time": f"{most}{planning.seconds(plan, ranks):.3g} s on {ranks} ranks ({speed})",
         "suggested ranks": f"up to {planning.suggested_ranks(plan)}",
     }
     for name, value in rows.items():
@@ -371,9 +380,26 @@ def _completion(arguments, world) -> int:
     return COMPLETE
 
 
+def _calibrate(world) -> int:
+    from hpcsim.run import calibrate, speed
+
+    if world is not None and world.rank:
+        return COMPLETE
+    found = []
+    print(f"{speed.processor()}\n{'kind of work':30} {'s estimated':>11} {'s measured':>11} {'factor':>7}")
+    for each in calibrate.measure():
+        print(f"{each.kind:30} {each.estimated:11.3g} {each.measured:11.3g} {each.factor:7.2f}", flush=True)
+        found.append(each)
+    calibrate.keep(found)
+    print(f"kept in {speed.path()}: hpcsim check and run multiply their estimates on such a processor with the factors")
+    return COMPLETE
+
+
 def _doctor(arguments, world) -> int:
     from hpcsim import doctor
 
+    if arguments.calibrate:
+        return _calibrate(world)
     lines, ok = doctor.report(world)
     if world is None or world.rank == 0:
         print("\n".join(lines))

@@ -3,12 +3,30 @@
 import hashlib
 import os
 import re
+import resource
 import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 WITH_KERNELS = re.compile(rb"\bnjit\b|^\s*(from|import) numba\b", re.M)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+NEEDED = 2**30  # bytes of address space in which all libraries can be loaded
+LIMITS = {"v": resource.RLIMIT_AS, "d": resource.RLIMIT_DATA}
+
+
+def require_memory():
+    """Raises SystemExit where a limit of the shell keeps the libraries from being loaded.
+
+    They do not say so themselves: OpenBLAS tries for ever, MPI aborts, and numpy speaks of its source directory.
+    """
+    for letter, limit in LIMITS.items() if "numpy" not in sys.modules else ():
+        most = resource.getrlimit(limit)[0]
+        if most != resource.RLIM_INFINITY and most < NEEDED:
+            raise SystemExit(
+                f"hpcsim: error: ulimit -{letter} = {most // 1024} kB leaves too little memory to load the libraries; "
+                f"give {NEEDED // 1024} kB or more, or ulimit -{letter} unlimited"
+            )
 
 
 def prepare():

@@ -30,6 +30,7 @@ FEATURES: dict[str, dict[str, Any] | None] = {
     "weighted sums: Σ_i w_i S-_i, w complex": {
         "jumps": [{"operators": "S-", "rate": 1, "weights": [1, [0, 1], -1, [0, -1]]}]
     },
+    "sums of different operators of a site: S- + 0.3 Sz": {"jumps": [{"operators": "S- + 0.3*Sz", "rate": 1}]},
     "rate matrices Γ_ij": {"jumps": [{"operators": "S-", "rate_matrix": RATES}]},
     "jumps of pairs: S+_i S-_j (hopping), S-_i S-_j (pair loss)": {
         "jumps": [{"operators": [name, "S-"], "rate": 0.3} for name in ("S+", "S-")],
@@ -38,6 +39,7 @@ FEATURES: dict[str, dict[str, Any] | None] = {
 }
 
 IN_TIME = "parameters that depend on time: schedule"
+PERIODIC = "periodic steady states and their gap: task: floquet, floquet_gap"
 STARTS = {  # rows of initial states: kinds of hpcsim.system.starts
     "coherent spin states": "direction",
     "random directions": "random",
@@ -73,6 +75,7 @@ def table(methods: dict) -> dict[str, dict[str, str | None]]:
     """{feature: {method: None, or why it refuses}} of methods {name: module}."""
     found = {feature: {name: supported(module, feature) for name, module in methods.items()} for feature in FEATURES}
     found[IN_TIME] = {name: _without_time(module) for name, module in methods.items()}
+    found[PERIODIC] = {name: _without_period(module) for name, module in methods.items()}
     for row, kind in STARTS.items():
         found[f"start from {row}"] = {name: _without_start(module, kind) for name, module in methods.items()}
     return found
@@ -80,6 +83,10 @@ def table(methods: dict) -> dict[str, dict[str, str | None]]:
 
 def _without_time(module) -> str | None:
     return None if getattr(module, "DRIVEN", ()) else "none of its tasks takes parameters that depend on time"
+
+
+def _without_period(module) -> str | None:
+    return None if "floquet" in getattr(module, "DRIVEN", ()) else "it has no task: floquet"
 
 
 def _without_start(module, kind: str) -> str | None:

@@ -16,6 +16,7 @@ import hpcsim
 from hpcsim import store
 from hpcsim.figures.curves import curves
 from hpcsim.figures.section import Data
+from hpcsim.methods import gaussian
 from hpcsim.store import export
 
 
@@ -212,3 +213,17 @@ def test_tables_replace_their_like_and_nothing_else(complete, tmp_path, capsys):
     assert command("export", complete, "--csv", "--to", tmp_path / "run.c.Sz.csv") == 2
     assert command("export", tmp_path / "nothing.h5", "--csv") == 2 and command("export", complete) == 2
     assert len(before) == len([*tmp_path.iterdir()]) + 1
+
+
+@pytest.mark.parametrize("error", [ImportError("libx.so: failed to map segment", name="x"), MemoryError()])
+def test_a_run_that_an_error_ends_was_not_killed(tmp_path, monkeypatch, capsys, error):
+    def fail(*arguments):
+        raise error
+
+    config, path = write(tmp_path / "c.yaml"), tmp_path / "r.h5"
+    with monkeypatch.context() as patch:
+        patch.setattr(gaussian, "run", fail)
+        assert command("run", config, "--out", path) == 1
+    assert not [*tmp_path.glob("*.lock")]
+    assert command("status", path) == 0 and "; stopped; the same command resumes" in capsys.readouterr().out
+    assert command("run", config, "--out", path) == 0

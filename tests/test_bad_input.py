@@ -1,9 +1,12 @@
 """Every kind of bad input gets one message with the key's path, the value and what is allowed, and status 2."""
 
 import re
+import subprocess
+import sys
 import textwrap
 
 import pytest
+from conftest import mpi_environment
 
 from hpcsim import cli
 
@@ -381,6 +384,7 @@ def test_aliases_and_merges_are_read(tmp_path, capsys):
     [
         (ImportError("x.so: failed to map segment from shared object", name="scipy.x"), "map segment.*hpcsim doctor"),
         (MemoryError(), "not enough memory"),
+        (SystemError("error return without exception set"), "not enough memory"),
     ],
 )
 def test_a_library_or_numbers_without_room_are_one_message(monkeypatch, capsys, error, words):
@@ -393,6 +397,15 @@ def test_a_library_or_numbers_without_room_are_one_message(monkeypatch, capsys, 
     with pytest.raises(ImportError):  # a mistake in hpcsim
         monkeypatch.setattr(cli, "_check", lambda *arguments: exec("from hpcsim.store import nothing"))
         cli.main(["check", "c.yaml"])
+
+
+@pytest.mark.parametrize("letter, kilobytes", [("v", 60_000), ("v", 400_000), ("d", 100_000)])
+def test_a_limit_that_keeps_libraries_from_loading_is_one_message(letter, kilobytes):
+    """OpenBLAS would try for ever, MPI abort, and numpy speak of its source directory."""
+    line = f"ulimit -{letter} {kilobytes}; exec {sys.executable} -m hpcsim run c.yaml"
+    ended = subprocess.run(["bash", "-c", line], env=mpi_environment(), capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 1 and not ended.stdout
+    assert re.fullmatch(f"hpcsim: error: ulimit -{letter} = {kilobytes} kB leaves .*\n", ended.stderr), ended.stderr
 
 
 def test_an_estimate_that_would_take_long_is_left_to_the_run(tmp_path, capsys):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import require_module
-from runs import collected
+from runs import collected, shortened
 from runs import command as hpcsim_command
 from scipy.integrate import solve_ivp
 
@@ -353,13 +353,31 @@ def test_the_mixed_state_decays_as_it_must():
         ),
         (
             {"steady_state": {}},
-            {"name": "trajectories"},
-            "a mixed or a saved state is evolved by the method liouvillian",
+            {"name": "phase_space"},
+            "this method starts from the kinds direction, fock, random, mixed alone; liouvillian and trajectories",
         ),
-        ("mixed", {"name": "mean_field"}, "a mixed or a saved state is evolved by the method liouvillian alone"),
+        (
+            {"dicke": 0},
+            {"name": "mean_field"},
+            "this method starts from the kinds direction, random, fock, mixed alone",
+        ),
     ],
 )
 def test_a_start_that_cannot_be_ends_in_one_message(initial, changed, message):
     with pytest.raises(ConfigError) as error:
         hpcsim.solve(MODEL, EXACT | {"initial": initial} | changed)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name, more", [("trajectories", {}), ("phase_space", {"dt": 0.1, "sampling": "fock"})])
+def test_an_ensemble_under_a_drive_goes_on_to_the_bit(name, more, tmp_path):
+    """Records that a kill took away are computed again; all numbers are those of the whole run."""
+    config, whole = tmp_path / "c.yaml", tmp_path / "whole.h5"
+    method = {"name": name, "initial": [0.3, 0.2], "trajectories": 6, "batch": 2, **EVOLVE, **more}
+    config.write_text(yaml.safe_dump({"model": MODEL, "method": method, "schedule": SCHEDULE}))
+    assert hpcsim_command("run", config, "--out", whole) == 0
+    short = shortened(whole, without=[1])
+    assert int(hpcsim.open(short).records_done) == 2
+    assert hpcsim_command("run", config, "--out", short) == 0
+    first, second = (spins(hpcsim.open(collected(path))) for path in (whole, short))
+    assert np.array_equal(first, second) and np.all(np.isfinite(first))

@@ -1,6 +1,7 @@
 """Models, methods and observables of installed packages: entry points, loaded only when their name is asked for."""
 
 import importlib.metadata
+import runpy
 import sys
 import tomllib
 
@@ -168,3 +169,17 @@ def test_every_version_that_ci_uses_is_pinned():
             assert name in pinned and needed.specifier.contains(pinned[name]), f"{needed}: {pinned.get(name)} is pinned"
             left += needs(name, pinned[name], ["", *needed.extras])
     assert {"numpy", "jsonschema", "setuptools"} <= seen
+
+
+def test_a_pinned_version_with_a_known_vulnerability_is_named(tmp_path):
+    audit = runpy.run_path(str(ROOT / "jobs" / "env" / "audit.py"))
+    events = [{"introduced": "1.2"}, {"fixed": "1.10"}, {"introduced": "2.0"}, {"last_affected": "2.1"}]
+    ranges = [{"type": "ECOSYSTEM", "events": events}]
+    advisory = {"id": "PYSEC-1", "summary": "runs it", "affected": [{"package": {"name": "A_b"}, "ranges": ranges}]}
+    (folder := tmp_path / "vulns" / "a-b").mkdir(parents=True)
+    (folder / "PYSEC-1.yaml").write_text(yaml.safe_dump(advisory))
+    for version, bad in {"1.1": 0, "1.2": 1, "1.9.3": 1, "1.10": 0, "2.1": 1, "2.1.1": 0}.items():
+        read, lines = audit["audit"](audit["locked"](f"# x\nA.b=={version}\nc==1\n"), tmp_path)
+        assert read == 1 and lines == [f"a-b {version}: PYSEC-1: runs it"] * bad
+    (folder / "PYSEC-1.yaml").write_text(yaml.safe_dump(advisory | {"withdrawn": "2020-01-01T00:00:00Z"}))
+    assert audit["audit"](audit["locked"]("a-b==1.2"), tmp_path) == (1, [])

@@ -311,14 +311,14 @@ def test_a_shell_matrix_needs_few_vectors():
 
 def test_ends_whose_residual_is_too_large_are_worked_on(monkeypatch):
     """The error of exp(tL) is what SLEPc sees; the residual of L is what is asked for."""
-    system, attempts, dominant = all_to_all(N=6, decay=1), [], evolution._dominant
+    system, attempts, dominant = all_to_all(N=6, decay=1), [], evolution.dominant
 
     def careless(*arguments):
         attempts.append(arguments[5])
         return dominant(*arguments[:5], 1e6 * arguments[5], *arguments[6:])
 
     wanted = [r for _, r in solve_all(system, task="antigap")]
-    monkeypatch.setattr(evolution, "_dominant", careless)
+    monkeypatch.setattr(evolution, "dominant", careless)
     found = [r for _, r in solve_all(system, task="antigap")]
     assert len(attempts) > 4
     for a, b in zip(wanted, found):

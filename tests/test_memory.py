@@ -57,6 +57,15 @@ def test_with_the_number_told_it_fits(planned, monkeypatch):
     memory.check_memory(planned, 6)
 
 
+def test_a_limit_of_the_shell_counts_for_each_process(planned, monkeypatch):
+    monkeypatch.setattr(memory, "memory_available", lambda: 99e9)
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda which: (2**32, -1))
+    with pytest.raises(config.ConfigError, match="needs about 8.*, or .* nodes like this"):
+        memory.check_memory(planned, 1)
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda which: (2**35, -1))
+    memory.check_memory(planned, 1)
+
+
 def test_methods_that_fit_are_told(planned, monkeypatch):
     """The permutation-symmetric space is 10^5 times smaller."""
     monkeypatch.setattr(memory, "memory_available", lambda: 3e9)

@@ -71,6 +71,22 @@ def test_a_point_that_does_not_fit_fails_alone(few, tmp_path):
     assert data["records_failed"].values.tolist() == [[[0, 0, 0], [0, 1, 0], [0, 0, 0]]]
 
 
+def test_a_point_that_was_planned_is_not_made_again(monkeypatch):
+    made = []
+
+    class Counted(planning.Problem):
+        def __init__(self, model, *arguments):
+            made.append(model["drive"])
+            super().__init__(model, *arguments)
+
+    monkeypatch.setattr(planning, "Problem", Counted)
+    monkeypatch.setattr(planning, "LOOKED", 3)
+    planned = planning.plan(sections("liouvillian", drive=[0.1, 0.2, 0.3, 0.4]))
+    execute.compute(lambda: planned)
+    assert made == [0.1, 0.2, 0.3, 0.4, 0.4]  # the last was not kept
+    assert not planned.looked and not planned.without_costs().looked
+
+
 def test_where_records_need_others_all_points_are_planned(few, caplog):
     caplog.set_level(logging.INFO, "hpcsim")
     raw = sections({"name": "liouvillian", "task": "gap"}, decay=np.linspace(1, 2, 8))

@@ -102,6 +102,18 @@ def courses(section: dict, known) -> dict[str, Course]:
     return found
 
 
+def require_period(section: dict, known, period: float) -> None:
+    """Raise ValueError where a parameter does not have this period."""
+    times = period * np.linspace(0.01, 0.99, 50)
+    for name, course in courses(section, known).items():
+        first, later = course(times), course(times + period)
+        if np.any(abs(later - first) > 1e-9 * np.abs([first, later]).max()):
+            raise ValueError(
+                f"method.period = {period:g}: {KEY}.model.{name} does not have this period; change one of them, or add "
+                f"period: {period:g} to it, which repeats its values between 0 and {period:g}"
+            )
+
+
 def in_time(section: dict, known, build: Callable[[dict], System], end: float) -> System:
     """The system whose parameters depend on time, from 0 to `end`. Raises ValueError."""
 

@@ -68,7 +68,12 @@ def run(
                 error = caught
         agree(world, error)
         session = _Session(planned, file, groups, stop, keep_failures=True)
-        session.work(Progress(len(planned.among(np.arange(planned.numbering.records))), _settled(file, planned)))
+        try:
+            session.work(Progress(len(planned.among(np.arange(planned.numbering.records))), _settled(file, planned)))
+        except BaseException:
+            if world.size == 1:  # nobody else has anything to write: it was not killed, as a lock left behind would say
+                file.cleanup.close()
+            raise
         failed = world.bcast(session.failed)
         groups.free()
         if failed and not stop.reason:

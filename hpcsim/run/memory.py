@@ -1,6 +1,8 @@
 """Whether a plan fits into the memory of the nodes, and what would make it fit."""
 
 import pkgutil
+import resource
+from pathlib import Path
 
 import numpy as np
 
@@ -28,10 +30,20 @@ def memory_available() -> float:
     return available if limit == "max" else min(available, float(limit))
 
 
+def process_limit() -> float:
+    """Bytes that this process may still ask for under the limit of its shell, ulimit -v; infinity without one."""
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most == resource.RLIM_INFINITY:
+        return np.inf
+    return max(most - resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[0]), 0)
+
+
 def check_memory(plan: Plan, ranks: int, nodes: int = 1):
-    """Raises ConfigError, with what would make it fit, if the run does not fit into the memory of the nodes."""
+    """Raises ConfigError, with what would make it fit, if the run does not fit into the memory of the nodes, or of what
+    the shell allows its processes.
+    """
     groups = max(1, ranks // plan.config["run"]["ranks_per_point"])
-    need, have = memory_needed(plan, groups), nodes * memory_available()
+    need, have = memory_needed(plan, groups), min(nodes * memory_available(), ranks * process_limit())
     if need <= have:
         return
     largest = int(np.argmax(plan.bytes))

@@ -3,13 +3,13 @@
 import json
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from hpcsim.ensemble.reduce import AVERAGED
 from hpcsim.methods import Output
-from hpcsim.run import courses, samples
+from hpcsim.run import courses, samples, speed
 from hpcsim.run.config import ConfigError, places, shape
 from hpcsim.run.config import point as config_point
 from hpcsim.run.disorder import KEY as DISORDER
@@ -27,6 +27,7 @@ from hpcsim.system.vocabulary import in_preferred_names, preferred
 log = logging.getLogger("hpcsim")
 MOST_RECORDS = 4 * 10**6  # of a run
 EVERY = 10_000  # points up to which each is planned
+LOOKED = 2_000  # problems of them that are kept until they are computed
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Plan:
     given   : the system, where it was given in place of a model
     share   : which share of the points is to be computed, where not all are, and
     own     : (points,) bool, those
+    looked  : {point: its Problem}, of the first ones; `problem` takes them out
     """
 
     config: dict
@@ -55,6 +57,7 @@ class Plan:
     given: System | None = None
     share: Share | None = None
     own: np.ndarray | None = None
+    looked: dict[int, Problem] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def points(self) -> int:
@@ -63,6 +66,10 @@ class Plan:
 
     def problem(self, point: int, structures: Cache | None = None) -> Problem:
         """Of one point of the numbering. Raises ConfigError, too where the point has another number of records."""
+        if problem := self.looked.pop(point, None):
+            if structures is not None:
+                problem.system.join(structures)
+            return problem
         try:
             problem = Problem(*config_point(self.config, point), self.given, structures)
             found, planned = len(problem.records), self.numbering.count(point)
@@ -97,7 +104,7 @@ class Plan:
 
     def without_costs(self) -> "Plan":
         """For the ranks that share out nothing: no more than the config and a few numbers."""
-        return replace(self, bytes=None, time=None)
+        return replace(self, bytes=None, time=None, looked={})
 
 
 def plan(config: dict, given: System | None = None) -> Plan:
@@ -139,7 +146,7 @@ class _Survey:
         self.counts, self.bytes, self.time, self.needs = [], [], [], {}
         self._config, self._given, self._structures = config, given, Cache()
         self._outputs, self._found, self._resolved = {}, (), _Resolved(config)
-        self._sites, self._dimension = 0, 0.0
+        self._sites, self._dimension, self._looked = 0, 0.0, {}
 
     def look(self, p: int):
         """Plan one point."""
@@ -162,6 +169,8 @@ class _Survey:
                 error = f"too large or too small numbers to be planned ({type(error).__name__}: {error})"
             where = swept(self._config, model, method)
             raise ConfigError(f"{error} (point {p} of the sweep: {where})" if where else str(error)) from None
+        if len(self._looked) < LOOKED:
+            self._looked[p] = problem
         self.counts.append(len(costs))
         self.bytes += [cost.bytes for cost in costs]
         self.time += [cost.time for cost in costs]
@@ -170,8 +179,9 @@ class _Survey:
     def plan(self, counts, bytes_, time) -> Plan:
         """The Plan of all points, from the number of records of each, and the costs of these."""
         outputs = tuple(self._outputs.values())
-        costs = bytes_, time, self.needs, self._sites, self._dimension
-        return Plan(self._resolved.config(), outputs, Numbering(counts), *costs, self._given)
+        factor = speed.factor(speed.known(), speed.kind_of(self._resolved.config()["method"]))
+        costs = bytes_, factor * time, self.needs, self._sites, self._dimension
+        return Plan(self._resolved.config(), outputs, Numbering(counts), *costs, self._given, looked=self._looked)
 
     def extended(self, points: np.ndarray) -> Plan:
         """The Plan of all points where those looked at are `points`, which have equal numbers of records."""

@@ -155,6 +155,8 @@ class Problem:
             return _build(builder, validate(builder.Params, model | values, "model"), builder.__name__)
 
         last = getattr(self.options, "times")[-1]  # noqa: B009  of every task that is driven
+        if period := getattr(self.options, "period", None):
+            _explained(courses.require_period, self._schedule, builder.Params.model_fields, period)
         return _explained(courses.in_time, self._schedule, builder.Params.model_fields, build, last)
 
     def _other_start(self, builder, model: dict) -> others.Found | None:

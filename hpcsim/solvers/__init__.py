@@ -24,6 +24,7 @@ from hpcsim.solvers.eigenvalues import (
 )
 from hpcsim.solvers.ends import Assembled, End, both_ends, leading_by_exponentials
 from hpcsim.solvers.evolution import end_of_spectrum
+from hpcsim.solvers.floquet import Multipliers, multipliers
 from hpcsim.solvers.in_time import InTime
 from hpcsim.solvers.options import PetscOptions
 from hpcsim.solvers.order import TIE, first_largest, slowest
@@ -53,6 +54,7 @@ __all__ = [
     "TIE",
     "TOLERANCE",
     "Leading",
+    "Multipliers",
     "NotConverged",
     "NotUnique",
     "PetscOptions",
@@ -66,6 +68,7 @@ __all__ = [
     "first_largest",
     "leading_by_exponentials",
     "leading_eigenvalues",
+    "multipliers",
     "pinned_inverse",
     "propagate",
     "response",

@@ -89,8 +89,8 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
     error, start = tolerance / (2 * operator.radius), []
     try:
         for _ in range(ATTEMPTS):
-            start = _dominant(PETSc, SLEPc, comm, matrix, (count, operator.vectors), error, start, options)
-            values, errors, basis = _rayleigh_ritz(comm, step, start)
+            start = dominant(PETSc, SLEPc, comm, matrix, (count, operator.vectors), error, start, options)
+            values, errors, basis, _ = rayleigh_ritz(comm, step, start)
             order = np.argsort(-values.real if largest else values.real, kind="stable")[:count]
             if errors[order].max() < tolerance:
                 return values[order] + operator.centre, errors[order], basis
@@ -102,7 +102,7 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
     )
 
 
-def _dominant(PETSc, SLEPc, comm, matrix, sizes: tuple[int, int], tolerance: float, start, options: dict):
+def dominant(PETSc, SLEPc, comm, matrix, sizes: tuple[int, int], tolerance: float, start, options: dict):
     """A basis of this rank's part of the eigenvectors of largest modulus, found from those in `start`.
 
     sizes : how many eigenvectors, and vectors of the Krylov space
@@ -140,8 +140,12 @@ def _invariant(solver, count: int) -> list:
     return found
 
 
-def _rayleigh_ritz(comm, step: _TimeStep, vectors):
-    """Eigenvalues of L - c in the real space that the (local parts of) vectors span, their residuals, its basis."""
+def rayleigh_ritz(comm, step, vectors):
+    """Eigenvalues of a real map in the real space that the (local parts of) vectors span, their residuals, its basis,
+    and the eigenvectors in that (a row each).
+
+    step : step.product(x) is this rank's part of the map of a real x
+    """
     # a complex build returns complex vectors of a space with a real basis
     vectors = np.array([part for v in vectors for part in ((v.real, v.imag) if np.iscomplexobj(v) else (v,))])
     weights, rotation = np.linalg.eigh(comm.allreduce(vectors @ vectors.T))
@@ -150,4 +154,4 @@ def _rayleigh_ritz(comm, step: _TimeStep, vectors):
     products = np.array([step.product(vector).copy() for vector in basis])
     values, coefficients = np.linalg.eig(comm.allreduce(basis @ products.T))
     rest = [np.linalg.norm(y @ products - value * (y @ basis)) for value, y in zip(values, coefficients.T)]
-    return values, np.sqrt(comm.allreduce(np.array(rest) ** 2)), basis
+    return values, np.sqrt(comm.allreduce(np.array(rest) ** 2)), basis, coefficients.T

@@ -42,7 +42,23 @@ class TaylorInTime:
         self._norms = np.array([matrix.norm(PETSc.NormType.INFINITY) for matrix in self._matrices])
         self._terms = [self._matrices[0].createVecLeft() for _ in range(DEGREE + 2)]
         self._mixed, self._product, self._sum = (self._matrices[0].createVecLeft() for _ in range(3))
+        self.restart()
+
+    def restart(self):
+        """Begin at time 0 again."""
         self._time, self._piece = 0.0, 0
+
+    @property
+    def local(self) -> int:
+        """How many components this rank has."""
+        return self._sum.getLocalSize()
+
+    @property
+    def mean_decay(self) -> float:
+        """-Re λ, the mean over all eigenvalues of L at time 0."""
+        c = piecewise.values(self._curve, np.zeros(1))[0]
+        traces = [float(np.real(matrix.getDiagonal().sum())) for matrix in self._matrices]
+        return -(traces[0] + c @ traces[1:]) / self._matrices[0].getSize()[0]
 
     def advance(self, state, interval):
         self._sum.array = state

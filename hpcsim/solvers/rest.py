@@ -73,16 +73,19 @@ def _recursion(metric, basis, dual, s: float):
     """Diagonal and off-diagonal of Lanczos's matrix as soon as it shows that μ < s; None where it does not."""
 
     x = metric.start(np.random.default_rng(metric.size).standard_normal(metric.size))
-    x -= basis @ (dual.T @ x)
+    if basis.size:
+        x -= basis @ (dual.T @ x)
     z = metric.dual(x)
     norm = np.sqrt(x @ z)
     before, diagonal, beside = np.zeros_like(x), [], []
     pivot, excess, needed, previous = np.inf, 0.0, np.log(np.sqrt(metric.size) / CHANCE), 0.0
     for _ in range(STEPS):
         x, z = x / norm, z / norm
-        y = (metric.product(x) + metric.adjoint(z)) / 2
-        # the found space gets the eigenvalue 4s: with 0, what rounding errors leave of it would grow
-        y -= basis @ (dual.T @ (y - 4 * s * x))
+        y = metric.product(x)
+        y += metric.adjoint(z)
+        y /= 2
+        if basis.size:  # the found space gets the eigenvalue 4s: with 0, what rounding errors leave of it would grow
+            y -= basis @ (dual.T @ (y - 4 * s * x))
         diagonal.append(y @ z)
         pivot = s - diagonal[-1] - previous**2 / pivot
         if not pivot > 0:  # a Ritz value is not below s

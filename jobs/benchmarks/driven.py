@@ -9,6 +9,10 @@ CPU time. mesolve has a QobjEvo with a Python function and its default tolerance
 the tolerance is 1e-7. Printed: seconds of both, their ratio, the largest difference of ⟨Sx⟩; the errors
 of both for the fewest sites, against mesolve with the tolerances 1e-12 and 1e-10; and what a drive costs: the seconds
 here over those of the constant field 1, by Krylov spaces and by a Taylor series. The second of two runs counts.
+
+With --trajectories N the same by the method trajectories with N of them, against QuTiP's mcsolve with the same
+time-dependent coefficient and its default tolerances: seconds of both for each trajectory, their ratio, the difference
+of ⟨Sx⟩ at the last time in standard errors, and what a drive costs here.
 """
 
 import argparse
@@ -36,8 +40,8 @@ def ours(sites: int, field, integrator: str = "krylov"):
     return found.Sx.values.ravel(), time.process_time() - started
 
 
-def of_qutip(sites: int, frequency: float, **tolerances):
-    """The same by mesolve."""
+def of_chain(sites: int):
+    """H, Σ Sx, the state with all spins up and the jump operators, of QuTiP."""
     import qutip
 
     def at(operator, i):
@@ -46,7 +50,14 @@ def of_qutip(sites: int, frequency: float, **tolerances):
     pauli = zip((qutip.sigmax(), qutip.sigmay(), qutip.sigmaz()), J.values())
     H = sum(0.5 * c * sum(at(s, i) * at(s, (i + 1) % sites) for i in range(sites)) for s, c in pauli)
     Sx, up = sum(at(qutip.sigmax(), i) for i in range(sites)) / 2, qutip.tensor([qutip.basis(2, 0)] * sites)
-    decays = [at(qutip.sigmam(), i) for i in range(sites)]
+    return H, Sx, up, [at(qutip.sigmam(), i) for i in range(sites)]
+
+
+def of_qutip(sites: int, frequency: float, **tolerances):
+    """The same by mesolve."""
+    import qutip
+
+    H, Sx, up, decays = of_chain(sites)
     started = time.process_time()
     evolution = qutip.QobjEvo([H, [Sx, lambda t: np.cos(frequency * t)]])
     options = {"nsteps": 10**6, **tolerances}
@@ -54,12 +65,65 @@ def of_qutip(sites: int, frequency: float, **tolerances):
     return np.array(found.expect[0]), time.process_time() - started
 
 
+def by_trajectories(sites: int, field, count: int):
+    """⟨Sx⟩ at the last time, its standard error, and CPU seconds; field: as of `ours`."""
+    model = {"name": "spin_network", "convention": "standard", "sites": sites, "decay": 1.0}
+    model |= {key: 2 * value for key, value in J.items()}
+    in_time = isinstance(field, dict)
+    model, schedule = (model, {"model.field_x": field}) if in_time else (model | {"field_x": field}, None)
+    method = {"name": "trajectories", "task": "evolve", "initial": [0, 0], "times": TIMES}
+    method |= {"trajectories": count, "batch": count // 2}
+    started = time.process_time()
+    found = hpcsim.solve(model, method, schedule=schedule)
+    seconds = time.process_time() - started
+    return float(found.Sx.values.ravel()[-1]), float(found.Sx_stderr.values.ravel()[-1]), seconds
+
+
+def by_mcsolve(sites: int, frequency: float, count: int):
+    """The same by QuTiP."""
+    import qutip
+
+    H, Sx, up, decays = of_chain(sites)
+    evolution = qutip.QobjEvo([H, [Sx, lambda t: np.cos(frequency * t)]])
+    options = {"progress_bar": "", "map": "serial", "keep_runs_results": False}
+    started = time.process_time()
+    found = qutip.mcsolve(evolution, up, TIMES, decays, e_ops=[Sx / sites], ntraj=count, options=options)
+    seconds = time.process_time() - started
+    return found.expect[0][-1], found.std_expect[0][-1] / np.sqrt(count), seconds
+
+
+def compare_trajectories(arguments, drive):
+    """Print the table of --trajectories."""
+    count = arguments.trajectories
+    by_trajectories(3, drive, 2), by_trajectories(3, 1.0, 2)  # compile
+    print("sites  here/s  mcsolve/s  ratio  difference/stderr  drive/constant   (seconds for each trajectory)")
+    for sites in arguments.sites:
+        (x, dx, here), (_, _, still) = by_trajectories(sites, drive, count), by_trajectories(sites, 1.0, count)
+        few = max(2, count // 16)
+        y, dy, there = by_mcsolve(sites, arguments.frequency, few)
+        ratio = there / few / (here / count)
+        print(
+            f"{sites:5} {here / count:7.4f} {there / few:10.4f} {ratio:6.1f} {abs(x - y) / np.hypot(dx, dy):18.2f} "
+            f"{here / still:15.2f}",
+            flush=True,
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sites", type=int, nargs="+", default=[6, 7, 8])
     parser.add_argument("--frequency", type=float, default=2.0)
+    parser.add_argument("--trajectories", type=int, metavar="N")
     arguments = parser.parse_args()
     drive = {"function": f"cos({arguments.frequency}*t)"}
+    if arguments.trajectories:
+        compare_trajectories(arguments, drive)
+    else:
+        compare_evolutions(arguments, drive)
+
+
+def compare_evolutions(arguments, drive):
+    """Print the table of the master equation."""
     ours(3, drive)  # compiles
     print("sites  here/s  mesolve/s  ratio  difference  drive/Krylov  drive/Taylor")
     reference = of_qutip(arguments.sites[0], arguments.frequency, atol=1e-12, rtol=1e-10)[0]

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Output
-from hpcsim.methods.liouvillian import counting, ends, frequencies, measurement, regression, saved, spectrum
+from hpcsim.methods.liouvillian import counting, ends, floquet, frequencies, measurement, regression, saved, spectrum
 from hpcsim.methods.liouvillian.counting import Channels
 from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.evolve import evolve
@@ -39,9 +39,11 @@ from hpcsim.system import (
 __all__ = ["LEAN", "Options", "cost", "needs", "outputs", "records", "run", "supports"]
 
 LEAN = {"petsc_options": {ON_DISK: 1}}
-DRIVEN = ("evolve",)
+DRIVEN = ("evolve", "floquet", "floquet_gap")
+MEASURING = ("steady_state", "evolve", "floquet")
 KEYS = {  # which tasks require a key, and no others have
-    "times": ("evolve", "correlation"),
+    "times": ("evolve", "correlation", "floquet", "floquet_gap"),
+    "period": ("floquet", "floquet_gap"),
     "eigenvalues": ("spectrum",),
     "functions": ("correlation", "emission"),
     "frequencies": ("emission",),
@@ -53,6 +55,7 @@ IN_STEADY_STATE = {
     "emission": (two_times.outputs, frequencies.spectra),
     "counting": (counting.outputs, counting.statistics),
 }
+TASKS = ("steady_state", "spectrum", "gap", "antigap", "evolve", *IN_STEADY_STATE, "floquet", "floquet_gap")
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
 
 
@@ -62,11 +65,12 @@ class Options(Parameters):
                     with k >= 2 are solved where they could hold it, see `exclusion`);
                     antigap (both ends of the spectrum of all sectors, see `ends`; of spins 1/2 with the mirror
                     symmetry without a factorisation); evolve (in time, from a spin coherent state or a saved one);
+                    floquet (the periodic steady state of a schedule with a period) or floquet_gap (its slowest decay);
                     and in the steady state correlation (two-time functions ⟨A(τ) B(0)⟩ and g2), emission (their
                     spectra) or counting (mean and variance of the number of jumps)
     eigenvalues   : spectrum: how many are computed in every sector and kept in all, 6 by default
-    sectors       : "all", or the list of k >= 0 that spectrum and gap look into. The gap can be in any: for a
-                    dimer with gain = loss in k = 0 or 1; with gain far from loss also in k = 2 or k = 2S
+    sectors       : "all", or the list of k >= 0 that spectrum, gap and floquet_gap look into. The gap can be in any:
+                    for a dimer with gain = loss in k = 0 or 1; with gain far from loss also in k = 2 or k = 2S
     initial       : evolve: [polar, azimuth] in units of π of the spin coherent state of all spins, or one
                     for each sublattice by name; along x by default. Boson modes are empty. Or any of random, {fock: m},
                     {alpha: [re, im]}, {dicke: M}, mixed, {steady_state: {model.KEY: value}}, {ground_state: {...}},
@@ -75,7 +79,8 @@ class Options(Parameters):
                     collected file of the same sites, beside the config or in the current folder, made with
                     save_state: true; select says which of several points
     times         : evolve: the times of the results, a list or linspace: [first, last, count]; correlation: the
-                    delays τ
+                    delays τ; floquet: within a period, and last the period; 33 by default
+    period        : floquet, floquet_gap: that of the schedule
     functions     : correlation, emission: a list of {name: g1, A: [[S+, 0]], B: [[S-, 0]]}, B acting first, with
                     products or sums of site operators as in observables, also {sum: S-, weights: [1, -1]}; or of
                     {name: g2, lowering: [[S-, 0]]}, of c = S-_0: correlation gives ⟨c† c†(τ) c(τ) c⟩ / ⟨c†c⟩², emission
@@ -99,13 +104,12 @@ class Options(Parameters):
                     is another direct solver
     """
 
-    task: Literal["steady_state", "spectrum", "gap", "antigap", "evolve", "correlation", "emission", "counting"] = (
-        "steady_state"
-    )
+    task: Literal[TASKS] = "steady_state"
     eigenvalues: Count | None = None
     sectors: Literal["all"] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = "all"
     initial: starts.accepting(*starts.EXAMPLES) = (0.5, 0.0)
     times: Times | None = None
+    period: Annotated[Number, Field(gt=0)] | None = None
     functions: two_times.Functions = ()
     frequencies: Frequencies | None = None
     channels: Channels = ()
@@ -120,7 +124,7 @@ class Options(Parameters):
     def _default_eigenvalues(cls, values):
         if isinstance(values, dict) and values.get("task") == "spectrum" and values.get("eigenvalues") is None:
             return values | {"eigenvalues": 6}
-        return values
+        return floquet.with_times(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _keys_of_the_task(self):
@@ -131,10 +135,8 @@ class Options(Parameters):
             )
         if self.task == "antigap" and self.sectors != "all":
             raise ValueError("sectors belongs to the tasks spectrum and gap, not to antigap, of all; delete it")
-        if self.task not in ("steady_state", "evolve") and self.observables:
-            raise ValueError(
-                f"observables belong to the tasks steady_state and evolve, not to {self.task}; delete them"
-            )
+        if self.task not in MEASURING and self.observables:
+            raise ValueError(f"observables belong to the tasks {', '.join(MEASURING)}, not to {self.task}; delete them")
         return self
 
 
@@ -159,17 +161,19 @@ def _too_large(system: System) -> str | None:
 
 def records(system: System, options: Options) -> tuple:
     """The sectors to solve; one for all where one is enough. Raises ValueError where an option does not fit."""
-    if options.task in ("steady_state", "evolve"):
+    if options.task in MEASURING:
         _plan(system, options)
+    if options.task in ("floquet", "floquet_gap"):
+        floquet.check(system, options)
     if options.task == "evolve":
         starts.check(system, options.initial)
     if options.save_state:
         saved.check(system, options.task)
-    if options.task in ("steady_state", "gap", "antigap", *IN_STEADY_STATE):
+    if options.task not in ("evolve", "spectrum"):
         require_unique(system, options.task)
     if options.task in IN_STEADY_STATE:
         outputs(system, options)
-    if options.task in ("steady_state", "evolve", *IN_STEADY_STATE):
+    if options.task in (*MEASURING, *IN_STEADY_STATE):
         return (HOME,)
     if options.task == "antigap":
         return ends.names(system, len(multiplicities(system)))
@@ -223,8 +227,10 @@ def outputs(system: System, options: Options) -> tuple:
             Output("residual", (), "1", "|Lρ| / |L||ρ|"),
             *(saved.outputs(system, options) if options.save_state else ()),
         )
-    if options.task == "evolve":
-        return _plan(system, options).outputs
+    if options.task in ("evolve", "floquet"):
+        return (*_plan(system, options).outputs, *(floquet.outputs() if options.task == "floquet" else ()))
+    if options.task == "floquet_gap":
+        return floquet.gap_outputs(system)
     if options.task in IN_STEADY_STATE:
         return IN_STEADY_STATE[options.task][0](system, options)
     if options.task == "antigap":
@@ -237,6 +243,10 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
     """Solve one sector, or evolve all, collectively over context.comm."""
     if options.task == "evolve":
         return evolve(system, options, _plan(system, options), context)
+    if options.task == "floquet":
+        return floquet.steady_state(system, options, _plan(system, options), context)
+    if options.task == "floquet_gap":
+        return floquet.gap(system, options, record, context)
     if options.task in IN_STEADY_STATE:
         return IN_STEADY_STATE[options.task][1](system, options, context)
     if options.task == "antigap":

@@ -85,11 +85,15 @@ def cost(system: System, options, record: Name) -> Cost:
     entries = _entries_per_row(system)
     rows = [len(terms.sites) for terms in system.hamiltonian] + [len(jump.sites) for jump in system.jumps]
     building = 0.02 + 1.5e-3 * sum(rows)
-    if options.task != "evolve" and system.dimension <= SMALL:  # what follows from the structure is found once
+    if (
+        options.task not in ("evolve", "floquet", "floquet_gap") and system.dimension <= SMALL
+    ):  # what follows from the structure is found once
         building = 5e-3
         of_lapack = options.task == "steady_state" and not options.petsc_options
         if of_lapack and (unknowns := unknowns_of(system, symmetries, record)) <= LARGEST:
             return Cost(bytes=1e6 + 32 * unknowns**2, time=6e-4 + 1e-10 * unknowns**3)
+    if options.task in ("floquet", "floquet_gap"):
+        return _cost_of_period(system, options, symmetries, entries, building, record)
     if options.task == "evolve":
         return _cost_of_evolution(system, options, symmetries, entries, building)
     if options.task == "antigap" and antigap.mirror(system) is None:
@@ -160,6 +164,21 @@ def _cost_of_evolution(system, options, symmetries, entries, building) -> Cost:
         time=building
         + 4e-8 * start * len(names)
         + products * sum(n * (1e-5 + (0.5e-9 * entries + 5e-9) * size) for n, size in zip(copies, sizes)),
+    )
+
+
+def _cost_of_period(system, options, symmetries, entries, building, record) -> Cost:
+    """About 60 evolutions over a period, or over some of the short ones, in one sector; and a Krylov space."""
+    size = unknowns_of(system, symmetries, record)
+    coherent, dissipative = _norms(system)
+    steps = 2 * (1.3 * coherent + 0.23 * dissipative) * options.period
+    pieces = len(system.drive.curve.breaks) if system.drive else 1
+    together = max(1.0, 2.0 / max(options.period * dissipative, 1e-2))
+    products = 60 * together * (1 + 0.5 * (pieces > 1)) * max(25 * pieces, steps)
+    parts = len(system.drive.parts) if system.drive else 0
+    return Cost(
+        bytes=((60 * entries + 8 * 50) * (1 + parts) + 8 * 60) * size,
+        time=building * (2 + parts) + products * (1e-5 + (0.5e-9 * entries + 5e-9) * size),
     )
 
 

@@ -18,38 +18,60 @@ def evolve(system: System, options, plan: Plan, context: Context) -> dict:
 
     Sectors that the adjoint takes to others are evolved once and count twice, as their real parts.
     """
-    comm, built, times = context.comm, kept_operators(system, context), np.array(options.times)
-    initial = _start(system, options.initial, context)
-    measured, whole = measurement.Compiled(system, plan, probabilities=False), None
-    if any(mean.build is None for mean in plan.means.values()):
-        whole = WholeState(len(times), round(system.dimension), comm)
-    values = np.zeros((len(times), len(measured.operators)))
-    accuracy = options.tolerance, options.petsc_options, options.integrator
+    built, initial = kept_operators(system, context), _start(system, options.initial, context)
+    series = Series(system, options, plan, context.comm)
     for name in built.symmetries.names(len(built.first) - 1, every=True):
         sector = Sector(built, name)
-        if not sector.size:
+        if not sector.size or not series.sees(sector):
             continue
-        rows = solvers.row_range(comm, sector.size)
-        seen = np.array([sector.functional(operator, *rows) for *_, operator in measured.operators])
-        if whole is None and comm.allreduce(np.linalg.norm(seen)) < 1e-14:
-            continue
-        start, moving = sector.components(initial, *rows), _in_time(system, sector, context)
-        copies = 1 if built.symmetries.is_self_adjoint(name) else 2
+        start = sector.components(initial, *solvers.row_range(context.comm, sector.size))
+        moving = in_time(system, sector, context)
         for part, unit in (start.real.copy(), 1), (start.imag.copy(), 1j):
-            if comm.allreduce(np.linalg.norm(part)) < 1e-14:
-                continue
-            for t, state in enumerate(solvers.propagate(comm, moving, part, np.diff(times, prepend=0), *accuracy)):
-                values[t] += copies * (unit * (seen @ state)).real
-                if whole is not None:
-                    whole.add(t, sector, state, unit, copies)
-    found = measured.values(comm.allreduce(values).T)
-    if whole is not None:
-        purity, entropy = whole.purity_and_entropy()
-        found |= {"purity": purity, "entropy": entropy / system.sites}
-    return plan.finish(found)
+            series.add(sector, moving, part, unit, 1 if built.symmetries.is_self_adjoint(name) else 2)
+    return series.results()
 
 
-def _in_time(system: System, sector: Sector, context: Context):
+class Series:
+    """What is measured at options.times, added up from sector to sector. All is collective over comm."""
+
+    def __init__(self, system: System, options, plan: Plan, comm):
+        self.system, self.options, self.plan, self.comm = system, options, plan, comm
+        self.measured = measurement.Compiled(system, plan, probabilities=False)
+        self.values, self.whole = np.zeros((len(options.times), len(self.measured.operators))), None
+        if any(mean.build is None for mean in plan.means.values()):
+            self.whole = WholeState(len(options.times), round(system.dimension), comm)
+
+    def _functionals(self, sector: Sector) -> np.ndarray:
+        rows = solvers.row_range(self.comm, sector.size)
+        return np.array([sector.functional(operator, *rows) for *_, operator in self.measured.operators])
+
+    def sees(self, sector: Sector) -> bool:
+        """Whether an observable has a part in a sector."""
+        self._seen = self._functionals(sector)
+        return self.whole is not None or self.comm.allreduce(np.linalg.norm(self._seen)) >= 1e-14
+
+    def add(self, sector: Sector, moving, start: np.ndarray, unit: complex, copies: int):
+        """Evolve unit times the real components `start` of the sector that `sees` has looked at last."""
+        if self.comm.allreduce(np.linalg.norm(start)) < 1e-14:
+            return
+        options = self.options
+        intervals, accuracy = np.diff(options.times, prepend=0), (options.tolerance, options.petsc_options)
+        for t, state in enumerate(
+            solvers.propagate(self.comm, moving, start, intervals, *accuracy, options.integrator)
+        ):
+            self.values[t] += copies * (unit * (self._seen @ state)).real
+            if self.whole is not None:
+                self.whole.add(t, sector, state, unit, copies)
+
+    def results(self) -> dict:
+        found = self.measured.values(self.comm.allreduce(self.values).T)
+        if self.whole is not None:
+            purity, entropy = self.whole.purity_and_entropy()
+            found |= {"purity": purity, "entropy": entropy / self.system.sites}
+        return self.plan.finish(found)
+
+
+def in_time(system: System, sector: Sector, context: Context):
     """The sector or, where coefficients depend on time, the same unknowns with the Liouvillians of all parts."""
     if system.drive is None:
         return sector

@@ -136,7 +136,7 @@ def cost(system: System, options: Options, record: int) -> Cost:
     size, entries = sector_size(system.sites, record), len(compile_system(system).shifts[1])
     if options.task == "evolve":
         steps = max(options.times) * 4 * system.sites
-        return Cost(bytes=(100 * entries + 400) * size, time=1 + 5e-9 * size * steps)
+        return Cost(bytes=(100 * entries + 400) * size, time=0.05 + 5e-9 * size * steps)
     if options.task in TWO_TIMES:  # two evolutions, or two Krylov spaces of 200 vectors, of each function
         found = cost(system, options.model_copy(update={"task": "steady_state"}), record)
         vectors, products = (50, 62 * len(options.times)) if options.task == "correlation" else (400, 400)

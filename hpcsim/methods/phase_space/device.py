@@ -74,11 +74,16 @@ def _random_words(step, block, trajectory, purpose, k0, k1):
     return a, b, c, d
 
 
-@functools.lru_cache(maxsize=4)
-def _kernels(real, lanes: int):
-    """The kernels for spins of the type `real`, float64 or float32, and so many trajectories to a thread."""
-    number = numba.from_dtype(np.dtype(real))
-    one, two, none, wide = real(1), real(2), real(0), WIDTH * lanes
+@cuda.jit(device=True)
+def _counter_of(k, last, begin, trajectory, key):
+    """The counter and the tables (0: half a step) of sweep k out of 0..last of eo."""
+    purpose = START if k == 0 else (END if k == last else WHOLE)
+    return (begin + max(0, k - 1) // 2, trajectory, purpose, key[0], key[1]), 0 if k in (0, last) else 1
+
+
+def _turning(real, lanes: int):
+    """The function that turns the spins of one block, of the type `real` in so many trajectories to a thread."""
+    one, two, none = real(1), real(2), real(0)
 
     @cuda.jit(device=True)
     def draw(row, strength, a, b, c, d):
@@ -145,11 +150,12 @@ def _kernels(real, lanes: int):
                     g = (z + a1 * y - b1 * x + c1 * along) * scale - z
                 to[here], to[here + width], to[here + 2 * width] = p, q, g
 
-    @cuda.jit(device=True)
-    def counter_of(k, last, begin, trajectory, key):
-        """The counter and the tables (0: half a step) of sweep k out of 0..last of eo."""
-        purpose = START if k == 0 else (END if k == last else WHOLE)
-        return (begin + max(0, k - 1) // 2, trajectory, purpose, key[0], key[1]), 0 if k in (0, last) else 1
+    return turn_block
+
+
+def _in_shared_memory(real, lanes: int, turn_block):
+    """The kernel that makes all steps up to a sample."""
+    number, wide = numba.from_dtype(np.dtype(real)), WIDTH * lanes
 
     @cuda.jit
     def together(s, tables, first_half, integrator, begin, steps, first, key):
@@ -165,7 +171,7 @@ def _kernels(real, lanes: int):
         if integrator == EO:
             for k in range(2 * steps + 1):
                 other = k % 2
-                counter, which = counter_of(k, 2 * steps, begin, trajectory, key)
+                counter, which = _counter_of(k, 2 * steps, begin, trajectory, key)
                 for block in range(warp + other * first_half, blocks if other else first_half, warps):
                     turn_block(tile, tile, tile, wide, lane, block, which, 2, tables, counter)
                 cuda.syncthreads()
@@ -183,6 +189,13 @@ def _kernels(real, lanes: int):
             for row in range(warp, size, warps):
                 s[row, t + v * WIDTH] = tile[row * wide + lane + v * WIDTH]
 
+    return together
+
+
+def _in_device_memory(lanes: int, turn_block):
+    """The kernel that makes a part of one step."""
+    wide = WIDTH * lanes
+
     @cuda.jit
     def stage(s, scratch, tables, blocks, sweep, begin, first, key):
         """One half of the sites (eo: sweep k of 0..last) or one stage of one step (sib), in the device's memory.
@@ -199,13 +212,21 @@ def _kernels(real, lanes: int):
         trajectory = first + t
         counter = (begin, trajectory, WHOLE, key[0], key[1])
         if last >= 0:
-            counter, which = counter_of(k, last, begin, trajectory, key)
+            counter, which = _counter_of(k, last, begin, trajectory, key)
             turn_block(flat, flat, flat, width, t, block, which, 2, tables, counter)
         elif k == 0:
             turn_block(middle, flat, flat, width, t, block, 1, 0, tables, counter)
         else:
             turn_block(flat, middle, flat, width, t, block, 1, 1, tables, counter)
 
+    return stage
+
+
+@functools.lru_cache(maxsize=4)
+def _kernels(real, lanes: int):
+    """The kernels for spins of the type `real`, float64 or float32, and so many trajectories to a thread."""
+    turn_block = _turning(real, lanes)
+    together, stage = _in_shared_memory(real, lanes, turn_block), _in_device_memory(lanes, turn_block)
     return types.SimpleNamespace(together=together, stage=stage)
 
 

@@ -99,12 +99,28 @@ def fill_series(series, mixed, still, moving, piece, time, parity):
                 moving.outer[g],
                 still.scale,
             )
-            flat[:] = 0
-            for j in range(min(k, piecewise.DEGREE + 1)):
-                if orders[j, a] != 0:
-                    add(flat, orders[j, a], terms[k - 1 - j])
+            mix(flat, orders[:, a], terms, k)
             kernels.derivative(mixed[1], mixed[0], still.scale / k, part)
             add(terms[k], 1.0, mixed[1].ravel())
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def mix(y, orders, terms, k):
+    """y = Σ_j orders[j] terms[k - 1 - j] over the terms that there are, four at a time: fewer passes over y."""
+    count = min(k, len(orders))
+    while count > 1 and orders[count - 1] == 0:
+        count -= 1
+    rest = (count - 1) % 4 + 1
+    for n in range(len(y)):
+        y[n] = orders[0] * terms[k - 1, n]
+    for j in range(1, rest):
+        add(y, orders[j], terms[k - 1 - j])
+    for j in range(rest, count, 4):
+        a, b, c, d = orders[j], orders[j + 1], orders[j + 2], orders[j + 3]
+        for n in range(len(y)):
+            y[n] += (
+                a * terms[k - 1 - j, n] + b * terms[k - 2 - j, n] + (c * terms[k - 3 - j, n] + d * terms[k - 4 - j, n])
+            )
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})

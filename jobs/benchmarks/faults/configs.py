@@ -43,14 +43,69 @@ TEXTS = [
     "\x07", "\ufeff",
     "&x [1,1,1,1,1,1,1,1,1,1]",
 ]  # fmt: skip
+ATOM = "title: atom\nmodel: {name: spin_network, convention: standard, sites: 1, decay: 1, field_x: 1}\n"
+SPINS = "title: spins\nmodel: {name: spin_network, sites: 3, Jz: 1, decay: 1, field_x: 1}\n"
+FEATURES = [  # configs of what the shipped ones lack
+    ATOM + """
+method: {name: liouvillian, task: correlation, times: {linspace: [0, 10, 11]},
+         functions: [{name: g1, A: [[S+, 0]], B: [[S-, 0]]}, {name: g2, lowering: [[S-, 0]]}]}
+sweep: [{model.field_x: [1, 2]}]
+figures: [{file: f, panels: [{y: g2, x: tau, by: field_x, label: '$h = {field_x:g}$'}]}]
+""",
+    ATOM + """
+method: {name: liouvillian, task: emission, frequencies: [-1, 0, 1], tolerance: 1.0e-8,
+         functions: [{name: light, lowering: {sum: S-, weights: [1]}}, {name: x, A: [[Sz, 0]], B: {sum: Sz}}]}
+""",
+    ATOM + """
+method: {name: liouvillian, task: counting, channels: [{name: photons, jumps: S-},
+         {name: net, jumps: {S-: 1, S+: -1}, sites: [0]}]}
+""",
+    SPINS + """
+method: [liouvillian, {name: trajectories, burn_in: 20, observables: [correlation]}, mean_field,
+         {name: mean_field, task: evolve, times: [1]}]
+sweep: [{model.field_x: [1, 2]}]
+figures: [{file: f, columns: 2, panels: [{y: Sz, x: field_x, by: method},
+                              {y: Mz, x: field_x, select: {method: mean_field}}],
+           checks: [{name: c, y: Sz, x: field_x, by: method, analysis: maximum, below: 0,
+                     claim: all fall, published: -0.1},
+                    {name: '{expect} at {field_x}', y: Mz, select: {method: liouvillian}, analysis: value, within: 0.1,
+                     table: [[select.field_x, expect], [1, -0.4], [2, -0.3]]}]}]
+quick: {method: {'1': {burn_in: 5}}, model: {sites: 2}}
+""",
+    SPINS + """
+schedule: {model.field_x: {times: [0, 1, 3], values: [0, 1, 0.5], kind: smooth, period: 5},
+           model.Jz: {function: first + (last - first)*ramp(t/T), first: 0, last: 1, T: 2}}
+method: {name: trajectories, task: evolve, times: [0, 1, 2], initial: {fock: 0.5}, trajectories: 8}
+sweep: [{schedule.model.Jz.T: [1, 2]}]
+disorder: {field_z: {uniform: [-1, 1]}, realisations: 3}
+""",
+    SPINS + """
+method: {name: liouvillian, task: evolve, times: [0, 1], initial: {thermal: {temperature: 0.5, model.Jz: 0}}}
+""",
+    SPINS + """
+method: {name: permutation, task: evolve, times: [0, 1], initial: {dicke: 0.5}, integrator: taylor,
+         observables: [squeezing]}
+""",
+    """
+title: terms
+model: {name: spin_network, sites: 4, decay: 0.1,
+        terms: [{operators: [S+, S-], sites: bonds, coefficients: {abs: 0.5, phase: pi/3}}],
+        jumps: [{operators: S-, rate: 0.5, weights: [1, [0, 1], -1, [0, -1]]},
+                {operators: S-, sites: [0, 1], rate_matrix: [[1, 0.5], [0.5, 1]]}]}
+method: {name: trajectories, task: evolve, times: [0, 1], initial: random, target_error: {Sz: 0.1}}
+""",
+]  # fmt: skip
 SECONDS, MEMORY = 20, 2**31
 
 
 def shipped() -> list[dict]:
-    """The shipped configs of few points, and all with three values on each axis: planning many points takes long."""
+    """The shipped configs of few points, all with three values on each axis, as planning many points takes long, and
+    those of FEATURES, so often that they are a good part of all."""
     found = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "configs").rglob("*.yaml"))]
     few = [config for config in found if max(map(_points, _sections(config))) <= 60]
-    return few + [_shortened(copy.deepcopy(config)) for config in found]
+    return (
+        few + [_shortened(copy.deepcopy(config)) for config in found] + 6 * [yaml.safe_load(text) for text in FEATURES]
+    )
 
 
 def _sections(config: dict) -> tuple[dict, dict]:
@@ -88,8 +143,8 @@ def parent(tree, path):
     return tree
 
 
-def mutated(config: dict, rng: random.Random) -> str:
-    """The text of a config with one to three faults."""
+def mutated(config: dict, rng: random.Random, others=()) -> str:
+    """The text of a config with one to three faults; some are keys and sections of the others."""
     config = copy.deepcopy(config)
     config.update(config.pop("quick", None) or {}) if rng.random() < 0.1 else None
     text = None
@@ -97,7 +152,7 @@ def mutated(config: dict, rng: random.Random) -> str:
         found = list(places(config))
         path = rng.choice(found)
         owner, key = parent(config, path), path[-1]
-        kind = rng.choice(["value", "value", "value", "text", "delete", "rename", "copy", "scale"])
+        kind = rng.choice(["value", "value", "value", "text", "delete", "rename", "copy", "scale", "graft", "graft"])
         if kind == "value":
             owner[key] = copy.deepcopy(rng.choice(VALUES))
         elif kind == "text":
@@ -109,10 +164,24 @@ def mutated(config: dict, rng: random.Random) -> str:
         elif kind == "copy":
             other = rng.choice(found)
             owner[key] = copy.deepcopy(parent(config, other)[other[-1]]) if _exists(config, other) else None
+        elif kind == "graft" and others:
+            other = rng.choice(others)
+            name = rng.choice(sorted(other))
+            config[name] = (
+                copy.deepcopy(other[name]) if rng.random() < 0.5 else _grafted(config.get(name), other[name], rng)
+            )
         elif kind == "scale" and isinstance(owner[key], (int, float)):
             owner[key] = owner[key] * rng.choice([-1, 0, 0.5, 1.0000001, 1e3, 1e6, 1e12, 1e300])
     dumped = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     return dumped if text is None else dumped.replace("'@@'", text).replace("@@", text)
+
+
+def _grafted(into, section, rng: random.Random):
+    """A section with one key of another's."""
+    if not (isinstance(into, dict) and isinstance(section, dict) and section):
+        return copy.deepcopy(section)
+    key = rng.choice(sorted(map(str, section)))
+    return into | {key: copy.deepcopy(section.get(key))}
 
 
 def _exists(tree, path) -> bool:
@@ -128,8 +197,39 @@ def command_line(rng: random.Random, folder: Path) -> list[str]:
     files = ["good.yaml", "nowhere", ".", "/dev/null", "", "\0", "x" * 5000, "good.yaml/", str(folder / "text.h5")]
     walltimes = ["", "1:30", "-1", "1e9", "nan", "9" * 400 + "h", "1:99:99", "0", "12h"]
     overrides = ["", "=", "a", "model.S", "model.S=[", "=1", "model..S=1", "sweep.0=1", "model=1", "." * 999 + "=1",
-                 "model.S={a: 1}", "run.seed=1e400", "a.b.c.d=1", "method.name=[1]", "model.S=!!float x"]  # fmt: skip
+                 "model.S={a: 1}", "run.seed=1e400", "a.b.c.d=1", "method.name=[1]", "model.S=!!float x",
+                 "method=[]", "method=[liouvillian, x]", "method.0=gaussian", "method.1.name=x", "method.7.dt=1",
+                 "method.task=emission", "method.functions=[{name: a}]", "method.frequencies=[1, 0]", "figures=[]",
+                 "schedule.model.S={function: t}", "schedule.x=1", "method.initial={dicke: x}", "method.initial=random",
+                 "method.channels=[{}]", "figures.0.checks=[{name: a, claim: b}]"]  # fmt: skip
+    names = ["", "x", "liouvillian", "emission", "g2", "spin_network", "Sz", "models", "features", "\0", "é" * 300]
     words = {
+        "list": lambda: ["list", rng.choice(names)],
+        "describe": lambda: ["describe", rng.choice(names)],
+        "new": lambda: rng.choice(
+            [
+                ["new", rng.choice(files), "--model", rng.choice(names), "--method", rng.choice(names)],
+                ["new", "--example", rng.choice([*names, "../x", "tutorials", "tutorials/../x"])],
+                ["new", rng.choice([*files, "/x/y.sbatch"])],
+            ]
+        ),
+        "completion": lambda: ["completion", rng.choice(["", "fish", "bash "])],
+        "export": lambda: ["export", rng.choice(files), rng.choice(["--csv", "--tsv"]), "--to", rng.choice(files)],
+        "report": lambda: ["report", rng.choice(files[1:]), "--to", rng.choice(files), "--config", rng.choice(files)],
+        "tables": lambda: ["plot", rng.choice(files[1:]), "--csv", "--config", rng.choice(files)],
+        "share": lambda: [
+            "run",
+            "good.yaml",
+            "--share",
+            rng.choice(["", "0/3", "4/3", "1", "a/b", "1/0", "1/1e9", "9" * 99]),
+        ],
+        "over": lambda: [
+            "collect",
+            "c.h5",
+            str(folder / "text.h5"),
+            "--over",
+            rng.choice(["", ",", "model.S", "x" * 999]),
+        ],
         "run": lambda: ["run", rng.choice([*files[1:7], files[8]]), "--max-walltime", rng.choice(walltimes)],
         "check": lambda: ["check", rng.choice(files[:2]), "--set", rng.choice(overrides)],
         "ranks": lambda: [
@@ -230,7 +330,7 @@ def campaign(configs: int, lines: int, seed: int, folder: Path) -> dict[str, int
     counts = {}
     for n in range(configs + lines):
         if n < configs:
-            text = mutated(rng.choice(good), rng)
+            text = mutated(rng.choice(good), rng, good)
             Path(f"{n}.yaml").write_text(text, encoding="utf-8", errors="surrogateescape")
             arguments = ["check", f"{n}.yaml"]
         else:
@@ -248,7 +348,7 @@ def campaign(configs: int, lines: int, seed: int, folder: Path) -> dict[str, int
 def compiled():
     """What check runs of kernels, so that none is compiled under the limits."""
     folder = Path(tempfile.mkdtemp())
-    for n, config in enumerate(config for config in shipped() if config["method"].get("name") == "phase_space"):
+    for n, config in enumerate(config for config in shipped() if "phase_space" in str(config["method"])):
         (folder / f"{n}.yaml").write_text(yaml.safe_dump(config))
         limited(["check", str(folder / f"{n}.yaml")], 600, 2**34)
     shutil.rmtree(folder)

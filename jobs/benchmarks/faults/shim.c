@@ -8,6 +8,7 @@
  *                call and the one before
  * FAULT_ON     : 1: all later calls fail too
  * FAULT_SHORT  : 1: every second write before it writes half of what it is given
+ * FAULT_RANK   : the rank under mpirun that is meant; without it, all
  * What fails is said on stderr.
  */
 #define _GNU_SOURCE
@@ -37,6 +38,9 @@ long fault(const char *below, long which, int number, int later, int shorten) {
 __attribute__((constructor)) static void from_environment(void) {
     const char *text[] = {getenv("FAULT_FOLDER"), getenv("FAULT_AT"), getenv("FAULT_ERROR"), getenv("FAULT_ON"),
                           getenv("FAULT_SHORT")};
+    const char *meant = getenv("FAULT_RANK"), *rank = getenv("OMPI_COMM_WORLD_RANK");
+    if (!rank) rank = getenv("PMI_RANK");
+    if (meant && rank && atoi(meant) != atoi(rank)) return;
     if (text[0] && text[1] && text[2])
         fault(text[0], atol(text[1]), atoi(text[2]), text[3] && atoi(text[3]), text[4] && atoi(text[4]));
 }

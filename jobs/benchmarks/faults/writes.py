@@ -103,13 +103,14 @@ class Campaign:
         self.begin, self.work, self.rng, self.only = begin, work, random.Random(seed), list(only)
         self.shim = ctypes.CDLL(os.environ["LD_PRELOAD"])
         self.shim.fault.restype, self.shim.fault.argtypes = ctypes.c_long, [ctypes.c_char_p, *[ctypes.c_long] * 4]
-        self.expected, self.calls, self.counts = {}, {}, {}
+        self.expected, self.calls = {}, {}
         for action in only:
             _, command, made = ACTIONS[action]
             self.start(action)
             verdict, said = self.command(command, 0, 0, 0, 0)
             assert verdict == "ok", f"{action}: {said}"
             self.expected[action], self.calls[action] = facts(work / made), int(said.rpartition("calls: ")[2])
+        print("calls that may fail:", self.calls, flush=True)
 
     def start(self, action: str):
         """The folder as it is before the action."""
@@ -169,38 +170,68 @@ class Campaign:
         return "" if now in (None, was, wanted) and (was is None or now) else f"{made} is neither old nor new"
 
 
-def of_ranks(ranks: int, faults: int, seed: int, begin: Path, work: Path, shim: Path) -> dict[str, int]:
-    """{error and verdict: how often} of runs under mpirun."""
-    rng, counts, words = random.Random(seed), {}, ["-m", "hpcsim", "run", "c.yaml", "--out", "r.h5"]
-    wanted = facts(begin / "r.h5")
-    for _ in range(faults):
-        error = rng.choice([*FAULTS, KILL])
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
-        shutil.copy(begin / "c.yaml", work)
-        fault = {"FAULT_AT": rng.randint(1, 120), "FAULT_ERROR": int(error), "FAULT_ON": int(rng.random() < 0.5)}
-        fault |= {"FAULT_FOLDER": work, "LD_PRELOAD": shim, "FAULT_SHORT": 1}
-        ended = subprocess.run(
-            mpi_command(ranks, words),
-            cwd=work,
-            env=mpi_environment(**fault),
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        told = ended.stderr.count("hpcsim: error: ")
-        good = ended.returncode in (0, KILL % 256, 128 - KILL) or ended.returncode == 1 and 1 <= told <= ranks
-        now = facts(work / "r.h5") or {}
-        good = good and "Traceback" not in ended.stderr and now.items() <= wanted.items()
-        good = good and (ended.returncode or now == wanted)
-        again = subprocess.run(mpi_command(ranks, words), cwd=work, env=mpi_environment(), capture_output=True)
-        good = good and again.returncode == 0 and facts(work / "r.h5") == wanted
-        if not good:
-            print(f"{ranks} ranks: {fault}: status {ended.returncode}: {ended.stderr[-1500:]}", flush=True)
-        told = {0: "done", 1: "one message"}.get(ended.returncode, "killed")
-        key = f"run on {ranks} ranks, {FAULTS[error]}: {told if good else 'WRONG'}"
-        counts[key] = counts.get(key, 0) + 1
-    return counts
+class Ranks:
+    """Faults in runs under mpirun: on one rank, or on each at its own call of that number."""
+
+    WORDS = ("run", "c.yaml", "--out", "r.h5")
+    CALLS = 40  # a rank makes no more than about so many
+
+    def __init__(self, ranks: int, seed: int, begin: Path, work: Path):
+        self.ranks, self.rng, self.begin, self.work = ranks, random.Random(seed), begin, work
+        self.wanted = facts(begin / "r.h5")
+
+    def one(self) -> str:
+        """One fault; what came of it."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir()
+        shutil.copy(self.begin / "c.yaml", self.work)
+        error, rank = self.rng.choice([*FAULTS, KILL]), self.rng.randrange(-1, self.ranks)
+        fault = {"FAULT_AT": self.rng.randint(1, self.CALLS), "FAULT_ERROR": int(error), "FAULT_FOLDER": self.work}
+        fault |= {"FAULT_ON": int(self.rng.random() < 0.5 and error != errno.EINTR), "FAULT_SHORT": 1}
+        fault |= {"FAULT_RANK": rank} if rank >= 0 else {}
+        status, said = self.run(mpi_environment(**fault, LD_PRELOAD=os.environ["LD_PRELOAD"]))
+        found = self.trouble(status, said) or self.goes_on()
+        if found:
+            print(f"{self.ranks} ranks: {fault}: {found}: status {status}: {said[-1500:]}", flush=True)
+        told = {0: "met" if "fault: " in said else "not met", 1: "one message", 2: "one message"}.get(status, "killed")
+        return f"run on {self.ranks} ranks, {FAULTS[error]}: {'WRONG' if found else told}"
+
+    def run(self, environment: dict) -> tuple[int, str]:
+        """(status, stderr) of mpirun; None where it hangs."""
+        command = mpi_command(self.ranks, ["-m", "hpcsim", *self.WORDS])
+        with subprocess.Popen(
+            command, cwd=self.work, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                said = process.communicate(timeout=200)[1]
+            except subprocess.TimeoutExpired:
+                process.terminate()
+                return None, process.communicate()[1]
+        return process.returncode, said
+
+    def trouble(self, status: int | None, said: str) -> str:
+        """What is wrong after a fault, or nothing."""
+        if status is None:
+            return "hangs"
+        if "Traceback" in said:
+            return "traceback"
+        now = facts(self.work / "r.h5") or {}
+        if not now.items() <= self.wanted.items():
+            return "records differ"
+        if status == 0:
+            return "" if now == self.wanted else "success, without all records"
+        if status in (cli.FAILED, cli.BAD_INPUT):
+            return "" if said.count("hpcsim: error: ") == 1 else "not one message"
+        return "" if status in (-KILL, 128 - KILL) and "fault: " in said else "unexpected status"
+
+    def goes_on(self) -> str:
+        def act():
+            os.chdir(self.work)
+            return cli.main([*self.WORDS])
+
+        again, last = in_a_process(act, 100, 2**33)[:2]
+        good = again == "ok" and facts(self.work / "r.h5") == self.wanted and not [*self.work.glob("*.lock")]
+        return "" if good else f"does not go on ({again}: {last[-200:]})"
 
 
 def campaign(faults: int, seed: int, folder: Path, ranks: int = 1, only=tuple(ACTIONS)) -> dict[str, int]:
@@ -208,10 +239,7 @@ def campaign(faults: int, seed: int, folder: Path, ranks: int = 1, only=tuple(AC
     begin, work = folder / "begin", folder / "work"
     begin.mkdir()
     prepare(begin, only)
-    if ranks > 1:
-        return of_ranks(ranks, faults, seed, begin, work, Path(os.environ["LD_PRELOAD"]))
-    found = Campaign(begin, work, seed, only)
-    print("calls that may fail:", found.calls, flush=True)
+    found = Ranks(ranks, seed, begin, work) if ranks > 1 else Campaign(begin, work, seed, only)
     counts = {}
     for number in range(1, faults + 1):
         key = found.one()
