@@ -30,6 +30,7 @@ FEATURES: dict[str, dict[str, Any] | None] = {
     "weighted sums: Σ_i w_i S-_i, w complex": {
         "jumps": [{"operators": "S-", "rate": 1, "weights": [1, [0, 1], -1, [0, -1]]}]
     },
+    "sums of different operators of a site: S- + 0.3 Sz": {"jumps": [{"operators": "S- + 0.3*Sz", "rate": 1}]},
     "rate matrices Γ_ij": {"jumps": [{"operators": "S-", "rate_matrix": RATES}]},
     "jumps of pairs: S+_i S-_j (hopping), S-_i S-_j (pair loss)": {
         "jumps": [{"operators": [name, "S-"], "rate": 0.3} for name in ("S+", "S-")],

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import reference
 import yaml
+from scipy.linalg import expm
 from scipy.special import spherical_jn
 
 import hpcsim
@@ -300,3 +301,43 @@ def test_wrong_arrays_are_said_in_one_line(tmp_path, capsys, keys, words):
     assert cli.main(["check", str(tmp_path / "c.yaml")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
+
+
+SUM = "S- + 0.3*Sz - 0.5i*Sx"
+
+
+def test_a_jump_of_different_operators_of_a_site_is_their_sum():
+    """Relaxation under L = S- + 0.3 Sz - 0.5i Sx of one spin, and what trajectories make of it."""
+    model = {"name": "spin_network", "convention": "standard", "sites": 1, "field_z": 0.7, "field_x": 0.4}
+    model |= {"jumps": [{"operators": SUM, "rate": 0.8}]}
+    Sx, Sy, Sz = (np.array(m, complex) / 2 for m in ([[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]))
+    H, L, one = 0.7 * Sz + 0.4 * Sx, Sx - 1j * Sy + 0.3 * Sz - 0.5j * Sx, np.eye(2)
+    loss = L.conj().T @ L
+    generator = -1j * (np.kron(one, H) - np.kron(H.T, one)) + 0.8 * (
+        np.kron(L.conj(), L) - (np.kron(one, loss) + np.kron(loss.T, one)) / 2
+    )
+    rho = (expm(generator * 1.3) @ np.diag([1.0, 0]).ravel("F")).reshape(2, 2, order="F")
+    wanted = [np.trace(S @ rho).real for S in (Sx, Sy, Sz)]
+    for name, more in (("liouvillian", {}), ("trajectories", {"trajectories": 2048, "batch": 8})):
+        method = {"name": name, "task": "evolve", "times": [1.3], "initial": [0, 0], **more}
+        data = hpcsim.solve(model, method)
+        for axis, exact in zip("xyz", wanted):
+            error = 4 * float(data[f"S{axis}_stderr"].squeeze()) if more else 1e-8
+            assert abs(float(data[f"S{axis}"].squeeze()) - exact) < error < 0.1, (name, axis)
+    with pytest.raises(hpcsim.run.config.ConfigError, match=r"it has the jump operator S- \+ 0.3\*Sz"):
+        hpcsim.solve(model, "mean_field")
+    with pytest.raises(hpcsim.run.config.ConfigError, match="a sum of operators of one site is written as"):
+        hpcsim.solve(model | {"jumps": [{"operators": "S- + 3*Sq", "rate": 1}]}, "liouvillian")
+    with pytest.raises(hpcsim.run.config.ConfigError, match="is a sum: write a term for each"):
+        hpcsim.solve(model | {"terms": [{"operators": ["Sx + 2*Sz"]}]}, "liouvillian")
+
+
+def test_sums_keep_the_charge_only_where_all_parts_do():
+    network = spin_network
+    given = {"convention": "standard", "sites": 3, "Jx": 1, "Jy": 1, "decay": 0.1}
+    kept, broken = (
+        network.build(network.Params(**given, jumps=[{"operators": name, "rate": 1}])).symmetries
+        for name in ("Sz + 0.5*|0><0|", SUM)
+    )
+    names = [{type(each).__name__ for each in found} for found in (kept, broken)]
+    assert "WeakU1" in names[0] and "WeakU1" not in names[1] and "Translation" in names[1]

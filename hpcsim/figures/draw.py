@@ -288,11 +288,11 @@ def _axis_labels(data, panel: Panel) -> dict:
 
 
 def _plain_ticks(axis):
-    """1, 2, 5 in each decade where there are few, written as numbers and not as powers of ten."""
+    """1, 2, 5 in each decade where there are few, every second decade where there are many, as plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
+    axis.set_major_locator(LogLocator(10 if high / low < 1e5 else 100, (1, 2, 5) if high / low < 300 else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 

@@ -106,7 +106,8 @@ class Params(Parameters):
                  rate: 0.3}, every row one jump operator, rate a number or a list; with weights: [1, [0, 1], ...], a
                  number for each row, or collective: true (all weights 1), the sum of the rows is one jump operator;
                  or of {operators: S-, sites: [0, 1], rate_matrix: [[1, 0.5], [0.5, 1]]}, Γ_ij of
-                 Σ_ij Γ_ij (O_i ρ O_j† - ½(O_j†O_i ρ + ρ O_j†O_i)), positive semidefinite
+                 Σ_ij Γ_ij (O_i ρ O_j† - ½(O_j†O_i ρ + ρ O_j†O_i)), positive semidefinite. An operator may be a sum
+                 of those of one site, "S- + 0.3*Sz - 0.5i*Sx", with spaces
     terms_strength, jumps_strength : multiply the coefficients of terms and the rates of jumps: for a sweep
     periodic   : close the lattice in each direction: distances are the shortest around it
     resolve    : report every site by itself, as a sublattice with its number, instead of the average

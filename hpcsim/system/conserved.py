@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 
 from hpcsim.system.cartesian import cartesian
-from hpcsim.system.operators import adjoint, levels_of
+from hpcsim.system.operators import adjoint, levels_of, parts_of
 from hpcsim.system.terms import System
 
 ROTATIONS = [(axis, flip) for axis, flip in product(("z", "x", "y", None), (True, False)) if axis or flip]
@@ -109,6 +109,9 @@ def _parts(system: System, terms, jumps) -> list[set[int]]:
 
 def _sign(operator: str, axis: str | None, flip: bool) -> int:
     """The sign that an operator takes under a rotation by π about an axis, or (-1)^n on a boson mode; 0: neither ±1."""
+    if parts := parts_of(operator):
+        signs = {_sign(each, axis, flip) for _, each in parts}
+        return signs.pop() if len(signs) == 1 else 0
     if levels_of(operator):  # known of neither a spin nor a mode here
         return 0
     if operator in ("n", "x", "p", "a", "a+"):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import BeforeValidator, model_validator
 
-from hpcsim.system.operators import SPIN_OPERATORS, levels_of
+from hpcsim.system.operators import SPIN_OPERATORS, levels_of, parts_of
 from hpcsim.system.parameters import Parameters, shown
 from hpcsim.system.tables import Jumps, Terms, hermitian_rows, product_name
 
@@ -31,7 +31,10 @@ def _operators(value):
 
 
 def _is_operator(name) -> bool:
-    return isinstance(name, str) and (name in SPIN_OPERATORS or levels_of(name) is not None)
+    if not isinstance(name, str):
+        return False
+    parts = parts_of(name)
+    return all(each in SPIN_OPERATORS or levels_of(each) is not None for _, each in parts or ((1.0, name),))
 
 
 def _rows(value):
@@ -131,7 +134,8 @@ class Family(Parameters):
 
     def rows(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
         """(rows, operators) sites, and (rows,) factors of every row. Raises ValueError, with the key."""
-        if high := [name for name in self.operators if max(levels_of(name) or (0,)) >= graph.levels]:
+        every = [each for name in self.operators for _, each in parts_of(name) or ((1.0, name),)]
+        if high := [name for name in every if max(levels_of(name) or (0,)) >= graph.levels]:
             raise ValueError(f"operators: {high[0]}: a site has the levels 0 to {graph.levels - 1}")
         if isinstance(self.sites, tuple):
             rows = np.array(self.sites)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from hpcsim.system.operators import adjoint, levels_of
+from hpcsim.system.operators import adjoint, levels_of, parts_of
 from hpcsim.system.symmetry import Symmetry
 from hpcsim.system.tables import Jumps, Terms
 from hpcsim.system.terms import System
@@ -69,9 +69,16 @@ def _channels(jumps: Jumps) -> list[tuple[float, dict]]:
 def _add(table: dict, operators: Sequence[str], sites: Sequence[int], coefficient: complex):
     """Add a product, in ladder operators; factors are sorted by their site, and keep their order on each."""
     order = np.argsort(sites, kind="stable")
-    for parts in product(*(LADDER.get(operators[i], ((operators[i], 1),)) for i in order)):
+    for parts in product(*(_ladder(operators[i]) for i in order)):
         key = tuple((int(sites[i]), name) for i, (name, _) in zip(order, parts))
         table[key] += coefficient * np.prod([factor for _, factor in parts])
+
+
+def _ladder(name: str) -> tuple[tuple[str, complex], ...]:
+    """(ladder operator, factor) of an operator, or of a sum of operators of one site."""
+    if parts := parts_of(name):
+        return tuple((each, c * factor) for c, one in parts for each, factor in _ladder(one))
+    return LADDER.get(name, ((name, 1),))
 
 
 def _cleaned(table: dict) -> dict:

@@ -67,6 +67,7 @@ OPERATORS = MappingProxyType(
 
 
 UNIT = re.compile(r"\|(\d{1,9})><(\d{1,9})\|")
+PART = re.compile(r"(?:(?P<number>\d{1,20}(?:\.\d{0,20})?(?:e-?\d{1,3})?)?(?P<i>i)?\*)?(?P<name>\S+)")
 PAIRS = MappingProxyType({"S+": "S-", "S-": "S+", "a": "a+", "a+": "a"})
 
 
@@ -81,11 +82,46 @@ def levels_of(name: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
+@functools.lru_cache(maxsize=256)
+def parts_of(name: str) -> tuple[tuple[complex, str], ...]:
+    """(c, operator) of a sum of operators of one site, as "S- + 0.3*Sz - 0.5i*Sx"; of a single operator ().
+
+    Raises ValueError where a text with several words is no such sum.
+    """
+    words = name.split()
+    if len(words) < 2:
+        return ()
+    signs, found = {"+": 1, "-": -1}, []
+    for sign, word in zip(["+", *words[1::2]], words[::2]):
+        part = _part(word, signs[sign]) if sign in signs else None
+        if part is None:
+            break
+        found.append(part)
+    if 2 * len(found) - 1 != len(words):
+        raise ValueError(f"{name!r}: a sum of operators of one site is written as S- + 0.3*Sz - 0.5i*Sx, with spaces")
+    return tuple(found)
+
+
+def _part(word: str, sign: int) -> tuple[complex, str] | None:
+    match = PART.fullmatch(word)
+    if not match or not (match["name"] in OPERATORS or levels_of(match["name"])):
+        return None
+    value = float(match["number"] or 1.0) * sign
+    return (value * 1j if match["i"] else value), match["name"]
+
+
 def adjoint(name: str) -> str:
     """The name of the adjoint operator."""
+    if parts := parts_of(name):
+        return " + ".join(_written(np.conj(c), adjoint(each)) for c, each in parts).replace("+ -", "- ")
     if between := levels_of(name):
         return unit(*reversed(between))
     return PAIRS.get(name, name)
+
+
+def _written(c: complex, name: str) -> str:
+    number, unit = (c.imag, "i") if np.imag(c) else (np.real(c), "")
+    return f"{number!r}{unit}*{name}"
 
 
 def is_hermitian(name: str) -> bool:
@@ -106,8 +142,10 @@ HERMITIAN_BOSON_OPERATORS, BOSON_OPERATORS = operator_names(True, hermitian=True
 def local_operator(name: str, levels: int) -> sparse.csr_matrix:
     """The matrix of an operator of one site: (levels, levels), real except for Sy and p. It is not to be changed.
 
-    name : in OPERATORS, or |a><b|
+    name : in OPERATORS, or |a><b|, or a sum, see `parts_of`
     """
+    if parts := parts_of(name):
+        return sparse.csr_matrix(sum(c * local_operator(each, levels) for c, each in parts))
     if between := levels_of(name):
         return sparse.csr_matrix(([1.0], ([between[0]], [between[1]])), (int(levels), int(levels)))
     return sparse.csr_matrix(OPERATORS[name].matrix(int(levels)))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from hpcsim.system.cache import Cache
-from hpcsim.system.operators import OPERATORS, levels_of, operator_names
+from hpcsim.system.operators import OPERATORS, levels_of, operator_names, parts_of
 from hpcsim.system.tables import Jumps, Terms, hermitian_rows, product_name, real_numbers
 
 __all__ = ["Jumps", "System", "Terms"]
@@ -65,15 +65,24 @@ class System:
         """ValueError if an operator is not known, or not on sites of this kind."""
         modes = bool(self.cutoffs.any())
         for name, sites in zip(table.operators, table.sites.T):
-            operator, between = OPERATORS.get(name), levels_of(name)
-            if between is not None:
-                if (levels := self.levels[sites].min(initial=MANY)) <= max(between):
-                    raise ValueError(f"a {what} {name} is on a site with the levels 0 to {levels - 1}")
+            if parts := parts_of(name):
+                if what != "jump operator":
+                    raise ValueError(f"the {what} {name} is a sum: write a term for each of its operators")
+                for _, each in parts:
+                    self._check_one(what, each, sites, modes)
                 continue
-            if operator is None:
-                raise ValueError(f"a {what} is made of {operator_names(False)} and {operator_names(True)}, not {name}")
-            if (modes or operator.boson) and np.any((self.cutoffs[sites] > 0) != operator.boson):
-                raise ValueError(f"a {what} {name} is on a {'spin' if operator.boson else 'boson mode'}")
+            self._check_one(what, name, sites, modes)
+
+    def _check_one(self, what: str, name: str, sites: np.ndarray, modes: bool):
+        operator, between = OPERATORS.get(name), levels_of(name)
+        if between is not None:
+            if (levels := self.levels[sites].min(initial=MANY)) <= max(between):
+                raise ValueError(f"a {what} {name} is on a site with the levels 0 to {levels - 1}")
+            return
+        if operator is None:
+            raise ValueError(f"a {what} is made of {operator_names(False)} and {operator_names(True)}, not {name}")
+        if (modes or operator.boson) and np.any((self.cutoffs[sites] > 0) != operator.boson):
+            raise ValueError(f"a {what} {name} is on a {'spin' if operator.boson else 'boson mode'}")
 
     @functools.cached_property
     def key(self) -> bytes:

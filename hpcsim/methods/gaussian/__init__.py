@@ -18,44 +18,66 @@ A_k = Σ_s A_0s exp(iks): lattices of thousands of sites are solved in this way.
 """
 
 import itertools
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.gaussian import configurations
+from hpcsim.methods.gaussian import evolve as moving
 from hpcsim.methods.gaussian.lattice import lattice_of
 from hpcsim.methods.gaussian.linear import fixed_point
 from hpcsim.methods.gaussian.moments import Items, averaging, covariance, moments, plan
-from hpcsim.system import Count, Initial, Parameters, System, angles, cartesian, left_over
+from hpcsim.system import (
+    Count,
+    Initial,
+    Number,
+    Parameters,
+    System,
+    Times,
+    angles,
+    cartesian,
+    keys_of_task,
+    left_over,
+    starts,
+)
 
+DRIVEN = ("evolve",)
 approximation = "leading order in 1/S about a product state"
 
 
 class Options(Parameters):
     """By default the steady state about the most stable of the polarised states is computed.
 
-    task  : steady_state, or configurations: the least stable fluctuation about each of the 2^sites states with
-            all spins up or down
+    task  : steady_state; evolve: fluctuations about the product state that moves by the classical equations; or
+            configurations: the least stable fluctuation about each of the 2^sites states with all spins up or down
     state : steady_state: where Newton's search for a fixed point of the classical equations starts: [polar,
             azimuth] in units of π for all sites, or one for each sublattice by name. By default it starts from
             every choice of up and down for the sublattices, and the most stable fixed point is taken
     observables : steady_state: what to measure besides spins, their variances, purity and, along a translation,
             correlations: products of up to two spin components, see hpcsim.observables
     keep  : configurations: how many to keep, the most stable first
+    initial : evolve: [polar, azimuth] in units of π of the spin coherent state of all sites, or one for each
+            sublattice by name; along x by default
+    times : evolve: the times of the results, a list or linspace: [first, last, count]
+    tolerance : evolve: relative error of frames and covariances
     """
 
-    task: Literal["steady_state", "configurations"] = "steady_state"
+    task: Literal["steady_state", "evolve", "configurations"] = "steady_state"
     state: Initial | None = None
     observables: Items = ()
     keep: Count = 4096
+    initial: starts.accepting("direction") = (0.5, 0.0)
+    times: Times | None = None
+    tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
 
     @model_validator(mode="after")
     def _of_the_task(self):
-        if self.task == "configurations" and self.state is not None:
-            raise ValueError("state belongs to task: steady_state, not to configurations; delete it")
+        keys_of_task(self, {"times": ("evolve",)})
+        if self.task != "steady_state" and self.state is not None:
+            raise ValueError(f"state belongs to task: steady_state, not to {self.task}; delete it")
         if self.task == "configurations" and self.observables:
             raise ValueError("observables belong to task: steady_state, not to configurations; delete them")
         return self
@@ -85,7 +107,9 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     """One record, or chunks of the configurations. Raises ValueError where the options do not fit."""
     if options.state is not None:
         angles(system, options.state)
-    if options.task == "steady_state":
+    if options.task == "evolve":
+        angles(system, options.initial)
+    if options.task != "configurations":
         plan(system, lattice_of(system), options.observables)
         return (0,)
     if system.sites > configurations.LARGEST:
@@ -105,13 +129,19 @@ def cost(system: System, options: Options, record: int) -> Cost:
             bytes=600.0 * configurations.BATCH * sites**2 + 24.0 * count * cells + 100 * options.keep,
             time=0.01 + 1e-7 * count * cells + count / cells * 6e-9 * (sites + 10) ** 3,
         )
-    starts = 1 if options.state is not None else 2 ** len(system.sublattices)
+    if options.task == "evolve":
+        systems = 1 + len(system.drive.parts) if system.drive else 1
+        pairs = sum(len(terms.sites) for terms in system.hamiltonian) + len(system.jumps) * sites
+        steps = 12 * (10 + 10 * options.times[-1])
+        each = systems * (3e-4 + 3e-6 * pairs) + cells * (2e-5 + 2e-9 * size**3)
+        return Cost(bytes=1e6 + 800.0 * cells * size**2 + 1000.0 * pairs, time=0.01 + steps * each)
+    begun = 1 if options.state is not None else 2 ** len(system.sublattices)
     pairs = sum(len(terms.sites) for terms in system.hamiltonian) + sum(
         len(jumps.sites) ** (2 if jumps.collective else 1) for jumps in system.jumps
     )
     return Cost(
         bytes=200.0 * cells * size**2 + 1000.0 * pairs + 1000.0 * sites,
-        time=0.003 + cells * (6e-5 + 1.5e-9 * size**3 * (2 + starts)) + 1e-6 * pairs * starts + 2e-6 * sites,
+        time=0.003 + cells * (6e-5 + 1.5e-9 * size**3 * (2 + begun)) + 1e-6 * pairs * begun + 2e-6 * sites,
     )
 
 
@@ -133,6 +163,8 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
             Output("magnetisation", units="1", long_name="mean of ±1 over the sites", **along),
             Output("code", units="1", long_name="bit i is set where site i is up", **along),
         )
+    if options.task == "evolve":
+        return moving.outputs(system, options)
     lattice = (Dim("sublattice", tuple(system.sublattices)),)
     components = (Dim("component", ("x", "y", "z")), *lattice)
     found = [
@@ -172,7 +204,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     """Every rank of the group computes the same. Raises ValueError where a declared translation does not hold."""
     if options.task == "configurations":
         return configurations.solve(system, record, options.keep)
-    return _steady_state(system, options)
+    return moving.evolve(system, options) if options.task == "evolve" else _steady_state(system, options)
 
 
 def _steady_state(system: System, options: Options) -> dict:
