@@ -51,14 +51,15 @@ def slowest(
         return _whole(context.comm, sector)
     ordering = {"st_mat_mumps_icntl_7": 0} if sector.size < SMALL else {}
     count = min(count, sector.size)
-    found, beside, rate = None, None, enough
+    found, rate = None, enough
+    beside: _Beside | None = None
     try:
         with solvers.search(context.comm, sector, count, ordering | petsc_options) as find:
             further = [more for more, largest in MORE if QUICK < sector.size <= largest]
             for more in (0, *further):
                 # the first of them is a second search in any case, where LAPACK does not find what one may miss
                 needless = more and (sector.size <= LAPACK or more != further[0])
-                if needless and beside.is_hopeless(rate):
+                if needless and beside and beside.is_hopeless(rate):
                     continue
                 beyond = _by_exponentials(context.comm, sector, found, count + more, petsc_options) if more else None
                 found = beyond or find(min(count + more, sector.size))
