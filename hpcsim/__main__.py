@@ -2,6 +2,9 @@
 
 import sys
 
-from hpcsim.cli import main
+try:
+    from hpcsim.cli import main
+except MemoryError:  # ulimit -v below 30 MB
+    sys.exit("hpcsim: error: not enough memory to begin")
 
 sys.exit(main())

@@ -202,7 +202,7 @@ L, GAIN = {"name": "liouvillian", "task": "evolve", "times": [0, 1]}, "model.gai
         (
             {GAIN: {"function": "t"}},
             "liouvillian",
-            "steady_state; with task: evolve can liouvillian, mean_field, permutation, phase_space, trajectories",
+            "steady_state; with task: evolve can gaussian, liouvillian, mean_field, permutation, phase_space",
         ),
         (
             {GAIN: {"function": "t"}},
