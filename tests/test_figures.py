@@ -382,6 +382,23 @@ def test_units_of_what_is_divided(units, divide, reduced):
     assert words.reduced_units(units, divide) == reduced
 
 
+@pytest.mark.parametrize(
+    "value, style, text",
+    [
+        (1048576, "", "1.05×10⁶"),
+        (1048576, "g", "1.05×10⁶"),
+        (1e9, "", "10⁹"),
+        (-1e-05, "", "-10⁻⁵"),
+        (16384, "", "16384"),
+        (0.25, "", "0.25"),
+        (1234567, ".6e", "1.234567×10⁶"),
+        (2, ".2f", "2.00"),
+    ],
+)
+def test_numbers_have_powers_of_ten(value, style, text):
+    assert words.number(value, style) == text
+
+
 def test_an_empty_file_has_frames_on_every_scale(plot, monkeypatch):
     data = collected()
     data.variables["gap"].values[:] = np.nan

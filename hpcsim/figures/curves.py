@@ -10,7 +10,7 @@ from hpcsim.analysis.estimates import Estimate
 from hpcsim.analysis.interpolation import crossings, extremum
 from hpcsim.figures.section import Data
 from hpcsim.figures.theories import Theory
-from hpcsim.figures.words import word
+from hpcsim.figures.words import number, word
 from hpcsim.store import Collected, StoreError, asked, methods_of
 
 
@@ -249,7 +249,7 @@ def name_of(curve: Curve, spec: Data, written=str) -> str:
         if isinstance(value, str):
             parts.append(word(value) if spec.by == "method" else f"{spec.by} {word(value)}")
         else:
-            parts.append(f"{spec.by} = {value:g}")
+            parts.append(f"{spec.by} = {number(value)}")
     return ", ".join(parts)
 
 

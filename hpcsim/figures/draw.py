@@ -13,7 +13,7 @@ from hpcsim.analysis import ESTIMATES
 from hpcsim.figures.curves import arguments_of, curves, divisor, evaluate, located, name_of, parameter
 from hpcsim.figures.section import Data, Figure, Panel, fields
 from hpcsim.figures.theories import NotExecuted, Theory
-from hpcsim.figures.words import reduced_units, symbol, word
+from hpcsim.figures.words import number, reduced_units, symbol, word
 from hpcsim.store import shortfall, write_whole
 from hpcsim.system import shown
 
@@ -293,7 +293,7 @@ def _plain_ticks(axis):
 
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(10 if high / low < 1e5 else 100, (1, 2, 5) if high / low < 300 else (1,)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -332,7 +332,10 @@ def _fill(template: str, values: dict) -> str:
             raise ValueError(f"label {template!r}: {name} does not fit; known: {', '.join(sorted(values))}")
         try:
             value = values[name]
-            parts.append(format(word(value) if isinstance(value, str) and name != "y" else value, style))
+            if isinstance(value, str):
+                parts.append(format(word(value) if name != "y" else value, style))
+            else:
+                parts.append(number(value, style))
         except (TypeError, ValueError) as error:
             raise ValueError(f"label {template!r}: {name} = {shown(values[name])}: {error}") from None
     return "".join(parts)

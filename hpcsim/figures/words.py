@@ -20,6 +20,7 @@ WORDS = {
     "spin_conserving": "spin-conserving",
     "wigner": "Wigner",
 }
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def symbol(name: str) -> str | None:
@@ -28,6 +29,20 @@ def symbol(name: str) -> str | None:
         if found := re.fullmatch(pattern, name):
             return text.replace("{a}", found.groupdict().get("a", ""))
     return None
+
+
+def number(value, style: str = "") -> str:
+    """A number as a figure has it: 1.05e+06 is 1.05×10⁶, and 1e-05 is 10⁻⁵.
+
+    style : a number's format; else six digits, and three of what is written with a power
+    """
+    text = format(value, style or "g")
+    if "e" in text and style in ("", "g"):
+        text = f"{value:.3g}"
+    digits, e, exponent = text.partition("e")
+    if not e:
+        return text
+    return {"1": "", "-1": "-"}.get(digits, f"{digits}×") + "10" + str(int(exponent)).translate(RAISED)
 
 
 def word(value: str) -> str:
