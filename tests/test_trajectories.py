@@ -277,7 +277,7 @@ def _run(system, sums, psi, first, times, tolerance, channels, plan):
     clock.run(
         sums,
         np.zeros(len(sums), int),
-        psi,
+        psi[None],
         first,
         times,
         np.arange(len(times)),
@@ -392,12 +392,11 @@ def test_a_parity_that_jumps_change_halves_the_vector(name, direction, monkeypat
         ),
     )
     options = trajectories.Options(task="evolve", times=(0.5, 3), trajectories=12, batch=6, initial=(direction, 0.3))
-    initial = angles(system, options.initial)
-    generators, parity, *_ = trajectories._compiled(system, initial)
+    generators, parity, *_ = trajectories._compiled(system, options.initial)
     assert parity == direction * np.sum(system.levels - 1) % 2
     assert generators[0].diagonal.shape[1] == -(-round(system.dimension) // 16) * 8
-    assert trajectories._compiled(SYSTEMS["mixed"], initial)[1] == -1  # its terms change the parity
-    assert trajectories._compiled(system, initial + 0.1)[1] == -1
+    assert trajectories._compiled(SYSTEMS["mixed"], options.initial)[1] == -1  # its terms change the parity
+    assert trajectories._compiled(system, (abs(direction - 0.1), 0.3))[1] == -1
     half = trajectories.run(system, options, 0, CONTEXT)
     monkeypatch.setattr(trajectories, "flips", lambda system, local: None)
     whole = trajectories.run(system, options, 0, dataclasses.replace(CONTEXT, cache=Cache()))
