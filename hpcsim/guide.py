@@ -102,7 +102,7 @@ def described(name: str) -> str:
 
 
 def _outside(name: str) -> str | None:
-    """Of a file NAME.py, or of a name that others than hpcsim have; None where nobody has it. Raises ValueError."""
+    """The text on a file NAME.py or a name of others than hpcsim; None where nobody has it. Raises ValueError."""
     if not name.endswith(".py") and any(name in names for names in catalogue().values()):
         return None
     what, section = _section(name)

@@ -180,7 +180,7 @@ def test_tables_hold_the_numbers_with_their_labels_and_errors(methods, tmp_path)
 
 
 def test_what_is_missing_is_an_empty_field(whole, tmp_path, caplog):
-    """Of a run file, too; a coordinate along an axis is a column of its own, complex numbers are two."""
+    """A run file has tables, too; a coordinate along an axis is a column of its own, complex numbers are two."""
     short = shortened(whole, {1})
     assert command("export", short, "--csv", "--to", tmp_path) == 0 and "holds 2 of 3 records" in caplog.text
     rows = [row for row in tables(tmp_path)["short.Sz.csv"] if row["sublattice"] == "a"]

@@ -100,7 +100,7 @@ def test_distributions(law, mean, deviation):
 
 
 def test_only_whole_realisations_count(tmp_path):
-    """Of a point that is not finished."""
+    """A point that is not finished has some realisations whole, and one in part."""
     model = {key: value for key, value in MODEL.items() if key != "field_x"}  # two sectors, of even and odd parity
     given = {"model": model, "method": {"name": "liouvillian", "task": "gap"}, "disorder": DISORDER}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(given))

@@ -325,7 +325,7 @@ def test_a_check_is_met_within_its_tolerance_only(plot):
 
 
 def texts(axes):
-    """Of its labels, and of its legend."""
+    """The texts of its labels and of its legend."""
     return axes.get_xlabel(), axes.get_ylabel(), [text.get_text() for text in axes.get_legend().get_texts()]
 
 

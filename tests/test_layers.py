@@ -192,3 +192,19 @@ def test_no_module_keeps_a_state(name):
 )
 def test_a_state_is_seen(source, names):
     assert list(lasting(ast.parse(source))) == names
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_docstrings_are_sentences_or_nouns(name):
+    """None begins with "Of": what something is stands before what it belongs to."""
+    with_docstrings = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+    for node in ast.walk(SOURCES[name]):
+        if isinstance(node, with_docstrings):
+            assert not (ast.get_docstring(node) or "").startswith("Of "), getattr(node, "name", name)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_file_is_longer_than_400_lines(name):
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    assert len(path.read_text().splitlines()) <= 400

@@ -148,7 +148,7 @@ def test_correlators_of_dicke_states(N, M):
 
 
 def test_coherent_and_fock_states_of_modes():
-    """Of the harmonic oscillator with decay: α e^(-κt/2 - iωt), n e^(-κt)."""
+    """The harmonic oscillator with decay: α e^(-κt/2 - iωt), n e^(-κt)."""
     model = {"name": "kerr_oscillator", "detuning": -1.0, "U": 0, "F": 0, "decay": 0.1, "cutoff": 24}
     x, n = {"name": "position", "product": [["x", 0]]}, "n"
     for name in ("liouvillian", "trajectories"):

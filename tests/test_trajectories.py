@@ -475,7 +475,7 @@ def test_correlators_by_name_and_the_structure_factor():
 
 
 def test_any_product_of_site_operators():
-    """Of three sites, of one site, not Hermitian, sums over sites, and the squeezing of the total spin."""
+    """Products on three sites, on one site, not Hermitian, sums over sites, and the squeezing of the total spin."""
     items = (
         {"name": "hop", "product": [["S+", 0], ["Sz", 3], ["S-", 1]]},
         {"name": "square", "product": [["Sx", 2], ["Sy", 2], ["Sx", 2]]},

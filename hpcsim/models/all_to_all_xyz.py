@@ -81,7 +81,7 @@ def _direction(params: Params) -> np.ndarray:
 
 
 def _symmetries(params: Params):
-    """Of all permutations of the spins two are declared: the cyclic one and the reversal."""
+    """Two of all permutations of the spins are declared: the cyclic one and the reversal."""
     if params.field_x == 0:
         yield WeakU1() if params.Jx == params.Jy else Parity("z")
     if params.decay == params.gain and params.collective_decay == params.collective_gain:

@@ -84,7 +84,7 @@ def entry_point(name: str, what: str) -> importlib.metadata.EntryPoint | None:
 
 
 def entry_points(what: str) -> importlib.metadata.EntryPoints:
-    """Of the group hpcsim.models, hpcsim.methods or hpcsim.observables; nothing is loaded."""
+    """The entry points of hpcsim.models, hpcsim.methods or hpcsim.observables; nothing is loaded."""
     return _installed(tuple((folder, _changed(folder)) for folder in sys.path)).select(group=f"hpcsim.{what}s")
 
 

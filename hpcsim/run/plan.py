@@ -61,11 +61,11 @@ class Plan:
 
     @property
     def points(self) -> int:
-        """Of the sweep."""
+        """The number of points of the sweep."""
         return math.prod(shape(self.config))
 
     def problem(self, point: int, structures: Cache | None = None) -> Problem:
-        """Of one point of the numbering. Raises ConfigError, too where the point has another number of records."""
+        """The problem of one point of the numbering. Raises ConfigError, too where it has another number of records."""
         if problem := self.looked.pop(point, None):
             if structures is not None:
                 problem.system.join(structures)

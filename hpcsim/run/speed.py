@@ -20,7 +20,7 @@ def kind_of(method: dict) -> str:
 
 
 def path() -> Path:
-    """Of the file: HPCSIM_SPEED, or one in the user's folder for what can be made again."""
+    """The file: HPCSIM_SPEED, or one in the user's folder for what can be made again."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hpcsim"
     return Path(os.environ.get("HPCSIM_SPEED") or folder / "speed.json")
 
@@ -45,7 +45,7 @@ def known() -> dict[str, float]:
 
 
 def factor(factors: dict[str, float], kind: str) -> float:
-    """Of one kind of work, where it was measured; else the geometric mean of its method's, or of all; else 1."""
+    """The factor of a kind of work, if it was measured; else the geometric mean of its method's, or of all; else 1."""
     method = kind.split()[0]
     for chosen in ([kind], [each for each in factors if each.split()[0] == method], list(factors)):
         if found := [math.log(factors[each]) for each in chosen if each in factors]:

@@ -56,7 +56,7 @@ def both_ends(comm, sector, counts: tuple[int, int], tolerance: float, options: 
 
 
 def _one_end(comm, sector, operator, largest: bool, wanted: int, tolerance: float, options: dict) -> End:
-    """Of the two lists, one by one, what lies further out, for both are eigenvalues, or what is more accurate."""
+    """One by one the eigenvalue of two lists that lies further out, for both are eigenvalues, or is more accurate."""
     krylov = _tried(lambda: end_of_spectrum(comm, operator, largest, wanted, tolerance * operator.norm, options))
     edge = operator.centre - operator.half_width if krylov is None else krylov[0][0].real
     seen, count = sector if largest else Reversed(sector, edge), min(wanted + FURTHER, sector.size)

@@ -182,7 +182,7 @@ def _methods(merged: Merged, which) -> dict:
 
 
 def _long_name(merged: Merged, kinds: dict) -> str:
-    """Of the methods; where they do not agree, of each."""
+    """The long_name that all methods agree on, or that of each."""
     texts = {merged.names[m]: output.long_name for m, output in kinds.items()}
     one = len({*texts.values()}) == 1
     return next(iter(texts.values())) if one else "; ".join(f"{text} ({name})" for name, text in texts.items())

@@ -60,7 +60,7 @@ def methods_of(variable: Variable, default) -> list:
 
 
 def asked(data: Collected, variable: Variable) -> np.ndarray:
-    """Of the variable's shape: whether a run has the point, and its method the variable and the label, as a time."""
+    """Whether a run has the point, and its method the variable and the label, as a time; of the variable's shape."""
     records, values = data.variables.get("records_total"), variable.values
     if not records or variable.dims[: len(records.dims)] != records.dims:  # the sweep's dimensions come first
         return np.ones(values.shape, bool)

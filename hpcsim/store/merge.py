@@ -48,7 +48,7 @@ class Merged:
 
     @property
     def names(self) -> list[str]:
-        """Of the methods."""
+        """The names of the methods."""
         return self.axes[0][METHOD] if self.several else [self.methods[0][0]["name"]]
 
     @property

@@ -84,7 +84,7 @@ def _bytes(array: np.ndarray) -> np.ndarray:
 
 
 def _row_bytes(arrays: dict) -> int:
-    """Of one record, all its results together."""
+    """The bytes of one record, all its results together."""
     return sum(array.dtype.itemsize * math.prod(array.shape[1:]) for array in arrays.values())
 
 

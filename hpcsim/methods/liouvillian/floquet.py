@@ -45,12 +45,12 @@ def check(system: System, options) -> None:
 
 
 def outputs() -> tuple[Output, ...]:
-    """Of task: floquet, besides what is measured."""
+    """What task: floquet gives besides what is measured."""
     return (Output("residual", (), "1", "|ρ(T) - ρ(0)| / |ρ(0)|"),)
 
 
 def gap_outputs(system: System) -> tuple[Output, ...]:
-    """Of task: floquet_gap."""
+    """What task: floquet_gap gives."""
     along = dict(reduce="at_min", sources=("gap",))
     return (
         Output("gap", (), system.units, "smallest -ln|μ|/T, the steady state left out", reduce="min"),

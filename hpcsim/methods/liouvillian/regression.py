@@ -50,7 +50,7 @@ class Piece(NamedTuple):
 
 
 def sources(keys, operators, matrix: Callable[[int], np.ndarray]) -> list[Source]:
-    """Of functions number 0, 1, ... with operators A; those whose X have the same key share it, matrix(number)."""
+    """The sources of functions number 0, 1, ... with operators A; an X = matrix(number) is shared by equal keys."""
     found: dict = {}
     for number, (key, A) in enumerate(zip(keys, operators)):
         if key not in found:

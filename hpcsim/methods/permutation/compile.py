@@ -98,7 +98,7 @@ def _decay(name: str) -> dict:
 
 
 def _collective_decay(name: str) -> dict:
-    """Of different sites; each site by itself decays as well."""
+    """The terms of different sites; each site by itself decays as well."""
     left, right = np.kron(SPIN[name], np.eye(2)), np.kron(np.eye(2), SPIN[name])
     return _table(two=_two_sites(lambda A: _dissipator(left, right, A)))
 

@@ -66,7 +66,7 @@ class Moments:
         measure(total, s, self.system.spins, order.conserving, order.ordering, self.system.sublattice, scratch)
 
     def outputs(self, time) -> list[Output]:
-        """Of the method's own quantities."""
+        """The method's own quantities."""
         dims = (Dim("sublattice", tuple(self.system.sublattices)), *time)
         length, sources = "the classical spin of a site", ("spin_length2", "spin_length")
         text = f"variance of the length of {length}, over trajectories and sites"
