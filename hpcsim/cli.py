@@ -228,53 +228,20 @@ def _run(arguments, world) -> int:
 
 
 def _check(arguments, world) -> int:
-    from hpcsim import api
-    from hpcsim.run import config
+    from hpcsim import api, guide
+    from hpcsim.run import config, memory
 
     with config.in_file(arguments.config):
         plans = api.plans(arguments.config, arguments.set, arguments.quick)
         for number, plan in enumerate(plans):
             if number:
                 print()
-            _tell(plan, arguments.ranks, len(plans) > 1)
+            print(*guide.estimates(plan, arguments.ranks, len(plans) > 1), sep="\n")
+            memory.check_memory(plan, max(arguments.ranks, plan.config["run"]["ranks_per_point"]))
     if not arguments.quick and config.read(arguments.config).get("quick"):
         with config.in_file(arguments.config), config.in_file("with --quick"):
             api.plan(arguments.config, arguments.set, quick=True)
     return COMPLETE
-
-
-def _tell(plan, ranks: int, several: bool):
-    """Print what `check` says of the run of one method, one of several."""
-    from hpcsim import guide
-    from hpcsim.run import memory
-    from hpcsim.run import plan as planning
-
-    per_group = plan.config["run"]["ranks_per_point"]
-    ranks = max(ranks, per_group)
-    need, have = memory.memory_needed(plan, ranks // per_group), memory.memory_available()
-    speed = "calibrated here" if planning.speed.known() else "rough; hpcsim doctor --calibrate makes it better"
-    most = "at most " * bool(plan.config["method"].get("target_error"))
-    rows = {
-        "method": plan.config["method"]["name"] if several else None,
-        "title": plan.config["title"],
-        "points": plan.points,
-        "records": f"{most}{plan.numbering.records}",
-        "realisations": plan.config.get("disorder", {}).get("realisations"),
-        "in time": ", ".join(plan.config.get("schedule", {})) or None,
-        "sites": plan.sites,
-        "Hilbert space": f"{plan.dimension:.6g} states",
-        "memory": f"{need / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",
-        "time": f"{most}{planning.seconds(plan, ranks):.3g} s on {ranks} ranks ({speed})",
-        "suggested ranks": f"up to {planning.suggested_ranks(plan)}",
-    }
-    for name, value in rows.items():
-        if value is not None:
-            print(f"{name:16} {value}")
-    for i, line in enumerate(guide.formula(plan.problem(0).params).splitlines()):
-        print(f"{'' if i else 'model':16} {line}".rstrip())
-    for text in planning.warnings(plan):
-        print(f"{'warning':16} {text}")
-    memory.check_memory(plan, ranks)
 
 
 def _status(arguments, world) -> int:

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -296,3 +297,32 @@ def _lines(kind: type[BaseModel], given: dict) -> list[str]:
         active = key in given and value is not None
         lines.append(f"  {'' if active else '# '}{key}: {shown}" + (f"    # {short}" if short else ""))
     return lines
+
+
+def estimates(plan, ranks: int, several: bool) -> Iterator[str]:
+    """Yield the lines that `check` prints on the run of one method, one of several."""
+    from hpcsim.run import memory
+    from hpcsim.run import plan as planning
+
+    per_group = plan.config["run"]["ranks_per_point"]
+    ranks = max(ranks, per_group)
+    need, have = memory.memory_needed(plan, ranks // per_group), memory.memory_available()
+    speed = "calibrated here" if planning.speed.known() else "rough; hpcsim doctor --calibrate makes it better"
+    most = "at most " * bool(plan.config["method"].get("target_error"))
+    rows = {
+        "method": plan.config["method"]["name"] if several else None,
+        "title": plan.config["title"],
+        "points": plan.points,
+        "records": f"{most}{plan.numbering.records}",
+        "realisations": plan.config.get("disorder", {}).get("realisations"),
+        "in time": ", ".join(plan.config.get("schedule", {})) or None,
+        "sites": plan.sites,
+        "Hilbert space": f"{plan.dimension:.6g} states",
+        "memory": f"{need / 1e9:.3g} GB on {ranks} ranks; {have / 1e9:.3g} GB available here",
+        "time": f"{most}{planning.seconds(plan, ranks):.3g} s on {ranks} ranks ({speed})",
+        "suggested ranks": f"up to {planning.suggested_ranks(plan)}",
+    }
+    yield from (f"{name:16} {value}" for name, value in rows.items() if value is not None)
+    for i, line in enumerate(formula(plan.problem(0).params).splitlines()):
+        yield f"{'' if i else 'model':16} {line}".rstrip()
+    yield from (f"{'warning':16} {text}" for text in planning.warnings(plan))
