@@ -178,10 +178,10 @@ class _Survey:
 
     def plan(self, counts, bytes_, time) -> Plan:
         """The Plan of all points, from the number of records of each, and the costs of these."""
-        outputs = tuple(self._outputs.values())
-        factor = speed.factor(speed.known(), speed.kind_of(self._resolved.config()["method"]))
+        config, outputs = self._resolved.config(), tuple(self._outputs.values())
+        factor = speed.factor(speed.known(), speed.kind_of(config["method"]))
         costs = bytes_, factor * time, self.needs, self._sites, self._dimension
-        return Plan(self._resolved.config(), outputs, Numbering(counts), *costs, self._given, looked=self._looked)
+        return Plan(config, outputs, Numbering(counts), *costs, self._given, looked=self._looked)
 
     def extended(self, points: np.ndarray) -> Plan:
         """The Plan of all points where those looked at are `points`, which have equal numbers of records."""
