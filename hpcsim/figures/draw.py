@@ -267,8 +267,8 @@ def _dress(data, panel: Panel, axes):
         if axis.get_scale() == "log":
             _plain_ticks(axis)
     drawn = [container.lines[0].get_xdata() for container in axes.containers if panel.kind == "lines"]
-    if panel.xscale == "linear" and drawn and all(np.array_equal(x, np.round(x)) for x in drawn):
-        axes.xaxis.get_major_locator().set_params(integer=True)  # distances, numbers of sites
+    if drawn and all(np.array_equal(x, np.round(x)) for x in drawn):
+        _whole_ticks(axes.xaxis)
     if panel.xlim:
         axes.set_xlim(panel.xlim)
     if panel.ylim:
@@ -295,6 +295,17 @@ def _plain_ticks(axis):
     axis.set_major_locator(LogLocator(10 if high / low < 1e5 else 100, (1, 2, 5) if high / low < 300 else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _whole_ticks(axis):
+    """No ticks between distances, numbers of sites, spins."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = axis.get_view_interval()
+    if axis.get_scale() == "linear":
+        axis.get_major_locator().set_params(integer=True)
+    elif high / low < 4:  # of 1, 2 and 5 there are one or two
+        axis.set_major_locator(MaxNLocator(8, integer=True))
 
 
 def _fine(x, scale):

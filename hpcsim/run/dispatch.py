@@ -8,6 +8,7 @@ its questions: one that comes again, since an answer was lost, gets the same ans
 """
 
 import io
+import math
 import os
 import selectors
 import socket
@@ -102,7 +103,7 @@ class Line:
 
     def __init__(self, group: int, token: bytes, addresses):
         self._group, self._token, self._rounds, self._number = group, token, 0, 0
-        self._left, self._under_way = None, (0, 0.0)
+        self._left, self._under_way, self._answered = math.nan, (0, 0.0), 0.0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for address in addresses:
             self._address = tuple(address)
@@ -146,12 +147,14 @@ class Line:
                     break
                 same, self._left, *self._under_way, count = ANSWER.unpack_from(answer)
                 if same == number:
+                    self._answered = time.monotonic()
                     return list(struct.unpack_from(f"<{count}q", answer, ANSWER.size))
         raise Unreachable
 
     def time_left(self) -> float | None:
-        """Seconds that the waiting records need, as of the last answer."""
-        return self._left
+        """Seconds until all records are done, by the last answer; None: it told none, or less than has passed since."""
+        left = self._left - (time.monotonic() - self._answered)
+        return left if left > 0 else None
 
     def under_way(self) -> tuple[int, float]:
         """How many records groups are at, and in how many seconds all are done, as of the last answer."""
