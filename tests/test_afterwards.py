@@ -41,10 +41,17 @@ def test_missing_records_are_told_and_noted_in_the_picture(whole, tmp_path, capl
     assert sum("records" in note for note in notes) == bool(there) and (not there or there in notes)
 
 
-def test_records_that_failed_are_counted():
+def test_records_that_failed_are_counted_and_named():
     counts = {"records_done": [4, 1], "records_total": [4, 4], "records_failed": [0, 2]}
     variables = {name: store.Variable(("S",), np.array(values)) for name, values in counts.items()}
     assert store.shortfall(store.Collected(variables, {}, {})) == "5 of 8 records, 2 failed"
+    places = [{"model.S": 1, "model.loss": n, "record": 0, "reason": "RuntimeError: x"} for n in (1, 1, 2, 4, 5)]
+    for failures, there in (
+        (places[:2], "model.S = 1, model.loss = 1"),
+        (places, "model.S = 1, model.loss = 1; model.S = 1, model.loss = 2; model.S = 1, model.loss = 4 and elsewhere"),
+    ):
+        data = store.Collected(variables, {"failures": json.dumps(failures)}, {})
+        assert store.shortfall(data) == f"5 of 8 records, 2 failed at {there}"
     assert store.shortfall(store.Collected({}, {}, {})) == ""
 
 

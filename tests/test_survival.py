@@ -315,7 +315,9 @@ def test_one_rank_raising_ends_all_with_one_traceback(config, tmp_path):
     ended = mpirun(3, ["broken.py", "run", path, "--out", out], cwd=tmp_path, timeout=120)  # it does not hang
     assert ended.returncode == 1
     assert ended.stderr.count("Traceback") == 1 and "TypeError: broken on purpose" in ended.stderr
-    while store.read_status(out)["running"]:  # mpirun does not wait for those that it has killed
+    for _ in range(1000):  # mpirun does not wait for those that it has killed
+        if not store.read_status(out)["running"]:
+            break
         time.sleep(0.05)
     assert "; the same command resumes" in store.format_status(store.read_status(out))
     assert mpirun(2, hpcsim_run(path, out, "--max-walltime", "0"), cwd=tmp_path).returncode == 75
