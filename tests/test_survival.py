@@ -165,7 +165,7 @@ def kill_ranks(process):
 
 def test_sigkill_at_random_moments_loses_no_done_record(config, tmp_path, whole_slow):
     path, out = config(SLOW), tmp_path / "killed.h5"
-    moments = random.Random(11)
+    moments = random.Random(random_seed())
     done = np.zeros(RECORDS, bool)
     kills = 0
     while kills < 4:
@@ -262,7 +262,7 @@ def test_target_error_survives_kills_with_the_same_records(tmp_path):
     out = tmp_path / "killed.h5"
     with started(3, hpcsim_run(path, out), tmp_path) as process:
         wait_for_records(out, process, 1)
-        time.sleep(random.Random(5).uniform(0, 0.5))
+        time.sleep(random.Random(random_seed()).uniform(0, 0.5))
         if process.poll() is None:
             kill_ranks(process)
     ended = mpirun(2, hpcsim_run(path, out), cwd=tmp_path)
@@ -550,8 +550,7 @@ def test_progress_that_cannot_be_written_is_dropped(config, tmp_path, full):
 def test_a_write_error_in_mid_run_is_one_message_and_the_run_resumes(config, tmp_path, whole, shim, error):
     path, out = config(), tmp_path / "r.h5"
     command = [sys.executable, *map(str, hpcsim_run(path, out))]
-    seed = random_seed()
-    after = random.Random(seed).randrange(2, 200)
+    after = random.Random(random_seed()).randrange(2, 200)
     fault = {"FAULT_FOLDER": tmp_path, "FAULT_AT": after, "FAULT_ERROR": int(error), "FAULT_ON": 1, "FAULT_SHORT": 1}
     faults = mpi_environment(LD_PRELOAD=shim, **fault)
     ended = subprocess.run(command, cwd=tmp_path, env=faults, capture_output=True, text=True, timeout=100)
