@@ -522,6 +522,13 @@ def test_a_stopped_rank_is_named(caplog):
     assert watch.trouble(process.pid) is None
 
 
+@pytest.mark.parametrize("swapped, said", [(50_000, None), (2_000_000, "has 2 GB of its memory in swap")])
+def test_a_rank_in_swap_is_named(monkeypatch, swapped, said):
+    text = f"State:\tS (sleeping)\nVmRSS:\t  1000 kB\nVmSwap:\t {swapped} kB\n"
+    monkeypatch.setattr(Path, "read_text", lambda self: text)
+    assert watch.trouble(1) == said
+
+
 def test_a_clock_that_jumps_changes_no_limit_and_no_fraction(config, tmp_path, shim):
     command = [sys.executable, *map(str, hpcsim_run(config(SLOW), "r.h5", "--max-walltime", "1s"))]
     jumping = mpi_environment(LD_PRELOAD=shim, CLOCK_SEED=random_seed())
