@@ -81,11 +81,18 @@ def run_records(method, system, options, context):
     return [(record, found[i]) for i, record in enumerate(records)]
 
 
+def pytest_configure():
+    """A new seed for all that is random here; the processes that share the tests inherit it."""
+    os.environ["HPCSIM_SEED"] = os.environ.get("HPCSIM_SEED") or str(secrets.randbelow(2**31))
+
+
+def pytest_report_header() -> str:
+    return f"HPCSIM_SEED={random_seed()}, which repeats what is random"
+
+
 def random_seed() -> int:
-    """A new seed, printed so that a failure can be repeated with HPCSIM_SEED."""
-    seed = int(os.environ.get("HPCSIM_SEED") or secrets.randbelow(2**31))
-    print(f"HPCSIM_SEED={seed}")
-    return seed
+    """The seed of this session of tests, which its first lines tell."""
+    return int(os.environ["HPCSIM_SEED"])
 
 
 def mpi_environment(**extra):
