@@ -31,6 +31,7 @@ from hpcsim import store
 from hpcsim.run import config, execute, share
 from hpcsim.run import plan as planning
 from hpcsim.run.parallel import on_root
+from hpcsim.run.watch import watching
 from hpcsim.store.collect import collect, combine, opened, outline
 from hpcsim.system import System
 
@@ -122,7 +123,7 @@ def run_config(
         file = out.with_name(f"{out.stem}.{word}{out.suffix}") if word else out
         return share.file_of(file, own) if own else file
 
-    with config.in_file(path):
+    with watching(comm), config.in_file(path):
         words = on_root(comm, lambda: config.methods(path, overrides, quick), (config.ConfigError,))
         works = [(functools.partial(planned, number), file_of(word)) for number, word in enumerate(words)]
         return _run_all(works, max_walltime, comm, retry_failed)

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -72,18 +73,26 @@ def campaign(name):
 
 def run_records(method, system, options, context):
     """[(record, what it returned)] of all records of a point, each with the results it needs."""
-    needs, found = getattr(method, "needs", lambda *_: ()), []
-    for record in method.records(system, options):
-        earlier = {index: found[index][1] for index in needs(system, options, record)}
-        found.append((record, method.run(system, options, record, dataclasses.replace(context, earlier=earlier))))
-    return found
+    needs, records, found = getattr(method, "needs", lambda *_: ()), method.records(system, options), {}
+    needed = {i: needs(system, options, record) for i, record in enumerate(records)}
+    for i in TopologicalSorter(needed).static_order():
+        earlier = {index: found[index] for index in needed[i]}
+        found[i] = method.run(system, options, records[i], dataclasses.replace(context, earlier=earlier))
+    return [(record, found[i]) for i, record in enumerate(records)]
+
+
+def pytest_configure():
+    """A new seed for all that is random here; the processes that share the tests inherit it."""
+    os.environ["HPCSIM_SEED"] = os.environ.get("HPCSIM_SEED") or str(secrets.randbelow(2**31))
+
+
+def pytest_report_header() -> str:
+    return f"HPCSIM_SEED={random_seed()}, which repeats what is random"
 
 
 def random_seed() -> int:
-    """A new seed, printed so that a failure can be repeated with HPCSIM_SEED."""
-    seed = int(os.environ.get("HPCSIM_SEED") or secrets.randbelow(2**31))
-    print(f"HPCSIM_SEED={seed}")
-    return seed
+    """The seed of this session of tests, which its first lines tell."""
+    return int(os.environ["HPCSIM_SEED"])
 
 
 def mpi_environment(**extra):

@@ -1,6 +1,8 @@
 """After the run: what collect and plot say of records that are missing."""
 
+import contextlib
 import csv
+import ctypes
 import json
 import shutil
 from pathlib import Path
@@ -39,10 +41,17 @@ def test_missing_records_are_told_and_noted_in_the_picture(whole, tmp_path, capl
     assert sum("records" in note for note in notes) == bool(there) and (not there or there in notes)
 
 
-def test_records_that_failed_are_counted():
+def test_records_that_failed_are_counted_and_named():
     counts = {"records_done": [4, 1], "records_total": [4, 4], "records_failed": [0, 2]}
     variables = {name: store.Variable(("S",), np.array(values)) for name, values in counts.items()}
     assert store.shortfall(store.Collected(variables, {}, {})) == "5 of 8 records, 2 failed"
+    places = [{"model.S": 1, "model.loss": n, "record": 0, "reason": "RuntimeError: x"} for n in (1, 1, 2, 4, 5)]
+    for failures, there in (
+        (places[:2], "model.S = 1, model.loss = 1"),
+        (places, "model.S = 1, model.loss = 1; model.S = 1, model.loss = 2; model.S = 1, model.loss = 4 and elsewhere"),
+    ):
+        data = store.Collected(variables, {"failures": json.dumps(failures)}, {})
+        assert store.shortfall(data) == f"5 of 8 records, 2 failed at {there}"
     assert store.shortfall(store.Collected({}, {}, {})) == ""
 
 
@@ -213,6 +222,47 @@ def test_tables_replace_their_like_and_nothing_else(complete, tmp_path, capsys):
     assert command("export", complete, "--csv", "--to", tmp_path / "run.c.Sz.csv") == 2
     assert command("export", tmp_path / "nothing.h5", "--csv") == 2 and command("export", complete) == 2
     assert len(before) == len([*tmp_path.iterdir()]) + 1
+
+
+@contextlib.contextmanager
+def without_power_over_permissions():
+    """Within, permissions hold for this thread even where it is root's: CAP_DAC_OVERRIDE is put aside."""
+    libc, header = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522, 0)
+    before = (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, before) == 0
+    assert libc.capset(header, (ctypes.c_uint32 * 6)(before[0] & ~0b110, *before[1:])) == 0
+    try:
+        yield
+    finally:
+        assert libc.capset(header, before) == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "plot c.h5 --to shut",
+        "plot c.h5 --to shut/below",
+        "plot shut/c.h5 --csv",
+        "export shut/c.h5 --csv",
+        "report shut/c.h5",
+        "collect shut/other.h5 run.h5",
+        "run run.yaml --out shut/r.h5",
+        "new shut/new.yaml --model gain_loss_lattice",
+    ],
+)
+def test_a_folder_that_may_not_be_written_to_is_named(complete, tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    shut = tmp_path / "shut"
+    shut.mkdir()
+    for place in (shut, tmp_path):
+        shutil.copy(complete, place / "c.h5")
+    shutil.copy(complete.with_name("run.h5"), tmp_path), write(tmp_path / "run.yaml")
+    shut.chmod(0o555)
+    with without_power_over_permissions():
+        assert command(*words.split()) == 2
+    said = capsys.readouterr().err
+    assert said.count("hpcsim: error: ") == 1 and "shut" in said and "Permission denied" in said
+    assert [path.name for path in shut.iterdir()] == ["c.h5"]
 
 
 @pytest.mark.parametrize("error", [ImportError("libx.so: failed to map segment", name="x"), MemoryError()])

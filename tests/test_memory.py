@@ -62,6 +62,9 @@ def test_a_limit_of_the_shell_counts_for_each_process(planned, monkeypatch):
     monkeypatch.setattr(memory.resource, "getrlimit", lambda which: (2**32, -1))
     with pytest.raises(config.ConfigError, match="needs about 8.*, or .* nodes like this"):
         memory.check_memory(planned, 1)
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda which: (2**20, -1))  # this process has more already
+    with pytest.raises(config.ConfigError, match="0 GB is available.*, or a larger ulimit -v"):
+        memory.check_memory(planned, 1)
     monkeypatch.setattr(memory.resource, "getrlimit", lambda which: (2**35, -1))
     memory.check_memory(planned, 1)
 

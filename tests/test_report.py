@@ -120,7 +120,7 @@ def test_what_is_not_converged_is_said_with_its_place():
     attrs = {"commit": "ab12-dirty", "failures": failures}
     data = store.Collected(QUALITY, attrs, {"method": {"name": "m"}})
     assert quality.warnings(data) == [
-        "the file holds 2 of 3 records, 1 failed",
+        "the file holds 2 of 3 records, 1 failed at model.S = 4.0",
         f"{quality.FLAGS['certified']}: certified is 0 at 1 of 3 points",
         "the truncation leaves an estimated error of up to 0.05 S",
         "computed by a checkout with changes that are not committed",

@@ -401,6 +401,15 @@ def test_a_lock_file_removed_under_us_is_no_lock(tmp_path, monkeypatch):
     lock.Lock(path).release()
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[1]", b'{"pid": 1}', b"[" * 10**5])
+def test_a_damaged_lock_file_keeps_nobody_out(tmp_path, content):
+    written(tmp_path / "r.h5", [0])
+    (tmp_path / "r.h5.lock").write_bytes(content)
+    assert store.read_status(tmp_path / "r.h5")["running"] is False
+    written(tmp_path / "r.h5", [1])
+    assert not (tmp_path / "r.h5.lock").exists()
+
+
 def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
     def flock(fd, how):
         raise OSError(38, "Function not implemented")

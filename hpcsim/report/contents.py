@@ -93,7 +93,7 @@ def reliability(data: store.Collected) -> Markup:
 
 def records(data: store.Collected) -> Markup:
     """Points that lack records, and why records failed."""
-    points, failed = quality.missing(data), quality.failures(data)
+    points, failed = quality.missing(data), store.failures(data)
     shown = []
     if points:
         shown.append(table(("point", "done", "records", "failed"), points[:MOST]))

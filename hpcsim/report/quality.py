@@ -1,6 +1,5 @@
 """How far the numbers of a file can be trusted, as far as the file tells."""
 
-import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -124,19 +123,6 @@ def missing(data: store.Collected) -> list[tuple]:
     where = np.argwhere(done < total)
     found = [(place(data, counts[0], tuple(index)) or "the only point", tuple(index)) for index in where]
     return [(text, int(done[index]), int(total[index]), int(failed[index])) for text, index in found]
-
-
-def failures(data: store.Collected) -> list[tuple]:
-    """(place, record, reason) of the records that failed, as far as the file names them."""
-    found = json.loads(data.attrs.get("failures", "[]"))
-    return [
-        (
-            ", ".join(f"{k} = {v}" for k, v in entry.items() if k not in ("record", "reason")),
-            entry.get("record", ""),
-            entry.get("reason", ""),
-        )
-        for entry in found
-    ]
 
 
 def warnings(data: store.Collected) -> list[str]:

@@ -24,7 +24,6 @@ from hpcsim.run.plan import Plan
 from hpcsim.run.problem import Problem
 from hpcsim.run.progress import Progress
 from hpcsim.run.schedule import kinds_of
-from hpcsim.run.watch import watching
 
 log = logging.getLogger("hpcsim")
 
@@ -57,7 +56,7 @@ def run(
     every rank, at the end.
     """
     stop = Stop(max_walltime)
-    with stop.at_signals(world, str(path)), all_fall_together(world, (store.StoreError,), stop), watching(world):
+    with stop.at_signals(world, str(path)), all_fall_together(world, (store.StoreError,), stop):
         planned, groups = _begin(make_plan, world, stop)
         file = error = None
         if groups.leaders is not None:

@@ -62,11 +62,11 @@ def _fix(plan: Plan, ranks: int, nodes: int, have: float) -> str:
     if largest <= have:
         per_group = next(n for n in range(1, ranks + 1) if ranks % n == 0 and memory_needed(plan, ranks // n) <= have)
         return f"use run.ranks_per_point: {per_group}, for {ranks // per_group} records at once"
+    smaller = f"one record alone needs {largest / 1e9:.3g} GB: take a smaller system, or"
+    if not have:
+        return f"{smaller} a larger ulimit -v"
     needed = int(np.ceil(largest * nodes / have))
-    return (
-        f"one record alone needs {largest / 1e9:.3g} GB: take a smaller system, or {needed} nodes like this with "
-        f"run.ranks_per_point: {needed * max(1, ranks // nodes)}"
-    )
+    return f"{smaller} {needed} nodes like this with run.ranks_per_point: {needed * max(1, ranks // nodes)}"
 
 
 def _lean(problem: Problem, have: float) -> str:

@@ -31,7 +31,7 @@ class Progress:
         """
         self._left, now = seconds, time.monotonic()
         if now - self._noted > NOTED and (left := self.seconds_left()) is not None:
-            records.note(left=left, at=time.time())
+            records.note(left=left)
             self._noted = now
 
     def seconds_left(self) -> float | None:

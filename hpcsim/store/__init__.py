@@ -13,7 +13,7 @@ all ranks write plain bytes at known places, each record into its own slab, foll
 A header before HDF5's own holds a CRC of every byte outside the datasets that are written later.
 """
 
-from hpcsim.store.collected import Collected, Variable, asked, is_collected, load, methods_of, shortfall, slug
+from hpcsim.store.collected import Collected, Variable, asked, failures, is_collected, load, methods_of, shortfall, slug
 from hpcsim.store.layout import Layout, RunData, StoreError, difference, science
 from hpcsim.store.read import format_status, read_runs, read_status
 from hpcsim.store.records import Memory, Records, empty
@@ -32,6 +32,7 @@ __all__ = [
     "asked",
     "difference",
     "empty",
+    "failures",
     "format_status",
     "is_collected",
     "load",

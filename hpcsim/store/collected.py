@@ -39,14 +39,30 @@ class Collected:
     config: dict
 
 
+def failures(data: Collected) -> list[tuple]:
+    """(place, record, reason) of the records that failed, as far as the file names them."""
+    return [
+        (
+            ", ".join(f"{key} = {value}" for key, value in each.items() if key not in ("record", "reason")),
+            each.get("record", ""),
+            each.get("reason", ""),
+        )
+        for each in json.loads(data.attrs.get("failures", "[]"))
+    ]
+
+
 def shortfall(data: Collected) -> str:
-    """How much of a file is there, "12 of 40 records, 2 failed"; "" where nothing is missing.
+    """How much of a file is there, "12 of 40 records, 2 failed at model.S = 4"; "" where nothing is missing.
 
     Points that no run has are not missing; records that a target_error did not need are not, either.
     """
     counts = (data.variables.get(f"records_{kind}") for kind in ("done", "total", "failed"))
     done, total, failed = (0 if count is None else int(np.sum(count.values)) for count in counts)
-    return "" if done == total else f"{done} of {total} records" + f", {failed} failed" * bool(failed)
+    if done == total:
+        return ""
+    places = [*dict.fromkeys(place for place, _, _ in failures(data) if place)]
+    at = f" at {'; '.join(places[:3])}" * bool(places) + " and elsewhere" * (len(places) > 3)
+    return f"{done} of {total} records" + f", {failed} failed{at}" * bool(failed)
 
 
 def slug(method: str) -> str:

@@ -30,7 +30,7 @@ class Lock:
 
     def __init__(self, run_file: Path):
         self._path, self._run_file, self._fd, self._own = _beside(run_file), run_file, None, None
-        self._content = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
+        self._content = {"host": socket.gethostname(), "pid": os.getpid(), **_now("started")}
         try:
             run_file.parent.mkdir(parents=True, exist_ok=True)
             self._fd = self._acquire()
@@ -87,8 +87,8 @@ class Lock:
         log.warning("%s: %s: do not start two runs on one file", self._run_file, reason)
 
     def note(self, **more):
-        """Say in FILE.lock who holds it, for the message to a second run and for the status."""
-        self._content |= more
+        """Say in FILE.lock who holds it, for the message to a second run and for the status, and more, as it is now."""
+        self._content |= more | _now("noted")
         if self._fd is not None:
             with suppress(OSError):  # no room
                 os.truncate(self._fd, 0)
@@ -109,14 +109,26 @@ def _beside(run_file) -> Path:
     return Path(f"{run_file}.lock")
 
 
+def _now(name: str) -> dict:
+    """This moment, by the time of day and by the clock of this host that nobody sets."""
+    return {name: time.time(), f"{name}_steady": time.monotonic()}
+
+
+def since(content: dict, name: str) -> float:
+    """Seconds since a moment that the content of a lock file tells; by the time of day where it is another host's."""
+    steady = content.get(f"{name}_steady") if content["host"] == socket.gethostname() else None
+    return max(0.0, time.time() - content[name] if steady is None else time.monotonic() - steady)
+
+
 def read(run_file) -> dict | None:
-    """Who holds the lock, or held it when killed; None after a clean end."""
+    """Who holds the lock, or held it when killed; None after a clean end, {} where nobody can tell."""
     try:
-        return json.loads(_beside(run_file).read_text())
+        content = json.loads(_beside(run_file).read_text())
     except FileNotFoundError:
         return None
-    except ValueError:  # read while it was being written
+    except (ValueError, RecursionError, OSError):  # read while it was being written, or damaged
         return {}
+    return content if isinstance(content, dict) and content.keys() >= {"host", "pid", "started"} else {}
 
 
 def holder(content: dict | None) -> str:
@@ -126,9 +138,16 @@ def holder(content: dict | None) -> str:
 
 
 def alive(content: dict | None) -> bool | None:
-    """Whether the process that wrote the lock file lives; None if it is on another host."""
+    """Whether the process that wrote the lock file lives; None if it is on another host.
+
+    One that has ended stays in /proc as long as nobody asks for its status, in some containers for ever.
+    """
     if not content:
         return False
     if content["host"] != socket.gethostname():
         return None
-    return Path(f"/proc/{content['pid']}").exists()
+    try:
+        state = Path(f"/proc/{content['pid']}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")

@@ -85,17 +85,23 @@ def read_status(path) -> dict:
         "holder": lock.holder(held) if held else "",
         "elapsed_seconds": elapsed,
         "rate": computed / elapsed if elapsed > 0 else 0.0,
-        "seconds_left": max(0.0, held["left"] + held["at"] - time.time()) if held and "left" in held else None,
+        "seconds_left": _left(held) if held else None,
     }
 
 
 def _session(held, running, files, history, done) -> tuple[float, int]:
     """(seconds, records computed) of the present or killed session, or else of the last in the history."""
     if held and "done" in held:
-        end = max(os.path.getmtime(file) for file in files) if running is False else time.time()
-        return max(0.0, end - held["started"]), done - held["done"]
+        last = max(os.path.getmtime(file) for file in files)
+        seconds = max(0.0, last - held["started"]) if running is False else lock.since(held, "started")
+        return seconds, done - held["done"]
     last = history[-1] if history else {}
     return last.get("wall_seconds", 0.0), last.get("records_done", 0) - last.get("records_before", 0)
+
+
+def _left(held: dict) -> float | None:
+    """Seconds that a run has left, as it has noted in its lock file; None where it has not."""
+    return max(0.0, held["left"] - lock.since(held, "noted")) if held.keys() >= {"left", "noted"} else None
 
 
 def _share_done(status: dict) -> str:

@@ -1,5 +1,6 @@
 """Groups of ranks, agreement and stopping, on however many ranks this is started with."""
 
+import logging
 import os
 import signal
 import time
@@ -9,6 +10,7 @@ from mpi4py import MPI
 
 from hpcsim.run.interrupt import STOPPING
 from hpcsim.run.parallel import Groups, Stop, Tally, on_root
+from hpcsim.run.watch import watching
 
 WORLD = MPI.COMM_WORLD
 
@@ -47,6 +49,25 @@ def test_a_signal_on_the_last_rank_stops_all_groups():
     assert stop.reason == "SIGUSR1"
     stop.settle()
     assert stop.reason == "SIGUSR1"
+
+
+class Passed(logging.Handler):
+    """What is logged here is sent to the last rank."""
+
+    def emit(self, record):
+        WORLD.send(record.getMessage(), dest=WORLD.size - 1)
+
+
+def test_a_rank_that_does_not_begin_is_named():
+    """The last one begins when it has been named by the one before."""
+    last, log, passed = WORLD.size - 1, logging.getLogger("hpcsim"), Passed()
+    if WORLD.rank == last > 0:
+        assert WORLD.recv(source=last - 1).startswith(f"rank {last} has not begun ")
+    if WORLD.rank == last - 1:
+        log.addHandler(passed)
+    with watching(WORLD, every=0.01):
+        WORLD.Barrier()
+    log.removeHandler(passed)
 
 
 def test_a_record_that_would_not_fit_is_not_begun():

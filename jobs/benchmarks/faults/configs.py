@@ -1,4 +1,4 @@
-"""Damaged configs and command lines: one message or a valid plan, within seconds and 2 GB, never a traceback.
+"""Damaged configs and command lines: one message or a valid plan, within seconds and 2 GB, nothing executed.
 
     python jobs/benchmarks/faults/configs.py --configs 1000 --lines 200 --seed 1
 
@@ -26,7 +26,13 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
-VALUES = [
+MARK = "EXECUTED"  # a file in the folder that is there if one of these was
+CODE = [
+    f"binary:x;touch {MARK};.gz", f"ascii:{MARK}", f":{MARK}", f"__import__('os').system('touch {MARK}')",
+    f"open('{MARK}','w')", f"$(touch {MARK})", f"`touch {MARK}`", f"x; touch {MARK}", f"|touch {MARK}",
+    f"{{S.__class__.__init__.__globals__[os].system(touch {MARK})}}", f"$\\write18{{touch {MARK}}}$",
+]  # fmt: skip
+VALUES = 2 * CODE + [
     None, True, False, 0, 1, -1, 2, 0.5, -0.5, 1e308, -1e308, 5e-324, 10**9, 10**12, 10**30, -(10**9), float("nan"),
     float("inf"), "", "x", "auto", "all", "1:30", "2020-13-45", "ψ" * 10, "x" * 10**5, [], {}, [1], [[1]], {"a": 1},
     [0, [1]], [1, 2, 3], ["a", "b"], [None], {"linspace": [0, 1, 3]}, {"linspace": [0, 1, 10**9]},
@@ -40,6 +46,8 @@ TEXTS = [
     "&a [*a]", "!!python/object:os.system x", "!!binary aGk=", "!!timestamp 2020-01-01", "!!set {a, b}", "0xf",
     "0x" + "f" * 5000,
     "*nowhere", "'", "|", "\t- a", "? [a]\n: b", "1:30:00", "0o17", "017", "1_000", ".5", "1e", "~", "yes",
+    f"!!python/object/apply:os.system ['touch {MARK}']", "!!python/name:os.system ''",
+    f"!!python/object/new:subprocess.Popen [['touch', {MARK}]]",
     "\x07", "\ufeff",
     "&x [1,1,1,1,1,1,1,1,1,1]",
 ]  # fmt: skip
@@ -71,6 +79,9 @@ figures: [{file: f, columns: 2, panels: [{y: Sz, x: field_x, by: method},
                     {name: '{expect} at {field_x}', y: Mz, select: {method: liouvillian}, analysis: value, within: 0.1,
                      table: [[select.field_x, expect], [1, -0.4], [2, -0.3]]}]}]
 quick: {method: {'1': {burn_in: 5}}, model: {sites: 2}}
+""",
+    SPINS + """
+method: {name: liouvillian, task: spectrum, eigenvalues: 2, petsc_options: {eps_ncv: 40}}
 """,
     SPINS + """
 schedule: {model.field_x: {times: [0, 1, 3], values: [0, 1, 0.5], kind: smooth, period: 5},
@@ -194,14 +205,26 @@ def _exists(tree, path) -> bool:
 
 def command_line(rng: random.Random, folder: Path) -> list[str]:
     """A command of hpcsim, damaged."""
-    files = ["good.yaml", "nowhere", ".", "/dev/null", "", "\0", "x" * 5000, "good.yaml/", str(folder / "text.h5")]
+    files = [
+        "good.yaml",
+        "nowhere",
+        ".",
+        "/dev/null",
+        "",
+        "\0",
+        "x" * 5000,
+        "good.yaml/",
+        str(folder / "text.h5"),
+        *CODE,
+    ]
     walltimes = ["", "1:30", "-1", "1e9", "nan", "9" * 400 + "h", "1:99:99", "0", "12h"]
     overrides = ["", "=", "a", "model.S", "model.S=[", "=1", "model..S=1", "sweep.0=1", "model=1", "." * 999 + "=1",
                  "model.S={a: 1}", "run.seed=1e400", "a.b.c.d=1", "method.name=[1]", "model.S=!!float x",
                  "method=[]", "method=[liouvillian, x]", "method.0=gaussian", "method.1.name=x", "method.7.dt=1",
                  "method.task=emission", "method.functions=[{name: a}]", "method.frequencies=[1, 0]", "figures=[]",
                  "schedule.model.S={function: t}", "schedule.x=1", "method.initial={dicke: x}", "method.initial=random",
-                 "method.channels=[{}]", "figures.0.checks=[{name: a, claim: b}]"]  # fmt: skip
+                 "method.channels=[{}]", "figures.0.checks=[{name: a, claim: b}]",
+                 *(f"method.petsc_options={{eps_view_vectors: {text!r}}}" for text in CODE)]  # fmt: skip
     names = ["", "x", "liouvillian", "emission", "g2", "spin_network", "Sz", "models", "features", "\0", "é" * 300]
     words = {
         "list": lambda: ["list", rng.choice(names)],
@@ -336,6 +359,9 @@ def campaign(configs: int, lines: int, seed: int, folder: Path) -> dict[str, int
         else:
             arguments = command_line(rng, folder)
         verdict, said, took, memory = limited(arguments, SECONDS)
+        if Path(MARK).exists():
+            Path(MARK).unlink()
+            verdict = "executed"
         counts[verdict] = counts.get(verdict, 0) + 1
         if verdict not in ("ok", "message"):
             last = said.strip().rpartition("\n")[2][:150]

@@ -330,8 +330,7 @@ class Campaign:
         """So many kills, then each run comes to its end; what is wrong is printed."""
         while sum(self.counts.values()) < number and not self.stopped:
             case = self.rng.choice(self.cases)
-            if self.count(case, self.one) and sum(self.counts.values()) % 100 == 0:
-                print(f"{sum(self.counts.values())} of {number}", flush=True)
+            self.count(case, self.one)
         for case in self.cases:
             self.count(case, Case.finish)
 
@@ -356,6 +355,7 @@ class Campaign:
         if found:
             key = f"{case.name}: {found}"
             self.counts[key] = self.counts.get(key, 0) + 1
+            print(f"{sum(self.counts.values())} {key}", flush=True)
         return bool(found)
 
 

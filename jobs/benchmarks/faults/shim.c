@@ -10,6 +10,8 @@
  * FAULT_SHORT  : 1: every second write before it writes half of what it is given
  * FAULT_RANK   : the rank under mpirun that is meant; without it, all
  * What fails is said on stderr.
+ *
+ * CLOCK_SEED, or jumping() by ctypes: the time of day jumps by up to 30 years, back and forth; 0: it does not
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -20,13 +22,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 static char folder[4096];
 static long at, calls;
 static int error, on, halves;
+static unsigned long clock_state, asked;
+
+void jumping(unsigned long seed) { clock_state = seed, asked = 0; }
 
 long fault(const char *below, long which, int number, int later, int shorten) {
     long before = calls;
@@ -40,6 +47,7 @@ __attribute__((constructor)) static void from_environment(void) {
                           getenv("FAULT_SHORT")};
     const char *meant = getenv("FAULT_RANK"), *rank = getenv("OMPI_COMM_WORLD_RANK");
     if (!rank) rank = getenv("PMI_RANK");
+    if (getenv("CLOCK_SEED")) jumping(strtoul(getenv("CLOCK_SEED"), NULL, 10) + (rank ? atoi(rank) : 0));
     if (meant && rank && atoi(meant) != atoi(rank)) return;
     if (text[0] && text[1] && text[2])
         fault(text[0], atol(text[1]), atoi(text[2]), text[3] && atoi(text[3]), text[4] && atoi(text[4]));
@@ -145,4 +153,31 @@ int openat64(int fd, const char *path, int flags, ...) {
 int openat(int fd, const char *path, int flags, ...) {
     MODE_OF(flags)
     return creates(path, flags) ? -1 : REAL(openat)(fd, path, flags, mode);
+}
+
+static time_t wrong(void) { /* seconds: another number, of any size, at the first call and every eighth or so after it */
+    static time_t by;
+    if (!clock_state) return 0;
+    clock_state = clock_state * 6364136223846793005UL + 1442695040888963407UL;
+    if (!asked++ || clock_state >> 61 == 0) {
+        by = 1;
+        for (unsigned long n = (clock_state >> 32) % 10; n; n--) by *= 10;
+        if (clock_state >> 40 & 1) by = -by;
+    }
+    return by;
+}
+int clock_gettime(clockid_t id, struct timespec *now) {
+    int result = REAL(clock_gettime)(id, now);
+    if (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE) now->tv_sec += wrong();
+    return result;
+}
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    int result = REAL(gettimeofday)(now, zone);
+    now->tv_sec += wrong();
+    return result;
+}
+time_t time(time_t *now) {
+    time_t found = REAL(time)(NULL) + wrong();
+    if (now) *now = found;
+    return found;
 }
