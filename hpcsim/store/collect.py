@@ -77,7 +77,7 @@ def collect(out_path, run_paths, over=()):
 
 
 def _as_begun(runs: list[RunData]) -> list[RunData]:
-    """Files that one command made, of the methods in its config, in the order of that list; a shell sorts their names."""
+    """Files that one command made, of the methods in its config, in the order of that list, not of their names."""
     first = [run.history[0] if run.history else {"command": str(run.path)} for run in runs]
     commands = [entry.get("command") for entry in first]
     order = sorted(range(len(runs)), key=lambda i: (commands.index(commands[i]), first[i].get("started", 0)))
