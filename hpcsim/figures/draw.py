@@ -154,7 +154,7 @@ def _draw_lines(data, panel: Panel, axes):
             color=colour,
             label=_label(data, curve, panel),
             marker=marker,
-            markerfacecolor="none" if _hollow(curve, panel, i) else None,
+            markerfacecolor="none" if _hollow(curve, panel, i) or _covers(several, panel, i) else None,
             linestyle=joined,
             linewidth=0.8 if marker != "none" else 1.3,
             elinewidth=0.8,
@@ -181,6 +181,24 @@ def _hollow(curve, panel, number: int) -> bool:
         return number > 0
     named = isinstance(curve.known.get(panel.by), str)
     return named and curve.error is not None and (number > 0 or panel.by == "method")
+
+
+def _covers(several, panel, number: int) -> bool:
+    """Whether the points of a curve with error bars would hide those of an earlier one, a third of them at least."""
+    if several[number].error is None or not number:
+        return False
+    scales = [np.log if scale == "log" else np.asarray for scale in (panel.xscale, panel.yscale)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = [np.array([scale(x) for scale, x in zip(scales, (each.x, each.y))]) for each in several]
+    everything = np.concatenate(found, axis=1)
+    size = np.array([[0.02], [0.03]]) * np.ptp(
+        everything[:, np.isfinite(everything).all(axis=0)], axis=1, keepdims=True
+    )
+    own = found[number]
+    return any(
+        np.mean((abs(own[:, :, None] - other[:, None]) <= size[:, :, None]).all(axis=0).any(axis=1)) >= 1 / 3
+        for other in found[:number]
+    )
 
 
 @contextmanager

@@ -323,7 +323,7 @@ class _Session:
                 "%s after %.1f s; groups busy %s; %.1f s compiling, %.2f s in I/O",
                 f"stopped by {reason}, the same command resumes" if reason else summary["ended"],
                 summary["wall_seconds"],
-                " ".join(f"{100 * f:.0f}%" for f in fractions),
+                store.busy_range(fractions),
                 max(compiling),
                 sum(io),
             )
