@@ -20,7 +20,7 @@ import time
 import numpy as np
 
 from hpcsim.run.interrupt import end, start_beside
-from hpcsim.run.schedule import LARGEST_SHARE, FixedShare, OwnQueue, Queue
+from hpcsim.run.schedule import LARGEST_SHARE, FixedShare, OwnQueue, Queue, later
 
 TOKEN = 16  # bytes
 QUESTION = struct.Struct("<IIIH")  # group, number of the queue, number of the question, finished records
@@ -152,9 +152,8 @@ class Line:
         raise Unreachable
 
     def time_left(self) -> float | None:
-        """Seconds until all records are done, by the last answer; None: it told none, or less than has passed since."""
-        left = self._left - (time.monotonic() - self._answered)
-        return left if left > 0 else None
+        """Seconds until all records are done, by the last answer, see `schedule.later`; None: it told none."""
+        return None if math.isnan(self._left) else later(self._left, time.monotonic() - self._answered)
 
     def under_way(self) -> tuple[int, float]:
         """How many records groups are at, and in how many seconds all are done, as of the last answer."""

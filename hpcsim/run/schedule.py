@@ -38,7 +38,7 @@ import numpy as np
 TOGETHER = 0.2  # seconds of work that go out at once where records are shorter
 LARGEST_SHARE = 100  # records at once, at most: they fit into one datagram
 LATE = 0.25  # of the time that a record has taken, at the least, is still to come
-TRUST = 1.0  # records of its own that weigh as much, for a kind's correction, as all other kinds
+TRUST = 0.3  # records of its own that weigh as much, for a kind's correction, as all other kinds
 
 
 class Queue:
@@ -125,10 +125,9 @@ class Queue:
         return len(remaining), max(remaining, default=0.0)
 
     def _remaining(self) -> list[float]:
-        """Seconds to the end of each share that is out; LATE of what one has taken where it is past its estimate."""
+        """Seconds to the end of each share that is out."""
         now = self._clock()
-        passed = [(now - given, self.correction(kind) * estimate) for given, kind, estimate in self._out.values()]
-        return [max(whole - gone, LATE * gone) for gone, whole in passed]
+        return [later(self.correction(kind) * whole, now - given) for given, kind, whole in self._out.values()]
 
     def waiting(self) -> float:
         """Seconds that the records not yet taken will need on all groups, about."""
@@ -143,6 +142,11 @@ class Queue:
             return math.nan
         remaining = self._remaining()
         return max(self.waiting() + sum(remaining) / self._groups, max(remaining, default=0.0))
+
+
+def later(seconds: float, passed: float) -> float:
+    """What is left, about, of a time that was estimated a while ago: where that is over, LATE of the while."""
+    return max(seconds - passed, LATE * passed)
 
 
 class OwnQueue:

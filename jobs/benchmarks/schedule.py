@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 
 from hpcsim.run.plan import plan
-from hpcsim.run.schedule import Queue, assign, kinds_of
+from hpcsim.run.schedule import Queue, assign, kinds_of, later
 from hpcsim.store.layout import config_of
 
 GROUPS = (2, 8, 32, 128, 512, 2048, 10000)
@@ -50,9 +50,9 @@ class Teller:
             self.first = self.done, now
         if group or not records or self.done == self.total:
             return None
-        left = self.queue.waiting() if self.groups == 1 else self.answered[1] - (now - self.answered[0])
-        if left > 0 or self.done == self.first[0]:
-            return left if left > 0 else None
+        left = self.queue.waiting() if self.groups == 1 else later(self.answered[1], now - self.answered[0])
+        if not math.isnan(left) or self.done == self.first[0]:
+            return None if math.isnan(left) else left
         return (self.total - self.done) * (now - self.first[1]) / (self.done - self.first[0])
 
 
