@@ -277,6 +277,13 @@ def _plot(arguments, world) -> int:
     files, results = figures.plot(arguments.collected, arguments.to, _section(arguments.config), arguments.csv)
     for file in files:
         print(file)
+    if not files:
+        log = logging.getLogger("hpcsim")
+        log.warning(
+            "%s: its config has no figures, so none is drawn; hpcsim plot %s --config FIGURES.yaml takes them from "
+            "another YAML, which needs nothing but figures: [{file: NAME, panels: [{y: RESULT, x: KEY}]}]",
+            *2 * (arguments.collected,),
+        )
     print(figures.table(results))
     return COMPLETE if all(result.passed for result in results) else FAILED
 

@@ -8,6 +8,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from hpcsim.system import meant
+
 
 class StartError(ValueError):
     """There is no such example, or the file cannot be written."""
@@ -41,7 +43,8 @@ def copy(name: str, target: str | None = None) -> Path:
     if len(fitting) > 1:
         raise StartError(f"--example {name}: there are {' and '.join(fitting)}; give one of these names")
     if not fitting:
-        raise StartError(f"--example {name}: unknown; hpcsim list examples shows the {len(known)} there are")
+        hint = meant(name, [*known, *(each.split("/")[-1] for each in known)])
+        raise StartError(f"--example {name}: unknown; hpcsim list examples shows the {len(known)} there are{hint}")
     source = known[fitting[0]]
     path = write(Path(target or source.name), source.read_text())
     for own in dict.fromkeys(re.findall(r"\b[\w-]+\.(?:py|sbatch)\b", source.read_text())):

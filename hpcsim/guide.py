@@ -16,17 +16,23 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
 
 import hpcsim.methods
 import hpcsim.models
 from hpcsim import examples, features, observables, own
 from hpcsim.analysis import ESTIMATES, THEORY
 from hpcsim.run.config import ConfigError, Run
+from hpcsim.system import meant
 from hpcsim.system.vocabulary import others
 
 PACKAGES = {"models": hpcsim.models, "methods": hpcsim.methods}
 # for a key that has no default, by the name of its type's bounds: enough to build a small example
 SMALL: dict[str, Any] = {"S": 1, "sites": 4, "cells": 2, "gain": 1.0, "loss": 0.5, "cutoff": 8}
+# of a JSON Schema; pydantic writes the short ones behind a validator
+BOUNDS = {"exclusiveMinimum": ">", "gt": ">", "minimum": "≥", "ge": "≥"}
+BOUNDS |= {"exclusiveMaximum": "<", "lt": "<", "maximum": "≤", "le": "≤"}
+LARGE = 1e6  # bounds from here on keep machines alive, and tell a reader nothing
 METHOD_KEY = {"trajectories": {"duration": 50, "burn_in": 10}, "phase_space": {"duration": 50, "burn_in": 10}}
 
 
@@ -71,7 +77,7 @@ def listed(kind: str | None) -> str:
     if kind == "features":
         return features.markdown(features.table(modules("methods")))
     if kind is not None and kind not in known:
-        raise ConfigError(f"list {kind}: there are {', '.join(known)}, and features")
+        raise ConfigError(f"list {kind}: there are {', '.join(known)}, and features{meant(kind, known)}")
     lines = []
     for each in [kind] if kind else known:
         width = max(map(len, known[each]))
@@ -98,7 +104,7 @@ def described(name: str) -> str:
     known = [each for kind in catalogue().values() for each in kind]
     raise ConfigError(
         f"describe {name}: unknown; hpcsim list shows the {len(known)} names there are, and a file of one's own is "
-        "NAME.py"
+        f"NAME.py{meant(name, known)}"
     )
 
 
@@ -130,7 +136,7 @@ def _section(name: str) -> tuple[str | None, dict]:
 
 
 def _observable(name: str, module) -> str:
-    keys = [_text(module.Params), "", _defaults(module.Params)] if hasattr(module, "Params") else []
+    keys = [_keys(module.Params), "", _defaults(module.Params)] if hasattr(module, "Params") else []
     return "\n".join([f"observable {name}: {_text(module)}", "", *keys]).rstrip()
 
 
@@ -150,14 +156,18 @@ def _model(name: str, module) -> str:
             "",
             f"Of the example {yaml.safe_dump(_example(module.Params), default_flow_style=True).strip()}:",
             f"  {'sites':14} {system.sites}, sublattices {', '.join(system.sublattices)}",
-            f"  {'unit of rates':14} {system.units}",
+            f"  {'unit of rates':14} {system.units if system.units != '1' else 'that of the numbers given, ħ = 1'}",
             f"  {'symmetries':14} {symmetries}",
             *(f"  {method:14} {reason or 'supported'}" for method, reason in reasons.items()),
+            *(
+                f"  {'outputs':14} {', '.join(_names(modules('methods')[method], system))}; hpcsim describe {method}"
+                for method in [each for each, reason in reasons.items() if reason is None and each == "liouvillian"]
+            ),
         ]
     except ValidationError:
         pass
     return "\n".join(
-        [f"model {name}: {_text(module)}", "", _text(module.Params), "", _defaults(module.Params), *support]
+        [f"model {name}: {_text(module)}", "", _keys(module.Params), "", _defaults(module.Params), *support]
     )
 
 
@@ -166,7 +176,7 @@ def _method(name: str, module) -> str:
         [
             f"method {name}: {_text(module)}",
             "",
-            _text(module.Options),
+            _keys(module.Options),
             "",
             _defaults(module.Options),
             "",
@@ -186,11 +196,16 @@ def _outputs(module) -> str:
         if module.supports(system) is None:
             lines = [f"Outputs of its default task for {name}:"]
             for each in module.outputs(system, module.Options()):
-                if not getattr(each, "internal", False):
+                if not each.internal:
                     dims = f" [{', '.join(dim.name for dim in each.dims)}]" if each.dims else ""
                     lines.append(f"  {each.name}{dims}, {each.units}: {each.long_name or each.name}")
             return "\n".join(lines)
     return ""
+
+
+def _names(method, system) -> list[str]:
+    """What the default task of a method delivers."""
+    return [each.name for each in method.outputs(system, method.Options()) if not each.internal]
 
 
 def _example(kind: type[BaseModel]) -> dict:
@@ -207,21 +222,50 @@ def _example(kind: type[BaseModel]) -> dict:
 
 def _defaults(kind: type[BaseModel]) -> str:
     width = max(map(len, kind.model_fields))
-    lines = ["Keys and defaults:"]
+    types = kind.model_json_schema(schema_generator=Lenient)["properties"]
+    lines = ["Keys, defaults and limits:"]
     for key, field in kind.model_fields.items():
         value = (
             "required" if field.is_required() else yaml.safe_dump(_plain(field.get_default()), default_flow_style=True)
         )
         also = ", ".join(others(key, kind.model_fields))
         text = f"{value.strip().removesuffix('...').strip()}{f' (also: {also})' * bool(also)}"
-        lines.append(f"  {key:{width}}  {text}")
+        limits = _limits(types[key])
+        lines.append(f"  {key:{width}}  {text:12}  {limits}".rstrip())
     return "\n".join(lines)
+
+
+class Lenient(GenerateJsonSchema):
+    """What a validator of ours accepts before pydantic sees it is not in the types: no claim is made of it."""
+
+    def handle_invalid_for_json_schema(self, schema, error_info):
+        return {}
+
+
+def _limits(field: dict) -> str:
+    """What the JSON Schema of a key says of its values, in words."""
+    found = [" or ".join(map(str, field.get("enum", [])))]
+    found += ["true or false"] if field.get("type") == "boolean" else []
+    found += ["whole"] if field.get("type") == "integer" else []
+    found += [f"a multiple of {field['multipleOf']:g}"] if "multipleOf" in field else []
+    found += [f"{sign} {field[key]:g}" for key, sign in BOUNDS.items() if abs(field.get(key, LARGE)) < LARGE]
+    found += [_limits(each) for each in field.get("anyOf", [])]
+    return ", ".join(filter(None, found))
 
 
 def _plain(value):
     if isinstance(value, BaseModel):
         return value.model_dump()
     return list(value) if isinstance(value, tuple) else value
+
+
+def _keys(kind: type[BaseModel]) -> str:
+    """The docstring of a class of parameters, and the key lines of those that it extends."""
+    own, texts = descriptions(kind, inherited=False), [_text(kind)]
+    inherited = {key: text for key, text in descriptions(kind).items() if key not in own}
+    if inherited:
+        texts.append("\n".join(f"{key:12} : {text}" for key, text in inherited.items()))
+    return "\n".join(texts)
 
 
 def _text(thing) -> str:
@@ -244,10 +288,11 @@ OUTSIDE = {"model": _model, "method": _method, "observable": _observable, "theor
 # ------------------------------------------------------------------ for editors and for a start
 
 
-def descriptions(kind: type[BaseModel]) -> dict[str, str]:
-    """{key: text} from the lines `key : text` of the docstrings of a class and those it extends."""
+def descriptions(kind: type[BaseModel], inherited: bool = True) -> dict[str, str]:
+    """{key: text} from the lines `key : text` of the docstrings of a class and, inherited, those it extends."""
     found: dict[str, str] = {}
-    for base in reversed([base for base in kind.__mro__ if issubclass(base, BaseModel) and base.__doc__]):
+    bases = kind.__mro__ if inherited else (kind,)
+    for base in reversed([base for base in bases if issubclass(base, BaseModel) and base.__doc__]):
         key_lines = re.finditer(r"^(\w[\w, ]*?) *: (.+?)(?=^\S|\Z)", inspect.cleandoc(base.__doc__), re.M | re.S)
         for names, text in (match.groups() for match in key_lines):
             for key in names.split(", "):
@@ -309,9 +354,9 @@ def estimates(plan, ranks: int, several: bool) -> Iterator[str]:
     need, have = memory.memory_needed(plan, ranks // per_group), memory.memory_available()
     speed = "calibrated here" if planning.speed.known() else "rough; hpcsim doctor --calibrate makes it better"
     most = "at most " * bool(plan.config["method"].get("target_error"))
-    rows = {
+    rows: dict[str, Any] = {
         "method": plan.config["method"]["name"] if several else None,
-        "title": plan.config["title"],
+        "title": plan.config["title"] or None,
         "points": plan.points,
         "records": f"{most}{plan.numbering.records}",
         "realisations": plan.config.get("disorder", {}).get("realisations"),

@@ -1,9 +1,8 @@
 """The JSON Schema of a config, for editors that complete and check YAML: from the types and docstrings of all keys."""
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema
 
-from hpcsim.guide import descriptions, modules
+from hpcsim.guide import Lenient, descriptions, modules
 from hpcsim.run.config import RANGES, Run, Sections
 from hpcsim.run.disorder import KINDS
 from hpcsim.system.course import KINDS as COURSES
@@ -107,16 +106,9 @@ def _own(what: str) -> dict:
     return {"type": "object", "required": ["file"], "properties": {"file": path}}
 
 
-class _Lenient(GenerateJsonSchema):
-    """What a validator of ours accepts before pydantic sees it is not in the types: no claim is made of it."""
-
-    def handle_invalid_for_json_schema(self, schema, error_info):
-        return {}
-
-
 def _keys(kind: type[BaseModel], name: str | None = None) -> dict:
     texts, found = descriptions(kind), {}
-    for key, field in kind.model_json_schema(schema_generator=_Lenient)["properties"].items():
+    for key, field in kind.model_json_schema(schema_generator=Lenient)["properties"].items():
         default = {"default": field["default"]} if "default" in field else {}
         listed = {"enum": field["enum"]} if "enum" in field and all(isinstance(v, str) for v in field["enum"]) else {}
         found[key] = {"description": texts.get(key, key), **default, **listed}

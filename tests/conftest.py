@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -72,11 +73,12 @@ def campaign(name):
 
 def run_records(method, system, options, context):
     """[(record, what it returned)] of all records of a point, each with the results it needs."""
-    needs, found = getattr(method, "needs", lambda *_: ()), []
-    for record in method.records(system, options):
-        earlier = {index: found[index][1] for index in needs(system, options, record)}
-        found.append((record, method.run(system, options, record, dataclasses.replace(context, earlier=earlier))))
-    return found
+    needs, records, found = getattr(method, "needs", lambda *_: ()), method.records(system, options), {}
+    needed = {i: needs(system, options, record) for i, record in enumerate(records)}
+    for i in TopologicalSorter(needed).static_order():
+        earlier = {index: found[index] for index in needed[i]}
+        found[i] = method.run(system, options, records[i], dataclasses.replace(context, earlier=earlier))
+    return [(record, found[i]) for i, record in enumerate(records)]
 
 
 def pytest_configure():

@@ -100,6 +100,8 @@ def test_polarised_chain_against_a_ring_of_bosons():
     s = np.arange(5)
     correlation = 2 * S * (n_q * np.cos(waves * s[:, None])).mean(axis=1)
     assert np.allclose(spins.polarised_correlation(Jx, Jy, decay, S, s), correlation)
+    between = spins.polarised_correlation(Jx, Jy, decay, S, np.linspace(0, 4.2, 200))  # a figure's line has no spike
+    assert np.all(np.diff(between) < 0) or np.all(np.diff(between) > 0)
     xi = spins.polarised_correlation_length(Jx, Jy, decay)
     assert correlation[4] / correlation[2] == pytest.approx(np.exp(-2 / xi))
     edge = spins.polarised_boundary(Jx, decay)

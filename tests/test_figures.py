@@ -1,15 +1,18 @@
 """The section `figures`: what it refuses, which numbers it takes, what it draws and how it judges."""
 
+from types import SimpleNamespace
+
 import matplotlib.image
 import numpy as np
 import pytest
 from conftest import ROOT
 from pydantic import ValidationError
 
-from hpcsim import figures, store
+from hpcsim import cli, figures, store
 from hpcsim.analysis import THEORY
 from hpcsim.figures import words
 from hpcsim.figures.curves import curves, evaluate
+from hpcsim.figures.draw import _covers
 from hpcsim.figures.section import Data
 from hpcsim.figures.theories import Theory
 from hpcsim.run import config
@@ -598,3 +601,16 @@ def test_more_columns_than_panels_are_no_larger_figure(plot):
         return image.read_bytes()[16:24]  # width and height
 
     assert size(10**9) == size(1)
+
+
+def test_markers_that_would_hide_those_of_an_earlier_curve_are_hollow():
+    x, panel = np.arange(1.0, 10), SimpleNamespace(xscale="linear", yscale="log")
+    several = [(x, x / 9), (1.01 * x, x / 9), (9.5 / x, x / 9), (x, None)]
+    several = [SimpleNamespace(x=x, y=y, error=error) for y, error in several]
+    assert [_covers(several, panel, i) for i in range(4)] == [False, True, False, False]
+
+
+def test_a_file_without_figures_says_how_to_get_one(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(figures, "plot", lambda *_: ([], []))
+    assert cli.main(["plot", str(tmp_path / "c.h5")]) == 0
+    assert "has no figures" in caplog.text and "--config FIGURES.yaml" in caplog.text

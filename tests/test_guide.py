@@ -28,12 +28,17 @@ def test_every_name_is_listed_and_described(capsys):
     shown = capsys.readouterr().out
     for words in ("H = (1/2d) Σ_bonds", "convention  required", "symmetries", "permutation    the coupling"):
         assert words in shown
+    for words in ("≥ 0", "a multiple of 0.5, > 0", "outputs        Sx, Sy, Sz, Mz, purity"):
+        assert words in shown
+    shown = guide.described("trajectories")
+    assert "trajectories : how many per point" in shown and "tolerance     1.0e-06       > 0, ≤ 0.01" in shown
 
 
 @pytest.mark.parametrize("arguments", [["list", "moels"], ["describe", "xyz_latice"]])
 def test_an_unknown_name_is_told(arguments, capsys):
     assert cli.main(arguments) == 2
-    assert arguments[1] in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert arguments[1] in told and f"did you mean {'models' if arguments[0] == 'list' else 'xyz_lattice'}?" in told
 
 
 def test_every_key_has_a_description():

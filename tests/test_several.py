@@ -45,7 +45,7 @@ def test_a_run_for_each_of_them_and_one_figure(tmp_path, capsys, caplog, monkeyp
     assert cli.main(["run", config]) == 0 and caplog.text.count("(2 done)") == 3
     files = [f"results/c.{word}.h5" for word in ("liouvillian", "mean_field", "mean_field-2")]
     assert {*(tmp_path / "results").iterdir()} == {tmp_path / file for file in files}
-    assert cli.main(["collect", "all.h5", *files]) == cli.main(["plot", "all.h5"]) == 0
+    assert cli.main(["collect", "all.h5", *reversed(files)]) == cli.main(["plot", "all.h5"]) == 0
     data = hpcsim.open("all.h5")
     again = hpcsim.solve(**{key: CONFIG[key] for key in ("model", "method", "sweep")})
     assert data.method.values.tolist()[0] == "liouvillian" and data.Sz.dims == ("method", "field_x", "sublattice")

@@ -148,6 +148,20 @@ def test_a_run_that_a_former_version_began_goes_on(model, tmp_path):
     assert np.isfinite(data.Sz).all() and yaml.safe_load(data.attrs["config"])["model"]["name"] == model
 
 
+def test_a_run_goes_on_when_its_config_gives_a_swept_parameter_another_name(tmp_path, caplog):
+    """The file keeps its name, also when it gets more points."""
+    text = "model: {name: collective_spin, S: 1/2, decay: 1}\nmethod: liouvillian\nsweep: [{model.KEY: VALUES}]\n"
+    run, seen = str(tmp_path / "r.h5"), []
+    for key, values in ("drive", "[0.1, 0.2]"), ("field_x", "[0.1, 0.2]"), ("field_x", "[0.1, 0.2, 0.3]"):
+        (tmp_path / "c.yaml").write_text(text.replace("KEY", key).replace("VALUES", values))
+        assert cli.main(["run", str(tmp_path / "c.yaml"), "--out", run]) == 0
+        seen.append(caplog.text)
+        caplog.clear()
+    assert "2 records (2 done)" in seen[1] and "3 records (2 done)" in seen[2]
+    assert cli.main(["collect", str(tmp_path / "d.h5"), run]) == 0
+    assert hpcsim.open(tmp_path / "d.h5").Sx.dims[0] == "drive"
+
+
 def test_runs_that_sweep_one_parameter_under_two_names_are_one_data_set(tmp_path, monkeypatch):
     """Files of version 0.1 and of this one, say: the name is that of the first file; --over takes any name."""
     monkeypatch.chdir(tmp_path)

@@ -69,19 +69,21 @@ def _covariance(Jx, Jy, Jz, decay, collective_decay):
 
 
 def all_to_all_wave_Sxx(Jx, Jy, Jz, decay, collective_decay):
-    """N Sxx of the paramagnet for N → ∞, ⟨X²⟩ - 1 of `_covariance`."""
+    """N Sxx of the paramagnet for N → ∞: ⟨X²⟩ - 1, X = a + a† of its spin wave a."""
     return _covariance(Jx, Jy, Jz, decay, collective_decay)[0] - 1
 
 
 def all_to_all_wave_Mz(Jx, Jy, Jz, decay, collective_decay):
-    """N (⟨σz⟩ + 1) of the paramagnet for N → ∞, 2 ⟨a†a⟩."""
+    """N (⟨σz⟩ + 1) of the paramagnet for N → ∞: 2 ⟨a†a⟩ of its spin wave a."""
     x2, p2, _ = _covariance(Jx, Jy, Jz, decay, collective_decay)
     return (x2 + p2) / 2 - 1
 
 
 def all_to_all_wave_entropy(Jx, Jy, Jz, decay, collective_decay):
-    """Entropy of all N spins of the paramagnet for N → ∞: that of the spin wave, (n+1) ln(n+1) - n ln n,
-    2n + 1 the root of the determinant of its covariance."""
+    """Entropy of all N spins of the paramagnet for N → ∞: that of its spin wave.
+
+    (n+1) ln(n+1) - n ln n, 2n + 1 the root of the determinant of its covariance.
+    """
     x2, p2, xp = _covariance(Jx, Jy, Jz, decay, collective_decay)
     n = (np.sqrt(np.maximum(x2 * p2 - xp**2, 1)) - 1) / 2
     return xlogy(n + 1, n + 1) - xlogy(n, n)

@@ -61,7 +61,7 @@ def _at_least(points, x, what):
 def power_law(x, y, error=None, correction=0.0, origin=0.0):
     """The exponent α of y = A |x - origin|^α, by least squares of ln y over ln |x - origin|, weights (y/error)².
 
-    Its error includes the choice of the range of x, see `_line`.
+    Half the difference between the exponents of both halves of the points is added to its error in quadrature.
 
     correction : ω > 0 fits y = A x^α exp(B x^-ω) instead, the leading correction to scaling
     """

@@ -99,23 +99,23 @@ def driven_Sy(S, drive, decay):
 
 
 def driven_Sz(S, drive, decay):
-    """⟨Sz⟩, likewise."""
+    """⟨Sz⟩ of the exact steady state of the driven decaying spin (Puri and Lawande)."""
     return _driven(S, drive, decay)[1]
 
 
 def driven_var_Sx(S, drive, decay):
-    """(ΔSx)², likewise."""
+    """(ΔSx)² of the exact steady state of the driven decaying spin (Puri and Lawande)."""
     return _driven(S, drive, decay)[2]
 
 
 def driven_var_Sy(S, drive, decay):
-    """(ΔSy)², likewise."""
+    """(ΔSy)² of the exact steady state of the driven decaying spin (Puri and Lawande)."""
     y, _, _, yy, _ = _driven(S, drive, decay)
     return yy - y**2
 
 
 def driven_var_Sz(S, drive, decay):
-    """(ΔSz)², likewise."""
+    """(ΔSz)² of the exact steady state of the driven decaying spin (Puri and Lawande)."""
     _, z, _, _, zz = _driven(S, drive, decay)
     return zz - z**2
 
@@ -171,17 +171,17 @@ def evolved_Sx(S, drive, twist, decay, dephasing, time):
 
 
 def evolved_Sy(S, drive, twist, decay, dephasing, time):
-    """⟨Sy⟩, likewise."""
+    """⟨Sy⟩ of a spin that starts down, from its master equation: exact at any S."""
     return _from_down(S, drive, twist, decay, dephasing, _times(time))[0][1]
 
 
 def evolved_Sz(S, drive, twist, decay, dephasing, time):
-    """⟨Sz⟩, likewise."""
+    """⟨Sz⟩ of a spin that starts down, from its master equation: exact at any S."""
     return _from_down(S, drive, twist, decay, dephasing, _times(time))[0][2]
 
 
 def evolved_squeezing(S, drive, twist, decay, dephasing, time):
-    """ξ² = 2S min ΔS⊥²/|⟨S⟩|², likewise."""
+    """ξ² = 2S min ΔS⊥²/|⟨S⟩|² of a spin that starts down, from its master equation: exact at any S."""
     spin, covariance = _from_down(S, drive, twist, decay, dephasing, _times(time))
     length2 = (spin**2).sum(axis=0)
     across = np.eye(3)[..., None] - spin[:, None] * spin / length2
@@ -217,34 +217,36 @@ def polarised_Sz(Jx, Jy, decay, S):
 
 
 def polarised_var_Sx(Jx, Jy, decay, S):
-    """(ΔSx)² = (S/2) [1 + Jy (Jy - Jx) G / 2Γ²], likewise."""
+    """(ΔSx)² = (S/2) [1 + Jy (Jy - Jx) G / 2Γ²] of the XYZ chain with all spins down."""
     return S / 2 * (1 + Jy * (Jy - Jx) * _spin_waves(Jx, Jy, decay)[1] / (2 * decay**2))
 
 
 def polarised_var_Sy(Jx, Jy, decay, S):
-    """(ΔSy)² = (S/2) [1 - Jx (Jy - Jx) G / 2Γ²], likewise."""
+    """(ΔSy)² = (S/2) [1 - Jx (Jy - Jx) G / 2Γ²] of the XYZ chain with all spins down."""
     return S / 2 * (1 - Jx * (Jy - Jx) * _spin_waves(Jx, Jy, decay)[1] / (2 * decay**2))
 
 
 def polarised_var_Sz(Jx, Jy, decay):
-    """(ΔSz)² = n² + n + |m|² with m = (Jy² - Jx²) G / 8Γ², likewise."""
+    """(ΔSz)² = n² + n + |m|² of the XYZ chain with all spins down, m = (Jy² - Jx²) G / 8Γ²."""
     n, m = _excitations(Jx, Jy, decay), (Jy**2 - Jx**2) * _spin_waves(Jx, Jy, decay)[1] / (8 * decay**2)
     return n**2 + n + m**2
 
 
 def polarised_correlation(Jx, Jy, decay, S, distance):
-    """⟨S⁺_n S⁻_{n+s}⟩ = 2S n μ^{s/2} / (1 - √(1-Q)) at even s > 0, 0 at odd s, 2S n at s = 0, likewise.
+    """⟨S⁺_n S⁻_{n+s}⟩ of the XYZ chain with all spins down.
 
-    μ = (1 - Q/2 - √(1-Q)) / (Q/2). At s that is not an integer, the line through the even ones.
+    2S n μ^{s/2} / (1 - √(1-Q)) at even s > 0, 0 at odd s, 2S n at s = 0, with
+    μ = (1 - Q/2 - √(1-Q)) / (Q/2). At s that is not an integer, a line through the even ones.
     """
     Q, _ = _spin_waves(Jx, Jy, decay)
     s, root = np.asarray(distance, float), np.sqrt(1 - Q)
-    decayed = np.sqrt((1 - Q / 2 - root) / (Q / 2)) ** s / (1 - root)
-    return 2 * S * _excitations(Jx, Jy, decay) * np.select([s == 0, s % 2 == 1], [1.0, 0.0], decayed)
+    ratio = (1 - Q / 2 - root) / (Q / 2)
+    near, decayed = 1 + s / 2 * (ratio / (1 - root) - 1), np.sqrt(ratio) ** s / (1 - root)
+    return 2 * S * _excitations(Jx, Jy, decay) * np.select([s % 2 == 1, s < 2], [0.0, near], decayed)
 
 
 def polarised_correlation_length(Jx, Jy, decay):
-    """ξ = -2/ln μ of the same, ≈ 1/√(1-Q) near the boundary."""
+    """ξ = -2/ln μ of `polarised_correlation`, ≈ 1/√(1-Q) near the boundary."""
     Q, _ = _spin_waves(Jx, Jy, decay)
     with np.errstate(invalid="ignore", divide="ignore"):
         root = np.sqrt(np.where((Q > 0) & (Q < 1), 1 - Q, NAN))
@@ -279,7 +281,7 @@ def paramagnet_lower(Jx, Jz, decay):
 
 
 def paramagnet_upper(Jx, Jz, decay):
-    """The largest Jy at which all spins down is stable, likewise."""
+    """The largest Jy at which all spins down is stable; NaN where none is (lee2013, Eq. 4)."""
     Jy, slope = _paramagnet(Jx, Jz, decay)
     edge = np.where(slope < 0, Jy, np.inf).min(axis=-1)
     return np.where(np.isfinite(edge), edge, NAN)

@@ -12,6 +12,7 @@ from hpcsim.figures.section import Data
 from hpcsim.figures.theories import Theory
 from hpcsim.figures.words import number, word
 from hpcsim.store import Collected, StoreError, asked, methods_of
+from hpcsim.system import meant
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,8 @@ def _along(coordinate, variable):
 def _variable(data, name, key):
     if name not in data.variables:
         have = ", ".join(sorted(data.variables))
-        raise ValueError(f"{key} = {name}: no such variable; the collected file has {have}")
+        near = meant(name, data.variables)
+        raise ValueError(f"{key} = {name}: no such variable; the collected file has {have}{near}")
     return data.variables[name]
 
 

@@ -155,7 +155,7 @@ def _draw_lines(data, panel: Panel, axes):
             color=colour,
             label=_label(data, curve, panel),
             marker=marker,
-            markerfacecolor="none" if _hollow(curve, panel, i) else None,
+            markerfacecolor="none" if _hollow(curve, panel, i) or _covers(several, panel, i) else None,
             linestyle=joined,
             linewidth=0.8 if marker != "none" else 1.3,
             elinewidth=0.8,
@@ -182,6 +182,24 @@ def _hollow(curve, panel, number: int) -> bool:
         return number > 0
     named = isinstance(curve.known.get(panel.by), str)
     return named and curve.error is not None and (number > 0 or panel.by == "method")
+
+
+def _covers(several, panel, number: int) -> bool:
+    """Whether the points of a curve with error bars would hide those of an earlier one, a third of them at least."""
+    if several[number].error is None or not number:
+        return False
+    scales = [np.log if scale == "log" else np.asarray for scale in (panel.xscale, panel.yscale)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = [np.array([scale(x) for scale, x in zip(scales, (each.x, each.y))]) for each in several]
+    everything = np.concatenate(found, axis=1)
+    size = np.array([[0.02], [0.03]]) * np.ptp(
+        everything[:, np.isfinite(everything).all(axis=0)], axis=1, keepdims=True
+    )
+    own = found[number]
+    return any(
+        np.mean((abs(own[:, :, None] - other[:, None]) <= size[:, :, None]).all(axis=0).any(axis=1)) >= 1 / 3
+        for other in found[:number]
+    )
 
 
 @contextmanager
@@ -268,8 +286,8 @@ def _dress(data, panel: Panel, axes):
         if axis.get_scale() == "log":
             _plain_ticks(axis)
     drawn = [container.lines[0].get_xdata() for container in axes.containers if panel.kind == "lines"]
-    if panel.xscale == "linear" and drawn and all(np.array_equal(x, np.round(x)) for x in drawn):
-        axes.xaxis.get_major_locator().set_params(integer=True)  # distances, numbers of sites
+    if drawn and all(np.array_equal(x, np.round(x)) for x in drawn):
+        _whole_ticks(axes.xaxis)
     if panel.xlim:
         axes.set_xlim(panel.xlim)
     if panel.ylim:
@@ -296,6 +314,17 @@ def _plain_ticks(axis):
     axis.set_major_locator(LogLocator(10 if high / low < 1e5 else 100, (1, 2, 5) if high / low < 300 else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _whole_ticks(axis):
+    """No ticks between distances, numbers of sites, spins."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = axis.get_view_interval()
+    if axis.get_scale() == "linear":
+        axis.get_major_locator().set_params(integer=True)
+    elif high / low < 4:  # of 1, 2 and 5 there are one or two
+        axis.set_major_locator(MaxNLocator(8, integer=True))
 
 
 def _fine(x, scale):

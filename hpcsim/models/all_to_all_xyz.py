@@ -21,7 +21,7 @@ class Params(Parameters):
     here ⟨σx⟩ of one spin decays at (decay + gain + dephasing)/2.
 
     sites                           : number N of spins, at least 2
-    Jx, Jy, Jz                      : couplings, rates
+    Jx, Jy, Jz                      : couplings of all pairs, in the unit of all rates
     decay, collective_decay         : γ, Γ
     gain, collective_gain           : the same upwards
     dephasing, collective_dephasing : of σz/2

@@ -37,8 +37,8 @@ class Params(Parameters):
 
     sites      : n of a chain, or [nx, ny] of a square lattice (d = 2; [n, 1] is a chain, d = 1)
     S          : spin of every site; lee2013 has Pauli matrices, so 1/2
-    Jx, Jy, Jz : couplings, rates
-    decay      : γ of lee2013, Γ of huber2021
+    Jx, Jy, Jz : couplings of nearest neighbours, in the unit of all rates
+    decay      : rate of decay of each spin, γ of lee2013, Γ of huber2021
     periodic   : close the lattice in each direction; the one bond between two sites is not doubled
     convention : lee2013 or huber2021
     """

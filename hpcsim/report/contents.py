@@ -67,6 +67,10 @@ def drawn(data: store.Collected, given=None) -> tuple[Markup, list, list[str]]:
         parts += [tag("h3", name), picture(bytes(svg), f"{name}: {'; '.join(about)}", round(3.6 * INCH * columns))]
         parts.append(_checks(judged))
         checks += judged
+    if not parsed:
+        parts.append(
+            tag("p", "The config has no section figures; hpcsim report FILE --config YAML draws those of another.")
+        )
     return section("Figures and checks", *parts), checks, problems
 
 
@@ -140,7 +144,6 @@ def timings(data: store.Collected) -> Markup:
     sessions = json.loads(data.attrs.get("sessions", "[]"))
     rows = []
     for entry in sessions:
-        busy = entry.get("busy_fraction") or []
         rows.append(
             (
                 str(entry.get("file", "")),
@@ -148,7 +151,7 @@ def timings(data: store.Collected) -> Markup:
                 f"{entry.get('wall_seconds', 0):.1f} s",
                 str(entry.get("ranks", "")),
                 f"{entry.get('records_done', 0) - entry.get('records_before', 0)}",
-                f"{min(busy):.0%} to {max(busy):.0%}" if busy else "",
+                store.busy_range(entry.get("busy_fraction")),
                 f"{entry.get('compile_seconds', 0):.1f} s",
                 f"{entry.get('io_seconds', 0):.2f} s",
                 str(entry.get("ended", "")),

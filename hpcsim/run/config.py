@@ -4,7 +4,6 @@ The result is plain data: a dict with the sections title, model, method, sweep, 
 where every axis of `sweep` is a dict {key: list of values}.
 """
 
-import difflib
 import math
 import re
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from hpcsim.run import courses, disorder, several
 from hpcsim.run.numbers import numbers
 from hpcsim.run.sources import figures_with_sources, with_sources
 from hpcsim.run.text import LONGEST, BadText, parse
-from hpcsim.system import Count, Number, Parameters, Whole, axis_value, spaced
+from hpcsim.system import Count, Number, Parameters, Whole, axis_value, meant, spaced
 from hpcsim.system import shown as _show
 from hpcsim.system.vocabulary import NAMES, preferred
 
@@ -371,8 +370,7 @@ def _explain(kind, error: dict, where: str, given) -> str:
     path = ".".join([where] * bool(where) + names)
     if error["type"] == "extra_forbidden":
         known = _fields_at(kind, error["loc"][:-1])
-        close = difflib.get_close_matches(str(error["loc"][-1]), known, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = meant(error["loc"][-1], known)
         listed = f"; known: {', '.join(known)}" if known else ""
         return f"{path} = {_show(error['input'])}: unknown key{hint}{listed}"
     if error["type"] == "missing":

@@ -8,6 +8,7 @@ its questions: one that comes again, since an answer was lost, gets the same ans
 """
 
 import io
+import math
 import os
 import selectors
 import socket
@@ -19,7 +20,7 @@ import time
 import numpy as np
 
 from hpcsim.run.interrupt import end, start_beside
-from hpcsim.run.schedule import LARGEST_SHARE, FixedShare, OwnQueue, Queue
+from hpcsim.run.schedule import LARGEST_SHARE, FixedShare, OwnQueue, Queue, later
 
 TOKEN = 16  # bytes
 QUESTION = struct.Struct("<IIIH")  # group, number of the queue, number of the question, finished records
@@ -102,7 +103,7 @@ class Line:
 
     def __init__(self, group: int, token: bytes, addresses):
         self._group, self._token, self._rounds, self._number = group, token, 0, 0
-        self._left, self._under_way = None, (0, 0.0)
+        self._left, self._under_way, self._answered = math.nan, (0, 0.0), 0.0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for address in addresses:
             self._address = tuple(address)
@@ -146,12 +147,13 @@ class Line:
                     break
                 same, self._left, *self._under_way, count = ANSWER.unpack_from(answer)
                 if same == number:
+                    self._answered = time.monotonic()
                     return list(struct.unpack_from(f"<{count}q", answer, ANSWER.size))
         raise Unreachable
 
     def time_left(self) -> float | None:
-        """Seconds that the waiting records need, as of the last answer."""
-        return self._left
+        """Seconds until all records are done, by the last answer, see `schedule.later`; None: it told none."""
+        return None if math.isnan(self._left) else later(self._left, time.monotonic() - self._answered)
 
     def under_way(self) -> tuple[int, float]:
         """How many records groups are at, and in how many seconds all are done, as of the last answer."""

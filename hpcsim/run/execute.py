@@ -232,7 +232,7 @@ class _Session:
                     self.records.sync()
                     flushed = time.monotonic()
                 if progress and self.groups.world.rank == 0:
-                    progress.left(_left(source), self.records)
+                    progress.left(source.time_left(), self.records)
                 tally.add()
         if self.records is not None:
             self.records.sync()
@@ -323,7 +323,7 @@ class _Session:
                 "%s after %.1f s; groups busy %s; %.1f s compiling, %.2f s in I/O",
                 f"stopped by {reason}, the same command resumes" if reason else summary["ended"],
                 summary["wall_seconds"],
-                " ".join(f"{100 * f:.0f}%" for f in fractions),
+                store.busy_range(fractions),
                 max(compiling),
                 sum(io),
             )
@@ -335,12 +335,6 @@ def _warn_of_misses(planned: Plan, missed: dict):
         where = ", ".join(f"{key} = {value}" for key, value in planned.where(p).items()) or "the point"
         found = ", ".join(f"{name} {error:.3g} > {targets[name]:g}" for name, error in errors.items())
         log.warning("%s: target_error not reached with all trajectories: %s; raise method.trajectories", where, found)
-
-
-def _left(source) -> float | None:
-    """Seconds until a source's records are all done, about; None: unknown."""
-    waiting, (_, under_way) = source.time_left(), source.under_way()
-    return None if waiting is None else max(waiting, under_way)
 
 
 def _telling(seconds: float, compiling: float) -> float:

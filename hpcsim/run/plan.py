@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 
@@ -268,9 +269,15 @@ def _needs(problem: Problem, records, first: int) -> dict[int, tuple[int, ...]]:
     needs, found = getattr(problem.method, "needs", None), {}
     for i, record in enumerate(records if needs else ()):
         if indices := needs(problem.system, problem.options, record):
-            if not all(0 <= index < i for index in indices):
-                raise RuntimeError(f"{problem.method.__name__}.needs: {indices} do not come before record {i}")
+            if not all(0 <= index < len(records) for index in indices):
+                raise RuntimeError(f"{problem.method.__name__}.needs: {indices} of record {i} of {len(records)}")
             found[first + i] = tuple(first + index for index in indices)
+    try:
+        TopologicalSorter(found).prepare()
+    except CycleError as error:
+        raise RuntimeError(
+            f"{problem.method.__name__}.needs: records that wait for each other: {error.args[1]}"
+        ) from None
     return found
 
 

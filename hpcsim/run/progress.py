@@ -25,7 +25,7 @@ class Progress:
             self(0)
 
     def left(self, seconds: float | None, records):
-        """How long the records that nobody has begun will take, from what the finished ones took; None: unknown.
+        """How long the records that are not done will take, from what the finished ones took; None: unknown.
 
         records : where the status finds it, once in NOTED seconds
         """

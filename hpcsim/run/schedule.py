@@ -37,7 +37,8 @@ import numpy as np
 
 TOGETHER = 0.2  # seconds of work that go out at once where records are shorter
 LARGEST_SHARE = 100  # records at once, at most: they fit into one datagram
-TRUST = 1.0  # records of its own that weigh as much, for a kind's correction, as all other kinds
+LATE = 0.25  # of the time that a record has taken, at the least, is still to come
+TRUST = 0.3  # records of its own that weigh as much, for a kind's correction, as all other kinds
 
 
 class Queue:
@@ -48,12 +49,13 @@ class Queue:
     records : their numbers;  seconds : the estimate of each
     kinds   : an integer for each: equal ones are of one size, and their estimates err by one factor
     groups  : how many take from it
+    clock   : tells the time in seconds
     """
 
-    def __init__(self, records, seconds, kinds, groups: int = 1):
+    def __init__(self, records, seconds, kinds, groups: int = 1, clock=time.monotonic):
         records, seconds = np.asarray(records, int), np.maximum(np.asarray(seconds, float), 1e-6)
         _, kinds = np.unique(np.asarray(kinds), return_inverse=True)
-        self._groups, self._kinds = groups, kinds
+        self._groups, self._kinds, self._clock = groups, kinds, clock
         self._by_number = np.argsort(records, kind="stable")
         order = np.lexsort((records, -seconds, kinds))
         bounds = np.searchsorted(kinds[order], np.arange(kinds.max(initial=-1) + 2))
@@ -65,7 +67,8 @@ class Queue:
         self._all_sum = self._all_count = 0.0
         self._ranked = [1.0] * len(self._waiting)  # the correction each kind stands in the heap with
         self._heap, self.left = [], len(records)
-        self._ends: dict[int, float] = {}  # of each share that is out, by its last record: when one record is done
+        self._out: dict[int, tuple[float, int, float]] = {}  # shares that are out, by their last record:
+        # when they were given, the kind and the estimate, uncorrected, of all their records
         for kind in range(len(self._waiting)):
             self._rank(kind)
 
@@ -85,7 +88,7 @@ class Queue:
 
     def finished(self, record: int, seconds: float):
         """Learn from a record that took so long; NaN: it has ended, and tells nothing of others, for it compiled."""
-        self._ends.pop(record, None)
+        self._out.pop(record, None)
         if math.isnan(seconds):
             return
         place = self._by_number[np.searchsorted(self._records, record, sorter=self._by_number)]
@@ -108,23 +111,42 @@ class Queue:
             many = min(TOGETHER / -cost, self.left / (2 * self._groups), LARGEST_SHARE)
             share = self._waiting[kind][place : place + max(1, int(many))]
             self._next[kind] += len(share)
-            self._rest[kind] -= float(self._seconds[share].sum())
+            estimate = float(self._seconds[share].sum())
+            self._rest[kind] -= estimate
             self.left -= len(share)
             self._rank(kind)
-            self._ends[int(self._records[share[-1]])] = time.monotonic() - cost
+            self._out[int(self._records[share[-1]])] = self._clock(), kind, estimate
             return self._records[share].tolist()
         return []
 
     def under_way(self) -> tuple[int, float]:
-        """How many records groups are at, and in how many seconds all of these are done, about."""
-        return len(self._ends), max(self._ends.values()) - time.monotonic() if self._ends else 0.0
+        """How many shares groups are at, and in how many seconds all of these are done, about."""
+        remaining = self._remaining()
+        return len(remaining), max(remaining, default=0.0)
 
-    def time_left(self) -> float:
+    def _remaining(self) -> list[float]:
+        """Seconds to the end of each share that is out."""
+        now = self._clock()
+        return [later(self.correction(kind) * whole, now - given) for given, kind, whole in self._out.values()]
+
+    def waiting(self) -> float:
         """Seconds that the records not yet taken will need on all groups, about."""
         if not self.left:
             return 0.0
         work = sum(rest * self.correction(kind) for kind, rest in enumerate(self._rest) if rest > 0)
         return work / self._groups
+
+    def time_left(self) -> float:
+        """Seconds until all records are done, about; NaN: none has told yet how good the estimates are."""
+        if not self._all_count:
+            return math.nan
+        remaining = self._remaining()
+        return max(self.waiting() + sum(remaining) / self._groups, max(remaining, default=0.0))
+
+
+def later(seconds: float, passed: float) -> float:
+    """What is left, about, of a time that was estimated a while ago: where that is over, LATE of the while."""
+    return max(seconds - passed, LATE * passed)
 
 
 class OwnQueue:
@@ -140,7 +162,8 @@ class OwnQueue:
         return self._queue.take()
 
     def time_left(self) -> float:
-        return self._queue.time_left()
+        """Seconds that the rest needs, as the one group asks it, which has just ended what it was given."""
+        return self._queue.waiting()
 
     def under_way(self) -> tuple[int, float]:
         return self._queue.under_way()

@@ -4,7 +4,6 @@ The options database can do more than tune a solver: viewers and monitors write 
 the file's name ends in .gz. So options are allowed by name, each with the values that it can take.
 """
 
-import difflib
 import re
 import shlex
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from hpcsim.system import shown
+from hpcsim.system import meant, shown
 
 PREFIX = "hpcsim_"  # of all solvers' options in PETSc's database
 
@@ -160,12 +159,10 @@ def allowed(given):
 
 def _checked(name, value, known):
     if name not in known:
-        close = difflib.get_close_matches(str(name)[:100], known, 3)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise ValueError(
-            f"{shown(name)} is not allowed; {hint}allowed are tolerances, iterations and types of the solvers "
-            f"(eps_, mfn_, st_ksp_, st_pc_) and the controls of MUMPS (st_mat_mumps_icntl_14, ...) and SuperLU_DIST; "
-            f"no viewers, monitors or files"
+            f"{shown(name)} is not allowed{meant(name, known)}; allowed are tolerances, iterations and types of the "
+            "solvers (eps_, mfn_, st_ksp_, st_pc_) and the controls of MUMPS (st_mat_mumps_icntl_14, ...) and "
+            "SuperLU_DIST; no viewers, monitors or files"
         )
     try:
         return known[name](value)

@@ -15,7 +15,7 @@ A header before HDF5's own holds a CRC of every byte outside the datasets that a
 
 from hpcsim.store.collected import Collected, Variable, asked, failures, is_collected, load, methods_of, shortfall, slug
 from hpcsim.store.layout import Layout, RunData, StoreError, difference, science
-from hpcsim.store.read import format_status, read_runs, read_status
+from hpcsim.store.read import busy_range, format_status, read_runs, read_status
 from hpcsim.store.records import Memory, Records, empty
 from hpcsim.store.run import RunFile, open_run, run_files
 from hpcsim.store.whole import write_whole
@@ -33,6 +33,7 @@ __all__ = [
     "difference",
     "empty",
     "failures",
+    "busy_range",
     "format_status",
     "is_collected",
     "load",

@@ -51,6 +51,16 @@ def _in_one_vocabulary(runs: list[RunData], over):
     return found, [tuple(named(key, runs[0]) for key in keys) for keys in over]
 
 
+def in_names_of(old: Layout, layout: Layout) -> Layout:
+    """The layout with the swept parameters under the names that they have in another one, such as drive for field_x."""
+    names = {meaning(key, old.config["model"]): key for axis in old.axes for key in axis}
+    axes = [
+        {names.get(meaning(key, layout.config["model"]), key): values for key, values in axis.items()}
+        for axis in layout.axes
+    ]
+    return replace(layout, axes=tuple(axes), config={**layout.config, "sweep": axes})
+
+
 def _keys(runs: list[RunData], over) -> list[tuple[str, ...]]:
     """The keys of every common axis, those of the first run first."""
     found, owner = [], {}

@@ -70,10 +70,18 @@ def collect(out_path, run_paths, over=()):
             2,
         )
     runs = {run.path.resolve(): run for path in run_paths for run in read_runs(path)}
-    combined = combine(list(runs.values()), over)
+    combined = combine(_as_begun(list(runs.values())), over)
     if there := shortfall(combined):
         log.warning("%s: holds %s; hpcsim run goes on with the others, then collect again", out, there)
     _write(out, combined.variables, combined.attrs)
+
+
+def _as_begun(runs: list[RunData]) -> list[RunData]:
+    """Files that one command made, of the methods in its config, in the order of that list, not of their names."""
+    first = [run.history[0] if run.history else {"command": str(run.path)} for run in runs]
+    commands = [entry.get("command") for entry in first]
+    order = sorted(range(len(runs)), key=lambda i: (commands.index(commands[i]), first[i].get("started", 0)))
+    return [runs[i] for i in order]
 
 
 def combine(runs: list[RunData], over=()) -> Collected:

@@ -110,6 +110,12 @@ def _share_done(status: dict) -> str:
     return str(last.get("share") or "") if str(last.get("ended", "")).startswith("complete") else ""
 
 
+def busy_range(fractions) -> str:
+    """For people: from the least to the most busy group of a session, in parts of its time; "" of none."""
+    ends = dict.fromkeys(f"{f(fractions):.0%}" for f in (min, max)) if fractions else ()
+    return " to ".join(ends)
+
+
 def format_status(status: dict) -> str:
     """`read_status` for people."""
     rate, holder, failed = status["rate"], status["holder"], status["failed"]
@@ -135,10 +141,9 @@ def format_status(status: dict) -> str:
     lines += [f"point {p}: {done}/{total} records" for p, done, total in begun[:10]]
     lines += [f"record {r} of point {p} failed: {reason}" for r, p, reason in status["failures"][:10]]
     for entry in status["history"]:
-        busy = entry.get("busy_fraction") or [math.nan]
         lines.append(
             f"{time.ctime(entry.get('started', 0))}: {entry.get('wall_seconds', 0):.1f} s on "
-            f"{entry.get('ranks', '?')} ranks, groups busy {min(busy):.0%} to {max(busy):.0%}, "
+            f"{entry.get('ranks', '?')} ranks, groups busy {busy_range(entry.get('busy_fraction'))}, "
             f"{entry.get('io_seconds', 0):.2f} s in I/O, {entry.get('ended')}"
         )
     return "\n".join(lines)

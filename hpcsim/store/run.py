@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hpcsim.store import disk
+from hpcsim.store.align import in_names_of
 from hpcsim.store.extend import extend
 from hpcsim.store.layout import Layout, StoreError, difference, plain_layout, science
 from hpcsim.store.lock import Lock
@@ -111,7 +112,8 @@ class _Opened:
 def open_run(path, layout: Layout, comm, needed=frozenset(), retry_failed: bool = False) -> RunFile:
     """Create the run file, or check that it belongs to `layout` and is intact. Collective over `comm`.
 
-    A file of the same config but for points that were added to its sweep gets these, and keeps its records.
+    A file of the same config but for points that were added to its sweep gets these, and keeps its records; a swept
+    parameter that has got another of its names keeps the one in the file.
 
     comm         : communicator of all ranks that write
     needed       : numbers of the records whose results others start from, see `Records.earlier`
@@ -163,6 +165,9 @@ def _prepare(path: Path, layout: Layout, watched, needed, lock: Lock, retry_fail
     of the records in `needed`.
     """
     values, forget, reasons = {}, {}, {}
+    for file in run_files(path)[:1]:
+        with disk.reading(file) as (opened, _):
+            layout = in_names_of(disk.read_layout(opened), layout)
     if run_files(path) == [path]:
         extend(path, layout, lock)
     done, failed = np.zeros((2, len(layout.point)), bool)

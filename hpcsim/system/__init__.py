@@ -22,6 +22,7 @@ from hpcsim.system.parameters import (
     Whole,
     axis_value,
     keys_of_task,
+    meant,
     shown,
     spaced,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "orbits",
     "order_of",
     "require_unique",
+    "meant",
     "shown",
     "spaced",
     "spin_coherent",

@@ -1,10 +1,11 @@
 """Parameters that the YAML file may contain, frozen, and the types of their values."""
 
+import difflib
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from hpcsim.system import vocabulary
 
@@ -59,6 +60,12 @@ def shown(value, length: int = 60) -> str:
     except (ValueError, RecursionError):  # thousands of digits, or of lists in lists
         text = f"<{type(value).__name__}>"
     return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def meant(name, known) -> str:
+    """What a message adds on a name that is nearly one of those known; "" on any other."""
+    close = difflib.get_close_matches(str(name)[:100], dict.fromkeys(known), 3)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def _no_bool(value):
@@ -144,4 +151,6 @@ Number = Annotated[float, BeforeValidator(_no_bool)]
 Whole = Annotated[int, BeforeValidator(_no_bool), Field(ge=-(2**63), lt=2**63)]
 Count = Annotated[Whole, Field(ge=1, le=MOST)]
 Rate = Annotated[Number, Field(ge=0)]
-Spin = Annotated[Number, AfterValidator(_half_integer)]
+Spin = Annotated[
+    Number, AfterValidator(_half_integer), WithJsonSchema({"type": "number", "multipleOf": 0.5, "exclusiveMinimum": 0})
+]

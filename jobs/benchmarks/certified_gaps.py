@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from contextlib import ExitStack
 from functools import reduce
+from graphlib import TopologicalSorter
 from unittest.mock import patch
 
 import numpy as np
@@ -204,14 +205,17 @@ KINDS = {
 def solved(system, **options) -> dict:
     """{output: value} of a task, its records reduced as in a collected file."""
     options = liouvillian.Options(**options)
-    records, results = liouvillian.records(system, options), []
+    records, results = liouvillian.records(system, options), {}
+    needed = {i: liouvillian.needs(system, options, record) for i, record in enumerate(records)}
     context = Context(MPI.COMM_SELF, (0, 0), lambda: False)
-    for record in records:
-        earlier = {i: results[i] for i in liouvillian.needs(system, options, record)}
+    for i in TopologicalSorter(needed).static_order():
+        earlier = {j: results[j] for j in needed[i]}
         own = Context(context.comm, context.key, context.should_stop, context.cache, earlier)
-        results.append(liouvillian.run(system, options, record, own))
+        results[i] = liouvillian.run(system, options, records[i], own)
     return {
-        output.name: reduced(output, lambda name: np.stack([np.asarray(result[name]) for result in results]))[0]
+        output.name: reduced(
+            output, lambda name: np.stack([np.asarray(results[i][name]) for i in range(len(results))])
+        )[0]
         for output in liouvillian.outputs(system, options)
     }
 

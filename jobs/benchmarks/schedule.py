@@ -1,15 +1,19 @@
 """How well groups of ranks share the records of a run: replays of run files, and where the queue would saturate.
 
     python jobs/benchmarks/schedule.py replay RUN.h5 [RUN.h5 ...]
+    python jobs/benchmarks/schedule.py left RUN.h5 [RUN.h5 ...]
     python jobs/benchmarks/schedule.py saturation [latency of a message in s, 2e-5] [service of a question in s, 5e-5]
 
 `replay` takes the seconds that records took, without the first ones, which compile, and the estimates that the run
 had. It prints for P groups the efficiency total/(P time) of a share fixed beforehand and of the queue, and their bound
-min(1, total/(P longest)). `saturation` plays the queue with messages that take time: a single server answers one
-question after the other, and 20 records for each group, all of one length.
+min(1, total/(P longest)). `left` takes the same, and compares the time left that a run on P groups tells after each
+record with what is then left; it ends with status 1 where the two differ by more than a factor of 3 and 5 s after the
+first minute. `saturation` plays the queue with messages that take time: a single server answers one question after the
+other, and 20 records for each group, all of one length.
 """
 
 import heapq
+import math
 import sys
 from pathlib import Path
 
@@ -17,10 +21,11 @@ import h5py
 import numpy as np
 
 from hpcsim.run.plan import plan
-from hpcsim.run.schedule import Queue, assign, kinds_of
+from hpcsim.run.schedule import Queue, assign, kinds_of, later
 from hpcsim.store.layout import config_of
 
 GROUPS = (2, 8, 32, 128, 512, 2048, 10000)
+MINUTE, SHORT, FACTOR = 60.0, 5.0, 3.0  # seconds, seconds, and how wrong the time left may be
 
 
 def fixed(seconds, estimates, groups: int) -> float:
@@ -28,28 +33,93 @@ def fixed(seconds, estimates, groups: int) -> float:
     return max(seconds[own].sum() for own in assign(estimates, groups))
 
 
-def queued(seconds, estimates, kinds, groups: int, latency: float = 0.0, service: float = 0.0) -> float:
-    """Wall time of the queue, with messages that take `latency` each way and `service` at the queue."""
-    queue, clear, last = Queue(np.arange(len(seconds)), estimates, kinds, groups), 0.0, 0.0
-    arriving = [(latency, group, ()) for group in range(groups)]
+class Teller:
+    """The first rank of a run, which tells the time left when it has ended a share; as dispatch and progress do.
+
+    answered : (time, time left) of the last answer that it had from the queue
+    """
+
+    def __init__(self, total: int, queue: Queue, groups: int):
+        self.total, self.queue, self.groups, self.answered = total, queue, groups, (0.0, math.nan)
+        self.done, self.first = 0, None
+
+    def ended(self, now: float, group: int, records: int) -> float | None:
+        """The time left; None: not told. records : that the group has ended"""
+        self.done += records
+        if records and self.first is None:
+            self.first = self.done, now
+        if group or not records or self.done == self.total:
+            return None
+        left = self.queue.waiting() if self.groups == 1 else later(self.answered[1], now - self.answered[0])
+        if not math.isnan(left) or self.done == self.first[0]:
+            return None if math.isnan(left) else left
+        return (self.total - self.done) * (now - self.first[1]) / (self.done - self.first[0])
+
+
+def queued(seconds, estimates, kinds, groups: int, latency: float = 0.0, service: float = 0.0, told=None) -> float:
+    """Wall time of the queue, with messages that take `latency` each way and `service` at the queue.
+
+    told : a list, which gets (time, time left) as the first group tells it when it has ended a share
+    """
+    clear = last = 0.0
+    queue = Queue(np.arange(len(seconds)), estimates, kinds, groups, clock=lambda: clear)
+    arriving, teller = [(latency, group, ()) for group in range(groups)], Teller(len(seconds), queue, groups)
     while arriving:
         time, group, finished = heapq.heappop(arriving)
         clear = max(clear, time) + service
         for record in finished:
             queue.finished(record, seconds[record])
-        if mine := queue.take():
+        if told is not None and (left := teller.ended(clear, group, len(finished))) is not None:
+            told.append((clear, left))
+        mine = queue.take()
+        if group == 0:
+            teller.answered = clear, queue.time_left()
+        if mine:
             ended = clear + latency + sum(seconds[record] for record in mine)
             last = max(last, ended)
             heapq.heappush(arriving, (ended + latency, group, tuple(mine)))
     return last
 
 
-def replay(path: str):
+def recorded(path: str):
+    """Seconds, estimates and memory of the records of a run file that are done."""
     with h5py.File(path) as file:
         seconds, done = file["records/seconds"][:], file["records/done"][:] == 1
         planned = plan(config_of(file["config"][()]))
-    seconds, estimates, memory = seconds[done], planned.time[done], planned.bytes[done]
+    seconds = seconds[done]
     seconds = np.minimum(seconds, max(5 * np.median(seconds), np.percentile(seconds, 99.5)))
+    return seconds, planned.time[done], planned.bytes[done]
+
+
+def error_of_left(seconds, estimates, kinds, groups: int) -> float:
+    """The largest factor by which the time left is wrong after the first minute; 1 where by less than 5 s."""
+    told: list[tuple[float, float]] = []
+    end = queued(seconds, estimates, kinds, groups, told=told)
+    errors = [
+        max(left, end - time) / max(min(left, end - time), 1e-9)
+        for time, left in told
+        if time >= MINUTE and abs(left - (end - time)) > SHORT
+    ]
+    return max(errors, default=1.0)
+
+
+def left(paths) -> bool:
+    """Whether the time left is right within a factor of 3 in all these runs."""
+    print(f"{'records':>8} {'s':>8}" + "".join(f"{f'P = {groups}':>8}" for groups in (1, *GROUPS[:3])) + "  run")
+    worst = 1.0
+    for path in paths:
+        seconds, estimates, memory = recorded(path)
+        kinds = kinds_of(memory, estimates)
+        errors = [error_of_left(seconds, estimates, kinds, groups) for groups in (1, *GROUPS[:3])]
+        worst = max(worst, *errors)
+        row = "".join(f"{error:8.2f}" for error in errors)
+        print(f"{len(seconds):8} {seconds.sum():8.1f}{row}  {Path(path).stem}", flush=True)
+    print(f"largest factor after the first minute: {worst:.2f}")
+    return worst <= FACTOR
+
+
+def replay(path: str):
+    seconds, estimates, memory = recorded(path)
     ratio = np.percentile(estimates / seconds, [5, 50, 95])
     print(f"{Path(path).name}: {len(seconds)} records, {seconds.sum():.1f} s, longest {seconds.max():.2f} s")
     print("estimate over measured, 5, 50, 95 %: " + ", ".join(f"{r:.2f}" for r in ratio))
@@ -77,6 +147,8 @@ def main(arguments):
     if arguments[:1] == ["replay"] and len(arguments) > 1:
         for path in arguments[1:]:
             replay(path)
+    elif arguments[:1] == ["left"] and len(arguments) > 1:
+        sys.exit(not left(arguments[1:]))
     elif arguments[:1] == ["saturation"]:
         saturation(*map(float, arguments[1:]))
     else:

@@ -18,7 +18,7 @@ if ! python -c "import myst_parser, sphinx" 2>/dev/null; then
     tools=$PWD/build/docs
     if [ ! -d "$tools/sphinx" ]; then
         mapfile -t wanted < <(python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'], sep='\n')")
-        python -m pip install --quiet --target "$tools" "${wanted[@]}"
+        python -m pip install --quiet --no-warn-conflicts --target "$tools" "${wanted[@]}"
     fi
     PYTHONPATH=$PYTHONPATH:$tools
 fi

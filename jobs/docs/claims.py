@@ -20,7 +20,7 @@ INTRO = (
     "it asserts is the opposite of the statement; *open*: ours does not meet it, or no full run is kept beside the "
     "config. `python jobs/docs/claims.py` prints this table."
 )
-HEAD = ("paper", "statement", "published", "check", "ours", "criterion", "verdict", "file")
+HEAD = ("config", "statement", "published", "check", "ours", "criterion", "verdict")
 
 
 def rows(folder: Path):
@@ -41,8 +41,7 @@ def _row(path: Path, check, kept: dict) -> tuple[str, ...]:
     verdicts = {row["verdict"] for row in of}
     verdict = next((each for each in ("open", "differs", "reproduced") if each in verdicts), "open")
     published = "no number" if check.published is None else f"{check.published:g}"
-    file = f"{path.parent.name}/{path.name}"
-    return path.parent.name, check.claim, published, check.name, ours, criterion, verdict, file
+    return f"{path.parent.name}/{path.stem}", check.claim, published, check.name, ours, criterion, verdict
 
 
 def _number(row: dict) -> str:

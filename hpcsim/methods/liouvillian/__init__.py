@@ -185,13 +185,18 @@ def records(system: System, options: Options) -> tuple:
 
 
 def needs(system: System, options: Options, record: Name) -> tuple[int, ...]:
-    """gap, spectrum: the first sector, and for k >= LOW all of lower k, whose slowest rates say what is to be shown."""
+    """gap, spectrum: one sector, and for k >= LOW all of lower k, whose slowest rates say what is to be shown.
+
+    That one is the first of k = 1 for the gap, where coherences decay more slowly than populations, as a rule.
+    """
     if options.task not in ("gap", "spectrum"):
         return ()
     lower = _names(system, options, LOW)
-    if record.k < LOW:
-        return () if record == lower[0] else (0,)
-    return tuple(range(len(lower)))
+    if record.k >= LOW:
+        return tuple(range(len(lower)))
+    coherent = [i for i, name in enumerate(lower) if name.k == 1]
+    leading = coherent[0] if coherent and options.task == "gap" else 0
+    return () if record == lower[leading] else (leading,)
 
 
 def _names(system: System, options: Options, below: int | None = None) -> tuple[Name, ...]:

@@ -16,7 +16,6 @@ from hpcsim.system import Count, Number, Times, starts
 class Options(EnsembleOptions):
     """Every time is in the model's unit of time, and a whole number of steps dt.
 
-    trajectories, batch, target_error : as of every ensemble, see EnsembleOptions
     task         : steady_state (averaged over time after burn_in) or evolve (at given times)
     representation : wigner, P or Q. P and Q need scheme: pda, and a Hamiltonian without products of operators
     scheme       : spin_conserving or pda

@@ -14,7 +14,6 @@ STEADY_STATE = {"burn_in": 200.0, "duration": 200.0, "sample_every": 1.0}
 class Options(EnsembleOptions):
     """Every time is in the model's unit of time.
 
-    trajectories, batch, target_error : see EnsembleOptions; 64 and at most 8 by default
     task         : steady_state (averaged over time after burn_in) or evolve (at given times)
     initial      : [polar, azimuth] in units of π of the spin coherent state of all sites, or one for each
                    sublattice by name; along x by default. Or any other that liouvillian takes: of a mixed one every
