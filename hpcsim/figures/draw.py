@@ -76,6 +76,7 @@ def images(data, figure: Figure, suffixes) -> dict:
             axes.set_title(tag + panel.title, loc="left", fontsize=10)
         canvas.suptitle(figure.title, fontsize=10)
         if there := shortfall(data):
+            there = textwrap.fill(there, 60).replace("$", r"\$")
             canvas.supxlabel(there, x=0.99, ha="right", fontsize=7, color="0.45")
         with located(f"figure {figure.file}"):
             _check_texts(canvas)
