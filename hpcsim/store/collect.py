@@ -79,8 +79,9 @@ def collect(out_path, run_paths, over=()):
 def _as_begun(runs: list[RunData]) -> list[RunData]:
     """Files that one command made, of the methods in its config, in the order of that list, not of their names."""
     first = [run.history[0] if run.history else {"command": str(run.path)} for run in runs]
-    commands = [entry.get("command") for entry in first]
-    order = sorted(range(len(runs)), key=lambda i: (commands.index(commands[i]), first[i].get("started", 0)))
+    others = [{key: each for key, each in run.layout.config.items() if key != METHOD} for run in runs]
+    of = [(entry.get("command"), other) for entry, other in zip(first, others)]
+    order = sorted(range(len(runs)), key=lambda i: (of.index(of[i]), first[i].get("started", 0)))
     return [runs[i] for i in order]
 
 
