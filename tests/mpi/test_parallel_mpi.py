@@ -13,6 +13,7 @@ from hpcsim.run.parallel import Groups, Stop, Tally, on_root
 from hpcsim.run.watch import watching
 
 WORLD = MPI.COMM_WORLD
+TAG_PASSED = 7
 
 
 def test_groups_of_one_and_of_all():
@@ -55,14 +56,14 @@ class Passed(logging.Handler):
     """What is logged here is sent to the last rank."""
 
     def emit(self, record):
-        WORLD.send(record.getMessage(), dest=WORLD.size - 1)
+        WORLD.send(record.getMessage(), dest=WORLD.size - 1, tag=TAG_PASSED)
 
 
 def test_a_rank_that_does_not_begin_is_named():
     """The last one begins when it has been named by the one before."""
     last, log, passed = WORLD.size - 1, logging.getLogger("hpcsim"), Passed()
     if WORLD.rank == last > 0:
-        assert WORLD.recv(source=last - 1).startswith(f"rank {last} has not begun ")
+        assert WORLD.recv(source=last - 1, tag=TAG_PASSED).startswith(f"rank {last} has not begun ")
     if WORLD.rank == last - 1:
         log.addHandler(passed)
     with watching(WORLD, every=0.01):

@@ -168,8 +168,10 @@ MOST, TARGET = 120, 0.2  # records of a point, and the error of their average
 
 def test_ranks_agree_on_the_records_that_a_target_needs(folder):
     """Each rank writes its share of a round; opened anew after every round, the file tells the next one."""
+    axes = ({"model.gain": [1, 2]},)
     sections = {"method": {"name": "x", "target_error": {"Sz": TARGET}}, "model": {}, "run": {"seed": 1}}
-    wide = store.Layout(sections, ({"model.gain": [1, 2]},), OUTPUTS, np.repeat([0, 1], MOST), np.tile(range(MOST), 2))
+    sections["sweep"] = list(axes)
+    wide = store.Layout(sections, axes, OUTPUTS, np.repeat([0, 1], MOST), np.tile(range(MOST), 2))
     rounds, todo = [], np.zeros(1)
     while len(todo):
         with store.open_run(folder / "r.h5", wide, WORLD) as run:
