@@ -165,8 +165,9 @@ def test_charges_change_nothing(middle):
     bare = replace(system, symmetries=tuple(s for s in system.symmetries if s.cyclic))
     assert chains.build(bare).modulus is None
     found = solve(bare, bond_dimension=24, tolerance=1e-6)
+    # which of equal singular values are kept depends on the BLAS, and so do results, within the error that is stated
     for name in ("Sz", "var_Sz", "var_Sx", "correlation", "asymptotic_length", "renyi2", "operator_entropy"):
-        np.testing.assert_allclose(found[name], middle[name], atol=3e-5, err_msg=name)
+        assert np.all(abs(found[name] - middle[name]) <= 1e-6 + middle[f"{name}_error"]), name
 
 
 def test_the_error_covers_what_is_left_out(middle):

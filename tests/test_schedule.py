@@ -316,12 +316,15 @@ def test_ranks_whose_records_sleep_do_as_well_as_the_replay(tmp_path, ranks):
     methods.mkdir()
     (methods / "sleeping.py").write_text(SLEEPING)
     lengths = [round(0.2 + random.Random(k).random(), 6) for k in range(5 * ranks)]
-    out = tmp_path / "run.h5"
-    done = mpirun(ranks, ["-c", PROGRAM, methods, json.dumps(lengths), out], timeout=300)
-    assert done.returncode == 0, done.stderr
-    history = store.read_status(out)["history"][-1]
-    with h5py.File(out) as file:
-        seconds = file["records/seconds"][:]
-    replayed = schedule.queued(seconds, np.ones(len(seconds)), np.zeros(len(seconds), int), ranks)
-    measured = seconds.sum() / ranks / history["loop_seconds"]
-    assert measured == pytest.approx(seconds.sum() / ranks / replayed, abs=0.05)
+    for attempt in range(3):  # what else the machine does makes a run longer, never shorter
+        out = tmp_path / f"run{attempt}.h5"
+        done = mpirun(ranks, ["-c", PROGRAM, methods, json.dumps(lengths), out], timeout=300)
+        assert done.returncode == 0, done.stderr
+        with h5py.File(out) as file:
+            seconds = file["records/seconds"][:]
+        replayed = schedule.queued(seconds, np.ones(len(seconds)), np.zeros(len(seconds), int), ranks)
+        loop = store.read_status(out)["history"][-1]["loop_seconds"]
+        short = (1 / replayed - 1 / loop) * seconds.sum() / ranks  # of the efficiency that the replay has
+        if short < 0.05:
+            break
+    assert abs(short) < 0.05

@@ -136,6 +136,7 @@ class Stop:
 def _leave(world: MPI.Comm):
     """End all ranks, in the middle of whatever they do."""
     if world.size > 1:
+        time.sleep(0.3)  # the process beside rank 0 says so before the launcher closes its output
         world.Abort(RESUMABLE)
     os._exit(RESUMABLE)
 
