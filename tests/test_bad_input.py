@@ -5,10 +5,13 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 from conftest import mpi_environment
 
 from hpcsim import cli
+from hpcsim.system import shown
+from hpcsim.system.operators import adjoint
 
 GOOD = """
 title: a dimer
@@ -420,3 +423,8 @@ def test_an_estimate_that_would_take_long_is_left_to_the_run(tmp_path, capsys):
 def test_a_null_is_the_default(tmp_path, capsys):
     (tmp_path / "c.yaml").write_text(text(method=METHOD.replace("4", "null")))
     assert cli.main(["check", str(tmp_path / "c.yaml")]) == 0
+
+
+def test_numbers_of_numpy_are_written_as_numbers():
+    assert shown(np.float64(-1.0)) == "-1.0" and shown([np.float64(0.5), [np.int64(3)]]) == "[0.5, [3]]"
+    assert adjoint("S- + 0.3*Sz - 0.5i*Sx") == "1.0*S+ + 0.3*Sz + 0.5i*Sx"

@@ -110,7 +110,8 @@ def test_neither_a_file_of_the_folder_nor_the_environment_reaches_petsc(tmp_path
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
     )
-    assert ended.stdout.strip() == "['hpcsim_eps_ncv', 'no_signal_handler', 'skip_petscrc']", ended.stderr
+    # PETSc 3.22 adds a warning on options that nothing has used
+    assert ended.stdout.splitlines()[0] == "['hpcsim_eps_ncv', 'no_signal_handler', 'skip_petscrc']", ended.stderr
     assert "-info :leak" in ended.stderr and "PETSC_OPTIONS_YAML" in ended.stderr
     assert sorted(os.listdir(tmp_path)) == [".petscrc", "o.yaml", "petscrc"]
 

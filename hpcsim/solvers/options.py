@@ -6,6 +6,7 @@ the file's name ends in .gz. So options are allowed by name, each with the value
 
 import re
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -36,10 +37,10 @@ class Real:
     high: float
 
     def __call__(self, value):
-        try:
-            number = value if isinstance(value, (int, float)) else float(value[:40])
-        except (TypeError, ValueError):
-            number = None
+        number = value if isinstance(value, (int, float)) else None
+        if isinstance(value, str):
+            with suppress(ValueError):
+                number = float(value[:40])
         if number is None or isinstance(value, bool) or not self.low <= number <= self.high:
             raise ValueError(f"a number from {self.low:g} to {self.high:g} is needed")
         return float(number)

@@ -120,8 +120,8 @@ def adjoint(name: str) -> str:
 
 
 def _written(c: complex, name: str) -> str:
-    number, unit = (c.imag, "i") if np.imag(c) else (np.real(c), "")
-    return f"{number!r}{unit}*{name}"
+    number, unit = (np.imag(c), "i") if np.imag(c) else (np.real(c), "")
+    return f"{float(number)!r}{unit}*{name}"
 
 
 def is_hermitian(name: str) -> bool:

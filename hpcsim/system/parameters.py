@@ -53,10 +53,17 @@ def keys_of_task(options: Any, keys: dict[str, tuple[str, ...]]) -> None:
             raise ValueError(f"{key} belongs to {belongs}, not to {task}; delete it")
 
 
+def _plain(value):
+    """NumPy's numbers as Python's, which every NumPy writes alike."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    return [_plain(each) for each in value] if isinstance(value, list) else value
+
+
 def shown(value, length: int = 60) -> str:
     """`value` as a message shows it: repr, cut to `length` characters."""
     try:
-        text = repr(value)
+        text = repr(_plain(value))
     except (ValueError, RecursionError):  # thousands of digits, or of lists in lists
         text = f"<{type(value).__name__}>"
     return text if len(text) <= length else text[: length - 3] + "..."
