@@ -14,7 +14,6 @@ import os
 import random
 import re
 import secrets
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 from conftest import mpi_command, mpi_environment  # noqa: E402
 from kills import AFTERWARDS, CASES  # noqa: E402
 from memory import Case  # noqa: E402
-from writes import library  # noqa: E402
+from writes import load_library  # noqa: E402
 
 from configs import in_a_process  # noqa: E402
 from hpcsim import cli, store  # noqa: E402
@@ -121,12 +120,7 @@ def main():
     parser.add_argument("--cases", nargs="+", choices=CASES, default=["gaussian", "emission", "permutation", "several"])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     given = parser.parse_args()
-    if "shim.so" not in os.environ.get("LD_PRELOAD", ""):  # a library is loaded at the start alone
-        shim = library(Path(tempfile.mkdtemp()))
-        loaded = os.environ | {"LD_PRELOAD": str(shim), "MPLBACKEND": "agg"}
-        ended = subprocess.run([sys.executable, *sys.argv, "--seed", str(given.seed)], env=loaded)
-        shutil.rmtree(shim.parent)
-        sys.exit(ended.returncode)
+    load_library(given.seed)
     print(f"seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         campaign = Campaign(Path(folder), given.seed, given.cases)

@@ -249,6 +249,16 @@ def campaign(faults: int, seed: int, folder: Path, ranks: int = 1, only=tuple(AC
     return counts
 
 
+def load_library(seed: int):
+    """Return where the library is loaded; elsewhere run this command again with it, and exit with its status."""
+    if "shim.so" in os.environ.get("LD_PRELOAD", ""):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = os.environ | {"LD_PRELOAD": str(library(Path(folder))), "MPLBACKEND": "agg"}
+        ended = subprocess.run([sys.executable, *sys.argv, "--seed", str(seed)], env=loaded)
+    sys.exit(ended.returncode)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--faults", type=int, default=500)
@@ -256,16 +266,10 @@ def main():
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=ACTIONS, default=list(ACTIONS))
     given = parser.parse_args()
+    load_library(given.seed)
+    print(f"seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder).resolve()
-        if "shim.so" not in os.environ.get("LD_PRELOAD", ""):  # a library is loaded at the start alone
-            shim = library(Path(tempfile.mkdtemp()))
-            environment = os.environ | {"LD_PRELOAD": str(shim), "MPLBACKEND": "agg"}
-            ended = subprocess.run([sys.executable, *sys.argv, "--seed", str(given.seed)], env=environment)
-            shutil.rmtree(shim.parent)
-            sys.exit(ended.returncode)
-        print(f"seed {given.seed}", flush=True)
-        counts = campaign(given.faults, given.seed, folder, given.ranks, given.only)
+        counts = campaign(given.faults, given.seed, Path(folder).resolve(), given.ranks, given.only)
     for key in sorted(counts):
         print(f"{key}: {counts[key]}")
     sys.exit(any("WRONG" in key for key in counts))
