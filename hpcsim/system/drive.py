@@ -91,10 +91,10 @@ def driven(build: Callable[[dict, float], System], courses: dict[str, Course], e
             lambda t: tables.magnitudes(built(parameters(np.array([t]))[0], t)), samples, edges, end
         )
     else:
-        still, parts, (middle, half) = found
-        chosen, mixed, shift = _independent((values - middle) / half)
+        still, parts, (middle, change) = found
+        chosen, mixed, shift = _independent((values - middle) / change)
         still, parts = still + shift @ parts, mixed @ parts
-        curve = piecewise.fit(lambda t: ((parameters(t) - middle) / half)[:, chosen], edges, end, TOLERANCE)
+        curve = piecewise.fit(lambda t: ((parameters(t) - middle) / change)[:, chosen], edges, end, TOLERANCE)
     parts, curve = _with_rates(parts, curve, tables.is_rate)
     if not len(parts):
         return built(values[0], 0.0)
@@ -200,25 +200,29 @@ def _named(system: System):
 
 
 def _linear(built, tables: _Tables, values, samples, probes):
-    """Coefficients at the middle of all values, their changes with each parameter, and (middle, half of the span).
+    """Coefficients at the middle of all values, their changes with each parameter, and (middle, largest change).
 
-    None where the coefficients are no linear functions of the parameters.
+    The middle is 0 where a parameter takes both signs: its own part then has all that it belongs to. None where the
+    coefficients are no linear functions of the parameters.
     """
     low, high = values.min(axis=0), values.max(axis=0)
-    middle, half = (low + high) / 2, (high - low) / 2
-    changing = np.flatnonzero(half > 0)
-    half = np.where(half > 0, half, 1.0)
+    middle = np.where((low < 0) & (high > 0), 0.0, (low + high) / 2)
+    change = np.where(-low > high, low, high) - middle
+    changing = np.flatnonzero(change)
+    change = np.where(change != 0, change, 1.0)
     try:
         still = tables.magnitudes(built(middle, 0.0))
-        parts = np.zeros((len(half), tables.size))
+        parts = np.zeros((len(change), tables.size))
         for k in changing:
-            parts[k] = tables.magnitudes(built(np.where(np.arange(len(half)) == k, high, middle), 0.0)) - still
+            parts[k] = (
+                tables.magnitudes(built(np.where(np.arange(len(change)) == k, middle + change, middle), 0.0)) - still
+            )
     except ValueError:
         return None
     parts[np.abs(parts) <= EQUAL * np.abs(still)] = 0
-    expected = still + (values[probes] - middle) / half @ parts
+    expected = still + (values[probes] - middle) / change @ parts
     scale = np.maximum(np.abs(samples).max(axis=0), np.abs(still))
-    return (still, parts, (middle, half)) if np.all(np.abs(samples - expected) <= 4 * EQUAL * scale) else None
+    return (still, parts, (middle, change)) if np.all(np.abs(samples - expected) <= 4 * EQUAL * scale) else None
 
 
 def _independent(courses: np.ndarray):

@@ -139,7 +139,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
             plan,
             key,
             np.zeros(shape),
-            np.zeros((4 if system.drive else 2, *shape[1:])),
+            np.zeros((3 + len(system.drive.parts) if system.drive else 2, *shape[1:])),
             full,
         )
     if not options.distribute:
