@@ -75,12 +75,15 @@ def cost(system: System, options: Options, record: int) -> Cost:
     entries = sum(np.count_nonzero(matrix) / len(matrix) for matrix in matrices.values())
     norm = sum(np.abs(matrix).sum(axis=1).max() for matrix in matrices.values())
     products = ORDER * (norm / 7 + 1) * samples[-1] + ORDER
-    if drive := system.drive:  # a step ends where a piece of the drive does
-        products = (1 + 0.5 * len(drive.parts)) * (products + ORDER * len(drive.curve.breaks))
+    parts = 0
+    if drive := system.drive:  # a step ends at an edge of the drive
+        parts = len(drive.parts)
+        products = (1 + 0.3 * parts) * (products + ORDER * len(drive.edges))
     results = numbers(system, options.observables)
     per_state = 1.3e-10 * (entries + 8) * products + 5e-9 * (1 + system.sites) * len(samples)
     return Cost(
-        bytes=16.0 * ((ORDER + 6) * states + 6 * system.dimension) + 8.0 * options.batch * (slots[-1] + 1) * results,
+        bytes=16.0 * ((ORDER + 6 + 2 * parts) * states + 6 * system.dimension)
+        + 8.0 * options.batch * (slots[-1] + 1) * results,
         time=options.batch * (1e-5 + 2e-7 * products + states * per_state),
     )
 

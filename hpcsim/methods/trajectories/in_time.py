@@ -20,11 +20,9 @@ from hpcsim.compiled import njit
 from hpcsim.methods.trajectories import kernels
 from hpcsim.methods.trajectories.compile import PAD, Generator, generator, largest_row, local_matrices
 from hpcsim.system import System, piecewise
-from hpcsim.system.drive import Drive
 
 LEAVE_OUT = 1e-2
 REACH = 12.0  # of the first step, in units of h
-AHEAD = 3  # pieces of the curve that a step may go into, if they are about as long as its first
 SHORTER = 0.75  # a step whose polynomials are not good enough
 COUNT = piecewise.DEGREE + 1  # of Chebyshev's points, of his polynomials T_n(2u - 1), and of powers of u in 0 ... 1
 POINTS = (1 - np.cos(np.pi * np.arange(COUNT) / (COUNT - 1))) / 2
@@ -38,7 +36,7 @@ class Moving(NamedTuple):
     """What the `Generator`s, of H_0 with all H_a, do not tell.
 
     curve    : of the w_a; without pieces where nothing depends on time
-    ahead    : (pieces,) the last time that a step may take which begins in a piece, infinite in the last ones
+    ahead    : (pieces,) that of the `Drive`: the last time of a step that begins in a piece
     size     : (parts,) bounds of h ‖H_a‖
     diagonal : (parts,) whether H_a has a diagonal
     rates    : (1 + parts, channels) of the jump operators, of `still` and of all parts
@@ -67,26 +65,11 @@ def compile_moving(system: System, largest: tuple[Generator, Generator], parity:
     rates = [[j.rates[at] for j, at in zip(each.jumps, used)] for each in system.drive.systems]
     return (found * 2)[:2], Moving(
         system.drive.curve,
-        _ahead(system.drive),
+        system.drive.ahead,
         max(like.scale for like in largest) * np.array([largest_row(part) for part in parts]),
         np.any(found[0].driven, axis=(1, 2)),
         np.array([np.concatenate([*r, []]) for r in rates]),
     )
-
-
-def _ahead(drive: Drive) -> np.ndarray:
-    """`ahead` of a drive: up to AHEAD more pieces, each between half and twice as long as the first, to the next edge.
-
-    Where pieces are much shorter, something happens that Chebyshev's points of the whole step might not see.
-    """
-    breaks, pieces = drive.curve.breaks, len(drive.curve.coefficients)
-    lengths, at, goes_on = np.diff(breaks), np.arange(pieces), np.ones(pieces, bool)
-    smooth = ~np.isin(breaks[1:], drive.edges)
-    for _ in range(AHEAD):
-        after = np.minimum(at + 1, pieces - 1)
-        goes_on &= smooth[at] & (lengths[after] > 0.49 * lengths) & (lengths[after] < 2.01 * lengths)
-        at = np.where(goes_on, after, at)
-    return np.where(at == pieces - 1, np.inf, breaks[at + 1])
 
 
 @njit(cache=True, error_model="numpy")
@@ -147,8 +130,7 @@ def sample(values, curve, piece, time, until):
     """values[m] of the functions at Chebyshev's points of a time from this piece on, from the left where they jump."""
     for m in range(len(values)):
         t = until if m == len(values) - 1 else time + POINTS[m] * (until - time)
-        while piece + 1 < len(curve.coefficients) and t > curve.breaks[piece + 1]:
-            piece += 1
+        piece = piecewise.onward(curve, piece, t)
         piecewise.value(curve, piece, t, values[m])
 
 
