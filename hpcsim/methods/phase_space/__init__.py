@@ -67,7 +67,7 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     if (
         options.representation != "wigner"
         and not options.drop_interaction_noise
-        and (np.any(tables.coupling) or np.any(tables.square))
+        and any(map(np.any, (tables.coupling, tables.cross, tables.square)))
     ):
         raise ValueError(
             f"representation = {options.representation}: unsound for this model: its Hamiltonian has "
@@ -237,6 +237,11 @@ def _gpu(options: Options, tables: Tables):
     from hpcsim.methods.phase_space import device
 
     device.choose(options.scheme, options.integrator, _integrator(options, tables))
+    if len(tables.cross):
+        raise device.NoDevice(
+            "run.device = gpu: the Hamiltonian couples different components of two spins, which a GPU does not take; "
+            "take run.device: cpu"
+        )
     return device
 
 
