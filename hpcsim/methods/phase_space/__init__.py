@@ -11,7 +11,7 @@ pda             : the positive diffusion approximation of huber2021 (Eqs. 22, 23
                   d Var(N)/N² = (γ/2) ⟨S_⊥²⟩/S² dt for Wigner, and there is no steady state where spins are
                   mixed: watch spin_length and var_spin_length.
 
-Any graph of couplings of equal spin components, local fields, squares of spin components, and local
+Any graph of bilinear couplings J_ab S^a_i S^b_j, local fields, squares of spin components, and local
 jumps S-, S+, Sx, Sy, Sz.
 """
 
