@@ -547,9 +547,9 @@ def test_what_is_not_supported():
     with pytest.raises(ValueError, match="at least two sites"):
         trajectories.records(SYSTEMS["one spin"], trajectories.Options(observables=["entanglement_entropy"]))
     for wrong, words in (
-        ({"times": (1, 2)}, "belongs to task: evolve"),
+        ({"times": (1, 2)}, "belongs to the tasks evolve and correlation, not to steady_state"),
         ({"task": "evolve"}, "times is missing"),
-        ({"task": "evolve", "times": (1,), "burn_in": 2}, "belongs to task: steady_state"),
+        ({"task": "evolve", "times": (1,), "burn_in": 2}, "belongs to the tasks steady_state and"),
         ({"sample_every": 300}, "no sample"),
         ({"observables": ["S_x"]}, "S_x is not known"),
         ({"tolerance": 0.5}, "less than or equal"),
