@@ -17,7 +17,7 @@ from mpi4py import MPI
 from hpcsim import store
 from hpcsim.run import config, dispatch, execute, progress
 from hpcsim.run import plan as planning
-from hpcsim.run.costs import Work
+from hpcsim.run.costs import Costs, Work
 from hpcsim.run.interrupt import STOPPING
 from hpcsim.run.schedule import LARGEST_SHARE, Queue, assign, kinds_of, spread
 
@@ -259,10 +259,6 @@ def costs_along_the_sweep(point, part):
     return 0.2 * np.exp(point / 24), np.ones(len(part)), {}
 
 
-def one_in_ten_that_lasts(point, part):
-    return np.where((5 * point + part) % 11 == 3, 3.0, 0.1), np.ones(len(part)), {}
-
-
 def first_records_that_prepare(point, part):
     """Points of falling size, whose first records find what the others use."""
     size = 4 / (1 + point)
@@ -275,7 +271,6 @@ def first_records_that_prepare(point, part):
     [
         (a_stage_that_waits, 30),
         (costs_along_the_sweep, 48),
-        (one_in_ten_that_lasts, 60),
         (first_records_that_prepare, 8),
     ],
 )
@@ -284,6 +279,15 @@ def test_what_is_finished_stands_for_what_is_waiting(case, points, groups):
     seconds, estimates, needs = case(point, part)
     work = Work.of(range(len(part)), estimates, kinds_of(estimates, estimates), point, part)
     assert 1 <= schedule.error_of_left(seconds, work, groups, needs) < schedule.FACTOR
+
+
+def test_estimates_are_corrected_by_the_mean_not_the_median():
+    """Of records that take 0.1 s, and one in eleven 20 s."""
+    work = alike(110)
+    found = Costs(work)
+    for i in range(110):
+        found.learn(found.place[i], 1.0, 20.0 if i % 11 == 3 else 0.1)
+    assert found.factors() == [pytest.approx((20 + 10 * 0.1) / 11, rel=0.1)]
 
 
 def test_what_was_learned_is_known_in_the_next_round():

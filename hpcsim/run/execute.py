@@ -86,7 +86,7 @@ def compute(make_plan, world: MPI.Comm = MPI.COMM_SELF) -> store.RunData | None:
     """
     stop = Stop(None)
     with all_fall_together(world, (), stop):
-        planned, groups = _begin(make_plan, world, stop)
+        planned, groups = _begin(lambda: make_plan().whole(), world, stop)
         kept = data = None
         if groups.leaders is not None:
             kept = store.Memory(planned.layout, groups.leaders, frozenset().union(*planned.needs.values()))
@@ -121,12 +121,15 @@ def _settled(records: store.Records | None, planned: Plan) -> int:
 
 def _story(planned: Plan, failed: dict[int, str]) -> str:
     """Which records have failed, where and why, in one message."""
+    by_reason: dict[str, list[int]] = {}
+    for record, reason in sorted(failed.items()):
+        by_reason.setdefault(reason, []).append(record)
     shown = []
-    for record, reason in sorted(failed.items())[:3]:
-        where = planned.where(planned.numbering.place(record)[0])
-        values = ", ".join(f"{key} = {value}" for key, value in where.items())
-        shown.append(f"record {record}{f' at {values}' * bool(values)}: {reason}")
-    more = f"; and {len(failed) - 3} more, see hpcsim status" if len(failed) > 3 else ""
+    for reason, records in list(by_reason.items())[:3]:
+        at = ((r, store.in_words(planned.where(planned.numbering.place(r)[0]))) for r in records[:3])
+        places = ", ".join(f"record {r}" + f" at {values}" * bool(values) for r, values in at)
+        shown.append(f"{places}{f' and {len(records) - 3} more' * (len(records) > 3)}: {reason}")
+    more = f"; and {len(by_reason) - 3} more reasons, see hpcsim status" if len(by_reason) > 3 else ""
     return (
         f"{len(failed)} of {planned.numbering.records} records failed; the others are done. {'; '.join(shown)}{more}. "
         f"Change what the reason names, or compute them again with --retry-failed"
@@ -222,11 +225,13 @@ class _Session:
             seconds = time.monotonic() - began
             self.stop.longest = max(self.stop.longest, seconds)
             self.busy.seconds += seconds
-            finished.append((record, _telling(seconds, self.busy.compiling - compiling)))
+            telling = math.nan if arrays is None else _telling(seconds, self.busy.compiling - compiling)
+            finished.append((record, telling))
             if self.records is not None:
                 if arrays is None:
                     self.records.fail(record, reason, seconds)
-                    log.error("record %d failed, the others go on: %s", record, reason)
+                    if point not in self.planned.refused:  # which was told at the start
+                        log.error("record %d failed, the others go on: %s", record, reason)
                 else:
                     self.records.write(record, arrays, seconds)
                 if time.monotonic() - flushed > self.planned.config["run"]["flush_seconds"]:
@@ -290,6 +295,8 @@ class _Session:
             self.groups.count,
             self.groups.comm.size,
         )
+        for text in self.planned.refusals():
+            log.warning("%s", text)
         if self.planned.share:
             log.info("share %s: %d of these points", self.planned.share, self.planned.own.sum())
 
