@@ -368,6 +368,6 @@ def estimates(plan, ranks: int, several: bool) -> Iterator[str]:
         "suggested ranks": f"up to {planning.suggested_ranks(plan)}",
     }
     yield from (f"{name:16} {value}" for name, value in rows.items() if value is not None)
-    for i, line in enumerate(formula(plan.problem(0).params).splitlines()):
+    for i, line in enumerate(formula(plan.problem(plan.first()).params).splitlines()):
         yield f"{'' if i else 'model':16} {line}".rstrip()
     yield from (f"{'warning':16} {text}" for text in planning.warnings(plan))

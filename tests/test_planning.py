@@ -1,11 +1,13 @@
 """Sweeps so large that only some of their points are planned."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
 
-from hpcsim import store
+import hpcsim
+from hpcsim import cli, store
 from hpcsim.run import config, execute, samples
 from hpcsim.run import plan as planning
 from hpcsim.run.numbering import Numbering
@@ -100,3 +102,46 @@ def test_the_text_of_a_config_has_the_range_of_a_long_axis():
     long, odd = {"sweep": [{"model.drive": values}]}, {"sweep": [{"model.drive": [*values, 7.0]}]}
     assert len(config_text(long)) < 100 < 10000 < len(config_text(odd))
     assert config_of(config_text(long)) == long and config_of(config_text(odd)) == odd
+
+
+def test_points_that_are_refused_fail_alone(tmp_path, capsys, caplog):
+    """They block nothing: others are computed, all faults are told once, and none of this changes with a resume."""
+    written, out, collected = tmp_path / "run.yaml", tmp_path / "run.h5", tmp_path / "all.h5"
+    text = (
+        "model: {name: collective_spin, twist: 1}\n"
+        "method: {name: liouvillian, task: steady_state}\n"
+        "sweep: [{model.S: [2, 4, 8]}, {model.decay: [0.0, 0.5]}]\n"
+    )
+    written.write_text(text)
+    assert cli.main(["check", str(written)]) == 0
+    told = r"3 of 6 points will fail, the first is point 0 of the sweep, model.S = 2, model.decay = 0.0: .*not unique"
+    assert len(re.findall(told, capsys.readouterr().out)) == 1
+    for done in 0, 3:
+        caplog.clear()
+        assert cli.main(["run", str(written), "--out", str(out)]) == 1
+        assert f"({done} done)" in caplog.text and len(re.findall(told, caplog.text)) == 1
+        assert "record 0 at model.S = 2, model.decay = 0.0, record 2 at model.S = 4" in capsys.readouterr().err
+    assert cli.main(["status", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "3/6 records, 3 failed, 3/6 points" in shown and "point 4 (model.S = 8, model.decay = 0.0) failed" in shown
+    assert cli.main(["collect", str(collected), str(out)]) == 0
+    assert "3 failed at model.S = 2, model.decay = 0.0" in caplog.text and "--retry-failed" in caplog.text
+    alone = hpcsim.solve(model={"name": "collective_spin", "twist": 1, "S": 4, "decay": 0.5}, method="liouvillian")
+    found = hpcsim.open(collected).Sz
+    assert np.isfinite(found.values[..., 0]).tolist() == [[False, True]] * 3
+    assert found.sel(S=4, decay=0.5).values == alone.Sz.values
+
+
+def test_a_sweep_refused_everywhere_or_kept_in_memory_is_not_begun():
+    model = {"name": "collective_spin", "twist": 1, "S": 2}
+    for values in [0.0], [0.0, 0.5]:
+        with pytest.raises(config.ConfigError, match=r"not unique.*point 0 of the sweep: {'model.decay': 0.0}"):
+            hpcsim.solve(model=model, method="liouvillian", sweep={"model.decay": values})
+
+
+def test_what_is_refused_among_points_planned_by_samples(few):
+    """The costs of others do not follow from it."""
+    raw = sections("liouvillian", drive=[0.0, 0.3], decay=np.linspace(0, 2, 9), dephasing=[0.0, 1.0])
+    found = planning.plan(raw)
+    assert 0 in found.refused and found.first() == 2 and min(found.time) > 0
+    assert any("at least" in text and "not unique" in text for text in planning.warnings(found))

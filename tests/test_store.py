@@ -678,7 +678,10 @@ def test_a_failed_record_is_stored_with_its_reason(tmp_path):
     assert len(data.failures[5]) <= 512 and data.failures[5].startswith("x\0x")
     assert np.flatnonzero(data.done).tolist() == [0, 1, 2, 3]
     text = store.format_status(store.read_status(path))
-    assert "4/12 records, 2 failed" in text and "record 4 of point 1 failed: RuntimeError: the steady" in text
+    assert (
+        "4/12 records, 2 failed" in text
+        and "record 4 of point 1 (model.gain = 0.2, model.loss = 2) failed: RuntimeError: the steady" in text
+    )
     with store.open_run(path, layout(), MPI.COMM_SELF) as run:
         assert np.flatnonzero(run.failed).tolist() == [4, 5] and 4 not in run.todo()
     with store.open_run(path, layout(), MPI.COMM_SELF, retry_failed=True) as run:

@@ -593,14 +593,14 @@ def test_records_that_fail_are_named_and_the_others_go_on(config, tmp_path, whol
         ended = mpirun(2, ["failing.py", "run", path, "--out", out], cwd=tmp_path)
         assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
         assert ended.stderr.count("hpcsim: error: ") == 1
-        assert "4 of 40 records failed; the others are done. record 3 at model.loss = 0.4: RuntimeError: cannot" in (
-            ended.stderr
-        )
+        told = "record 3 at model.loss = 0.4, record 7 at model.loss = 0.4, record 23 at model.loss = 1.0 and 1 more"
+        assert f"4 of 40 records failed; the others are done. {told}: RuntimeError: cannot" in ended.stderr
         _, flags = contents(out)
         with h5py.File(out, "r") as file:
             assert np.flatnonzero(file["records/done"][:] == 3).tolist() == [3, 7, 23, 27] and flags.all()
     text = store.format_status(store.read_status(out))
-    assert "36/40 records, 4 failed" in text and "record 23 of point 1 failed: RuntimeError: cannot be" in text
+    assert "36/40 records, 4 failed" in text
+    assert "record 23 of point 1 (model.loss = 1.0) failed: RuntimeError: cannot be" in text
     [run] = store.read_runs(out)
     assert run.done.sum() == 36 and same_bits(out, whole, run.done)
     ended = mpirun(2, ["working.py", "run", path, "--out", out, "--retry-failed"], cwd=tmp_path)

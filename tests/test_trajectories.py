@@ -15,10 +15,11 @@ from hpcsim import observables
 from hpcsim.ensemble.streams import fill_words, uniform
 from hpcsim.methods import Cache, Context, liouvillian, trajectories
 from hpcsim.methods.liouvillian.symmetry import HOME
-from hpcsim.methods.trajectories import clock, compile, in_time, kernels, measurement, results
+from hpcsim.methods.trajectories import clock, compile, in_time, kernels, measurement, results, walk
+from hpcsim.methods.trajectories.log import of_states
 from hpcsim.models import all_to_all_xyz, collective_spin, gain_loss_lattice, xyz_lattice
 from hpcsim.observables.matrices import operator as observable_operator
-from hpcsim.system import Jumps, System, Terms, angles, coherent_state, matrices
+from hpcsim.system import Jumps, System, Terms, angles, coherent_state, matrices, starts
 
 CONTEXT = Context(MPI.COMM_SELF, (2013, 110), lambda: False)
 KEY = np.array(CONTEXT.key, np.uint64)
@@ -292,6 +293,7 @@ def _run(system, sums, psi, first, times, tolerance, channels, plan):
         kernels.empty_states(kernels.ORDER + 1, generator),
         kernels.empty_states(2, generator),
         kernels.empty_states(2, generator),
+        of_states(len(sums), 0, 0),
     )
 
 
@@ -392,13 +394,17 @@ def test_a_parity_that_jumps_change_halves_the_vector(name, direction, monkeypat
         ),
     )
     options = trajectories.Options(task="evolve", times=(0.5, 3), trajectories=12, batch=6, initial=(direction, 0.3))
-    generators, parity, *_ = trajectories._compiled(system, options.initial)
-    assert parity == direction * np.sum(system.levels - 1) % 2
-    assert generators[0].diagonal.shape[1] == -(-round(system.dimension) // 16) * 8
-    assert trajectories._compiled(SYSTEMS["mixed"], options.initial)[1] == -1  # its terms change the parity
-    assert trajectories._compiled(system, (abs(direction - 0.1), 0.3))[1] == -1
+
+    def compiled(system, initial):
+        return walk.Walker(system, starts.known_levels(system, initial))
+
+    found = compiled(system, options.initial)
+    assert found.parity == direction * np.sum(system.levels - 1) % 2
+    assert found.generators[0].diagonal.shape[1] == -(-round(system.dimension) // 16) * 8
+    assert compiled(SYSTEMS["mixed"], options.initial).parity == -1  # its terms change the parity
+    assert compiled(system, (abs(direction - 0.1), 0.3)).parity == -1
     half = trajectories.run(system, options, 0, CONTEXT)
-    monkeypatch.setattr(trajectories, "flips", lambda system, local: None)
+    monkeypatch.setattr(walk, "flips", lambda system, local: None)
     whole = trajectories.run(system, options, 0, dataclasses.replace(CONTEXT, cache=Cache()))
     assert half["jumps"] == whole["jumps"] > 0
     for key in whole:
@@ -541,9 +547,9 @@ def test_what_is_not_supported():
     with pytest.raises(ValueError, match="at least two sites"):
         trajectories.records(SYSTEMS["one spin"], trajectories.Options(observables=["entanglement_entropy"]))
     for wrong, words in (
-        ({"times": (1, 2)}, "belongs to task: evolve"),
+        ({"times": (1, 2)}, "belongs to the tasks evolve and correlation, not to steady_state"),
         ({"task": "evolve"}, "times is missing"),
-        ({"task": "evolve", "times": (1,), "burn_in": 2}, "belongs to task: steady_state"),
+        ({"task": "evolve", "times": (1,), "burn_in": 2}, "belongs to the tasks steady_state and"),
         ({"sample_every": 300}, "no sample"),
         ({"observables": ["S_x"]}, "S_x is not known"),
         ({"tolerance": 0.5}, "less than or equal"),

@@ -1,8 +1,8 @@
 """From a resolved config to the records to compute: every point checked, its cost estimated."""
 
-import json
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
@@ -10,20 +10,20 @@ import numpy as np
 
 from hpcsim.ensemble.reduce import AVERAGED
 from hpcsim.methods import Output
-from hpcsim.run import courses, samples, speed
+from hpcsim.run import samples, speed
 from hpcsim.run.config import ConfigError, places, shape
 from hpcsim.run.config import point as config_point
-from hpcsim.run.disorder import KEY as DISORDER
-from hpcsim.run.disorder import POINT
+from hpcsim.run.costs import Work
 from hpcsim.run.numbering import Numbering
-from hpcsim.run.problem import Problem, fields_of
-from hpcsim.run.schedule import assign
+from hpcsim.run.problem import Problem, sections_of
+from hpcsim.run.resolved import Resolved, swept, without_swept
+from hpcsim.run.schedule import assign, kinds_of
 from hpcsim.run.share import Share
 from hpcsim.run.states import with_state
-from hpcsim.store import Layout
+from hpcsim.store import Layout, in_words
 from hpcsim.store.layout import REALISATION
 from hpcsim.system import Cache, System, dissipates, require_unique
-from hpcsim.system.vocabulary import in_preferred_names, preferred
+from hpcsim.system.vocabulary import preferred
 
 log = logging.getLogger("hpcsim")
 MOST_RECORDS = 4 * 10**6  # of a run
@@ -44,6 +44,7 @@ class Plan:
     given   : the system, where it was given in place of a model
     share   : which share of the points is to be computed, where not all are, and
     own     : (points,) bool, those
+    refused : {point: why no method could treat it}, of those looked at; its records fail
     looked  : {point: its Problem}, of the first ones; `problem` takes them out
     """
 
@@ -58,6 +59,7 @@ class Plan:
     given: System | None = None
     share: Share | None = None
     own: np.ndarray | None = None
+    refused: dict[int, str] = field(default_factory=dict)
     looked: dict[int, Problem] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -67,12 +69,15 @@ class Plan:
 
     def problem(self, point: int, structures: Cache | None = None) -> Problem:
         """The problem of one point of the numbering. Raises ConfigError, too where it has another number of records."""
+        if point in self.refused:
+            raise ConfigError(self.refused[point])
         if problem := self.looked.pop(point, None):
             if structures is not None:
                 problem.system.join(structures)
             return problem
         try:
             problem = Problem(*config_point(self.config, point), self.given, structures)
+            _check_dissipation(problem.system, problem.options)
             found, planned = len(problem.records), self.numbering.count(point)
         except (ValueError, ArithmeticError) as error:
             raise ConfigError(str(error)) from None
@@ -83,6 +88,11 @@ class Plan:
     def where(self, point: int) -> dict:
         """The values of the sweep at one point of the numbering."""
         return swept(self.config, *config_point(self.config, point))
+
+    def first(self, last=False) -> int:
+        """The first, or the last, point of the numbering that is not known to be refused."""
+        points = range(self.numbering.points)
+        return next(p for p in (reversed(points) if last else points) if p not in self.refused)
 
     @property
     def layout(self) -> Layout:
@@ -103,6 +113,29 @@ class Plan:
         """Those of some records that are to be computed."""
         return records if self.own is None else records[self.own[self.numbering.arrays()[0][records]]]
 
+    def work(self, records: np.ndarray) -> Work:
+        """Some records, with their costs."""
+        points, parts = self.numbering.arrays()
+        kinds = kinds_of(self.bytes[records], self.time[records])
+        return Work.of(records, self.time[records], kinds, points[records], parts[records])
+
+    def whole(self) -> "Plan":
+        """Itself. Raises ConfigError where a point is refused."""
+        for p, reason in self.refused.items():
+            raise ConfigError(f"{reason} (point {p} of the sweep: {self.where(p)})")
+        return self
+
+    def refusals(self) -> Iterator[str]:
+        """Yield for each reason how many points fail by it, and the first of them."""
+        by_reason: dict[str, list[int]] = {}
+        for p, reason in self.refused.items():
+            by_reason.setdefault(reason, []).append(p)
+        size = self.numbering.points
+        for reason, points in by_reason.items():
+            at = in_words(self.where(points[0]))
+            first = f"{'the first' * (len(points) > 1) or 'it'} is point {points[0]} of the sweep, {at}"
+            yield f"{'at least ' * (size > EVERY)}{len(points)} of {size} points will fail, {first}: {reason}"
+
     def without_costs(self) -> "Plan":
         """For the ranks that share out nothing: no more than the config and a few numbers."""
         return replace(self, bytes=None, time=None, looked={})
@@ -111,6 +144,7 @@ class Plan:
 def plan(config: dict, given: System | None = None) -> Plan:
     """Check the points of the sweep and lay out their records. Raises ConfigError.
 
+    A point whose values fit and that the model or the method refuses all the same fails alone, if there are others.
     Of more than EVERY points, only those that `samples` chooses are looked at, and the single values of all axes; what
     does not fit at others is found when they are computed, and they fail. If points differ in the number of their
     records, or a record needs others, all are looked at.
@@ -121,76 +155,112 @@ def plan(config: dict, given: System | None = None) -> Plan:
         config = with_state(config)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    config = _without_swept(config, given)
+    config = without_swept(config, given)
     size = math.prod(places(config))
     if size > EVERY:
-        _check_values(config)
         survey, points = _Survey(config, given), samples.chosen(places(config))
+        if (wrong := _wrong(config, given)) is not None:
+            survey.look(wrong)
+            survey = _Survey(config, given)
         for p in points:
             survey.look(int(p))
-        if len(set(survey.counts)) == 1 and not survey.needs:
-            return survey.extended(points)
+        if (costs := survey.alike()) is not None:
+            return survey.plan(np.broadcast_to(costs.shape[1], size), samples.extended(places(config), points, costs))
         log.info("plans each of %d points, for they do not all have the same number of records", size)
     survey = _Survey(config, given)
     for p in range(size):
         survey.look(p)
-    return survey.plan(survey.counts, np.array(survey.bytes, float), np.array(survey.time, float))
+    costs = list(survey.costs.values())
+    return survey.plan([len(each) for each in costs], np.concatenate(costs))
 
 
 class _Survey:
     """What planning has found at the points that it has looked at, in their order.
 
-    counts : records of each point;  bytes, time : costs of these, one after the other
+    costs   : {point: (records, 2) bytes and time of these}; of a point that is refused one record, which is free
+    refused : {point: why}
+    needs   : as in Plan
     """
 
     def __init__(self, config: dict, given: System | None):
-        self.counts, self.bytes, self.time, self.needs = [], [], [], {}
+        self.costs: dict[int, np.ndarray] = {}
+        self.refused: dict[int, str] = {}
+        self.needs: dict[int, tuple[int, ...]] = {}
         self._config, self._given, self._structures = config, given, Cache()
-        self._outputs, self._found, self._resolved = {}, (), _Resolved(config)
-        self._sites, self._dimension, self._looked = 0, 0.0, {}
+        self._outputs, self._found, self._resolved = {}, (), Resolved(config)
+        self._sites, self._dimension, self._looked, self._records = 0, 0.0, {}, 0
 
     def look(self, p: int):
         """Plan one point."""
         model, method = config_point(self._config, p)
         try:
             problem = Problem(model, method, self._given, self._structures)
-            self._resolved.add(problem)
-            system, options = problem.system, problem.options
-            _check_dissipation(system, options)
-            _check_device(self._config["run"]["device"], method["name"], problem)
-            costs = [problem.method.cost(system, options, record) for record in problem.records]
-            self.needs |= _needs(problem, problem.records, len(self.time))
-            if problem.outputs != self._found:
-                self._found = problem.outputs
-                _widen(self._outputs, self._found)
-            _check_targets(method.get("target_error") or {}, self._found, POINT in model)
-            _check_number(len(self.time) + len(costs))
-        except (ConfigError, ValueError, ArithmeticError, MemoryError) as error:
+            _check_dissipation(problem.system, problem.options)
+            costs = [problem.method.cost(problem.system, problem.options, record) for record in problem.records]
+            self._take(p, problem, np.array([(cost.bytes, cost.time) for cost in costs], float))
+        except ConfigError as error:
+            raise ConfigError(f"{error}{self._at(p)}") from None
+        except (ValueError, ArithmeticError, MemoryError) as error:
             if isinstance(error, (ArithmeticError, MemoryError)):
                 error = f"too large or too small numbers to be planned ({type(error).__name__}: {error})"
-            where = swept(self._config, model, method)
-            raise ConfigError(f"{error} (point {p} of the sweep: {where})" if where else str(error)) from None
+            self.refused[p] = str(error)
+            self._add(p, np.zeros((1, 2)))
+
+    def _take(self, p: int, problem: Problem, costs: np.ndarray):
+        """Keep what a point needs and gives. Raises ConfigError where that does not fit to other points."""
+        self._resolved.add(problem)
+        name, targets = self._config["method"]["name"], getattr(problem.options, "target_error", None)
+        _check_device(self._config["run"]["device"], name, problem)
+        needs, outputs = _needs(problem, problem.records, self._records), problem.outputs
+        if outputs != self._found:
+            _widen(self._outputs, outputs)
+            self._found = outputs
+        _check_targets(targets or {}, outputs, problem.params is not problem.base)
+        self._add(p, costs)
+        self.needs |= needs
         if len(self._looked) < LOOKED:
             self._looked[p] = problem
-        self.counts.append(len(costs))
-        self.bytes += [cost.bytes for cost in costs]
-        self.time += [cost.time for cost in costs]
+        system = problem.system
         self._sites, self._dimension = max(self._sites, system.sites), max(self._dimension, system.dimension)
 
-    def plan(self, counts, bytes_, time) -> Plan:
-        """The Plan of all points, from the number of records of each, and the costs of these."""
+    def _add(self, p: int, costs: np.ndarray):
+        self.costs[p] = costs
+        self._records += len(costs)
+        _check_number(self._records)
+
+    def _at(self, p: int) -> str:
+        """Where a point is, to end a message with."""
+        where = swept(self._config, *config_point(self._config, p))
+        return f" (point {p} of the sweep: {where})" if where else ""
+
+    def alike(self) -> np.ndarray | None:
+        """(points, records, 2) costs where all points have equally many records and none needs others; else None.
+
+        A point that is refused has the costs of the one before it that is not, or of the first that is not.
+        """
+        taken = [costs for p, costs in self.costs.items() if p not in self.refused]
+        if self.needs or len({len(costs) for costs in taken}) != 1:
+            return None
+        found, last = [], taken[0]
+        for p, costs in self.costs.items():
+            last = last if p in self.refused else costs
+            found.append(last)
+        return np.array(found)
+
+    def plan(self, counts, costs: np.ndarray) -> Plan:
+        """The Plan of all points, from the number of records of each, and the costs (records, 2) of these.
+
+        Raises ConfigError where all points that were looked at are refused.
+        """
+        if len(self.refused) == len(self.costs):
+            p, reason = next(iter(self.refused.items()))
+            raise ConfigError(f"{reason}{self._at(p)}")
+        _check_number(int(np.sum(counts)))
         config, outputs = self._resolved.config(), tuple(self._outputs.values())
         factor = speed.factor(speed.known(), speed.kind_of(config["method"]))
-        costs = bytes_, factor * time, self.needs, self._sites, self._dimension
-        return Plan(config, outputs, Numbering(counts), *costs, self._given, looked=self._looked)
-
-    def extended(self, points: np.ndarray) -> Plan:
-        """The Plan of all points where those looked at are `points`, which have equal numbers of records."""
-        sizes, each = places(self._config), self.counts[0]
-        _check_number(each * math.prod(sizes))
-        costs = np.stack([self.bytes, self.time], 1).reshape(len(points), each, 2)
-        costs = samples.extended(sizes, points, costs).reshape(-1, 2)
-        return self.plan(np.broadcast_to(each, math.prod(sizes)), *np.ascontiguousarray(costs.T))
+        bytes_, time = np.ascontiguousarray(costs.reshape(-1, 2).T)
+        found = Numbering(counts), bytes_, factor * time, self.needs, self._sites, self._dimension
+        return Plan(config, outputs, *found, self._given, refused=self.refused, looked=self._looked)
 
 
 def _check_number(records: int):
@@ -198,10 +268,10 @@ def _check_number(records: int):
         raise ConfigError(f"more than {MOST_RECORDS} records: split the sweep, or raise method.batch")
 
 
-def _check_values(config: dict):
-    """Raises ConfigError where the value of an axis does not fit, whatever the others are."""
-    stride, first = math.prod(places(config)) // math.prod(shape(config)), Problem(*config_point(config, 0))
-    kinds = {"model": type(first.params), "method": type(first.options)}
+def _wrong(config: dict, given: System | None) -> int | None:
+    """A point at which the value of an axis does not fit, whatever the others are; None where all fit."""
+    stride = math.prod(places(config)) // math.prod(shape(config))
+    kinds = sections_of(config, given)
     for axis in reversed(config["sweep"]):
         for key, values in axis.items():
             section, _, name = key.partition(".")
@@ -209,20 +279,9 @@ def _check_values(config: dict):
                 continue
             wrong = samples.first_wrong(kinds[section], preferred(name, kinds[section].model_fields), values)
             if wrong is not None:
-                Problem(*config_point(config, wrong * stride))
+                return wrong * stride
         stride *= len(values)
-
-
-def _without_swept(config: dict, given: System | None) -> dict:
-    """A config whose model lacks what is swept under another name.
-
-    Axes keep the names that the user gave them: those are the coordinates of the results.
-    """
-    fields = fields_of(config["model"], given)
-    swept = {key.split(".")[1] for axis in config["sweep"] for key in axis if key.startswith("model.")}
-    meant = {preferred(key, fields) for key in swept}
-    kept = {key: value for key, value in config["model"].items() if key in swept or preferred(key, fields) not in meant}
-    return config | {"model": kept}
+    return None
 
 
 def _check_device(device: str, name: str, problem: Problem):
@@ -230,38 +289,6 @@ def _check_device(device: str, name: str, problem: Problem):
         raise ConfigError(f"run.device = {device}: method {name} computes on {' and '.join(known)} alone; change one")
     if device != "cpu" and problem.system.drive:
         raise ConfigError(f"run.device = {device}: parameters that depend on time (schedule) need device: cpu")
-
-
-class _Resolved:
-    """A config with every default written out that is the same at all points of the sweep, under preferred names.
-
-    A default that depends on what is swept is left out: every point finds its own again.
-    """
-
-    def __init__(self, config: dict):
-        self._config, self._found, self._fields = config, {}, {}
-        self._swept = {tuple(key.split(".", 1)) for axis in config["sweep"] for key in axis}
-
-    def add(self, problem: Problem):
-        for section, values in ("model", problem.base), ("method", problem.options):
-            self._fields[section] = type(values).model_fields
-            values = values.model_dump()
-            first = self._found.setdefault(section, values)
-            for key in [key for key, value in first.items() if value != values[key]]:
-                if (section, key) not in self._swept:
-                    del first[key]
-
-    def config(self) -> dict:
-        """As plain data."""
-        sections = {}
-        for section, found in self._found.items():
-            fields = self._fields[section]
-            renamed = {preferred(key, fields) for name, key in self._swept if name == section and key not in fields}
-            values = {key: value for key, value in found.items() if key not in renamed}
-            given = in_preferred_names(self._config[section], fields)
-            more = {key: value for key, value in given.items() if key not in values and key not in renamed}
-            sections[section] = {"name": given["name"], **values} | more
-        return json.loads(json.dumps(self._config | sections))
 
 
 def _needs(problem: Problem, records, first: int) -> dict[int, tuple[int, ...]]:
@@ -278,17 +305,6 @@ def _needs(problem: Problem, records, first: int) -> dict[int, tuple[int, ...]]:
         raise RuntimeError(
             f"{problem.method.__name__}.needs: records that wait for each other: {error.args[1]}"
         ) from None
-    return found
-
-
-def swept(config: dict, model: dict, method: dict) -> dict:
-    """The values of the sweep at one point."""
-    sections = {"model": model, "method": method, DISORDER: model.get(POINT)}
-    found = {}
-    for section, _, name in (key.partition(".") for axis in config["sweep"] for key in axis):
-        of_time = section == courses.KEY
-        value = courses.value(model[courses.POINT], name) if of_time else sections[section][name]
-        found[f"{section}.{name}"] = value
     return found
 
 
@@ -335,9 +351,10 @@ def _widen(known: dict, outputs):
 
 
 def warnings(plan: Plan) -> tuple[str, ...]:
-    """What an approximate method leaves out, with its size, at the first and at the last point of the sweep."""
-    found = {}
-    for p in sorted({0, plan.numbering.points - 1}):
+    """What an approximate method leaves out, with its size, at the first and at the last point of the sweep that is
+    not refused; before it, what is refused and why."""
+    found = dict.fromkeys(plan.refusals())
+    for p in sorted({plan.first(), plan.first(last=True)}):
         problem, where = plan.problem(p), plan.where(p)
         for text in getattr(problem.method, "warnings", lambda system, options: ())(problem.system, problem.options):
             found[f"{text} (point {p} of the sweep: {where})" if where else text] = None

@@ -84,9 +84,12 @@ def _is_driven(method: str) -> bool:
     return bool(getattr(find(hpcsim.methods, method, "method"), "DRIVEN", ()))
 
 
-def fields_of(model: dict, given: System | None) -> dict:
-    """The fields of the parameters of a section `model`, or of what stands for a System. Raises ConfigError."""
-    return (Given if given else module_of(hpcsim.models, model, "model").Params).model_fields
+def sections_of(config: dict, given: System | None) -> dict[str, type[Parameters]]:
+    """{"model", "method": what its section is made into}; Given stands for a System. Raises ConfigError."""
+    return {
+        "model": Given if given else module_of(hpcsim.models, config["model"], "model").Params,
+        "method": module_of(hpcsim.methods, config["method"], "method").Options,
+    }
 
 
 class Given(Parameters):
@@ -96,7 +99,10 @@ class Given(Parameters):
 
 
 class Problem:
-    """The system and the method's options of one point. Raises ConfigError if they do not fit.
+    """The system and the method's options of one point.
+
+    Raises ConfigError where what is written is wrong, another ValueError where the model or the method refuses values
+    that are right by themselves.
 
     system     : given in place of a model
     structures : of the points planned or computed together, which share what follows from their equal structure
@@ -126,7 +132,7 @@ class Problem:
         if structures is not None:
             self.system.join(structures)
         if reason := self.method.supports(self.system):
-            raise ConfigError(
+            raise ValueError(
                 f"method.name = {method_name!r}: does not support model {model_name!r}: {reason}{_others(self.system)}"
             )
 

@@ -13,8 +13,19 @@ all ranks write plain bytes at known places, each record into its own slab, foll
 A header before HDF5's own holds a CRC of every byte outside the datasets that are written later.
 """
 
-from hpcsim.store.collected import Collected, Variable, asked, failures, is_collected, load, methods_of, shortfall, slug
-from hpcsim.store.layout import Layout, RunData, StoreError, difference, science
+from hpcsim.store.collected import (
+    Collected,
+    Variable,
+    asked,
+    failures,
+    is_collected,
+    is_settled,
+    load,
+    methods_of,
+    shortfall,
+    slug,
+)
+from hpcsim.store.layout import Layout, RunData, StoreError, difference, in_words, science
 from hpcsim.store.read import busy_range, format_status, read_runs, read_status
 from hpcsim.store.records import Memory, Records, empty
 from hpcsim.store.run import RunFile, open_run, run_files
@@ -35,7 +46,9 @@ __all__ = [
     "failures",
     "busy_range",
     "format_status",
+    "in_words",
     "is_collected",
+    "is_settled",
     "load",
     "methods_of",
     "open_run",

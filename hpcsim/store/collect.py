@@ -34,7 +34,9 @@ from hpcsim.store import (
     StoreError,
     Variable,
     empty,
+    failures,
     is_collected,
+    is_settled,
     load,
     read_runs,
     seal,
@@ -42,7 +44,7 @@ from hpcsim.store import (
     write_whole,
 )
 from hpcsim.store.align import METHOD
-from hpcsim.store.layout import config_text, plain
+from hpcsim.store.layout import config_text, plain, swept_at
 from hpcsim.store.merge import Merged, merge
 
 log = logging.getLogger("hpcsim")
@@ -72,7 +74,9 @@ def collect(out_path, run_paths, over=()):
     runs = {run.path.resolve(): run for path in run_paths for run in read_runs(path)}
     combined = combine(_as_begun(list(runs.values())), over)
     if there := shortfall(combined):
-        log.warning("%s: holds %s; hpcsim run goes on with the others, then collect again", out, there)
+        failed = failures(combined) and is_settled(combined)
+        then = "hpcsim run --retry-failed computes those again" if failed else "hpcsim run goes on with the others"
+        log.warning("%s: holds %s; %s, then collect again", out, there, then)
     _write(out, combined.variables, combined.attrs)
 
 
@@ -316,8 +320,7 @@ def _failures(merged: Merged) -> list[dict]:
     """Where records have failed, and why; as many as an attribute has room for."""
     found = []
     for p in sorted(merged.failed):
-        where = np.unravel_index(p, merged.shape)
-        point = {key: values[i] for axis, i in zip(merged.axes, where) for key, values in axis.items()}
+        point = swept_at(merged.axes, merged.shape, p)
         found += [{**point, "record": i, "reason": why} for i, why in sorted(merged.failed[p].items())]
     return found[:64]
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 
 from hpcsim.store import seal
 from hpcsim.store.disk import MAGIC as RUN_FILE
-from hpcsim.store.layout import StoreError, config_of
+from hpcsim.store.layout import StoreError, config_of, in_words
 
 log = logging.getLogger("hpcsim")
 
@@ -43,7 +44,7 @@ def failures(data: Collected) -> list[tuple]:
     """(place, record, reason) of the records that failed, as far as the file names them."""
     return [
         (
-            ", ".join(f"{key} = {value}" for key, value in each.items() if key not in ("record", "reason")),
+            in_words({key: value for key, value in each.items() if key not in ("record", "reason")}),
             each.get("record", ""),
             each.get("reason", ""),
         )
@@ -56,13 +57,25 @@ def shortfall(data: Collected) -> str:
 
     Points that no run has are not missing; records that a target_error did not need are not, either.
     """
-    counts = (data.variables.get(f"records_{kind}") for kind in ("done", "total", "failed"))
-    done, total, failed = (0 if count is None else int(np.sum(count.values)) for count in counts)
+    done, total, failed = _counts(data)
     if done == total:
         return ""
     places = [*dict.fromkeys(place for place, _, _ in failures(data) if place)]
     at = f" at {'; '.join(places[:3])}" * bool(places) + " and elsewhere" * (len(places) > 3)
     return f"{done} of {total} records" + f", {failed} failed{at}" * bool(failed)
+
+
+def is_settled(data: Collected) -> bool:
+    """Whether no record is missing but those that failed."""
+    done, total, failed = _counts(data)
+    return done + failed == total
+
+
+def _counts(data: Collected) -> Iterator[int]:
+    """Yield how many records are done, how many there are, and how many failed."""
+    for kind in ("done", "total", "failed"):
+        count = data.variables.get(f"records_{kind}")
+        yield 0 if count is None else int(np.sum(count.values))
 
 
 def slug(method: str) -> str:

@@ -65,6 +65,17 @@ class Layout:
         return tuple(len(next(iter(axis.values()))) for axis in self.axes)
 
 
+def swept_at(axes, shape: tuple[int, ...], point: int) -> dict:
+    """{key: value} of what is swept at one point."""
+    where = np.unravel_index(point, shape)
+    return {key: values[i] for axis, i in zip(axes, where) for key, values in axis.items()}
+
+
+def in_words(swept: dict) -> str:
+    """For messages: "model.S = 4, model.decay = 0.5"; "" without a sweep."""
+    return ", ".join(f"{key} = {value}" for key, value in swept.items())
+
+
 @dataclass(frozen=True)
 class RunData:
     """One run read whole, or kept in memory.

@@ -10,7 +10,7 @@ import numpy as np
 
 from hpcsim.store import lock
 from hpcsim.store.disk import read_layout, reading
-from hpcsim.store.layout import RunData, StoreError
+from hpcsim.store.layout import RunData, StoreError, in_words, swept_at
 from hpcsim.store.run import run_files
 from hpcsim.store.states import DONE, FAILED, SKIPPED, read_failures, read_history, read_records
 
@@ -45,7 +45,7 @@ def read_status(path) -> dict:
     """Progress of a running or stopped run. Takes no lock and disturbs no writer.
 
     files, bytes, title; records, done, failed, and skipped, which the target_error does not need; points, points_done;
-    failures [(record, point, reason)];
+    failures [(record, point, {key: value} of its sweep, reason)];
     progress (points, 2), done and all records of each but the skipped; history of the finished sessions; holder,
     and running: True, False, or None where only another host knows; elapsed_seconds and rate (records per second)
     of the present or last session; seconds_left as that said last, or None.
@@ -75,7 +75,10 @@ def read_status(path) -> dict:
         "records": int((~skipped).sum()),
         "done": int(done.sum()),
         "failed": int(failed.sum()),
-        "failures": [(int(r), int(layout.point[r]), reasons[int(r)]) for r in np.flatnonzero(failed)],
+        "failures": [
+            (int(r), p := int(layout.point[r]), swept_at(layout.axes, layout.shape, p), reasons[int(r)])
+            for r in np.flatnonzero(failed)
+        ],
         "skipped": int(skipped.sum()),
         "points": points,
         "points_done": int((progress[:, 0] == progress[:, 1]).sum()),
@@ -139,7 +142,11 @@ def format_status(status: dict) -> str:
     ]
     begun = [(p, done, total) for p, (done, total) in enumerate(status["progress"]) if 0 < done < total]
     lines += [f"point {p}: {done}/{total} records" for p, done, total in begun[:10]]
-    lines += [f"record {r} of point {p} failed: {reason}" for r, p, reason in status["failures"][:10]]
+    lines += [
+        f"record {r} of point {p}{f' ({in_words(swept)})' * bool(swept)} failed: {reason}"
+        for r, p, swept, reason in status["failures"][:10]
+    ]
+    lines += [f"and {failed - 10} more"] * (failed > 10)
     for entry in status["history"]:
         lines.append(
             f"{time.ctime(entry.get('started', 0))}: {entry.get('wall_seconds', 0):.1f} s on "

@@ -13,15 +13,13 @@ from pydantic import Field, model_validator
 from hpcsim import solvers
 from hpcsim.methods import Context, Output
 from hpcsim.methods.liouvillian import counting, ends, floquet, frequencies, measurement, regression, saved, spectrum
-from hpcsim.methods.liouvillian.counting import Channels
-from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
+from hpcsim.methods.liouvillian.estimate import LOW, ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.evolve import evolve
 from hpcsim.methods.liouvillian.operators import kept_operators
 from hpcsim.methods.liouvillian.sectors import Sector
-from hpcsim.methods.liouvillian.spectrum import LOW
 from hpcsim.methods.liouvillian.steady import steady_state
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, symmetries
-from hpcsim.observables import Plan, two_times
+from hpcsim.observables import Plan, currents, two_times
 from hpcsim.observables.outputs import time_dim
 from hpcsim.system import (
     Count,
@@ -53,7 +51,7 @@ KEYS = {  # which tasks require a key, and no others have
 IN_STEADY_STATE = {
     "correlation": (two_times.outputs, regression.correlations),
     "emission": (two_times.outputs, frequencies.spectra),
-    "counting": (counting.outputs, counting.statistics),
+    "counting": (currents.outputs, counting.statistics),
 }
 TASKS = ("steady_state", "spectrum", "gap", "antigap", "evolve", *IN_STEADY_STATE, "floquet", "floquet_gap")
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
@@ -112,7 +110,7 @@ class Options(Parameters):
     period: Annotated[Number, Field(gt=0)] | None = None
     functions: two_times.Functions = ()
     frequencies: Frequencies | None = None
-    channels: Channels = ()
+    channels: currents.Channels = ()
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
     observables: measurement.Items = ()
     save_state: bool = False

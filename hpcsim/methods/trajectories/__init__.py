@@ -1,4 +1,4 @@
-"""Monte-Carlo wave functions: pure states with quantum jumps, averaged over trajectories.
+"""Monte-Carlo wave functions: pure states with quantum jumps or diffusion, averaged over trajectories.
 
 For spins of any size and boson modes on any graph, with any jumps. Averages are exact up to their standard
 errors and `tolerance`. Between jumps ψ(t + τ) = Σ_k (-i H_eff τ)^k ψ / k!, H_eff = H - (i/2) Σ γ L†L, with as long
@@ -14,16 +14,19 @@ import numpy as np
 from hpcsim.ensemble.burn_in import autocorrelation_time, relaxed
 from hpcsim.ensemble.options import gather, number_of_samples, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.trajectories import clock, distributed, in_time
-from hpcsim.methods.trajectories.compile import PAD, channels, flips, generator, local_matrices
+from hpcsim.methods.trajectories import correlation, counting, distributed
+from hpcsim.methods.trajectories.compile import local_matrices
+from hpcsim.methods.trajectories.diffusion import step_of
 from hpcsim.methods.trajectories.kernels import ORDER
+from hpcsim.methods.trajectories.log import of_states
 from hpcsim.methods.trajectories.options import Options
 from hpcsim.methods.trajectories.results import Measured, measured, numbers
-from hpcsim.methods.trajectories.simd import CHUNK
+from hpcsim.methods.trajectories.walk import of_parity, walker
 from hpcsim.observables.outputs import inverse, time_dim
 from hpcsim.system import Jumps, System, starts
 
 DRIVEN = ("evolve",)
+OF_PATHS = {"correlation": correlation, "counting": counting}  # tasks that are more than averages of observables
 SLOTS = 1000  # of the time of a steady state, to find its burn-in and the autocorrelation time
 LARGEST = 2**26  # basis states: 20 GB for the terms of the series
 PAIR = 2**12  # levels of two spins together: 0.3 GB for the matrix of a coupling
@@ -59,7 +62,12 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     starts.check(system, options.initial)
     if options.distribute and starts.kind(options.initial) not in ("direction", "random"):
         raise ValueError("distribute = true: starts from spin coherent states alone, in a direction or random")
-    _measured(system, options)
+    outputs(system, options)
+    if options.unravelling != "jumps" and system.drive:
+        raise ValueError(
+            f"unravelling = {options.unravelling}: does not take parameters that depend on time (schedule); with jumps "
+            "they can"
+        )
     if options.distribute and system.drive:
         raise ValueError("distribute = true: does not take parameters that depend on time (schedule); delete it")
     return tuple(range(options.batches))
@@ -69,28 +77,42 @@ def cost(system: System, options: Options, record: int) -> Cost:
     """Ranks of a group share the trajectories of a record; each holds the terms of the series."""
     samples, slots = _schedule(options)
     matrices = local_matrices(system)
-    parity, _ = _parity(system, matrices, options.initial)
+    parity, _ = of_parity(system, matrices, starts.known_levels(system, options.initial))
     states = system.dimension / (2 if parity >= 0 and not options.distribute else 1)
     # entries of a row, and the largest row sum, of H_eff
     entries = sum(np.count_nonzero(matrix) / len(matrix) for matrix in matrices.values())
     norm = sum(np.abs(matrix).sum(axis=1).max() for matrix in matrices.values())
-    products = ORDER * (norm / 7 + 1) * samples[-1] + ORDER
+    time, kept = samples[-1], 0
+    if options.task == "correlation":  # pairs of states, and all states that B acts on
+        time += 2 * len(samples) * len(options.functions) * options.times[-1]
+        kept = len(samples) * states + correlation.TOGETHER + 2 * len(options.times) * states
+    products = ORDER * (norm / 7 + 1) * time + ORDER
     parts = 0
     if drive := system.drive:  # a step ends at an edge of the drive
         parts = len(drive.parts)
         products = (1 + 0.3 * parts) * (products + ORDER * len(drive.edges))
     results = numbers(system, options.observables)
-    per_state = 1.3e-10 * (entries + 8) * products + 5e-9 * (1 + system.sites) * len(samples)
+    per_state, calls = 1.3e-10 * (entries + 8) * products, 2e-7 * products
+    if options.unravelling != "jumps":
+        measured = 2 if options.unravelling == "heterodyne" else 1
+        steps = time / (options.step or step_of(system))
+        per_state = steps * (4e-7 + 7e-8 * measured * sum(np.count_nonzero(jumps.rates) for jumps in system.jumps))
+        calls = 3e-6 * steps
+    per_state += 5e-9 * (1 + system.sites) * len(samples)
     return Cost(
-        bytes=16.0 * ((ORDER + 6 + 2 * parts) * states + 6 * system.dimension)
+        bytes=16.0 * ((ORDER + 6 + 2 * parts) * states + 6 * system.dimension + kept)
         + 8.0 * options.batch * (slots[-1] + 1) * results,
-        time=options.batch * (1e-5 + 2e-7 * products + states * per_state),
+        time=options.batch * (1e-5 + calls + states * per_state),
     )
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
     """What hpcsim.observables declares, averaged over trajectories, in units of ħ; and what tells how good it is."""
+    if options.task in OF_PATHS:
+        return OF_PATHS[options.task].outputs(system, options)
     found = _measured(system, options).outputs
+    if options.unravelling != "jumps":
+        found = tuple(output for output in found if output.name != "jumps")
     if options.task == "evolve":
         return found
     unit, lattice = inverse(system.units), Dim("sublattice", tuple(system.sublattices))
@@ -110,6 +132,8 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
 
 def run(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:
     """Means over the trajectories of one batch; bit-identical on any number of ranks."""
+    if options.task in OF_PATHS:
+        return _of_paths(system, options, record, context)
     samples, slots = _schedule(options)
     key = "trajectories", system.key, options.model_dump_json()
     measured = context.cache.get(key, lambda: _measured(system, options))
@@ -122,29 +146,9 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
         directions = _directions(system, initial, context.key)
         distributed.run(sums, jumps, directions, first, samples, slots, options.tolerance, system, plan, key, comm)
     elif len(mine):
-        psi, key_of = _states(system, initial, mine, first, context), ("trajectories", system.key, repr(initial))
-        generators, parity, changes, jump, moving = context.cache.get(key_of, lambda: _compiled(system, initial))
-        shape = (ORDER + 1, 2, 2 * PAD + generators[0].diagonal.shape[1])
-        full = np.zeros((2, 2, 2 * PAD + -(-psi.shape[1] // CHUNK) * CHUNK))
-        clock.run(
-            sums,
-            jumps,
-            psi,
-            first,
-            samples,
-            slots,
-            options.tolerance,
-            generators,
-            parity,
-            changes,
-            jump,
-            moving,
-            plan,
-            key,
-            np.zeros(shape),
-            np.zeros((3 + len(system.drive.parts) if system.drive else 2, *shape[1:])),
-            full,
-        )
+        psi, log = _states(system, initial, mine, first, context), of_states(len(mine), 0, 0)
+        tables = samples, slots, options.tolerance, plan, key, log, sums
+        jumps = walker(system, options, context).run(psi, first, *tables)
     if not options.distribute:
         # every rank averages the same numbers in the same order
         sums, jumps = (np.moveaxis(gather(np.moveaxis(x, 0, -1), comm), -1, 0) for x in (sums, jumps))
@@ -155,7 +159,18 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     found = measured.results(values)
     if options.task == "steady_state":
         found = {name: value[..., 0] for name, value in found.items()}
-    return found | steady | {"jumps": np.float64(jumps.mean())}
+    return found | steady | ({"jumps": np.float64(jumps.mean())} if options.unravelling == "jumps" else {})
+
+
+def _of_paths(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:
+    """What a task of OF_PATHS finds along the trajectories of one batch; bit-identical on any number of ranks."""
+    mine, (samples, _) = share(options.batch, context.comm), _schedule(options)
+    first = record * options.batch + mine.start
+    psi = np.zeros((len(mine), round(system.dimension)), complex)
+    if len(mine):
+        psi[:] = _states(system, options.initial, mine, first, context)
+    plan = context.cache.get(("trajectories", "no observables", system.key), lambda: measured(system, ()).tables)
+    return OF_PATHS[options.task].run(system, options, first, psi, plan, samples, context)
 
 
 def _measured(system: System, options: Options) -> Measured:
@@ -176,27 +191,6 @@ def _directions(system: System, initial, key: tuple[int, int]) -> np.ndarray:
     found = starts.directions(system, initial, key)
     found[system.cutoffs > 0] = np.pi, 0.0
     return found
-
-
-def _parity(system: System, local, initial) -> tuple[int, np.ndarray]:
-    """Parity of the sum of all levels, if the initial state and all later ones have one, else -1; and `flips`."""
-    changes, level = flips(system, local), starts.known_levels(system, initial)
-    if changes is None or level is None:
-        return -1, np.zeros(1, np.int64)
-    return int(np.sum(level) % 2), changes
-
-
-def _compiled(system: System, initial):
-    """H_eff of both parities, or the whole of it twice; what `_parity` says; jump operators; what depends on time."""
-    local = local_matrices(system)
-    parity, changes = _parity(system, local, initial)
-    for part in system.drive.systems if system.drive else ():
-        if flips(part, local_matrices(part)) is None:
-            parity, changes = -1, np.zeros(1, np.int64)
-    whole = (generator(system.levels, local),) * 2 if parity < 0 else None
-    found = whole or tuple(generator(system.levels, local, p) for p in (0, 1))
-    found, moving = in_time.compile_moving(system, found, parity)
-    return found, parity, changes, channels(system), moving
 
 
 def _stationary(system: System, options: Options, sums, counts):
@@ -228,6 +222,8 @@ def _schedule(options: Options):
     if options.task == "evolve":
         return np.array(options.times), np.arange(len(options.times))
     count = number_of_samples(options.duration / options.sample_every * (1 + 1e-9))
+    if options.task in OF_PATHS:
+        return options.burn_in + options.sample_every * np.arange(count + 1), np.zeros(count + 1, np.int64)
     slots = min(count, SLOTS)
     begin = 0 if options.burn_in == "auto" else options.burn_in
     return begin + options.sample_every * np.arange(1, count + 1), np.arange(count) * slots // count

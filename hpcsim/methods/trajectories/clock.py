@@ -9,6 +9,7 @@ import numpy as np
 from hpcsim.compiled import njit
 from hpcsim.ensemble.streams import fill_words, uniform
 from hpcsim.methods.trajectories import in_time, kernels
+from hpcsim.methods.trajectories.log import begin, note_jump, note_sample
 from hpcsim.methods.trajectories.measurement import measure
 
 JUMPS = np.uint64(0x4D435746)  # purpose of the random numbers: a jump's threshold, and its channel
@@ -40,10 +41,11 @@ def run(
     series,
     states,
     full,
+    log,
 ):
     """Run trajectories first, first + 1, ... to the last sample, adding what is measured to `sums`.
 
-    sums     : (trajectories, slots, results)
+    sums     : (trajectories, slots, results); without results nothing is measured
     jumps    : (trajectories,) counts, from 0
     initial  : (trajectories or 1, D) complex, normalised
     samples, slots : rising times, and where each is added
@@ -52,6 +54,7 @@ def run(
     moving   : what depends on time, see `in_time`
     series, states, full : ORDER + 1 states; two, and 1 + parts where something depends on time; and two not of one
                parity
+    log      : see `log.Log`
     """
     psi, after, p = np.empty_like(initial[0]), np.empty_like(initial[0]), parity
     weight, words, end = np.empty(len(channels.rate)), np.empty((4, 1), np.uint64), samples[-1]
@@ -59,6 +62,7 @@ def run(
     for t in range(len(jumps)):
         kernels.load(full[0], initial[t % len(initial)])
         p = parity
+        begin(log)
         kernels.fold(series[0], full[0], p, plan.turn)
         threshold, choice = draw(words, first + t, jumps[t], key)
         time, sample, piece, until, asked, reach = 0.0, 0, 0, end, end, in_time.REACH
@@ -84,7 +88,9 @@ def run(
                 size, _ = kernels.sum_series(states[1], series, (samples[sample] - time) / generator.scale)
                 kernels.normalise(states[1], size)
                 kernels.unfold(full[0], states[1], p, plan.turn)
-                measure(sums[t, slots[sample]], full[0], full[1], plan)
+                note_sample(log, t, sample, full[0])
+                if sums.shape[2]:
+                    measure(sums[t, slots[sample]], full[0], full[1], plan)
                 sample += 1
             time = later
             if jumped:
@@ -96,6 +102,7 @@ def run(
                 kernels.load(full[0], psi)
                 p = (p + flips[channel]) % 2 if p >= 0 else p
                 kernels.fold(series[0], full[0], p, plan.turn)
+                note_jump(log, t, channel, time)
                 jumps[t] += 1
                 threshold, choice = draw(words, first + t, jumps[t], key)
             else:
