@@ -11,6 +11,9 @@ pda             : the positive diffusion approximation of huber2021 (Eqs. 22, 23
                   d Var(N)/N² = (γ/2) ⟨S_⊥²⟩/S² dt for Wigner, and there is no steady state where spins are
                   mixed: watch spin_length and var_spin_length.
 
+sampling: discrete is the discrete truncated Wigner approximation of spins 1/2, see `initial.discrete`: the
+spin-conserving equations from other samples of the initial state, with |s|² = S(S + 1) instead of (S + ½)².
+
 Any graph of couplings of equal spin components, local fields, squares of spin components, and local
 jumps S-, S+, Sx, Sy, Sz.
 """
@@ -64,6 +67,11 @@ def records(system: System, options: Options) -> tuple[int, ...]:
         )
     _measured(system, options)
     tables = compile_system(system, options.scheme)
+    if options.sampling == "discrete" and (np.any(system.spins != 0.5) or np.any(tables.square)):
+        raise ValueError(
+            "sampling = discrete: is for spins 1/2 without products of operators of one site, which are numbers there; "
+            "use sampling: fock, or another model"
+        )
     if (
         options.representation != "wigner"
         and not options.drop_interaction_noise
@@ -295,8 +303,11 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key, devi
     integrator = _integrator(options, tables)
     spinors, spins = np.empty((sites, 4, lanes)), np.empty((sites, 3, lanes))
     directions = initial.directions(system, options.initial, lanes, first, key)
-    initial.spin_coherent(spinors, _distribution(options), system.spins, directions, first, key)
-    kernels.spins_of(spins, spinors)
+    if options.sampling == "discrete":
+        initial.discrete(spins, directions, first, key)
+    else:
+        initial.spin_coherent(spinors, _distribution(options), system.spins, directions, first, key)
+        kernels.spins_of(spins, spinors)
     if conserving:
         spinors = np.empty((0, 4, lanes))
     if system.drive:
@@ -343,7 +354,8 @@ def _measured(system: System, options: Options) -> Measured:
     time = (time_dim(options.times, system.units),) if options.task == "evolve" else ()
     conserving = options.scheme == "spin_conserving"
     each_site = starts.breaks_symmetries(options)
-    setting = options.observables, time, conserving, ORDERING[options.representation], each_site
+    discrete = options.sampling == "discrete"
+    setting = options.observables, time, conserving, ORDERING[options.representation], each_site, discrete
     return system.of_structure(("phase_space", "measured", repr(setting)), lambda: measured(system, *setting))
 
 

@@ -1,0 +1,79 @@
+"""The discrete truncated Wigner approximation: against the closed form of Ising models, and exact numbers."""
+
+import numpy as np
+import pytest
+from runs import collected, command, run, shortened, write
+
+import hpcsim
+from hpcsim import store
+from hpcsim.methods.phase_space import initial
+
+EDGES = [[0, 1, 1.3], [0, 2, -0.7], [1, 3, 0.9], [2, 3, 1.8], [0, 4, 0.5], [3, 4, -1.1]]
+SPINS = {"name": "spin_network", "convention": "standard", "sites": 5, "edges": EDGES, "resolve": True}
+METHOD = {"name": "phase_space", "task": "evolve", "sampling": "discrete", "dt": 0.05, "trajectories": 4096}
+TIMES = [0.5, 1.0, 2.0, 4.0]
+
+
+def test_ising_spins_dephase_as_in_the_closed_form(tmp_path):
+    """⟨Sx_i⟩ = ½ exp(-γt/2) Π_j cos(J_ij t/2) from spins along x (Foss-Feig et al., Phys. Rev. A 87, 042101 (2013)), at
+    all times; samples of a sphere are off."""
+    model, gamma = SPINS | {"Jz": 1.0, "dephasing": 0.2}, 0.2
+    path = run(tmp_path / "d.h5", model=model, method=METHOD | {"times": TIMES}, sweep=[], figures=[])
+    found = hpcsim.open(collected(path))
+    sphere = hpcsim.solve(model, METHOD | {"times": TIMES, "sampling": "fock"})
+    wanted = np.full((5, 4), 0.5) * np.exp(-gamma * np.array(TIMES) / 2)
+    for i, j, J in EDGES:
+        wanted[[i, j]] *= np.cos(J * np.array(TIMES) / 2)
+    error = 4 * found.Sx_stderr.values
+    assert np.all(abs(found.Sx.values - wanted) < error) and np.all(error < 0.04)
+    assert np.any(abs(sphere.Sx.values - wanted) > error + 4 * sphere.Sx_stderr.values)
+    assert np.allclose(found.spin_length, np.sqrt(0.75)) and found.truncation < 0.05
+    again = shortened(path, without=[2])
+    assert command("run", path.with_suffix(".yaml"), "--out", again) == 0
+    (whole,), (resumed,) = store.read_runs(path), store.read_runs(again)
+    assert all(np.array_equal(whole.arrays[name], resumed.arrays[name]) for name in whole.arrays) and resumed.done.all()
+
+
+def test_decaying_xyz_spins_at_short_times(tmp_path):
+    """Means, second moments and correlations of sites: what is left out is a few hundredths at t = 0.4, and told of."""
+    model = SPINS | {"Jx": 0.9, "Jy": -0.6, "Jz": 1.2, "field_x": [0.4, -0.2, 0.7, 0.1, 0.3], "decay": 0.5}
+    own = {"times": [0.2, 0.4, 3.0], "initial": [0.3, 0.2], "observables": ["Sx_0_Sy_3", "Sx_0_Sx_1"]}
+    found = hpcsim.open(collected(run(tmp_path / "d.h5", model=model, method=METHOD | own, sweep=[], figures=[])))
+    exact = hpcsim.solve(model, {"name": "liouvillian", "task": "evolve"} | own)
+    for name in ("Sx", "Sy", "Sz", "var_Sx", "var_Sz", "Sx_0_Sy_3", "Sx_0_Sx_1"):
+        difference = abs(found[name].values - exact[name].values)[..., :2]
+        error = 4 * found[f"{name}_stderr"].values[..., :2]
+        assert np.all(difference < error + 0.012) and np.all(error < 0.04), (name, difference, error)
+    assert np.any(abs(2 * found.Sz - exact.Sz).values[..., :2] > 0.2)
+    assert 0.02 < found.truncation < 0.5
+
+
+def test_samples_have_all_moments_of_the_state_and_do_not_depend_on_the_batch():
+    """⟨S_a⟩ and symmetrised ⟨S_a S_b⟩ of a spin 1/2 in any direction; |s|² is 3/4 in every one."""
+    key, angles = np.array([1, 2], np.uint64), np.array([[[0.4], [1.1]], [[np.pi], [0.0]]])
+    s = np.empty((2, 3, 40_000))
+    initial.discrete(s, angles, np.uint64(0), key)
+    direction = np.array([np.sin(0.4) * np.cos(1.1), np.sin(0.4) * np.sin(1.1), np.cos(0.4)])
+    assert np.allclose((s**2).sum(axis=1), 0.75)
+    assert np.all(abs(s[0].mean(axis=1) - direction / 2) < 4 * 0.5 / 200)
+    assert np.all(abs(s[0] @ s[0].T / s.shape[2] - np.eye(3) / 4) < 4 * 0.25 / 200)
+    assert np.allclose(s[1, 2], -0.5) and np.allclose(abs(s[1, :2]), 0.5)
+    rest = np.empty((2, 3, 10))
+    initial.discrete(rest, angles, np.uint64(7), key)
+    assert np.array_equal(rest, s[..., 7:17])
+
+
+@pytest.mark.parametrize(
+    "model, keys, message",
+    [
+        ({}, {"task": "steady_state", "times": None}, "sampling = discrete: belongs to scheme: spin_conserving"),
+        ({}, {"scheme": "pda"}, "sampling = discrete: belongs to scheme: spin_conserving"),
+        ({"S": 1}, {}, "sampling = discrete: is for spins 1/2"),
+        ({"twist": 1}, {}, "sampling = discrete: is for spins 1/2"),
+    ],
+)
+def test_what_does_not_fit_is_told_in_one_message(model, keys, message, tmp_path, capsys):
+    method = {key: value for key, value in (METHOD | {"times": [1]} | keys).items() if value is not None}
+    write(tmp_path / "c.yaml", model=SPINS | {"Jz": 1.0} | model, method=method, sweep=[], figures=[])
+    assert command("check", tmp_path / "c.yaml") == 2
+    assert message in capsys.readouterr().err.replace("\n", " ")
