@@ -11,8 +11,8 @@ pda             : the positive diffusion approximation of huber2021 (Eqs. 22, 23
                   d Var(N)/N² = (γ/2) ⟨S_⊥²⟩/S² dt for Wigner, and there is no steady state where spins are
                   mixed: watch spin_length and var_spin_length.
 
-sampling: discrete is the discrete truncated Wigner approximation of spins 1/2, see `initial.discrete`: the
-spin-conserving equations from other samples of the initial state, with |s|² = S(S + 1) instead of (S + ½)².
+sampling: discrete is the discrete truncated Wigner approximation of spins 1/2: the spins conserve |s|² = S(S + 1)
+instead of (S + ½)², from the samples of `initial.discrete` on, with decay and gain as in `hybrid`.
 
 Any graph of couplings of equal spin components, local fields, squares of spin components, and local
 jumps S-, S+, Sx, Sy, Sz.
@@ -27,7 +27,7 @@ from mpi4py import MPI
 from hpcsim.ensemble.burn_in import WINDOWS, relaxed
 from hpcsim.ensemble.options import gather, number_of_samples, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.phase_space import in_time, initial, kernels, step, truncation
+from hpcsim.methods.phase_space import hybrid, in_time, initial, kernels, step, truncation
 from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupported
 from hpcsim.methods.phase_space.options import Options
 from hpcsim.methods.phase_space.results import Measured, measured, numbers
@@ -66,7 +66,11 @@ def records(system: System, options: Options) -> tuple[int, ...]:
             "method.initial.fock: phase_space samples the levels Sz = S and -S, no others; take liouvillian"
         )
     _measured(system, options)
-    tables = compile_system(system, options.scheme)
+    tables = compile_system(system, options.forces)
+    if options.sampling == "discrete" and system.drive:
+        raise ValueError(
+            "sampling = discrete: does not take parameters that depend on time (schedule); sampling: fock does"
+        )
     if options.sampling == "discrete" and (np.any(system.spins != 0.5) or np.any(tables.square)):
         raise ValueError(
             "sampling = discrete: is for spins 1/2 without products of operators of one site, which are numbers there; "
@@ -180,7 +184,7 @@ def _sampled(system, options: Options, parts, begin: int, trajectories: int, con
     mine = share(trajectories, context.comm)
     gaps, slots = _schedule(options)
     sums = [np.zeros((slots[-1] + 1, *part.shape, len(mine))) for part in parts]
-    tables = compile_system(system, options.scheme)
+    tables = compile_system(system, options.forces)
     lanes = _lanes(system, len(mine))
     device = None if context.device == "cpu" else _gpu(options, tables)
     if device:
@@ -244,7 +248,8 @@ def _gpu(options: Options, tables: Tables):
     """The module that computes on this rank's GPU, which loads CUDA. Raises NoDevice."""
     from hpcsim.methods.phase_space import device
 
-    device.choose(options.scheme, options.integrator, _integrator(options, tables))
+    scheme = options.scheme if options.sampling != "discrete" else f"{options.scheme}, sampling = discrete"
+    device.choose(scheme, options.integrator, _integrator(options, tables))
     return device
 
 
@@ -288,7 +293,7 @@ def _truncation(system, options: Options, context: Context) -> float:
 
 def _coarse(system, options: Options) -> tuple[float, float]:
     """What the steps of `dt: auto` divide, and the longest of them."""
-    drift, noise = compile_system(system, options.scheme).fastest(system.spins)
+    drift, noise = compile_system(system, options.forces).fastest(system.spins)
     unit = options.step_unit
     return unit, step.coarse(unit, max(drift / 2, noise))
 
@@ -310,7 +315,9 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key, devi
         kernels.spins_of(spins, spinors)
     if conserving:
         spinors = np.empty((0, 4, lanes))
-    if system.drive:
+    if options.sampling == "discrete":
+        state = hybrid.Spins(spins, tables, integrator, options.dt, first, key)
+    elif system.drive:
         tables = in_time.compile_moving(system, options.scheme)
         state = in_time.Spins(spins, spinors, *tables, integrator, ordering, options.dt, first, key)
     else:

@@ -21,8 +21,8 @@ class Options(EnsembleOptions):
     scheme       : spin_conserving or pda
     sampling     : of the initial state in the Wigner representation with pda: fock (second moments right) or
                    coherent (as in huber2021, second moments too large by 1/2S). Q is always the first, P the other.
-                   discrete: of spins 1/2 with scheme: spin_conserving and task: evolve, the discrete truncated Wigner
-                   approximation (DTWA): right for short times, and for Ising couplings at all times
+                   discrete: of spins 1/2 with scheme: spin_conserving, the discrete truncated Wigner approximation
+                   (DTWA): right for short times, without couplings or with those of Ising models at all times
     drop_interaction_noise : P and Q with products of operators all the same, their second derivatives dropped
     integrator   : sib (semi-implicit), eo (even-odd, bipartite graphs), auto (eo where it can be), or, to see
                    what they get wrong, euler_maruyama and midpoint (explicit, scheme: spin_conserving)
@@ -86,8 +86,8 @@ class Options(EnsembleOptions):
             )
         if self.sampling == "coherent" and self.scheme != "pda":
             raise ValueError("sampling = coherent: belongs to scheme: pda, not to spin_conserving; delete it")
-        if self.sampling == "discrete" and (self.scheme == "pda" or self.task != "evolve"):
-            raise ValueError("sampling = discrete: belongs to scheme: spin_conserving and task: evolve; change them")
+        if self.sampling == "discrete" and self.scheme == "pda":
+            raise ValueError("sampling = discrete: belongs to scheme: spin_conserving, not to pda; change one of them")
         if self.integrator in ("euler_maruyama", "midpoint") and self.scheme == "pda":
             raise ValueError(f"integrator = {self.integrator}: needs scheme: spin_conserving; with pda use sib or eo")
         if self.integrator in ("euler_maruyama", "midpoint") and self.dt == "auto":
@@ -108,6 +108,11 @@ class Options(EnsembleOptions):
                 if task != self.task and getattr(self, key) is not None:
                     raise ValueError(f"{key} belongs to task: {task}, not to {self.task}; delete it")
         return self
+
+    @property
+    def forces(self) -> str:
+        """The scheme of the equations without the dissipation that `hybrid` adds."""
+        return "pda" if self.sampling == "discrete" else self.scheme
 
     @property
     def step_unit(self) -> float:
