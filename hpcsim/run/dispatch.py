@@ -19,8 +19,9 @@ import time
 
 import numpy as np
 
+from hpcsim.run.costs import Work
 from hpcsim.run.interrupt import end, start_beside
-from hpcsim.run.schedule import LARGEST_SHARE, FixedShare, OwnQueue, Queue, later
+from hpcsim.run.schedule import LARGEST_SHARE, FixedShare, OwnQueue, Queue
 
 TOKEN = 16  # bytes
 QUESTION = struct.Struct("<IIIH")  # group, number of the queue, number of the question, finished records
@@ -44,14 +45,14 @@ def serve():
         _say(line.getsockname()[1])
         selector.register(line, selectors.EVENT_READ)
         selector.register(stdin, selectors.EVENT_READ)
-        rounds, queue, answered = 0, Queue([], [], []), {}  # the last question of each group, and its answer
+        rounds, queue, answered = 0, Queue(Work.of([], [], [])), {}  # the last question of each group, and its answer
         while True:
             for key, _ in selector.select():
                 if key.fileobj is line:
                     message, sender = line.recvfrom(LARGEST)
                     if message[:TOKEN] == token and (answer := _answer(rounds, queue, message[TOKEN:], answered)):
                         line.sendto(answer, sender)
-                elif (found := _read_queue(stdin)) is None:
+                elif (found := _read_queue(stdin, queue)) is None:
                     return
                 else:
                     rounds, queue, answered = rounds + 1, found, {}
@@ -63,17 +64,20 @@ def _say(number: int):
     sys.stdout.flush()
 
 
-def _read_queue(stream) -> Queue | None:
-    """What `_send_queue` wrote; None at the end."""
+def _read_queue(stream, before: Queue) -> Queue | None:
+    """What `_send_queue` wrote, and what was learned by the queue before; None at the end."""
     if len(head := stream.read(8)) < 8:
         return None
     with np.load(io.BytesIO(stream.read(struct.unpack("<Q", head)[0])), allow_pickle=False) as arrays:
-        return Queue(arrays["records"], arrays["seconds"], arrays["kinds"], int(arrays["groups"]))
+        now, later = (Work(*(arrays[f"{when}_{name}"] for name in Work._fields)) for when in ("now", "later"))
+        return Queue(now, int(arrays["groups"]), later=later, costs=before.costs)
 
 
-def _send_queue(stream, records, seconds, kinds, groups: int):
+def _send_queue(stream, work: Work, groups: int, later: Work | None = None):
     packed = io.BytesIO()
-    np.savez(packed, records=records, seconds=seconds, kinds=kinds, groups=groups)
+    parts = {"now": work, "later": later or Work.of([], [], [])}
+    arrays = {f"{when}_{name}": array for when, part in parts.items() for name, array in part._asdict().items()}
+    np.savez(packed, groups=groups, **arrays)
     stream.write(struct.pack("<Q", len(packed.getbuffer())) + packed.getbuffer())
     stream.flush()
 
@@ -103,7 +107,7 @@ class Line:
 
     def __init__(self, group: int, token: bytes, addresses):
         self._group, self._token, self._rounds, self._number = group, token, 0, 0
-        self._left, self._under_way, self._answered = math.nan, (0, 0.0), 0.0
+        self._left, self._under_way = math.nan, (0, 0.0)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for address in addresses:
             self._address = tuple(address)
@@ -147,13 +151,12 @@ class Line:
                     break
                 same, self._left, *self._under_way, count = ANSWER.unpack_from(answer)
                 if same == number:
-                    self._answered = time.monotonic()
                     return list(struct.unpack_from(f"<{count}q", answer, ANSWER.size))
         raise Unreachable
 
     def time_left(self) -> float | None:
-        """Seconds until all records are done, by the last answer, see `schedule.later`; None: it told none."""
-        return None if math.isnan(self._left) else later(self._left, time.monotonic() - self._answered)
+        """Seconds until all records are done, by the last answer; None: it told none."""
+        return None if math.isnan(self._left) else self._left
 
     def under_way(self) -> tuple[int, float]:
         """How many records groups are at, and in how many seconds all are done, as of the last answer."""
@@ -173,27 +176,29 @@ class Shares:
 
     def __init__(self, groups, log):
         self._groups, self._log, self._token = groups, log, os.urandom(TOKEN)
-        self._process = self._line = self._reached = None
+        self._process = self._line = self._reached = self._costs = None
         if groups.count > 1 and groups.world.rank == 0:
             try:
                 self._process = _start(self._token)
             except OSError as error:
                 log.warning("no process to share out records can be started here (%s)", error)
 
-    def begin(self, records, seconds=None, kinds=None):
+    def begin(self, records, work: Work | None = None, later: Work | None = None):
         """The source of some records: next(finished) -> what to compute, time_left(). Collective over the leaders.
 
-        seconds, kinds : of each record, as `schedule.Queue` takes them; on rank 0
+        work, later : these records, and those that are to follow, as `schedule.Queue` takes them; on rank 0
         """
         groups = self._groups
         if groups.count == 1:
-            return OwnQueue(records, seconds, kinds)
+            source = OwnQueue(work, later, self._costs)
+            self._costs = source.costs
+            return source
         if self._reached is None:
             self._connect()
         if not self._reached:
-            return FixedShare(records, groups.leaders.bcast(seconds), groups.count, groups.index)
+            return FixedShare(records, groups.leaders.bcast(work and work.seconds), groups.count, groups.index)
         if groups.leaders.rank == 0:
-            _send_queue(self._process.stdin, records, seconds, kinds, groups.count)
+            _send_queue(self._process.stdin, work, groups.count, later)
             self._process.stdout.readline()
         groups.leaders.Barrier()
         self._line.begin()

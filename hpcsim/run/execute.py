@@ -23,7 +23,6 @@ from hpcsim.run.parallel import Groups, Stop, Tally, agree, all_fall_together, o
 from hpcsim.run.plan import Plan
 from hpcsim.run.problem import Problem
 from hpcsim.run.progress import Progress
-from hpcsim.run.schedule import kinds_of
 
 log = logging.getLogger("hpcsim")
 
@@ -161,25 +160,25 @@ class _Session:
         began = reason = None
         with timing(self.busy.compiled), closing(self.shares):
             while True:
-                todo, ready = self._ready()
+                left, todo, ready = self._ready()
                 if progress and groups.world.rank == 0:
                     progress.needs(len(self.planned.among(np.flatnonzero(~self.records.targets.skipped))))
-                if reason or not todo:
+                if reason or not left:
                     break
-                source = self._source(ready)
+                source = self._source(ready, todo)
                 began = began or time.monotonic()
                 self._compute(source, tally, progress)
                 tally.wait_for_all()
                 reason = stop.settle()
         self.cache.clear()
-        stop.reason = reason if todo else None
+        stop.reason = reason if left else None
         if self.records is not None:
             self._finish(time.monotonic() - began if began else 0.0)
 
     def _ready(self):
-        """How many records are to be computed and, on the first rank of a group, the numbers of those that can be."""
+        """How many records are to be computed and, on the first rank of a group, which, and which of them can be."""
         if self.records is None:
-            return self.groups.comm.bcast(None), None
+            return self.groups.comm.bcast(None), None, None
         todo, needs = self.planned.among(self.records.todo()), self.planned.needs
         while blocked := [r for r in self._dependent(todo) if self.records.failed[list(needs[r])].any()]:
             for record in blocked if self.groups.world.rank == 0 else ():
@@ -187,26 +186,28 @@ class _Session:
             todo = self._todo()
         earlier = self.records.earlier.keys()
         later = [record for record in self._dependent(todo) if not earlier >= {*needs[record]}]
-        return self.groups.comm.bcast(len(todo)), np.setdiff1d(todo, later) if later else todo
+        return self.groups.comm.bcast(len(todo)), todo, np.setdiff1d(todo, later) if later else todo
 
     def _dependent(self, records) -> list[int]:
         """Those that start from results of others."""
         needs = self.planned.needs
         return [record for record in records.tolist() if record in needs] if needs else []
 
-    def _source(self, ready):
-        """Where this group gets its records from, out of those in `ready`; None but on its first rank."""
+    def _source(self, ready, todo):
+        """Where this group gets its records from, out of those in `ready`; None but on its first rank.
+
+        todo : all that are still to be computed
+        """
         if self.groups.leaders is None:
             return None
         if self.groups.world.rank:
             return self.shares.begin(ready)
-        memory, seconds = self.planned.bytes[ready], self.planned.time[ready]
-        return self.shares.begin(ready, seconds, kinds_of(memory, seconds))
+        return self.shares.begin(ready, self.planned.work(ready), self.planned.work(np.setdiff1d(todo, ready)))
 
     def _compute(self, source, tally: Tally, progress: Progress | None):
         """This group's loop over the records that it is given; ends early when asked to."""
         flushed, at, finished = time.monotonic(), None, []
-        for record in self._given(source, finished):
+        for record in self._given(source, finished, progress):
             began, compiling = time.monotonic(), self.busy.compiling
             point, index = self.planned.numbering.place(record)
             try:
@@ -224,7 +225,8 @@ class _Session:
             seconds = time.monotonic() - began
             self.stop.longest = max(self.stop.longest, seconds)
             self.busy.seconds += seconds
-            finished.append((record, _telling(seconds, self.busy.compiling - compiling)))
+            telling = math.nan if arrays is None else _telling(seconds, self.busy.compiling - compiling)
+            finished.append((record, telling))
             if self.records is not None:
                 if arrays is None:
                     self.records.fail(record, reason, seconds)
@@ -235,13 +237,11 @@ class _Session:
                 if time.monotonic() - flushed > self.planned.config["run"]["flush_seconds"]:
                     self.records.sync()
                     flushed = time.monotonic()
-                if progress and self.groups.world.rank == 0:
-                    progress.left(source.time_left(), self.records)
                 tally.add()
         if self.records is not None:
             self.records.sync()
 
-    def _given(self, source, finished: list):
+    def _given(self, source, finished: list, progress: Progress | None):
         """Yield the records that this group is to compute, until there are none or the run is to stop.
 
         source   : where they come from, on the group's first rank
@@ -254,6 +254,8 @@ class _Session:
             finished.clear()
             if self.groups.world.rank == 0:
                 self.stop.under_way(*source.under_way())
+                if progress:
+                    progress.left(source.time_left(), self.records, idle=not mine)
             for i, record in enumerate(mine):
                 if i and self.stop():
                     return

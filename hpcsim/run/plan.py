@@ -13,10 +13,11 @@ from hpcsim.methods import Output
 from hpcsim.run import samples, speed
 from hpcsim.run.config import ConfigError, places, shape
 from hpcsim.run.config import point as config_point
+from hpcsim.run.costs import Work
 from hpcsim.run.numbering import Numbering
 from hpcsim.run.problem import Problem, sections_of
 from hpcsim.run.resolved import Resolved, swept, without_swept
-from hpcsim.run.schedule import assign
+from hpcsim.run.schedule import assign, kinds_of
 from hpcsim.run.share import Share
 from hpcsim.run.states import with_state
 from hpcsim.store import Layout, in_words
@@ -111,6 +112,12 @@ class Plan:
     def among(self, records: np.ndarray) -> np.ndarray:
         """Those of some records that are to be computed."""
         return records if self.own is None else records[self.own[self.numbering.arrays()[0][records]]]
+
+    def work(self, records: np.ndarray) -> Work:
+        """Some records, with their costs."""
+        points, parts = self.numbering.arrays()
+        kinds = kinds_of(self.bytes[records], self.time[records])
+        return Work.of(records, self.time[records], kinds, points[records], parts[records])
 
     def whole(self) -> "Plan":
         """Itself. Raises ConfigError where a point is refused."""

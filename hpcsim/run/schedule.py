@@ -35,40 +35,50 @@ import time
 
 import numpy as np
 
+from hpcsim.run.costs import Costs, Work
+
 TOGETHER = 0.2  # seconds of work that go out at once where records are shorter
 LARGEST_SHARE = 100  # records at once, at most: they fit into one datagram
-LATE = 0.25  # of the time that a record has taken, at the least, is still to come
+GOLDEN = (math.sqrt(5) - 1) / 2
+LATE = 0.5  # of the time that a record has taken, at the least, is still to come
 TRUST = 0.3  # records of its own that weigh as much, for a kind's correction, as all other kinds
 
 
 class Queue:
     """Records in falling order of their cost, as estimated and corrected by those that are finished.
 
-    The first of every kind comes before all others: what a kind costs must be known before its last hour.
+    The first of every kind comes before all others, and two of the costliest: what a kind costs must be known before
+    its last hour. Those of one kind are taken from points that are spread over the sweep, so that what is finished
+    stands for what is waiting.
 
-    records : their numbers;  seconds : the estimate of each
-    kinds   : an integer for each: equal ones are of one size, and their estimates err by one factor
-    groups  : how many take from it
-    clock   : tells the time in seconds
+    work   : the records
+    groups : how many take from it
+    clock  : tells the time in seconds
+    later  : records that are to follow when these are done, and count for the time left
+    costs  : what was learned from earlier records of the run
     """
 
-    def __init__(self, records, seconds, kinds, groups: int = 1, clock=time.monotonic):
-        records, seconds = np.asarray(records, int), np.maximum(np.asarray(seconds, float), 1e-6)
-        _, kinds = np.unique(np.asarray(kinds), return_inverse=True)
+    def __init__(self, work: Work, groups: int = 1, clock=time.monotonic, later: Work | None = None, costs=None):
+        records, seconds = work.records, work.seconds
+        _, kinds = np.unique(work.kinds, return_inverse=True)
         self._groups, self._kinds, self._clock = groups, kinds, clock
         self._by_number = np.argsort(records, kind="stable")
-        order = np.lexsort((records, -seconds, kinds))
+        every = work.join(later)
+        self.costs = Costs(every, costs)
+        self._place = self.costs.place[: len(records)]
+        self._rest = np.bincount(self.costs.place, every.seconds, len(self.costs))  # seconds not yet given, by class
+        order = np.lexsort((records, kinds))
         bounds = np.searchsorted(kinds[order], np.arange(kinds.max(initial=-1) + 2))
-        self._waiting = [order[a:b] for a, b in zip(bounds, bounds[1:])]
+        self._waiting = [spread(order[a:b], work.points, k) for k, (a, b) in enumerate(zip(bounds, bounds[1:]))]
         self._records, self._seconds = records, seconds
+        self._costliest = int(kinds[np.argmax(seconds)]) if len(seconds) else -1
         self._next = [0] * len(self._waiting)
-        self._rest = [float(seconds[own].sum()) for own in self._waiting]
         self._sum, self._count = [0.0] * len(self._waiting), [0] * len(self._waiting)  # of log(measured/estimate)
         self._all_sum = self._all_count = 0.0
         self._ranked = [1.0] * len(self._waiting)  # the correction each kind stands in the heap with
         self._heap, self.left = [], len(records)
-        self._out: dict[int, tuple[float, int, float]] = {}  # shares that are out, by their last record:
-        # when they were given, the kind and the estimate, uncorrected, of all their records
+        self._out: dict[int, tuple[float, dict[int, float]]] = {}  # shares that are out, by their last record:
+        # when they were given, and the estimates of their records, uncorrected, by class
         for kind in range(len(self._waiting)):
             self._rank(kind)
 
@@ -83,7 +93,7 @@ class Queue:
             first = self._waiting[kind][self._next[kind]]
             self._ranked[kind] = self.correction(kind)
             cost = self._seconds[first] * self._ranked[kind]
-            known = self._next[kind] > 0
+            known = self._next[kind] > (kind == self._costliest)
             heapq.heappush(self._heap, (known, -cost, int(self._records[first]), kind, self._next[kind]))
 
     def finished(self, record: int, seconds: float):
@@ -93,6 +103,7 @@ class Queue:
             return
         place = self._by_number[np.searchsorted(self._records, record, sorter=self._by_number)]
         kind, ratio = int(self._kinds[place]), math.log(max(seconds, 1e-6) / self._seconds[place])
+        self.costs.learn(self._place[place], self._seconds[place], seconds)
         self._sum[kind] += ratio
         self._count[kind] += 1
         self._all_sum += ratio
@@ -111,11 +122,13 @@ class Queue:
             many = min(TOGETHER / -cost, self.left / (2 * self._groups), LARGEST_SHARE)
             share = self._waiting[kind][place : place + max(1, int(many))]
             self._next[kind] += len(share)
-            estimate = float(self._seconds[share].sum())
-            self._rest[kind] -= estimate
+            given: dict[int, float] = {}
+            for place, seconds in zip(self._place[share].tolist(), self._seconds[share].tolist()):
+                given[place] = given.get(place, 0.0) + seconds
+                self._rest[place] -= seconds
             self.left -= len(share)
             self._rank(kind)
-            self._out[int(self._records[share[-1]])] = self._clock(), kind, estimate
+            self._out[int(self._records[share[-1]])] = self._clock(), given
             return self._records[share].tolist()
         return []
 
@@ -126,19 +139,19 @@ class Queue:
 
     def _remaining(self) -> list[float]:
         """Seconds to the end of each share that is out."""
-        now = self._clock()
-        return [later(self.correction(kind) * whole, now - given) for given, kind, whole in self._out.values()]
+        now, factors = self._clock(), self.costs.factors()
+        return [
+            later(sum(factors[place] * seconds for place, seconds in share.items()), now - given)
+            for given, share in self._out.values()
+        ]
 
     def waiting(self) -> float:
-        """Seconds that the records not yet taken will need on all groups, about."""
-        if not self.left:
-            return 0.0
-        work = sum(rest * self.correction(kind) for kind, rest in enumerate(self._rest) if rest > 0)
-        return work / self._groups
+        """Seconds that the records not yet taken, and those that follow, will need on all groups, about."""
+        return float(np.maximum(self._rest, 0) @ self.costs.factors()) / self._groups
 
     def time_left(self) -> float:
         """Seconds until all records are done, about; NaN: none has told yet how good the estimates are."""
-        if not self._all_count:
+        if not self.costs.finished:
             return math.nan
         remaining = self._remaining()
         return max(self.waiting() + sum(remaining) / self._groups, max(remaining, default=0.0))
@@ -152,8 +165,9 @@ def later(seconds: float, passed: float) -> float:
 class OwnQueue:
     """The queue of a run with one group. Like all sources of records, it is asked on the first rank of a group."""
 
-    def __init__(self, records, seconds, kinds):
-        self._queue = Queue(records, seconds, kinds)
+    def __init__(self, work: Work, later: Work | None = None, costs: Costs | None = None):
+        self._queue = Queue(work, later=later, costs=costs)
+        self.costs, self.under_way = self._queue.costs, self._queue.under_way
 
     def next(self, finished: list[tuple[int, float]]) -> list[int]:
         """The records to compute next; finished: those computed since, with their seconds."""
@@ -161,12 +175,9 @@ class OwnQueue:
             self._queue.finished(record, seconds)
         return self._queue.take()
 
-    def time_left(self) -> float:
-        """Seconds that the rest needs, as the one group asks it, which has just ended what it was given."""
-        return self._queue.waiting()
-
-    def under_way(self) -> tuple[int, float]:
-        return self._queue.under_way()
+    def time_left(self) -> float | None:
+        """Seconds until all records are done, about; None: unknown."""
+        return None if math.isnan(left := self._queue.time_left()) else left
 
 
 class FixedShare:
@@ -193,7 +204,23 @@ def kinds_of(bytes_, seconds) -> np.ndarray:
     """(records,) integers, equal for records of nearly equal memory and estimated time: of one size and sector."""
     size = np.round(2 * np.log2(np.maximum(np.asarray(bytes_, float), 1)))
     length = np.round(np.log2(np.maximum(np.asarray(seconds, float), 1e-6)))
-    return np.unique(size * 1000 + length, return_inverse=True)[1].ravel()  # lengths are from 2^-20 to 2^500 s
+    return (size * 1000 + length).astype(int)  # lengths are from 2^-20 to 2^500 s
+
+
+def spread(records: np.ndarray, points: np.ndarray, kind: int = 0) -> np.ndarray:
+    """Records in another order: those of one point together, and the first n points, for any n, all over the sweep.
+
+    As the van der Corput sequence has them: in the middle, in the quarters, in the eighths. It starts at a place that
+    differs between kinds, for one place may not stand for all.
+    """
+    known, own = np.unique(points[records], return_inverse=True)
+    step = 1 << max(len(known) - 1, 1).bit_length()
+    order = np.zeros(1, int)
+    while len(order) < step:
+        order = np.concatenate([order, order + step // (2 * len(order))])
+    start = int(len(known) * ((0.5 + kind * GOLDEN) % 1))
+    order = (order[order < len(known)] + start) % len(known)
+    return records[np.argsort(np.argsort(order)[own], kind="stable")]
 
 
 def assign(costs, groups: int) -> list[np.ndarray]:

@@ -5,23 +5,26 @@
     python jobs/benchmarks/schedule.py saturation [latency of a message in s, 2e-5] [service of a question in s, 5e-5]
 
 `replay` takes the seconds that records took, without the first ones, which compile, and the estimates that the run
-had. It prints for P groups the efficiency total/(P time) of a share fixed beforehand and of the queue, and their bound
-min(1, total/(P longest)). `left` takes the same, and compares the time left that a run on P groups tells after each
-record with what is then left; it ends with status 1 where the two differ by more than a factor of 3 and 5 s after the
-first minute. `saturation` plays the queue with messages that take time: a single server answers one question after the
-other, and 20 records for each group, all of one length.
+had; records that need the results of others wait until those before them are done. It prints for P groups the
+efficiency total/(P time) of a share fixed beforehand and of the queue, and their bound min(1, total/(P longest)).
+`left` takes the same, and compares the time left that a run on P groups tells with each record with what is then left;
+it ends with status 1 where the two differ by more than a factor of 3 and 5 s after the first minute. `saturation` plays
+the queue with messages that take time: a single server answers one question after the other, and 20 records for each
+group, all of one length.
 """
 
 import heapq
 import math
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
+from hpcsim.run.costs import Work
 from hpcsim.run.plan import plan
-from hpcsim.run.schedule import Queue, assign, kinds_of, later
+from hpcsim.run.schedule import Queue, assign
 from hpcsim.store.layout import config_of
 
 GROUPS = (2, 8, 32, 128, 512, 2048, 10000)
@@ -33,68 +36,69 @@ def fixed(seconds, estimates, groups: int) -> float:
     return max(seconds[own].sum() for own in assign(estimates, groups))
 
 
-class Teller:
-    """The first rank of a run, which tells the time left when it has ended a share; as dispatch and progress do.
-
-    answered : (time, time left) of the last answer that it had from the queue
-    """
-
-    def __init__(self, total: int, queue: Queue, groups: int):
-        self.total, self.queue, self.groups, self.answered = total, queue, groups, (0.0, math.nan)
-        self.done, self.first = 0, None
-
-    def ended(self, now: float, group: int, records: int) -> float | None:
-        """The time left; None: not told. records : that the group has ended"""
-        self.done += records
-        if records and self.first is None:
-            self.first = self.done, now
-        if group or not records or self.done == self.total:
-            return None
-        left = self.queue.waiting() if self.groups == 1 else later(self.answered[1], now - self.answered[0])
-        if not math.isnan(left) or self.done == self.first[0]:
-            return None if math.isnan(left) else left
-        return (self.total - self.done) * (now - self.first[1]) / (self.done - self.first[0])
+def rounds(work: Work, needs: dict):
+    """Yield (Work, Work): what can be computed, and what then follows, as records need the results of others."""
+    done, left = np.zeros(len(work.records), bool), np.arange(len(work.records))
+    while len(left):
+        blocked = np.array([not done[list(needs.get(record, ()))].all() for record in left.tolist()], bool)
+        now, left = left[~blocked], left[blocked]
+        yield Work(*(array[now] for array in work)), Work(*(array[left] for array in work))
+        done[now] = True
 
 
-def queued(seconds, estimates, kinds, groups: int, latency: float = 0.0, service: float = 0.0, told=None) -> float:
+def queued(seconds, work: Work, groups: int, latency: float = 0.0, service: float = 0.0, needs=None, told=None):
     """Wall time of the queue, with messages that take `latency` each way and `service` at the queue.
 
-    told : a list, which gets (time, time left) as the first group tells it when it has ended a share
+    needs : {record: records whose results it needs}
+    told  : a list, which gets (time, time left) as the first group tells it when it is given records
     """
-    clear = last = 0.0
-    queue = Queue(np.arange(len(seconds)), estimates, kinds, groups, clock=lambda: clear)
-    arriving, teller = [(latency, group, ()) for group in range(groups)], Teller(len(seconds), queue, groups)
-    while arriving:
-        time, group, finished = heapq.heappop(arriving)
-        clear = max(clear, time) + service
-        for record in finished:
-            queue.finished(record, seconds[record])
-        if told is not None and (left := teller.ended(clear, group, len(finished))) is not None:
-            told.append((clear, left))
-        mine = queue.take()
-        if group == 0:
-            teller.answered = clear, queue.time_left()
-        if mine:
-            ended = clear + latency + sum(seconds[record] for record in mine)
-            last = max(last, ended)
-            heapq.heappush(arriving, (ended + latency, group, tuple(mine)))
-    return last
+    clear, costs = 0.0, None
+    for now, following in rounds(work, needs or {}):
+        last, queue = clear, Queue(now, groups, clock=lambda: clear, later=following, costs=costs)
+        costs, arriving = queue.costs, [(clear + latency, group, ()) for group in range(groups)]
+        while arriving:
+            time, group, finished = heapq.heappop(arriving)
+            clear = max(clear, time) + service
+            for record in finished:
+                queue.finished(record, seconds[record])
+            mine = queue.take()
+            if told is not None and group == 0 and not math.isnan(left := queue.time_left()):
+                told.append((clear, left))
+            if mine:
+                ended = clear + latency + sum(seconds[record] for record in mine)
+                last = max(last, ended)
+                heapq.heappush(arriving, (ended + latency, group, tuple(mine)))
+        clear = last
+    return clear
 
 
-def recorded(path: str):
-    """Seconds, estimates and memory of the records of a run file that are done."""
-    with h5py.File(path) as file:
-        seconds, done = file["records/seconds"][:], file["records/done"][:] == 1
-        planned = plan(config_of(file["config"][()]))
-    seconds = seconds[done]
-    seconds = np.minimum(seconds, max(5 * np.median(seconds), np.percentile(seconds, 99.5)))
-    return seconds, planned.time[done], planned.bytes[done]
+class Recording(NamedTuple):
+    """Records of a run file that are done, numbered anew: seconds, costs, and whose results each needs."""
+
+    seconds: np.ndarray
+    work: Work
+    needs: dict
+
+    @classmethod
+    def of(cls, path: str) -> "Recording":
+        """Without what the first records took to compile."""
+        with h5py.File(path) as file:
+            seconds, done = file["records/seconds"][:], np.flatnonzero(file["records/done"][:] == 1)
+            planned = plan(config_of(file["config"][()]))
+        seconds, new = seconds[done], {record: i for i, record in enumerate(done.tolist())}
+        seconds = np.minimum(seconds, max(5 * np.median(seconds), np.percentile(seconds, 99.5)))
+        needs = {
+            new[record]: [new[r] for r in planned.needs[record] if r in new]
+            for record in new
+            if record in planned.needs
+        }
+        return cls(seconds, planned.work(done)._replace(records=np.arange(len(done))), needs)
 
 
-def error_of_left(seconds, estimates, kinds, groups: int) -> float:
+def error_of_left(seconds, work: Work, groups: int, needs=None) -> float:
     """The largest factor by which the time left is wrong after the first minute; 1 where by less than 5 s."""
     told: list[tuple[float, float]] = []
-    end = queued(seconds, estimates, kinds, groups, told=told)
+    end = queued(seconds, work, groups, needs=needs, told=told)
     errors = [
         max(left, end - time) / max(min(left, end - time), 1e-9)
         for time, left in told
@@ -108,9 +112,8 @@ def left(paths) -> bool:
     print(f"{'records':>8} {'s':>8}" + "".join(f"{f'P = {groups}':>8}" for groups in (1, *GROUPS[:3])) + "  run")
     worst = 1.0
     for path in paths:
-        seconds, estimates, memory = recorded(path)
-        kinds = kinds_of(memory, estimates)
-        errors = [error_of_left(seconds, estimates, kinds, groups) for groups in (1, *GROUPS[:3])]
+        seconds, work, needs = Recording.of(path)
+        errors = [error_of_left(seconds, work, groups, needs) for groups in (1, *GROUPS[:3])]
         worst = max(worst, *errors)
         row = "".join(f"{error:8.2f}" for error in errors)
         print(f"{len(seconds):8} {seconds.sum():8.1f}{row}  {Path(path).stem}", flush=True)
@@ -119,7 +122,8 @@ def left(paths) -> bool:
 
 
 def replay(path: str):
-    seconds, estimates, memory = recorded(path)
+    seconds, work, needs = Recording.of(path)
+    estimates = work.seconds
     ratio = np.percentile(estimates / seconds, [5, 50, 95])
     print(f"{Path(path).name}: {len(seconds)} records, {seconds.sum():.1f} s, longest {seconds.max():.2f} s")
     print("estimate over measured, 5, 50, 95 %: " + ", ".join(f"{r:.2f}" for r in ratio))
@@ -127,7 +131,7 @@ def replay(path: str):
     for groups in (g for g in GROUPS if g <= len(seconds)):
         ideal = seconds.sum() / groups
         bound = min(1.0, ideal / seconds.max())
-        queue = ideal / queued(seconds, estimates, kinds_of(memory, estimates), groups)
+        queue = ideal / queued(seconds, work, groups, needs=needs)
         before = ideal / fixed(seconds, estimates, groups)
         print(f"{groups:7} {before:6.3f} {queue:6.3f} {bound:6.3f} {queue / bound:12.3f}")
 
@@ -139,7 +143,13 @@ def saturation(latency: float = 2e-5, service: float = 5e-5):
         row = []
         for length in (0.01, 1.0, 100.0):
             seconds = np.full(20 * groups, length)
-            row.append(20 * length / queued(seconds, seconds, np.zeros(len(seconds), int), groups, latency, service))
+            row.append(
+                20
+                * length
+                / queued(
+                    seconds, Work.of(range(len(seconds)), seconds, np.zeros(len(seconds))), groups, latency, service
+                )
+            )
         print(f"{groups:7}" + "".join(f"{value:12.3f}" for value in row), flush=True)
 
 

@@ -13,11 +13,10 @@ from pydantic import Field, model_validator
 from hpcsim import solvers
 from hpcsim.methods import Context, Output
 from hpcsim.methods.liouvillian import counting, ends, floquet, frequencies, measurement, regression, saved, spectrum
-from hpcsim.methods.liouvillian.estimate import ON_DISK, cost, multiplicities, unknowns_of
+from hpcsim.methods.liouvillian.estimate import LOW, ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.evolve import evolve
 from hpcsim.methods.liouvillian.operators import kept_operators
 from hpcsim.methods.liouvillian.sectors import Sector
-from hpcsim.methods.liouvillian.spectrum import LOW
 from hpcsim.methods.liouvillian.steady import steady_state
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, symmetries
 from hpcsim.observables import Plan, currents, two_times

@@ -6,13 +6,13 @@ import numpy as np
 
 from hpcsim.methods import Context, Dim, Output
 from hpcsim.methods.liouvillian import certificate, exclusion, uniqueness
+from hpcsim.methods.liouvillian.estimate import LOW
 from hpcsim.methods.liouvillian.operators import kept_operators
 from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name
 from hpcsim.system import System
 
 log = logging.getLogger("hpcsim")
-LOW = 2  # task gap: the sectors k < LOW are solved in any case, of others those not excluded
 ZERO = 1e-9  # an eigenvalue this small, relative to |H_eff|, is that of the steady state
 LABELS = {"k": "k", "parity": "parity (bits of the involutions it is odd under)", "momentum": "momentum"}
 

@@ -302,11 +302,11 @@ def generator(levels: np.ndarray, local: dict[tuple[int, ...], np.ndarray], pari
     )
 
 
-def channels(system: System) -> Channels:
-    """Compile the jump operators."""
+def channels(system: System, found: list[tuple[float, list]] | None = None) -> Channels:
+    """Compile the jump operators, or other `found` ones in their place, as `jump_channels` has them."""
     stride, levels, table, known = strides(system.levels), system.levels, _Rows(), {}
     rates, parts, factors, where, first_row = [], [0], [0], [], []
-    for rate, products in jump_channels(system):
+    for rate, products in jump_channels(system) if found is None else found:
         for weight, product in products:
             for name, site in product:
                 key = name, int(levels[site]), stride[site], weight

@@ -7,6 +7,7 @@ import numpy as np
 from hpcsim.methods import Context
 from hpcsim.methods.trajectories import clock, in_time
 from hpcsim.methods.trajectories.compile import PAD, channels, flips, generator, local_matrices
+from hpcsim.methods.trajectories.diffusion import Diffuser
 from hpcsim.methods.trajectories.kernels import ORDER
 from hpcsim.methods.trajectories.log import Log, of_states
 from hpcsim.methods.trajectories.measurement import Plan
@@ -53,9 +54,13 @@ class Walker:
         return kept.states
 
 
-def walker(system: System, initial, context: Context) -> Walker:
-    """The Walker of a system for trajectories that start from `initial`."""
-    key = "trajectories", system.key, repr(initial)
+def walker(system: System, options, context: Context) -> Walker | Diffuser:
+    """What runs the trajectories of a system with these options."""
+    if options.unravelling != "jumps":
+        key = "trajectories", "diffusion", system.key, options.unravelling, options.phase, options.step
+        heterodyne = options.unravelling == "heterodyne"
+        return context.cache.get(key, lambda: Diffuser(system, heterodyne, options.phase, options.step))
+    key, initial = ("trajectories", system.key, repr(options.initial)), options.initial
     return context.cache.get(key, lambda: Walker(system, starts.known_levels(system, initial)))
 
 
