@@ -34,7 +34,7 @@ class Series:
         self.products = self.steps * (len(self.coefficients) - 1)
 
     def _coefficients(self, h: float, edge: np.ndarray, error: float) -> np.ndarray:
-        """Of as many terms as make the error of one step."""
+        """As many coefficients of the series as make the error of one step small enough."""
         found = 2 * np.exp(h * self.centre) * special.jv(np.arange(8 * LENGTH), h * self.radius)
         found[0] /= 2
         w, exact = (edge - self.centre) / self.radius, np.exp(h * edge)
