@@ -95,15 +95,15 @@ def test_a_shared_state_vector_is_that_of_one_rank(name):
 TASKS = {
     "correlation": {"times": (0, 0.4), "functions": [{"name": "f", "A": [["S+", 1]], "B": {"sum": "S-"}}]},
     "counting": {"channels": [{"name": "f", "jumps": "S-"}], "waiting": (0, 0.5, 1)},
+    "currents": {"task": "counting", "channels": [{"name": "f", "jumps": "S-"}], "unravelling": "heterodyne"},
 }
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_what_trajectories_record_is_that_of_one_rank_to_the_bit(task):
     """More ranks than trajectories included."""
-    options = trajectories.Options(
-        task=task, trajectories=4, batch=2, burn_in=1, duration=4, sample_every=2, **TASKS[task]
-    )
+    given = {"task": task, "trajectories": 4, "batch": 2, "burn_in": 1, "duration": 4, "sample_every": 2}
+    options = trajectories.Options(**given | TASKS[task])
     system, alone = SYSTEMS["chain"][0], Context(MPI.COMM_SELF, (3, 4), lambda: False)
     wanted = trajectories.run(system, options, 1, alone)
     found = trajectories.run(system, options, 1, Context(COMM, (3, 4), lambda: False))

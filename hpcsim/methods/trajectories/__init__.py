@@ -1,4 +1,4 @@
-"""Monte-Carlo wave functions: pure states with quantum jumps, averaged over trajectories.
+"""Monte-Carlo wave functions: pure states with quantum jumps or diffusion, averaged over trajectories.
 
 For spins of any size and boson modes on any graph, with any jumps. Averages are exact up to their standard
 errors and `tolerance`. Between jumps ψ(t + τ) = Σ_k (-i H_eff τ)^k ψ / k!, H_eff = H - (i/2) Σ γ L†L, with as long
@@ -16,6 +16,7 @@ from hpcsim.ensemble.options import gather, number_of_samples, share
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.trajectories import correlation, counting, distributed
 from hpcsim.methods.trajectories.compile import local_matrices
+from hpcsim.methods.trajectories.diffusion import step_of
 from hpcsim.methods.trajectories.kernels import ORDER
 from hpcsim.methods.trajectories.log import of_states
 from hpcsim.methods.trajectories.options import Options
@@ -62,6 +63,11 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     if options.distribute and starts.kind(options.initial) not in ("direction", "random"):
         raise ValueError("distribute = true: starts from spin coherent states alone, in a direction or random")
     outputs(system, options)
+    if options.unravelling != "jumps" and system.drive:
+        raise ValueError(
+            f"unravelling = {options.unravelling}: does not take parameters that depend on time (schedule); with jumps "
+            "they can"
+        )
     if options.distribute and system.drive:
         raise ValueError("distribute = true: does not take parameters that depend on time (schedule); delete it")
     return tuple(range(options.batches))
@@ -81,14 +87,22 @@ def cost(system: System, options: Options, record: int) -> Cost:
         time += 2 * len(samples) * len(options.functions) * options.times[-1]
         kept = len(samples) * states + correlation.TOGETHER + 2 * len(options.times) * states
     products = ORDER * (norm / 7 + 1) * time + ORDER
-    if drive := system.drive:  # a step ends where a piece of the drive does
-        products = (1 + 0.5 * len(drive.parts)) * (products + ORDER * len(drive.curve.breaks))
+    parts = 0
+    if drive := system.drive:  # a step ends at an edge of the drive
+        parts = len(drive.parts)
+        products = (1 + 0.3 * parts) * (products + ORDER * len(drive.edges))
     results = numbers(system, options.observables)
-    per_state = 1.3e-10 * (entries + 8) * products + 5e-9 * (1 + system.sites) * len(samples)
+    per_state, calls = 1.3e-10 * (entries + 8) * products, 2e-7 * products
+    if options.unravelling != "jumps":
+        measured = 2 if options.unravelling == "heterodyne" else 1
+        steps = time / (options.step or step_of(system))
+        per_state = steps * (4e-7 + 7e-8 * measured * sum(np.count_nonzero(jumps.rates) for jumps in system.jumps))
+        calls = 3e-6 * steps
+    per_state += 5e-9 * (1 + system.sites) * len(samples)
     return Cost(
-        bytes=16.0 * ((ORDER + 6) * states + 6 * system.dimension + kept)
+        bytes=16.0 * ((ORDER + 6 + 2 * parts) * states + 6 * system.dimension + kept)
         + 8.0 * options.batch * (slots[-1] + 1) * results,
-        time=options.batch * (1e-5 + 2e-7 * products + states * per_state),
+        time=options.batch * (1e-5 + calls + states * per_state),
     )
 
 
@@ -97,6 +111,8 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
     if options.task in OF_PATHS:
         return OF_PATHS[options.task].outputs(system, options)
     found = _measured(system, options).outputs
+    if options.unravelling != "jumps":
+        found = tuple(output for output in found if output.name != "jumps")
     if options.task == "evolve":
         return found
     unit, lattice = inverse(system.units), Dim("sublattice", tuple(system.sublattices))
@@ -132,7 +148,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     elif len(mine):
         psi, log = _states(system, initial, mine, first, context), of_states(len(mine), 0, 0)
         tables = samples, slots, options.tolerance, plan, key, log, sums
-        jumps = walker(system, initial, context).run(psi, first, *tables)
+        jumps = walker(system, options, context).run(psi, first, *tables)
     if not options.distribute:
         # every rank averages the same numbers in the same order
         sums, jumps = (np.moveaxis(gather(np.moveaxis(x, 0, -1), comm), -1, 0) for x in (sums, jumps))
@@ -143,7 +159,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
     found = measured.results(values)
     if options.task == "steady_state":
         found = {name: value[..., 0] for name, value in found.items()}
-    return found | steady | {"jumps": np.float64(jumps.mean())}
+    return found | steady | ({"jumps": np.float64(jumps.mean())} if options.unravelling == "jumps" else {})
 
 
 def _of_paths(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:

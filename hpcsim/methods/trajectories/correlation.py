@@ -99,7 +99,7 @@ def run(system: System, options, first: int, starts: np.ndarray, plan: Plan, sam
     times, count = np.array(options.times), len(options.functions)
     found = np.zeros((len(starts), count, 1 + len(times)), complex)
     together = max(1, TOGETHER // (2 * starts.shape[1] * len(times)))
-    walk, key = walker(system, options.initial, context), np.array(context.key, np.uint64)
+    walk, key = walker(system, options, context), np.array(context.key, np.uint64)
     for t, start in enumerate(starts):
         (states,) = walk.states(start[None], first + t, samples, options.tolerance, plan, key)
         for k in range(0, len(states), together):

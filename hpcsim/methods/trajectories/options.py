@@ -30,6 +30,12 @@ class Options(EnsembleOptions):
     initial      : [polar, azimuth] in units of π of the spin coherent state of all sites, or one for each
                    sublattice by name; along x by default. Or any other that liouvillian takes: of a mixed one every
                    trajectory draws a pure state
+    unravelling  : jumps; or homodyne, heterodyne: every channel is measured by such a detector, see `diffusion`.
+                   Averages of observables are the same, entropies along a trajectory are not; task: counting then
+                   gives the mean of the currents and the variance of their integrals per time
+    phase        : homodyne, heterodyne: of the quadrature L exp(-iφ) + h.c. that is measured, φ in units of π
+    step         : homodyne, heterodyne: of time, at most; the error of averages is of second order in it. By default
+                   1/10 of the inverse of the largest rate of a site
     tolerance    : of each step: norm of the last term kept of the Taylor series of a normalised state, and
                    relative distance of its squared norm from the random number where a jump is placed
     observables  : more to measure: see hpcsim.observables; any product of site operators, and entanglement_entropy, of
@@ -58,6 +64,9 @@ class Options(EnsembleOptions):
     LARGEST_BATCH: ClassVar[int] = 8
     task: Literal["steady_state", "evolve", "correlation", "counting"] = "steady_state"
     initial: starts.accepting(*starts.EXAMPLES) = (0.5, 0.0)
+    unravelling: Literal["jumps", "homodyne", "heterodyne"] = "jumps"
+    phase: Number = 0.0
+    step: Annotated[Number, Field(gt=0)] | None = None
     tolerance: Annotated[Number, Field(gt=0, le=1e-2)] = 1e-6
     observables: Items = ()
     distribute: bool = False
@@ -77,6 +86,7 @@ class Options(EnsembleOptions):
     @model_validator(mode="after")
     def _times_of_the_task(self):
         keys_of_task(self, KEYS)
+        self._diffusive()
         if self.task in ("correlation", "counting"):
             self._along_trajectories()
         windows = 2 if self.task == "counting" else 1
@@ -90,6 +100,20 @@ class Options(EnsembleOptions):
         if self.burn_in == "auto":
             enough_for_burn_in(int(self.duration / self.sample_every * (1 + 1e-9)), self.duration, self.batch)
         return self
+
+    def _diffusive(self):
+        """ValueError where a key does not fit the unravelling."""
+        if self.unravelling == "jumps" and (self.phase or self.step is not None):
+            key = "phase" if self.phase else "step"
+            raise ValueError(f"{key} belongs to unravelling: homodyne and heterodyne, not to jumps; delete it")
+        if self.unravelling != "jumps":
+            for what, wrong in {
+                "distribute = true": self.distribute,
+                "task = correlation": self.task == "correlation",
+                "waiting": self.waiting is not None,
+            }.items():
+                if wrong:
+                    raise ValueError(f"{what} belongs to unravelling: jumps, not to {self.unravelling}; delete it")
 
     def _along_trajectories(self):
         """ValueError where a key does not fit a task that follows trajectories one by one."""

@@ -7,6 +7,7 @@ import numpy as np
 from hpcsim.methods import Context
 from hpcsim.methods.trajectories import clock, in_time
 from hpcsim.methods.trajectories.compile import PAD, channels, flips, generator, local_matrices
+from hpcsim.methods.trajectories.diffusion import Diffuser
 from hpcsim.methods.trajectories.kernels import ORDER
 from hpcsim.methods.trajectories.log import Log, of_states
 from hpcsim.methods.trajectories.measurement import Plan
@@ -30,13 +31,13 @@ class Walker:
         found = whole or tuple(generator(system.levels, local, p) for p in (0, 1))
         self.generators, self.moving = in_time.compile_moving(system, found, parity)
         self.parity, self.flips, self.channels = parity, changes, channels(system)
-        self.dimension, self._driven = round(system.dimension), system.drive is not None
+        self.dimension, self._states = round(system.dimension), 3 + len(system.drive.parts) if system.drive else 2
 
     @functools.cached_property
     def _scratch(self):
         shape = (2, 2 * PAD + self.generators[0].diagonal.shape[1])
         full = np.zeros((2, 2, 2 * PAD + -(-self.dimension // CHUNK) * CHUNK))
-        return np.zeros((ORDER + 1, *shape)), np.zeros((4 if self._driven else 2, *shape)), full
+        return np.zeros((ORDER + 1, *shape)), np.zeros((self._states, *shape)), full
 
     def run(self, psi, first: int, samples, slots, tolerance: float, plan: Plan, key, kept: Log, sums) -> np.ndarray:
         """(trajectories,) numbers of jumps, see `clock.run`; psi : (trajectories or 1, D)"""
@@ -53,9 +54,13 @@ class Walker:
         return kept.states
 
 
-def walker(system: System, initial, context: Context) -> Walker:
-    """The Walker of a system for trajectories that start from `initial`."""
-    key = "trajectories", system.key, repr(initial)
+def walker(system: System, options, context: Context) -> Walker | Diffuser:
+    """What runs the trajectories of a system with these options."""
+    if options.unravelling != "jumps":
+        key = "trajectories", "diffusion", system.key, options.unravelling, options.phase, options.step
+        heterodyne = options.unravelling == "heterodyne"
+        return context.cache.get(key, lambda: Diffuser(system, heterodyne, options.phase, options.step))
+    key, initial = ("trajectories", system.key, repr(options.initial)), options.initial
     return context.cache.get(key, lambda: Walker(system, starts.known_levels(system, initial)))
 
 
