@@ -11,7 +11,7 @@ pda             : the positive diffusion approximation of huber2021 (Eqs. 22, 23
                   d Var(N)/N² = (γ/2) ⟨S_⊥²⟩/S² dt for Wigner, and there is no steady state where spins are
                   mixed: watch spin_length and var_spin_length.
 
-Any graph of couplings of equal spin components, local fields, squares of spin components, and local
+Any graph of bilinear couplings J_ab S^a_i S^b_j, local fields, squares of spin components, and local
 jumps S-, S+, Sx, Sy, Sz.
 """
 
@@ -67,7 +67,7 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     if (
         options.representation != "wigner"
         and not options.drop_interaction_noise
-        and (np.any(tables.coupling) or np.any(tables.square))
+        and any(map(np.any, (tables.coupling, tables.cross, tables.square)))
     ):
         raise ValueError(
             f"representation = {options.representation}: unsound for this model: its Hamiltonian has "
@@ -237,6 +237,11 @@ def _gpu(options: Options, tables: Tables):
     from hpcsim.methods.phase_space import device
 
     device.choose(options.scheme, options.integrator, _integrator(options, tables))
+    if len(tables.cross):
+        raise device.NoDevice(
+            "run.device = gpu: the Hamiltonian couples different components of two spins, which a GPU does not take; "
+            "take run.device: cpu"
+        )
     return device
 
 
