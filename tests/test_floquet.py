@@ -23,6 +23,35 @@ SYSTEMS = {
     "unequal": (CHAIN | {"sites": 2, "field_z": [0.3, 0.9]}, {"model.field_x": COSINE}),
     "charged": (CHAIN | {"Jy": 0.7}, {"model.gain": STEP, "model.Jz": COSINE}),
 }
+RANDOM = np.random.default_rng(16)
+
+
+def random_ring(**more):
+    """Couplings, fields and rates drawn by chance."""
+    J = dict(zip(("Jx", "Jy", "Jz"), RANDOM.normal(size=3).tolist()))
+    return CHAIN | J | {"field_z": RANDOM.normal(), "decay": RANDOM.uniform(0.1, 0.5)} | more
+
+
+def phases_of(sites):
+    """Hopping with a phase of its own on every bond: no reflection, no equal sites."""
+    angles = RANDOM.uniform(-3, 3, sites - 1)
+    bonds = [[i, i + 1] for i in range(sites - 1)]
+    return {
+        "operators": ["S+", "S-"],
+        "sites": bonds,
+        "coefficients": [{"abs": 0.6, "phase": float(a)} for a in angles],
+    }
+
+
+SYSTEMS |= {  # a parity alone, a charge alone, nothing at all, translations of spins 1
+    "random parity": (random_ring(sites=2), {"model.Jx": COSINE, "model.dephasing": STEP}),
+    "random charge": (
+        random_ring(Jx=0.4, Jy=0.4, terms=[phases_of(3)]),
+        {"model.field_z": COSINE, "model.gain": STEP},
+    ),
+    "random": (random_ring(sites=2, terms=[phases_of(2)]), {"model.field_y": COSINE, "model.gain": STEP}),
+    "random spins 1": (random_ring(sites=2, S=1), {"model.field_x": COSINE, "model.twist": COSINE}),
+}
 FLOQUET = {"name": "liouvillian", "task": "floquet", "period": T}
 
 

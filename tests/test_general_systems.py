@@ -308,7 +308,7 @@ def test_products_of_one_site_are_not_taken_for_squares(method, operators, plus_
 
 
 REFUSALS = [
-    (phase_space, dzyaloshinskii_moriya, "the term Sx_0 Sy_1"),
+    (phase_space, on_one_site, r"its Hamiltonian has the term Sx_0 Sz_0 \+ h.c."),
     (phase_space, hopping, r"the jump operator S\+_0 S-_1"),
     (phase_space, together, "a sum of S- over 3 sites"),
     (mean_field, four_bodies, "more than two operators, Sz_0 Sx_1 Sy_2"),

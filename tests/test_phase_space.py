@@ -558,7 +558,7 @@ def three_sites(*terms, jumps=()):
 @pytest.mark.parametrize(
     "system, reason",
     [
-        (three_sites(Terms(("Sx", "Sy"), np.array([[0, 1]]), np.array([1.0]))), "term Sx_0 Sy_1"),
+        (three_sites(Terms(("Sx", "Sz"), np.array([[0, 1], [2, 2]]), np.ones(2), True)), "term Sx_2 Sz_2"),
         (three_sites(Terms(("Sz",) * 3, np.array([[0, 1, 2]]), np.array([1.0]))), "term Sz_0 Sz_1 Sz_2"),
         (three_sites(jumps=(Jumps("S-", np.arange(3), np.ones(1), collective=True),)), "a sum of S- over 3"),
     ],

@@ -20,7 +20,9 @@ from hpcsim.system.terms import MAGNITUDES, System, content
 TOLERANCE = 1e-12  # of the parameters, relative to their largest values
 OF_TABLES = 1e-9  # of coefficients that are not linear in them: each value takes a system to be built
 MOST_BUILT = 400  # pieces of polynomials then
+ROUNDING = 16 * np.finfo(float).eps
 EQUAL = 1e-12  # relative difference of coefficients that is rounding
+AHEAD = 3  # pieces of the curve that a step may go into, if they are about as long as its first
 EDGES, RANDOM = 16, 8  # times at which the model is built to see what changes
 
 
@@ -46,6 +48,27 @@ class Drive:
     @property
     def systems(self) -> tuple[System, ...]:
         return self.still, *self.parts
+
+    @functools.cached_property
+    def ahead(self) -> np.ndarray:
+        """(pieces,) the last time that a step may take which begins in a piece; infinite where that is the end.
+
+        Up to AHEAD more pieces, each between half and twice as long as the first, and no further than the next edge:
+        where pieces are much shorter, something happens that a long step might not see.
+        """
+        breaks, pieces = self.curve.breaks, len(self.curve.coefficients)
+        lengths, at, goes_on = np.diff(breaks), np.arange(pieces), np.ones(pieces, bool)
+        smooth = ~np.isin(breaks[1:], self.edges)
+        for _ in range(AHEAD):
+            after = np.minimum(at + 1, pieces - 1)
+            goes_on &= smooth[at] & (lengths[after] > 0.49 * lengths) & (lengths[after] < 2.01 * lengths)
+            at = np.where(goes_on, after, at)
+        return np.where(at == pieces - 1, np.inf, breaks[at + 1])
+
+    def room(self, time: float) -> float:
+        """How long a step from this time on may be, by `ahead`."""
+        piece = piecewise.piece_at(self.curve, time)
+        return max(self.ahead[piece] - time, 1e-3 * (self.curve.breaks[piece + 1] - self.curve.breaks[piece]))
 
     @functools.cached_property
     def largest(self) -> np.ndarray:
@@ -94,7 +117,8 @@ def driven(build: Callable[[dict, float], System], courses: dict[str, Course], e
         still, parts, (middle, half) = found
         chosen, mixed, shift = _independent((values - middle) / half)
         still, parts = still + shift @ parts, mixed @ parts
-        curve = piecewise.fit(lambda t: ((parameters(t) - middle) / half)[:, chosen], edges, end, TOLERANCE)
+        tolerance = np.maximum(TOLERANCE, ROUNDING * np.abs(values).max(axis=0) / half)[chosen]
+        curve = piecewise.fit(lambda t: ((parameters(t) - middle) / half)[:, chosen], edges, end, tolerance)
     parts, curve = _with_rates(parts, curve, tables.is_rate)
     if not len(parts):
         return built(values[0], 0.0)
@@ -200,9 +224,9 @@ def _named(system: System):
 
 
 def _linear(built, tables: _Tables, values, samples, probes):
-    """Coefficients at the middle of all values, their changes with each parameter, and (middle, half of the span).
+    """still, parts and (origin, span): coefficients are still + (values - origin) / span @ parts.
 
-    None where the coefficients are no linear functions of the parameters.
+    None where they are no linear functions of the parameters.
     """
     low, high = values.min(axis=0), values.max(axis=0)
     middle, half = (low + high) / 2, (high - low) / 2
@@ -218,7 +242,25 @@ def _linear(built, tables: _Tables, values, samples, probes):
     parts[np.abs(parts) <= EQUAL * np.abs(still)] = 0
     expected = still + (values[probes] - middle) / half @ parts
     scale = np.maximum(np.abs(samples).max(axis=0), np.abs(still))
-    return (still, parts, (middle, half)) if np.all(np.abs(samples - expected) <= 4 * EQUAL * scale) else None
+    if np.any(np.abs(samples - expected) > 4 * EQUAL * scale):
+        return None
+    for k in changing:
+        still, parts[k], middle[k], half[k] = _from_zero(still, parts[k], middle[k], half[k], tables.is_rate)
+    return still, parts, (middle, half)
+
+
+def _from_zero(still, part, middle: float, half: float, is_rate):
+    """still, part, origin and span of one parameter, from the value 0 on where fewer coefficients are then in both.
+
+    What a part has to itself acts once and not twice. half : of the span of the values about `middle`
+    """
+    at_zero = still - middle / half * part
+    own = np.abs(at_zero) <= 4 * (EQUAL + ROUNDING * abs(middle / half)) * np.abs(still)
+    at_zero[own] = 0
+    if np.count_nonzero(at_zero) == np.count_nonzero(still) or np.any(at_zero[is_rate] < 0):
+        return still, part, middle, half
+    largest = abs(middle) + half
+    return at_zero, np.where(own & (still != 0), still * (largest / middle), part * (largest / half)), 0.0, largest
 
 
 def _independent(courses: np.ndarray):

@@ -33,11 +33,11 @@ def still(functions: int = 0) -> Curve:
     return Curve(np.zeros(1), np.zeros((0, DEGREE + 1, functions)), np.zeros((1, functions)))
 
 
-def fit(function: Callable, edges: np.ndarray, end: float, tolerance: float, most: int = MOST_PIECES) -> Curve:
+def fit(function: Callable, edges: np.ndarray, end: float, tolerance, most: int = MOST_PIECES) -> Curve:
     """The curve of function: times (n,) -> (n, functions), between 0 and `end`.
 
     edges     : times at which it may jump or bend
-    tolerance : of each function, relative to its largest absolute value
+    tolerance : of each function, relative to its largest absolute value; a number, or (n,)
     Pieces are halved until the polynomials through their Chebyshev nodes meet the function between these. Raises
     ValueError where this takes more than `most` pieces.
     """
@@ -88,6 +88,14 @@ def values(curve: Curve, times: np.ndarray) -> np.ndarray:
 def piece_at(curve, t):
     """The piece in which t lies, the later one at a break; beyond the ends the first or the last."""
     return min(max(np.searchsorted(curve.breaks, t, side="right") - 1, 0), len(curve.coefficients) - 1)
+
+
+@njit
+def onward(curve, piece, t):
+    """The piece in which t lies, this one or a later one; the earlier one at a break."""
+    while piece + 1 < len(curve.coefficients) and t > curve.breaks[piece + 1]:
+        piece += 1
+    return piece
 
 
 @njit

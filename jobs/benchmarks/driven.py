@@ -13,9 +13,15 @@ here over those of the constant field 1, by Krylov spaces and by a Taylor series
 With --trajectories N the same by the method trajectories with N of them, against QuTiP's mcsolve with the same
 time-dependent coefficient and its default tolerances: seconds of both for each trajectory, their ratio, the difference
 of ⟨Sx⟩ at the last time in standard errors, and what a drive costs here.
+
+With --methods the cost of a drive in every method that takes one: CPU seconds of evolutions in the field
+1 + a cos(ω t) along x and in the field 1, in turn, the medians of --repeat runs of each, and their ratio. The amplitude
+a is 1/2; for mean field and the Gaussian theory, whose steps adapt to the solution, it is so small that they take the
+same steps with and without the drive.
 """
 
 import argparse
+import logging
 import time
 
 import numpy as np
@@ -109,14 +115,60 @@ def compare_trajectories(arguments, drive):
         )
 
 
+CHAIN = {"name": "spin_network", "convention": "standard", "decay": 1.0, "Jx": 1.8, "Jy": 2.4, "Jz": 2.0}
+EQUAL = {"name": "all_to_all_xyz", "Jx": 1.8, "Jy": 2.4, "Jz": 2.0, "decay": 1.0}
+LARGE = CHAIN | {"S": 20, "convention": "huber2021"}
+PHASE_SPACE = {"name": "phase_space", "dt": 0.005, "trajectories": 256}
+CASES = {  # label: model, method, the last of the times, amplitude
+    "liouvillian, Krylov": (CHAIN | {"sites": 6}, {"name": "liouvillian", "integrator": "krylov"}, 5, 0.5),
+    "liouvillian, Taylor": (CHAIN | {"sites": 6}, {"name": "liouvillian", "integrator": "taylor"}, 5, 0.5),
+    "permutation": (EQUAL | {"sites": 40}, {"name": "permutation"}, 5, 0.5),
+    "trajectories": (CHAIN | {"sites": 8}, {"name": "trajectories", "trajectories": 512, "batch": 256}, 5, 0.5),
+    "trajectories, large": (CHAIN | {"sites": 12}, {"name": "trajectories", "trajectories": 32, "batch": 16}, 5, 0.5),
+    "phase space, eo": (LARGE | {"sites": 64}, PHASE_SPACE, 5, 0.5),
+    "phase space, sib": (LARGE | {"sites": 64}, PHASE_SPACE | {"integrator": "sib"}, 5, 0.5),
+    "phase space, pda": (LARGE | {"sites": 64}, PHASE_SPACE | {"scheme": "pda"}, 5, 0.5),
+    "mean field": (CHAIN | {"sites": 1000}, {"name": "mean_field", "initial": "random"}, 1000, 1e-5),
+    "mean field, clusters": (CHAIN | {"sites": 12}, {"name": "mean_field", "cluster": 6}, 20, 1e-5),
+    "gaussian": (LARGE | {"sites": 64}, {"name": "gaussian"}, 10, 1e-5),
+}
+
+
+def seconds(model, method, last, field) -> float:
+    """CPU seconds of one evolution; field: as of `ours`."""
+    in_time = isinstance(field, dict)
+    model, schedule = (model, {"model.field_x": field}) if in_time else (model | {"field_x": field}, None)
+    method = {"task": "evolve", "initial": [0.3, 0.2], "times": [last / 2, last]} | method
+    started = time.process_time()
+    hpcsim.solve(model, method, schedule=schedule)
+    return time.process_time() - started
+
+
+def compare_methods(arguments):
+    """Print the table of --methods."""
+    logging.disable()  # what phase_space leaves out
+    print("method                  drive/s  constant/s  ratio")
+    for label, (model, method, last, amplitude) in CASES.items():
+        if not any(word in label for word in arguments.methods or [""]):
+            continue
+        drive = {"function": f"1 + {amplitude}*cos({arguments.frequency}*t)"}
+        runs = [[seconds(model, method, last, field) for field in (drive, 1.0)] for _ in range(1 + arguments.repeat)]
+        driven, still = np.median(runs[1:], axis=0)  # the first compiles
+        print(f"{label:22} {driven:8.3f} {still:11.3f} {driven / still:6.2f}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sites", type=int, nargs="+", default=[6, 7, 8])
     parser.add_argument("--frequency", type=float, default=2.0)
     parser.add_argument("--trajectories", type=int, metavar="N")
+    parser.add_argument("--methods", nargs="*", metavar="WORD", help="of the labels of cases; all without one")
+    parser.add_argument("--repeat", type=int, default=5)
     arguments = parser.parse_args()
     drive = {"function": f"cos({arguments.frequency}*t)"}
-    if arguments.trajectories:
+    if arguments.methods is not None:
+        compare_methods(arguments)
+    elif arguments.trajectories:
         compare_trajectories(arguments, drive)
     else:
         compare_evolutions(arguments, drive)

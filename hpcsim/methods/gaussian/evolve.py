@@ -53,9 +53,8 @@ class _Flow:
     """d/dt of frames and covariances, as one real vector."""
 
     def __init__(self, system: System, lattice: Lattice):
+        self._drive, self._lattice = system.drive, lattice
         self._systems = system.drive.systems if system.drive else (system,)
-        self._curve, self._lattice = system.drive.curve if system.drive else None, lattice
-        self._edges = system.drive.edges if system.drive else np.zeros(0)
         self._lengths, self._last = np.sqrt(2 * system.spins)[:, None], 0.0
         lattice.verify(system, linearise(system, frames_along(np.tile([0.6, 0.0, 0.8], (system.sites, 1)))).drift)
 
@@ -76,8 +75,8 @@ class _Flow:
     def __call__(self, time: float, state):
         frames, V = self.unpacked(state)
         weights = np.ones(1)
-        if self._curve is not None:
-            weights = np.append(1.0, piecewise.values(self._curve, np.array([min(time, self._last)])))
+        if self._drive:
+            weights = np.append(1.0, piecewise.values(self._drive.curve, np.array([min(time, self._last)])))
         force, drift, diffusion = 0.0, 0.0, 0.0
         for weight, system in zip(weights, self._systems):
             linear = linearise(system, frames)
@@ -93,13 +92,18 @@ class _Flow:
 
     def advance(self, state, begin: float, end: float, tolerance: float):
         """The state at `end`, with this relative error; stops at the edges of the drive."""
-        from scipy.integrate import solve_ivp  # slow to load
+        from scipy.integrate import DOP853  # slow to load
 
-        edges = self._edges[(self._edges > begin) & (self._edges < end)]
+        edges = self._drive.edges if self._drive else np.zeros(0)
+        edges = edges[(edges > begin) & (edges < end)]
         for stop in [*edges, end] if end > begin else []:
             self._last = np.nextafter(stop, begin)
-            found = solve_ivp(self, (begin, stop), state, "DOP853", rtol=tolerance, atol=tolerance * 1e-2)
-            if not found.success:
-                raise RuntimeError(f"the fluctuations grow without bound at t = {found.t[-1]:.6g}: {found.message}")
-            state, begin = found.y[:, -1], stop
+            solver = DOP853(self, begin, state, stop, rtol=tolerance, atol=tolerance * 1e-2)
+            while solver.status == "running":
+                solver.max_step = self._drive.room(solver.t) if self._drive else np.inf
+                message = solver.step()
+            if solver.status == "failed":
+                raise RuntimeError(f"the fluctuations grow without bound at t = {solver.t:.6g}: {message}")
+            state, begin = solver.y, stop
+            vars(solver).clear()  # it refers to itself: its arrays would stay until the garbage is collected
         return state

@@ -111,12 +111,14 @@ def linearise(system: System, frames) -> Linear:
     """The equations of ξ about spins along frames[..., 0, :]; frames : (..., sites, 3, 3) rows n, e1, e2."""
     sums = _Sums(system, frames)
     for terms in cartesian(system):
+        if not np.any(terms.coefficients):
+            continue
         axes, sites = ["xyz".index(name[1]) for name in terms.operators], terms.sites
         if len(axes) == 1:
             sums.first(sites[:, 0], axes[0], np.broadcast_to(terms.coefficients, (*frames.shape[:-3], len(sites))))
         else:
             sums.pair(sites[:, 0], axes[0], sites[:, 1], axes[1], terms.coefficients)
-    for jumps in system.jumps:
+    for jumps in filter(lambda jumps: jumps.used, system.jumps):
         sums.jump(jumps)
     unitary = sums.blocks(sums.G, lambda G: 2 * OMEGA @ G)
     damping = sums.blocks(sums.M, lambda M: -2 * OMEGA @ M.imag)

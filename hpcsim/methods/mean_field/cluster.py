@@ -14,6 +14,7 @@ from scipy import sparse
 from hpcsim.methods.mean_field import contraction
 from hpcsim.methods.mean_field.equations import couplings, crossing, local_parts
 from hpcsim.system import Jumps, System, coherent_state, matrices, piecewise, starts
+from hpcsim.system.drive import Drive
 
 LARGEST = 1500  # dimension of a cluster
 
@@ -144,6 +145,10 @@ class Dynamics:
         generator = self.inner + self._fields(self.averages(y))
         return lambda v: self._apply(v, generator, self.jumps) + self._apply(y, self._fields(self.averages(v)))
 
+    def room(self, time: float) -> float:
+        """How long a step from this time on may be."""
+        return np.inf
+
     def product(self, directions) -> np.ndarray:
         """y of spin coherent states along the directions (n, 3)."""
         x, y, z = directions.T
@@ -170,6 +175,7 @@ class Dynamics:
         start, across, side = s, f, 0.0
         mean, low, high, period = np.zeros(len(s)), s, s, np.nan
         while solver.status == "running" and abs(solver.f).max() > settled and np.isnan(period):
+            solver.max_step = self.room(solver.t)
             solver.step()
             before, later, f_later = side, self.averages(solver.y), self.averages(solver.f)
             side = across @ (later - start)
@@ -194,12 +200,12 @@ class Moving(Dynamics):
     """The same where coefficients and rates depend on time.
 
     cluster : with the largest values of all times
-    parts   : clusters of the systems of a `Drive`, whose weights, after the first, are the curve
+    parts   : clusters of the systems of the drive
     """
 
-    def __init__(self, cluster: Cluster, parts: list[Cluster], curve: piecewise.Curve):
+    def __init__(self, cluster: Cluster, parts: list[Cluster], drive: Drive):
         super().__init__(cluster)
-        self._curve, self._last = curve, 0.0
+        self._drive, self._last, self.room, self._weights = drive, 0.0, drive.room, np.ones(len(parts))
         effective = [
             matrices.effective_hamiltonian(matrices.hamiltonian(each.system), matrices.jump_operators(each.system))
             for each in parts
@@ -210,21 +216,25 @@ class Moving(Dynamics):
         rates = [[j.rates[at] for j, at in zip(each.system.jumps, used)] for each in (cluster, *parts)]
         rates = np.array([np.concatenate([*each, []]) for each in rates])
         self._rates = rates[1:] / rates[0]
+        self._rates_move = bool(np.any(self._rates[1:]))
 
     def _set_time(self, time: float):
-        weights = np.append(1.0, piecewise.values(self._curve, np.array([min(time, self._last)])))
-        self.inner, self.outer = np.tensordot(weights, self._inner, 1), np.tensordot(weights, self._outer, 1)
-        scale = np.sqrt(np.maximum(weights @ self._rates, 0))
-        self.jumps = [jump._replace(amplitude=x * jump.amplitude) for x, jump in zip(scale, self._largest)]
+        weights, time = self._weights, min(time, self._last)
+        piecewise.value(self._drive.curve, piecewise.piece_at(self._drive.curve, time), time, weights[1:])
+        self.inner = (weights @ self._inner.reshape(len(weights), -1)).reshape(self._inner.shape[1:])
+        self.outer = (weights @ self._outer.reshape(len(weights), -1)).reshape(self._outer.shape[1:])
+        if self._rates_move:
+            scale = np.sqrt(np.maximum(weights @ self._rates, 0))
+            self.jumps = [jump._replace(amplitude=x * jump.amplitude) for x, jump in zip(scale, self._largest)]
 
     def __call__(self, time, y):
         self._set_time(time)
         return super().__call__(time, y)
 
     def advance(self, y, begin, duration, settled, close, tolerance):
-        """As that of `Dynamics`, from break to break of the curve, between which everything is smooth."""
-        breaks = self._curve.breaks
-        for end in [*breaks[(breaks > begin) & (breaks < begin + duration)], begin + duration]:
+        """As that of `Dynamics`, from edge to edge of the drive, between which everything is smooth."""
+        edges = self._drive.edges
+        for end in [*edges[(edges > begin) & (edges < begin + duration)], begin + duration]:
             self._last = np.nextafter(end, begin)
             found = super().advance(y, begin, end - begin, settled, close, tolerance)
             y, begin = found[0], end

@@ -58,18 +58,22 @@ NUMBERS = ("data", "field", "damping", "down", "up")  # of Tables, linear in coe
 
 
 class Moving(NamedTuple):
-    """Tables that depend on time: all their NUMBERS, one after the other, are numbers[0] + Σ_a w_a(t) numbers[a].
+    """Tables that depend on time: of their NUMBERS, one after the other, some are numbers[0] + Σ_a w_a(t) numbers[a].
 
+    ahead   : of the `Drive`
+    places  : (n,) of those that depend on time
     numbers : (1 + parts, n); none where nothing depends on time
-    now     : (n,) those that the tables look at
+    now     : all that the tables look at
     """
 
     curve: piecewise.Curve
+    ahead: np.ndarray
+    places: np.ndarray
     numbers: np.ndarray
     now: np.ndarray
 
 
-STILL = Moving(piecewise.still(), np.zeros((0, 0)), np.zeros(0))
+STILL = Moving(piecewise.still(), np.zeros(0), np.zeros(0, int), np.zeros((0, 0)), np.zeros(0))
 
 
 def couplings(system: System) -> list[tuple]:
@@ -122,7 +126,10 @@ def compile_moving(system: System) -> tuple[Tables, Moving]:
     indptr = np.searchsorted(places, size * np.arange(size + 1)).astype(np.int32)
     views = np.split(now, np.cumsum([len(places), *(each.size for each in found[0][2:])])[:-1])
     tables = Tables(indptr, (places % size).astype(np.int32), *views, system.spins.astype(float))
-    return tables, Moving(drive.curve, numbers, now) if drive else STILL
+    if not drive:
+        return tables, STILL
+    changing = np.flatnonzero(np.any(numbers[1:], axis=0))
+    return tables, Moving(drive.curve, drive.ahead, changing, np.ascontiguousarray(numbers[:, changing]), now)
 
 
 def _numbers(system: System):
@@ -143,13 +150,14 @@ def _add(y, factor, x):
 
 @njit(cache=True)
 def set_time(moving, piece, time):
-    """Let the tables be those of a time in this piece of the curve."""
+    """Let the tables be those of a time in this piece of the curve or a later one, at a break before that."""
     weights = np.empty(len(moving.numbers) - 1)
-    piecewise.value(moving.curve, piece, time, weights)
-    for n in range(len(moving.now)):
-        moving.now[n] = moving.numbers[0, n]
-    for a in range(len(weights)):
-        _add(moving.now, weights[a], moving.numbers[a + 1])
+    piecewise.value(moving.curve, piecewise.onward(moving.curve, piece, time), time, weights)
+    for n in range(len(moving.places)):
+        total = moving.numbers[0, n]
+        for a in range(len(weights)):
+            total += weights[a] * moving.numbers[a + 1, n]
+        moving.now[moving.places[n]] = total
 
 
 @njit(cache=True, error_model="numpy")
@@ -251,10 +259,10 @@ def advance(s, begin, duration, settled, close, tolerance, t, moving):
     step = 1e-3 * t.spin.max() / (fastest + 1e-12 * t.spin.max())
     while time < duration and fastest > settled and not back:
         room, at_break = duration - time, False
-        if piece + 1 < pieces:  # within a piece everything is smooth
-            at_break = moving.curve.breaks[piece + 1] - begin <= duration
-            room = min(room, max(moving.curve.breaks[piece + 1] - begin - time, 1e-15 * begin))
-        at_break = at_break and step >= room
+        if pieces:
+            at_break = moving.ahead[piece] - begin <= duration
+            room = min(room, max(moving.ahead[piece] - begin - time, 1e-15 * begin))
+        at_break, wanted = at_break and step >= room, step
         step = min(step, room)
         for stage in range(1, 7):
             for i in range(size):  # trial[:] = s would take numba seconds to compile
@@ -284,11 +292,15 @@ def advance(s, begin, duration, settled, close, tolerance, t, moving):
                 low[i], high[i] = min(low[i], s[i]), max(high[i], s[i])
                 k[0, i] = k[6, i]
                 fastest = max(fastest, abs(k[0, i]))
-            if at_break:
-                piece += 1
+            if pieces:
+                reached = moving.ahead[piece] if at_break else begin + time
+                while piece + 1 < pieces and reached >= moving.curve.breaks[piece + 1]:
+                    piece += 1
+            if at_break:  # everything may jump here
                 set_time(moving, piece, begin + time)
                 derivative(s, k[0], t)
-        step *= min(5.0, max(0.2, 0.9 * max(error, 1e-10) ** -0.2))
+        factor = min(5.0, max(0.2, 0.9 * max(error, 1e-10) ** -0.2))
+        step = max(step * factor, wanted) if error <= 1.0 and wanted > step else step * factor
     for i in range(size):
         mean[i] = mean[i] / time if time > 0 else s[i]
     return fastest, mean, low, high, time if back else np.nan

@@ -83,7 +83,7 @@ class Clustered:
         cut, drive = clusters.cut(system, options.cluster), system.drive
         parts = [clusters.cut(part, options.cluster) for part in drive.systems] if drive else []
         self.options, self.spins = options, cut.system.spins
-        self.dynamics = clusters.Moving(cut, parts, drive.curve) if drive else clusters.Dynamics(cut)
+        self.dynamics = clusters.Moving(cut, parts, drive) if drive else clusters.Dynamics(cut)
         self.sublattice = cut.system.sublattice
         self.start, self.start_from = self.dynamics.product, self.dynamics.product_of
         self.averages, self.system = self.dynamics.averages, cut.system

@@ -14,7 +14,7 @@ pda             : the positive diffusion approximation of huber2021 (Eqs. 22, 23
 sampling: discrete is the discrete truncated Wigner approximation of spins 1/2: the spins conserve |s|² = S(S + 1)
 instead of (S + ½)², from the samples of `initial.discrete` on, with decay and gain as in `hybrid`.
 
-Any graph of couplings of equal spin components, local fields, squares of spin components, and local
+Any graph of bilinear couplings J_ab S^a_i S^b_j, local fields, squares of spin components, and local
 jumps S-, S+, Sx, Sy, Sz.
 """
 
@@ -67,19 +67,12 @@ def records(system: System, options: Options) -> tuple[int, ...]:
         )
     _measured(system, options)
     tables = compile_system(system, options.forces)
-    if options.sampling == "discrete" and system.drive:
-        raise ValueError(
-            "sampling = discrete: does not take parameters that depend on time (schedule); sampling: fock does"
-        )
-    if options.sampling == "discrete" and (np.any(system.spins != 0.5) or np.any(tables.square)):
-        raise ValueError(
-            "sampling = discrete: is for spins 1/2 without products of operators of one site, which are numbers there; "
-            "use sampling: fock, or another model"
-        )
+    if options.sampling == "discrete":
+        hybrid.check(system, tables)
     if (
         options.representation != "wigner"
         and not options.drop_interaction_noise
-        and (np.any(tables.coupling) or np.any(tables.square))
+        and any(map(np.any, (tables.coupling, tables.cross, tables.square)))
     ):
         raise ValueError(
             f"representation = {options.representation}: unsound for this model: its Hamiltonian has "
@@ -250,6 +243,11 @@ def _gpu(options: Options, tables: Tables):
 
     scheme = options.scheme if options.sampling != "discrete" else f"{options.scheme}, sampling = discrete"
     device.choose(scheme, options.integrator, _integrator(options, tables))
+    if len(tables.cross):
+        raise device.NoDevice(
+            "run.device = gpu: the Hamiltonian couples different components of two spins, which a GPU does not take; "
+            "take run.device: cpu"
+        )
     return device
 
 

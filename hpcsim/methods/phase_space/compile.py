@@ -7,21 +7,23 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from hpcsim.ensemble.streams import DRAWS_PER_BLOCK, THREE_POINT_AMPLITUDE
-from hpcsim.system import HERMITIAN_OPERATORS, System, cartesian, left_over
+from hpcsim.system import HERMITIAN_OPERATORS, System, Terms, cartesian, left_over
 
 
 class Tables(NamedTuple):
     """The classical spins obey ds/dt = b × s (Stratonovich). Component j of the field on site i is
 
-        b_ij = field_ij + Σ_e coupling_ej s_{neighbour e, j} + square_ij s_ij
+        b_ij = field_ij + Σ_e coupling_ej s_{neighbour e, j} + Σ_f cross_f s_{cross_neighbour f, k} + square_ij s_ij
                + damping_i (-s_y, s_x, 0)_j + noise_ij
 
     with e in range(start[i], start[i + 1]) (compressed sparse rows, filled up with zeros to an even number of
-    entries, at least two). In the positive diffusion approximation,
+    entries, at least two), and with those f in range(cross_start[i], cross_start[i + 1]) whose cross_axes f are (j, k):
+    couplings of different components, as Dzyaloshinskii's and Moriya's. In the positive diffusion approximation,
     the noise of decay and pump acts on the spinors instead, and `loss` and `gain` hold their rates.
 
     field      : (sites, 3)
     start      : (sites + 1,), neighbour : (entries,), coupling : (entries, 3)
+    cross_start, cross_neighbour, cross_axes, cross : (sites + 1,), (entries,), (entries, 2), (entries,)
     square     : (sites, 3), damping : (sites,) rate of S- minus rate of S+
     order      : (sites,) the order in which sites are turned, neighbours near each other
     begin      : (blocks + 1,) places in `order`: those in begin[b]:begin[b + 1] share a block of random numbers
@@ -38,6 +40,10 @@ class Tables(NamedTuple):
     start: np.ndarray
     neighbour: np.ndarray
     coupling: np.ndarray
+    cross_start: np.ndarray
+    cross_neighbour: np.ndarray
+    cross_axes: np.ndarray
+    cross: np.ndarray
     square: np.ndarray
     damping: np.ndarray
     order: np.ndarray
@@ -62,6 +68,7 @@ class Tables(NamedTuple):
         return self._replace(
             field=half * self.field,
             coupling=half * self.coupling,
+            cross=half * self.cross,
             square=half * self.square,
             damping=half * self.damping,
             ito=dt * self.ito,
@@ -75,6 +82,8 @@ class Tables(NamedTuple):
         rows = np.repeat(np.arange(len(spins)), np.diff(self.start))
         largest = np.abs(self.coupling).max(axis=1, initial=0)
         np.add.at(from_neighbours, rows, largest * lengths[self.neighbour])
+        rows = np.repeat(np.arange(len(spins)), np.diff(self.cross_start))
+        np.add.at(from_neighbours, rows, np.abs(self.cross) * lengths[self.cross_neighbour])
         own = (np.abs(self.square).max(axis=1, initial=0) + np.abs(self.damping)) * lengths
         drift = np.linalg.norm(self.field, axis=1) + from_neighbours + own
         return float(drift.max()), float(self.strength.max(initial=0) ** 2)
@@ -85,11 +94,14 @@ def unsupported(system: System) -> str | None:
     if np.any(system.cutoffs):
         return "it has boson modes: only spins are supported"
     for terms in cartesian(system):
-        different = len(terms.operators) > 2 or len(set(terms.operators)) > 1
-        if np.any(terms.coefficients) and (different or left_over(terms)):
+        together = len(terms.operators) > 2 or left_over(terms)
+        if len(set(terms.operators)) == 2:
+            together = together | (terms.sites[:, 0] == terms.sites[:, 1])
+        if np.any(refused := together & (terms.coefficients != 0)):
+            term = Terms(terms.operators, terms.sites[refused], terms.coefficients[refused], terms.plus_hc)
             return (
-                f"its Hamiltonian has the term {terms}: only single operators and "
-                f"products of two equal ones are supported"
+                f"its Hamiltonian has the term {term}: only single operators, products of two operators of different "
+                f"sites and squares of Sx, Sy and Sz are supported"
             )
     for jumps in system.jumps:
         if jumps.used and (jumps.collective or not jumps.of_spins):
@@ -102,7 +114,9 @@ class Graph(NamedTuple):
 
     pairs     : (2 x couplings, 2) of all couplings both directions; alone : which of them are on one site
     where     : of each of the others, its place among the different ones
-    start, neighbour : of those, in compressed sparse rows
+    start, neighbour : of all different pairs, also of different components, in compressed sparse rows
+    cross, cross_where : the different (site, component, neighbour, its component) of couplings of different
+                         components, (entries, 4), rising; and of each such coupling, both directions, its place there
     order, sizes     : of `Tables`, and the number of sites in each half
     """
 
@@ -111,6 +125,8 @@ class Graph(NamedTuple):
     where: np.ndarray
     start: np.ndarray
     neighbour: np.ndarray
+    cross: np.ndarray
+    cross_where: np.ndarray
     order: np.ndarray
     sizes: list
 
@@ -118,7 +134,7 @@ class Graph(NamedTuple):
 def compile_system(system: System, scheme: str) -> Tables:
     """Tables of a system for the scheme "spin_conserving" or "pda", in the Wigner representation.
 
-    A coupling c Sj Sj' between two sites gives the field c s_j' on the first and c s_j on the second;
+    A coupling c Sj Sk' between two sites gives the field component j, c s_k', on the first and k, c s_j, on the second;
     c Sj² on one site gives 2c s_j. The jump operator S∓ with (standard Lindblad) rate γ damps with ±γ and
     drives b_x and b_y by white noises of power γ; Sj with rate γ drives b_j by one of power γ.
     """
@@ -126,11 +142,12 @@ def compile_system(system: System, scheme: str) -> Tables:
 
 
 class Forces(NamedTuple):
-    """What is linear in coefficients and rates, as in `Tables`; coupling (neighbours, 3) on a `Graph`, and the power
-    (sites, 3) of the noise of every component."""
+    """What is linear in coefficients and rates, as in `Tables`; coupling (neighbours, 3) and cross on a `Graph`, and
+    the power (sites, 3) of the noise of every component."""
 
     field: np.ndarray
     coupling: np.ndarray
+    cross: np.ndarray
     square: np.ndarray
     damping: np.ndarray
     ito: np.ndarray
@@ -144,13 +161,15 @@ def forces(system: System, scheme: str) -> tuple[Forces, Graph]:
     n, graph = system.sites, system.of_structure(("phase_space", "graph"), lambda: _graph(system))
     field, power = np.zeros((n, 3)), np.zeros((n, 3))
     loss, gain = np.zeros(n), np.zeros(n)
-    values = [np.empty((0, 3))]
+    values, cross = [np.empty((0, 3))], [np.empty(0)]
     for terms in cartesian(system):
         if not np.any(terms.coefficients):
             continue
         axis = HERMITIAN_OPERATORS.index(terms.operators[0])
         if len(terms.operators) == 1:
             np.add.at(field[:, axis], terms.sites[:, 0], terms.coefficients)
+        elif len(set(terms.operators)) == 2:
+            cross += 2 * [terms.coefficients]
         else:
             # both directions; on one site they add up to the factor 2 of the square
             values += 2 * [np.outer(terms.coefficients, np.eye(3)[axis])]
@@ -170,16 +189,28 @@ def forces(system: System, scheme: str) -> tuple[Forces, Graph]:
     square, coupling = np.zeros((n, 3)), np.zeros((len(graph.neighbour), 3))
     np.add.at(square, graph.pairs[alone, 0], values[alone])
     np.add.at(coupling, graph.where, values[~alone])
+    crossed = np.zeros(len(graph.cross))
+    np.add.at(crossed, graph.cross_where, np.concatenate(cross))
     others = (power.sum(axis=1, keepdims=True) - power) / 2
-    return Forces(field, coupling, square, damping, others, loss, gain, power), graph
+    return Forces(field, coupling, crossed, square, damping, others, loss, gain, power), graph
 
 
 def _compile(system: System, scheme: str) -> Tables:
-    (field, coupling, square, damping, ito, loss, gain, power), graph = forces(system, scheme)
+    found, graph = forces(system, scheme)
+    power = found.power
     begin, first_half, skew, draw, _ = draws(system, power, graph)
-    rows = even_rows(graph, coupling)
     strength = np.sqrt(in_rows(system, power, power, graph))
-    return Tables(field, *rows, square, damping, graph.order, begin, first_half, skew, draw, strength, ito, loss, gain)
+    where = graph.order, begin, first_half, skew, draw, strength
+    return Tables(
+        found.field,
+        *even_rows(graph, found.coupling),
+        *cross_rows(graph),
+        *found[2:5],
+        *where,
+        found.ito,
+        found.loss,
+        found.gain,
+    )
 
 
 def draws(system: System, power: np.ndarray, graph: Graph):
@@ -197,15 +228,28 @@ def in_rows(system: System, power: np.ndarray, largest: np.ndarray, graph: Graph
 
 
 def _graph(system: System) -> Graph:
-    n, pairs = system.sites, [np.empty((0, 2), int)]
+    n, pairs, crossed = system.sites, [np.empty((0, 2), int)], [np.empty((0, 4), int)]
     for terms in cartesian(system):
-        if np.any(terms.coefficients) and len(terms.operators) > 1:
+        if not np.any(terms.coefficients) or len(terms.operators) == 1:
+            continue
+        if len(set(terms.operators)) == 1:
             pairs += [terms.sites, terms.sites[:, ::-1]]
-    pairs = np.vstack(pairs)
-    alone = pairs[:, 0] == pairs[:, 1]
-    flat, where = np.unique(pairs[~alone, 0] * n + pairs[~alone, 1], return_inverse=True)
+        else:
+            (i, j), (a, b) = terms.sites.T, map(HERMITIAN_OPERATORS.index, terms.operators)
+            there = np.stack(np.broadcast_arrays(i, a, j, b), axis=1)
+            crossed += [there, there[:, [2, 3, 0, 1]]]
+    pairs, (cross, cross_where) = np.vstack(pairs), np.unique(np.vstack(crossed), axis=0, return_inverse=True)
+    alone, places = pairs[:, 0] == pairs[:, 1], pairs[:, 0] * n + pairs[:, 1]
+    flat = np.unique(np.concatenate([places[~alone], cross[:, 0] * n + cross[:, 2]]))
     start, neighbour = np.searchsorted(flat, n * np.arange(n + 1)), flat % n
-    return Graph(pairs, alone, where, start, neighbour, *_halves(n, start, neighbour))
+    where = np.searchsorted(flat, places[~alone])
+    return Graph(pairs, alone, where, start, neighbour, cross, cross_where.ravel(), *_halves(n, start, neighbour))
+
+
+def cross_rows(graph: Graph):
+    """cross_start, cross_neighbour and cross_axes of `Tables`."""
+    site, axis, neighbour, other = graph.cross.T
+    return np.searchsorted(site, np.arange(len(graph.start))), neighbour.copy(), np.column_stack([axis, other])
 
 
 def even_rows(graph: Graph, coupling: np.ndarray):

@@ -14,9 +14,23 @@ from hpcsim.compiled import njit
 from hpcsim.ensemble.streams import fill_normals
 from hpcsim.methods.phase_space import kernels
 from hpcsim.methods.phase_space.compile import Tables
+from hpcsim.system import System
 
 RELAX = np.uint64(0x52454C41)  # purpose of the random numbers
 NOTHING = 1e-24  # r² of a spin whose azimuth is not known
+
+
+def check(system: System, tables: Tables):
+    """ValueError where discrete samples do not fit the system."""
+    if system.drive:
+        raise ValueError(
+            "sampling = discrete: does not take parameters that depend on time (schedule); sampling: fock does"
+        )
+    if np.any(system.spins != 0.5) or np.any(tables.square):
+        raise ValueError(
+            "sampling = discrete: is for spins 1/2 without products of operators of one site, which are numbers there; "
+            "use sampling: fock, or another model"
+        )
 
 
 @njit(cache=True, error_model="numpy")

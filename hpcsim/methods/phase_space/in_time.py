@@ -11,7 +11,7 @@ import numpy as np
 from hpcsim.compiled import njit
 from hpcsim.ensemble.streams import THREE_POINT_AMPLITUDE
 from hpcsim.methods.phase_space import kernels
-from hpcsim.methods.phase_space.compile import Forces, Graph, Tables, draws, even_rows, forces, in_rows
+from hpcsim.methods.phase_space.compile import Forces, Graph, Tables, cross_rows, draws, even_rows, forces, in_rows
 from hpcsim.system import System, piecewise
 
 
@@ -42,7 +42,7 @@ def _compile(system: System, scheme: str) -> tuple[Tables, Moving]:
     bounds = np.cumsum([part.size for part in rows[0]])
     now = np.zeros(numbers.shape[1])
     views = [part.reshape(like.shape) for part, like in zip(np.split(now, bounds[:-1]), rows[0])]
-    field, coupling, square, damping, ito, loss, gain, strength = views
+    field, coupling, cross, square, damping, ito, loss, gain, strength = views
     start, neighbour, _ = even_rows(graph, largest.coupling)
     begin, first_half, skew, draw, _ = draws(system, largest.power, graph)
     tables = Tables(
@@ -50,6 +50,8 @@ def _compile(system: System, scheme: str) -> tuple[Tables, Moving]:
         start,
         neighbour,
         coupling,
+        *cross_rows(graph),
+        cross,
         square,
         damping,
         graph.order,
@@ -62,17 +64,18 @@ def _compile(system: System, scheme: str) -> tuple[Tables, Moving]:
         loss,
         gain,
     )
-    return tables, Moving(system.drive.curve, numbers, bounds[[3, 4, 6, 7]], now)
+    return tables, Moving(system.drive.curve, numbers, bounds[[4, 5, 7, 8]], now)
 
 
 def _numbers(system: System, largest: Forces, graph: Graph, part: Forces, own: Graph) -> list[np.ndarray]:
     """The forces of a part, with couplings and noise where those of the whole system lie."""
-    n, coupling = system.sites, np.zeros_like(largest.coupling)
+    n, coupling, cross = system.sites, np.zeros_like(largest.coupling), np.zeros_like(largest.cross)
     places, there = (np.repeat(np.arange(n), np.diff(g.start)) * n + g.neighbour for g in (graph, own))
     coupling[np.searchsorted(places, there)] = part.coupling
-    part = part._replace(
-        coupling=even_rows(graph, coupling)[2], power=in_rows(system, part.power, largest.power, graph)
-    )
+    places, there = (g.cross @ [9 * n, 3 * n, 3, 1] for g in (graph, own))
+    cross[np.searchsorted(places, there)] = part.cross
+    power = in_rows(system, part.power, largest.power, graph)
+    part = part._replace(coupling=even_rows(graph, coupling)[2], cross=cross, power=power)
     return list(part)
 
 

@@ -49,6 +49,15 @@ def _collect(rows, s, i, tables, first, last):
 
 
 @njit(**INLINE)
+def _add_cross(rows, s, i, tables):
+    """Add the field of couplings of different components."""
+    for e in range(tables.cross_start[i], tables.cross_start[i + 1]):
+        to, other, n, c = tables.cross_axes[e, 0], tables.cross_axes[e, 1], tables.cross_neighbour[e], tables.cross[e]
+        for t in range(rows.shape[1]):
+            rows[SUM + to, t] += c * s[n, other, t]
+
+
+@njit(**INLINE)
 def _add_own(rows, s, i, tables):
     """Add the field of the spin s[i] on itself: of its damping, and of squares of its components."""
     a, b, c, d = tables.square[i, 0], tables.square[i, 1], tables.square[i, 2], tables.damping[i]
@@ -91,8 +100,9 @@ def _turn(s, rows, i, tables):
     e = tables.start[i + 1] - 2
     j, k, m = tables.draw[i, 0], tables.draw[i, 1], tables.draw[i, 2]
     f, g, h = tables.field[i, 0], tables.field[i, 1], tables.field[i, 2]
-    if e > tables.start[i]:
+    if e > tables.start[i] or tables.cross_start[i + 1] > tables.cross_start[i]:
         _collect(rows, s, i, tables, tables.start[i], e)
+        _add_cross(rows, s, i, tables)
         j, k, m, f, g, h = SUM, SUM + 1, SUM + 2, 0.0, 0.0, 0.0
     n, na, nb, nc = tables.neighbour[e], tables.coupling[e, 0], tables.coupling[e, 1], tables.coupling[e, 2]
     o, oa, ob, oc = (
@@ -212,9 +222,11 @@ def _turn_block(s, z, p, rows, words, tables, block, step, first, purpose, key):
             _turn(s, rows, i, tables)
         else:
             _collect(rows, s, i, tables, tables.start[i], tables.start[i + 1])
+            _add_cross(rows, s, i, tables)
             _add_own(rows, s, i, tables)
             _midpoint(p, s, rows, i)
             _collect(rows, s, i, tables, tables.start[i], tables.start[i + 1])
+            _add_cross(rows, s, i, tables)
             _add_own(rows, p, i, tables)
             _rotate_spinor(z, rows, i)
             _spin(s, z, i)
@@ -250,6 +262,7 @@ def turn_all(s, z, p, rows, words, tables, integrator, step, first, key):
             for place in range(tables.begin[block], tables.begin[block + 1]):
                 i = tables.order[place]
                 _collect(rows, at, i, tables, tables.start[i], tables.start[i + 1])
+                _add_cross(rows, at, i, tables)
                 _add_own(rows, at, i, tables)
                 if integrator == EULER_MARUYAMA:
                     _euler(p, s, rows, i, tables)

@@ -87,8 +87,10 @@ def cost(system: System, options: Options, record: int) -> Cost:
         time += 2 * len(samples) * len(options.functions) * options.times[-1]
         kept = len(samples) * states + correlation.TOGETHER + 2 * len(options.times) * states
     products = ORDER * (norm / 7 + 1) * time + ORDER
-    if drive := system.drive:  # a step ends where a piece of the drive does
-        products = (1 + 0.5 * len(drive.parts)) * (products + ORDER * len(drive.curve.breaks))
+    parts = 0
+    if drive := system.drive:  # a step ends at an edge of the drive
+        parts = len(drive.parts)
+        products = (1 + 0.3 * parts) * (products + ORDER * len(drive.edges))
     results = numbers(system, options.observables)
     per_state, calls = 1.3e-10 * (entries + 8) * products, 2e-7 * products
     if options.unravelling != "jumps":
@@ -98,7 +100,7 @@ def cost(system: System, options: Options, record: int) -> Cost:
         calls = 3e-6 * steps
     per_state += 5e-9 * (1 + system.sites) * len(samples)
     return Cost(
-        bytes=16.0 * ((ORDER + 6) * states + 6 * system.dimension + kept)
+        bytes=16.0 * ((ORDER + 6 + 2 * parts) * states + 6 * system.dimension + kept)
         + 8.0 * options.batch * (slots[-1] + 1) * results,
         time=options.batch * (1e-5 + calls + states * per_state),
     )

@@ -51,8 +51,9 @@ def run(
     samples, slots : rising times, and where each is added
     generators, parity, flips : H_eff of both parities, that of the initial state, and what jumps do to it;
                or H_eff twice, -1 and zeros
-    moving   : what depends on time, see `in_time`; then `generators` are those of H_0
-    series, states, full : ORDER + 1 and four states, two where nothing depends on time, and two not of one parity
+    moving   : what depends on time, see `in_time`
+    series, states, full : ORDER + 1 states; two, and 1 + parts where something depends on time; and two not of one
+               parity
     log      : see `log.Log`
     """
     psi, after, p = np.empty_like(initial[0]), np.empty_like(initial[0]), parity
@@ -64,18 +65,20 @@ def run(
         begin(log)
         kernels.fold(series[0], full[0], p, plan.turn)
         threshold, choice = draw(words, first + t, jumps[t], key)
-        time, sample, piece, until = 0.0, 0, 0, end
+        time, sample, piece, until, asked, reach = 0.0, 0, 0, end, end, in_time.REACH
         while sample < len(samples):
             generator = generators[max(p, 0)]
             if pieces:
                 while piece + 1 < pieces and time >= breaks[piece + 1]:
                     piece += 1
-                until = min(end, breaks[piece + 1]) if piece + 1 < pieces else end
-                in_time.fill_series(series, states[2:], generator, moving, piece, time, p)
+                asked = min(end, moving.ahead[piece], time + reach * generator.scale)
+                until = in_time.fill_series(series, states[2:], generator, moving, piece, time, asked, tolerance)
             else:
                 for k in range(1, kernels.ORDER + 1):
                     kernels.derivative(series[k], series[k - 1], generator.scale / k, generator)
             x = kernels.step_length(kernels.square(series[-1]), kernels.square(series[-2]), tolerance)
+            if pieces:
+                reach = 1.25 * (min(x, (until - time) / generator.scale) if until < asked else x)
             last = (until - time) / generator.scale <= x
             if last:
                 x = (until - time) / generator.scale

@@ -4,6 +4,7 @@ Basis as in `hpcsim.system.matrices`: site 0 is the slowest index, Sz falls, and
 Site i has the stride Π_{j>i} levels_j.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -25,7 +26,10 @@ class Generator(NamedTuple):
     Entries that change those sites are tabulated for one block, once for each set of levels of the first sites
     that share a term with them (a pattern); entries of the first sites alone belong to a block.
 
-    diagonal : (2, chunks CHUNK) real and imaginary part, of -i H_eff
+    Entries of H_a, which depend on time, point at a state of their own: at the a-th behind the one that H_0 acts on.
+
+    diagonal : (2, chunks CHUNK) real and imaginary part, of -i H_eff, or -i H_0
+    driven   : (parts, 2, chunks CHUNK) those of -i H_a
     rows     : chunks of a block
     pattern  : (blocks,)
     entries  : shift << COEFFICIENT_BITS | first element of the coefficients in table
@@ -36,6 +40,7 @@ class Generator(NamedTuple):
     """
 
     diagonal: np.ndarray
+    driven: np.ndarray
     rows: int
     pattern: np.ndarray
     entries: np.ndarray
@@ -167,9 +172,9 @@ class _Entries:
     def add(self, terms, here, stride, row, permute: bool):
         """Entries of the states with the levels `here` (states, sites), eight a row from `row` on."""
         groups = {}
-        for sites, a, b, coefficient in terms:
+        for sites, a, b, coefficient, behind in terms:
             move = dict(zip(sites, (b - a).tolist()))
-            shift = sum(step * int(stride[site]) for site, step in move.items())
+            shift = behind + sum(step * int(stride[site]) for site, step in move.items())
             low = {site: step for site, step in move.items() if permute and stride[site] < CHUNK}
             mask = sum(abs(step) * int(stride[site]) for site, step in low.items())
             high = shift - sum(step * int(stride[site]) for site, step in low.items())
@@ -186,8 +191,8 @@ class _Entries:
 
     def add_outer(self, terms, levels, stride):
         """Entries of all states of the blocks whose first sites have these levels (blocks, sites)."""
-        for sites, a, b, coefficient in terms:
-            shift = int((b - a) @ stride[list(sites)])
+        for sites, a, b, coefficient, behind in terms:
+            shift = behind + int((b - a) @ stride[list(sites)])
             used = np.flatnonzero(np.all(levels[:, sites] == a, axis=1))
             for segment, part in enumerate((coefficient.real, coefficient.imag)):
                 if part:
@@ -241,11 +246,17 @@ def flips(system: System, local: dict[tuple[int, ...], np.ndarray]) -> np.ndarra
     return np.array([max(change) for change in found], np.int64) if all(len(c) == 1 for c in found) else None
 
 
-def generator(levels: np.ndarray, local: dict[tuple[int, ...], np.ndarray], parity: int | None = None) -> Generator:
+def generator(
+    levels: np.ndarray,
+    local: dict[tuple[int, ...], np.ndarray],
+    parity: int | None = None,
+    driven: Sequence[dict[tuple[int, ...], np.ndarray]] = (),
+) -> Generator:
     """Compile H_eff, the sum of the matrices `local` on some of the sites with these levels.
 
     parity : of the sum of all levels, if H_eff conserves it: the last site, of two levels, is then known from the
              others, and the state vector is theirs
+    driven : the H_a, each as `local`, where that is H_0
     """
     known = parity is not None
     own = levels[:-1] if known else levels
@@ -253,21 +264,13 @@ def generator(levels: np.ndarray, local: dict[tuple[int, ...], np.ndarray], pari
     block = max((n for n in (dimension, *stride.tolist()) if n <= BLOCK and n % CHUNK == 0), default=dimension)
     stride = np.append(stride, 0) if known else stride
     first = int(np.searchsorted(-stride, -block, side="right"))  # sites from here on are within a block
-    diagonal, terms, size = np.zeros(dimension, complex), [], 0.0
-    view = diagonal.reshape(own)
     down = (level_table(own).sum(axis=1).reshape(own) + parity) % 2 == 1 if known else None  # the last site
-    for sites, matrix in local.items():
-        shape = np.ones(len(levels), int)
-        shape[list(sites)] = levels[list(sites)]
-        part = -1j * np.diag(matrix).reshape(shape)  # the local diagonal, spread over all other sites
-        view += np.where(down, part[..., -1], part[..., 0]) if known else part
-        off = matrix - np.diag(np.diag(matrix))
-        size += np.abs(off).sum(axis=1).max(initial=0)
-        local_levels = level_table(levels[list(sites)])
-        terms += [
-            (sites, local_levels[a], local_levels[b], off[a, b])
-            for a, b in np.argwhere(np.abs(off) > 1e-14 * np.abs(off).max(initial=0))
-        ]
+    padded = -(-dimension // CHUNK) * CHUNK
+    diagonals, terms = np.zeros((1 + len(driven), 2, padded)), []
+    for part, matrices in enumerate((local, *driven)):
+        diagonal = _diagonal(levels, own, matrices, down)
+        diagonals[part, :, :dimension] = diagonal.real, diagonal.imag
+        terms += _transitions(levels, matrices, 2 * part * (padded + 2 * PAD))
     mixed = sorted({site for sites, *_ in terms if max(sites) >= first for site in sites if site < first})
     outer_levels, weights = level_table(levels[:first]), np.zeros(first, int)
     weights[mixed] = strides(levels[mixed])
@@ -288,11 +291,11 @@ def generator(levels: np.ndarray, local: dict[tuple[int, ...], np.ndarray], pari
     inner_segments = table.close(len(example) * rows, CHUNK + 1)
     table.add_outer([term for term in terms if max(term[0]) < first], outer_levels, stride)
     outer_segments = table.close(len(pattern), 2)
-    norm = size + np.ptp(diagonal.imag) / 2 + np.abs(diagonal.real).max()
-    padded = np.zeros((2, -(-dimension // CHUNK) * CHUNK))
-    padded[:, :dimension] = diagonal.real, diagonal.imag
+    real, imag = diagonals[0, :, :dimension]
+    norm = largest_row(local, diagonal=False) + np.ptp(imag) / 2 + np.abs(real).max()
     return Generator(
-        padded,
+        diagonals[0],
+        diagonals[1:],
         rows,
         pattern,
         *table.arrays(),
@@ -300,6 +303,36 @@ def generator(levels: np.ndarray, local: dict[tuple[int, ...], np.ndarray], pari
         len(inner_segments),
         1 / max(norm, 1e-300),
     )
+
+
+def largest_row(local: dict[tuple[int, ...], np.ndarray], diagonal: bool = True) -> float:
+    """A bound of the row sums of the moduli of a sum of local matrices, with or without their diagonals."""
+    moduli = (np.abs(matrix) * (diagonal or 1 - np.eye(len(matrix))) for matrix in local.values())
+    return float(sum(matrix.sum(axis=1).max(initial=0) for matrix in moduli))
+
+
+def _diagonal(levels, own, local, down) -> np.ndarray:
+    """(states,) of -i times the sum of local matrices; down: where the last site is, if the others tell, else None."""
+    total = np.zeros(own, complex)
+    for sites, matrix in local.items():
+        shape = np.ones(len(levels), int)
+        shape[list(sites)] = levels[list(sites)]
+        part = -1j * np.diag(matrix).reshape(shape)  # the local diagonal, spread over all other sites
+        total += part if down is None else np.where(down, part[..., -1], part[..., 0])
+    return total.ravel()
+
+
+def _transitions(levels, local, behind: int) -> list[tuple]:
+    """(sites, their levels after and before, coefficient, behind) of all off-diagonal entries of local matrices."""
+    found = []
+    for sites, matrix in local.items():
+        off = matrix - np.diag(np.diag(matrix))
+        table = level_table(levels[list(sites)])
+        found += [
+            (sites, table[a], table[b], off[a, b], behind)
+            for a, b in np.argwhere(np.abs(off) > 1e-14 * np.abs(off).max(initial=0))
+        ]
+    return found
 
 
 def channels(system: System, found: list[tuple[float, list]] | None = None) -> Channels:

@@ -4,112 +4,148 @@ With H_eff(t) = H_0 + Σ_a w_a(t) H_a and w_a(t + x h) = Σ_j c_ja x^j, h = scal
 ψ(t + x h) = Σ_k ψ_k x^k are
 
     ψ_k = (h/k) [ -i H_0 ψ_k-1 + Σ_a -i H_a Σ_j c_ja ψ_k-1-j ].
+
+The states ψ_k-1 and Σ_j c_ja ψ_k-1-j lie one behind the other, so that one product acts on all of them: a drive costs
+these sums alone. The w_a are polynomials through Chebyshev's points of the time that a step may take, of as low a
+degree as LEAVE_OUT of the tolerance allows.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.polynomial.polynomial import Polynomial
 
 from hpcsim.compiled import njit
 from hpcsim.methods.trajectories import kernels
-from hpcsim.methods.trajectories.compile import Generator, generator, local_matrices
+from hpcsim.methods.trajectories.compile import PAD, Generator, generator, largest_row, local_matrices
 from hpcsim.system import System, piecewise
+
+LEAVE_OUT = 1e-2
+REACH = 12.0  # of the first step, in units of h
+SHORTER = 0.75  # a step whose polynomials are not good enough
+COUNT = piecewise.DEGREE + 1  # of Chebyshev's points, of his polynomials T_n(2u - 1), and of powers of u in 0 ... 1
+POINTS = (1 - np.cos(np.pi * np.arange(COUNT) / (COUNT - 1))) / 2
+OF_VALUES = np.linalg.inv(chebyshev.chebvander(2 * POINTS - 1, COUNT - 1))  # coefficients (n, point)
+OF_POWERS = np.zeros((COUNT, COUNT))  # (power, n)
+for _n in range(COUNT):
+    OF_POWERS[: _n + 1, _n] = chebyshev.Chebyshev.basis(_n, domain=[0, 1]).convert(kind=Polynomial).coef
 
 
 class Moving(NamedTuple):
-    """The `Generator`s of all parts H_a for both parities, those of even parity first, one behind the other.
+    """What the `Generator`s, of H_0 with all H_a, do not tell.
 
     curve    : of the w_a; without pieces where nothing depends on time
-    diagonal : (generators, 2, states);  pattern : (generators, blocks)
-    entries, table, segments : of all generators together
-    first    : (generators + 1,) first of its segments;  outer : (generators,) as in `Generator`
+    ahead    : (pieces,) that of the `Drive`: the last time of a step that begins in a piece
+    size     : (parts,) bounds of h ‖H_a‖
+    diagonal : (parts,) whether H_a has a diagonal
     rates    : (1 + parts, channels) of the jump operators, of `still` and of all parts
     """
 
     curve: piecewise.Curve
+    ahead: np.ndarray
+    size: np.ndarray
     diagonal: np.ndarray
-    pattern: np.ndarray
-    entries: np.ndarray
-    table: np.ndarray
-    segments: np.ndarray
-    first: np.ndarray
-    outer: np.ndarray
     rates: np.ndarray
 
 
 def compile_moving(system: System, largest: tuple[Generator, Generator], parity: int) -> tuple[tuple, Moving]:
-    """The generators of H_0, which have the scale of `largest`, and all that depends on time.
+    """The generators, which have the scale of `largest`, and all that depends on time.
 
     largest : of the largest coefficients of all times, for both parities or, where parity is -1, for all states twice
     """
     if system.drive is None:
-        none, generators = np.zeros((0, 0)), []
-        return largest, _stacked(piecewise.still(), generators, largest[0], none)
+        return largest, Moving(piecewise.still(), np.zeros(0), np.zeros(0), np.zeros(0, bool), np.zeros((0, 0)))
     still, *parts = map(local_matrices, system.drive.systems)
-
-    def both(local):
-        return tuple(generator(system.levels, local, p if parity >= 0 else None) for p in (0, 1))
-
-    first = tuple(g._replace(scale=like.scale) for g, like in zip(both(still), largest))
-    generators = [g for pair in zip(*map(both, parts)) for g in pair]
+    parities = (0, 1) if parity >= 0 else (None,)
+    found = tuple(
+        generator(system.levels, still, p, parts)._replace(scale=like.scale) for p, like in zip(parities, largest)
+    )
     used = [jumps.rates != 0 for jumps in system.jumps]
     rates = [[j.rates[at] for j, at in zip(each.jumps, used)] for each in system.drive.systems]
-    return first, _stacked(
-        system.drive.curve, generators, largest[0], np.array([np.concatenate([*r, []]) for r in rates])
-    )
-
-
-def _stacked(curve, generators: list[Generator], like: Generator, rates: np.ndarray) -> Moving:
-    entries = np.cumsum([0, *(len(g.entries) for g in generators)])
-    tables = np.cumsum([0, *(len(g.table) for g in generators)])
-    return Moving(
-        curve,
-        np.array([g.diagonal for g in generators]).reshape(-1, *like.diagonal.shape),
-        np.array([g.pattern for g in generators], like.pattern.dtype).reshape(-1, len(like.pattern)),
-        np.concatenate([like.entries[:0], *(g.entries + begin for g, begin in zip(generators, tables))]),
-        np.concatenate([like.table[:0], *(g.table for g in generators)]),
-        np.concatenate([like.segments[:0], *(g.segments + begin for g, begin in zip(generators, entries))]),
-        np.cumsum([0, *(len(g.segments) for g in generators)]),
-        np.array([g.outer for g in generators], np.int64),
-        rates,
+    return (found * 2)[:2], Moving(
+        system.drive.curve,
+        system.drive.ahead,
+        max(like.scale for like in largest) * np.array([largest_row(part) for part in parts]),
+        np.any(found[0].driven, axis=(1, 2)),
+        np.array([np.concatenate([*r, []]) for r in rates]),
     )
 
 
 @njit(cache=True, error_model="numpy")
-def fill_series(series, mixed, still, moving, piece, time, parity):
-    """All terms of the series from series[0] on, at a time in this piece of the curve.
+def fill_series(series, mixed, generator, moving, piece, time, until, tolerance):
+    """All terms of the series from series[0] on, at a time in this piece of the curve; returns how long they hold.
 
-    still  : the generator of H_0 for this parity;  mixed : two states of scratch
+    mixed : 1 + parts states of scratch;  until : the time that is asked for, not after that of `Moving.ahead`
     """
-    parts = len(moving.rates) - 1
-    orders = np.empty((piecewise.DEGREE + 1, parts))
-    piecewise.expanded(moving.curve, piece, time, still.scale, orders)
-    terms, flat = series.reshape(len(series), -1), mixed[0].ravel()
+    parts = len(moving.size)
+    orders, counts = np.empty((COUNT, parts)), np.empty(parts, np.int64)
+    until = expand(orders, counts, moving, piece, time, until, generator.scale, tolerance)
+    terms, flat, length = series.reshape(len(series), -1), mixed.reshape(len(mixed), -1), series.shape[2]
     for k in range(1, len(series)):
-        kernels.derivative(series[k], series[k - 1], still.scale / k, still)
+        kernels.copy(mixed[0], series[k - 1])
         for a in range(parts):
-            g = max(parity, 0) * parts + a
-            part = Generator(
-                moving.diagonal[g],
-                still.rows,
-                moving.pattern[g],
-                moving.entries,
-                moving.table,
-                moving.segments[moving.first[g] : moving.first[g + 1]],
-                moving.outer[g],
-                still.scale,
-            )
-            mix(flat, orders[:, a], terms, k)
-            kernels.derivative(mixed[1], mixed[0], still.scale / k, part)
-            add(terms[k], 1.0, mixed[1].ravel())
+            mix(flat[1 + a], orders[:, a], min(k, counts[a]), terms, k)
+        kernels.derivative(series[k], mixed[0], generator.scale / k, generator)
+        for a in range(parts):
+            if moving.diagonal[a]:
+                turn(series[k], mixed[1 + a], generator.scale / k, generator.driven[a], length - 2 * PAD)
+    return until
+
+
+@njit(cache=True, error_model="numpy")
+def expand(orders, counts, moving, piece, time, until, scale, tolerance):
+    """The first counts[a] of orders[j, a] = c_ja at a time in this piece; returns the last time that they hold for.
+
+    The polynomials of highest degree that matter less than LEAVE_OUT of the tolerance are left out. Where there are
+    none, the step is made shorter, to one piece at least, in which the curve is a polynomial itself.
+    """
+    values, found = np.empty((COUNT, len(counts))), np.empty(COUNT)
+    while True:
+        sample(values, moving.curve, piece, time, until)
+        reach, good = (until - time) / scale, True
+        for a in range(len(counts)):
+            for n in range(COUNT):
+                found[n] = 0.0
+                for m in range(COUNT):
+                    found[n] += OF_VALUES[n, m] * values[m, a]
+            count, rest = COUNT, LEAVE_OUT * tolerance / max(moving.size[a] * reach, 1e-300)
+            while count > 1 and abs(found[count - 1]) <= rest:
+                count -= 1
+                rest -= abs(found[count])
+            counts[a], power = count, 1.0
+            for j in range(count):
+                orders[j, a] = 0.0
+                for n in range(j, count):
+                    orders[j, a] += power * OF_POWERS[j, n] * found[n]
+                power /= reach
+            good = good and count < COUNT
+        if good or piece + 1 == len(moving.ahead) or until <= moving.curve.breaks[piece + 1]:
+            return until
+        until = max(moving.curve.breaks[piece + 1], time + SHORTER * (until - time))
+
+
+@njit(cache=True, error_model="numpy")
+def sample(values, curve, piece, time, until):
+    """values[m] of the functions at Chebyshev's points of a time from this piece on, from the left where they jump."""
+    for m in range(len(values)):
+        t = until if m == len(values) - 1 else time + POINTS[m] * (until - time)
+        piece = piecewise.onward(curve, piece, t)
+        piecewise.value(curve, piece, t, values[m])
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
-def mix(y, orders, terms, k):
-    """y = Σ_j orders[j] terms[k - 1 - j] over the terms that there are, four at a time: fewer passes over y."""
-    count = min(k, len(orders))
-    while count > 1 and orders[count - 1] == 0:
-        count -= 1
+def turn(y, x, factor, diagonal, states):
+    """y += factor d x with a complex diagonal d."""
+    for s in range(states):
+        real, imag = x[0, PAD + s], x[1, PAD + s]
+        y[0, PAD + s] += factor * (diagonal[0, s] * real - diagonal[1, s] * imag)
+        y[1, PAD + s] += factor * (diagonal[0, s] * imag + diagonal[1, s] * real)
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def mix(y, orders, count, terms, k):
+    """y = Σ_j orders[j] terms[k - 1 - j], j < count, four at a time: fewer passes over y."""
     rest = (count - 1) % 4 + 1
     for n in range(len(y)):
         y[n] = orders[0] * terms[k - 1, n]

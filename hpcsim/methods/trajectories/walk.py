@@ -31,13 +31,13 @@ class Walker:
         found = whole or tuple(generator(system.levels, local, p) for p in (0, 1))
         self.generators, self.moving = in_time.compile_moving(system, found, parity)
         self.parity, self.flips, self.channels = parity, changes, channels(system)
-        self.dimension, self._driven = round(system.dimension), system.drive is not None
+        self.dimension, self._states = round(system.dimension), 3 + len(system.drive.parts) if system.drive else 2
 
     @functools.cached_property
     def _scratch(self):
         shape = (2, 2 * PAD + self.generators[0].diagonal.shape[1])
         full = np.zeros((2, 2, 2 * PAD + -(-self.dimension // CHUNK) * CHUNK))
-        return np.zeros((ORDER + 1, *shape)), np.zeros((4 if self._driven else 2, *shape)), full
+        return np.zeros((ORDER + 1, *shape)), np.zeros((self._states, *shape)), full
 
     def run(self, psi, first: int, samples, slots, tolerance: float, plan: Plan, key, kept: Log, sums) -> np.ndarray:
         """(trajectories,) numbers of jumps, see `clock.run`; psi : (trajectories or 1, D)"""
