@@ -18,7 +18,6 @@ data = hpcsim.open("collected.h5")
 
 import contextlib
 import functools
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +37,6 @@ from hpcsim.system import System
 if TYPE_CHECKING:
     import xarray
 
-log = logging.getLogger("hpcsim")
 __all__ = ["collect", "open", "plan", "run_config", "solve"]
 
 
@@ -134,8 +132,6 @@ def _run_all(works, max_walltime: float | None, comm, retry_failed: bool) -> str
     began, failed = time.monotonic(), None
     for make_plan, file in works:
         left = None if max_walltime is None else max(max_walltime - (time.monotonic() - began), 0.0)
-        if len(works) > 1:
-            log.info("into %s", file)
         try:
             stopped = execute.run(make_plan, file, left, comm, retry_failed)
         except execute.RecordsFailed as error:  # the same on every rank

@@ -337,11 +337,13 @@ def _new(arguments, world) -> int:
 
     name = arguments.config or ""
     if example := arguments.example or "run.sbatch" * name.endswith(".sbatch"):
-        target = examples.copy(example, arguments.config)
+        target, *others = examples.copy(example, arguments.config)
     elif name and arguments.model:
-        target = examples.write(Path(name), guide.template(arguments.model, arguments.method))
+        target, others = examples.write(Path(name), guide.template(arguments.model, arguments.method)), []
     else:
         raise UsageError("new: give FILE.yaml --model NAME, --example NAME or FILE.sbatch; hpcsim list shows the names")
+    for other in others:
+        print(f"{other}{': run this one first' * (other.suffix == '.yaml')}")
     tries = f"try hpcsim check {target}, then mpirun -n 2 hpcsim run {target}"
     print(target if target.suffix == ".sbatch" else f"{target}: {tries}")
     return COMPLETE

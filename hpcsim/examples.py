@@ -36,8 +36,9 @@ def _title(text: str) -> str:
     return (re.search(r"^title: *(.*)$", text, re.M) or re.search(r"^# (.*?)\.?$", text, re.M))[1]
 
 
-def copy(name: str, target: str | None = None) -> Path:
-    """Write an example, named with or without its folder, and the files of its own that it names. Raises StartError."""
+def copy(name: str, target: str | None = None) -> list[Path]:
+    """Write an example, named with or without its folder, and the files of its own that it names: code, and the config
+    that makes the state it starts from. Returns all, the example first. Raises StartError."""
     known = found()
     fitting = [each for each in known if name in (each, each.split("/")[-1])]
     if len(fitting) > 1:
@@ -46,11 +47,13 @@ def copy(name: str, target: str | None = None) -> Path:
         hint = meant(name, [*known, *(each.split("/")[-1] for each in known)])
         raise StartError(f"--example {name}: unknown; hpcsim list examples shows the {len(known)} there are{hint}")
     source = known[fitting[0]]
-    path = write(Path(target or source.name), source.read_text())
-    for own in dict.fromkeys(re.findall(r"\b[\w-]+\.(?:py|sbatch)\b", source.read_text())):
+    text = source.read_text()
+    written = [write(Path(target or source.name), text)]
+    states = [f"{name}.yaml" for name in re.findall(r"state: results/([\w-]+)\.h5", text)]
+    for own in dict.fromkeys([*re.findall(r"\b[\w-]+\.(?:py|sbatch)\b", text), *states]):
         if own != source.name and (source.parent / own).is_file():
-            write(path.parent / own, (source.parent / own).read_text())
-    return path
+            written.append(write(written[0].parent / own, (source.parent / own).read_text()))
+    return written
 
 
 def write(path: Path, text: str) -> Path:

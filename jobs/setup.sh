@@ -92,6 +92,8 @@ other_ways="Without an administrator: HPCSIM_PETSC=pip bash jobs/setup.sh (all o
 # Sets python, and system: the packages bound to MPI that come from it and not from pip.
 choose_python() {
     python=${HPCSIM_PYTHON:-$(command -v python3 || true)}
+    # of an environment that is active, what it was made from: another one does not see what it holds
+    [ -z "$python" ] || python=$("$python" -c 'import sys; print(getattr(sys, "_base_executable", sys.executable))' || echo "$python")
     system=("${bound[@]}")
     if [ "$route" = pip ]; then
         system=()

@@ -10,6 +10,7 @@ import xarray
 import yaml
 from conftest import ROOT
 from mpi4py import MPI
+from scipy import linalg, sparse
 from test_liouvillian import CONTEXT, dense_gap, dimer
 
 from hpcsim import cli, solvers
@@ -20,6 +21,7 @@ from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name
 from hpcsim.models import spin_network
 from hpcsim.observables import Output, reduced
+from hpcsim.solvers.series import Series
 
 SLOW = {
     "sites": 2,
@@ -114,7 +116,7 @@ class Plain:
     rounding = 0.0
 
     def __init__(self, matrix):
-        self.matrix, self.size = matrix, len(matrix)
+        self.matrix, self.size = matrix, matrix.shape[0]
 
     def enter(self, x):
         return x
@@ -126,6 +128,25 @@ class Plain:
 
     def adjoint(self, x):
         return self.matrix.T @ x
+
+    def evolved(self, f, x):
+        return f(self.matrix, x)
+
+    def evolved_back(self, f, z):
+        return f(self.matrix.T.tocsr(), z)
+
+
+def slow_and_not_normal(seed: int):
+    """A matrix whose eigenvalues are -0.1 and others below -1, beside which vectors grow before they decay."""
+    rng = np.random.default_rng(seed)
+    n = 60
+    matrix = np.diag(-rng.uniform(1, 3, n)) + 0.2 * np.triu(rng.standard_normal((n, n)), 1)
+    for i in range(0, n - 1, 7):  # pairs that oscillate
+        matrix[i + 1, i + 1] = matrix[i, i]
+        matrix[i : i + 2, i : i + 2] += [[0, 9], [-9, 0]]
+    matrix[0, :] = matrix[:, 0] = 0
+    matrix[0, 0] = -0.1
+    return sparse.csr_matrix(matrix), -np.linalg.eigvals(matrix[1:, 1:]).real.max()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -144,6 +165,56 @@ def test_what_is_shown_of_the_rest_is_its_logarithmic_norm(seed):
     assert 0.05 <= solvers.Rest(Plain(matrix), found[:, :0]).decay(0.05) <= 0.1
     # a space that the matrix does not keep shows nothing
     assert solvers.Rest(Plain(matrix), found + 0.1 * np.eye(n)[:, 1:2]).decay(0.5 * norm) == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_not_normal_dies_out_in_time(seed):
+    """What no logarithmic norm shows; and nothing is shown that is not so, nor by too much work."""
+    matrix, rate = slow_and_not_normal(seed)
+    rest = solvers.Rest(Plain(matrix), np.eye(matrix.shape[0])[:, :1])
+    assert rest.decay(0.5 * rate) == 0
+    assert 0.5 * rate <= rest.decay_in_time(0.5 * rate, np.inf) <= rate
+    assert rest.decay_in_time(1.01 * rate, np.inf) == 0
+    assert rest.decay_in_time(0.5 * rate, 1000) == 0
+    whole = solvers.Rest(Plain(matrix), np.zeros((matrix.shape[0], 0)))
+    assert whole.decay_in_time(0.11, np.inf) == 0 and 0.05 <= whole.decay_in_time(0.05, np.inf) <= 0.1
+    tilted = np.eye(matrix.shape[0])[:, :1] + 0.01 * np.eye(matrix.shape[0])[:, 1:2]
+    assert solvers.Rest(Plain(matrix), tilted).decay_in_time(0.5 * rate, np.inf) == 0
+
+
+@pytest.mark.parametrize("damping, coupling", [(40, 3), (3, 40), (20, 20), (5, 0), (0.1, 30)])
+@pytest.mark.parametrize("time", [0.01, 0.3, 4.0])
+def test_the_series_is_the_exponential_where_eigenvalues_are(damping, coupling, time):
+    rng = np.random.default_rng(3)
+    a, b = rng.standard_normal((2, 30, 30))
+    matrix = coupling * (a - a.T) / np.linalg.norm(a, 2) - damping * b @ b.T / np.linalg.norm(b, 2) ** 2
+    values = np.linalg.eigvals(matrix)
+    f = Series(matrix := sparse.csr_matrix(matrix), time, rate := np.median(-values.real))
+    exact = linalg.expm(time * matrix.toarray())
+    found = np.array([f(matrix, x) for x in np.eye(30)]).T
+    assert np.linalg.norm(found - exact, 2) < f.error
+    # a normal matrix shows the bound itself: f of its eigenvalues
+    slow = values[-values.real <= rate]
+    normal = sparse.csr_matrix(linalg.block_diag(*([[v.real, v.imag], [-v.imag, v.real]] for v in slow)))
+    moduli = abs(np.linalg.eigvals(np.array([f(normal, x) for x in np.eye(2 * len(slow))]).T))
+    expected = np.exp(time * np.repeat(slow.real, 2))
+    assert np.all(np.sort(moduli) >= (1 - f.error) * np.sort(expected))
+
+
+def test_a_spectrum_that_no_logarithmic_norm_shows_is_certified(monkeypatch):
+    """Nothing is found beyond the eigenvalues asked for, and nothing computed whole."""
+    system, options = dimer(3, 0.5, 1.5), Options(task="spectrum", eigenvalues=5)
+    expected = liouvillian.run(system, options, HOME, fresh())
+    assert expected["certificate"] == certificate.WHOLE
+    for name, value in dict(MORE=(), LAPACK=0).items():
+        monkeypatch.setattr(certificate, name, value)
+    monkeypatch.setattr(solvers.eigenvalues, "DENSE", 0)
+    found = liouvillian.run(system, options, HOME, fresh())
+    assert np.allclose(found["eigenvalues"], expected["eigenvalues"], atol=1e-8)
+    assert found["certificate"] == certificate.BOUND and found["certified_decay"] >= -found["eigenvalues"][-1].real
+    monkeypatch.setattr(certificate, "EACH", 0)
+    monkeypatch.setattr(certificate, "ALL", 0)
+    assert liouvillian.run(system, options, HOME, fresh())["certified_decay"] < -found["eigenvalues"][-1].real
 
 
 @pytest.mark.parametrize("name", [HOME, Name(0, 1), Name(1), Name(2)], ids=str)

@@ -81,11 +81,13 @@ def test_an_example_is_copied_with_the_files_it_names(tmp_path, monkeypatch, cap
     assert (tmp_path / "fig2c.yaml").read_text() == (ROOT / "configs/huber2020/fig2c.yaml").read_text()
     assert cli.main(["new", "mine.yaml", "--example", "tutorials/own_model"]) == 0
     assert config.load("mine.yaml") and (tmp_path / "ising_twist.py").exists()
+    assert "hpcsim check mine.yaml" in capsys.readouterr().out
+    assert cli.main(["new", "--example", "quench"]) == 0 and (tmp_path / "quench_steady.yaml").exists()
+    assert "quench_steady.yaml: run this one first" in capsys.readouterr().out
     assert cli.main(["new", "job.sbatch"]) == 0
     assert (tmp_path / "job.sbatch").read_text() == (ROOT / "jobs/run.sbatch").read_text()
     assert cli.main(["new", "array.sbatch", "--example", "array.sbatch"]) == 0
     assert (tmp_path / "run.sbatch").exists()  # which does its work
-    assert "hpcsim check mine.yaml" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

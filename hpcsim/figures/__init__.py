@@ -110,8 +110,9 @@ def _judged(data: store.Collected, check: Check) -> list[CheckResult]:
     try:
         several = curves(data, check)
         return [_judge(check, curve, len(several) > 1) for curve in several]
-    except NotExecuted as reason:
-        return [CheckResult(check.name, np.nan, np.nan, str(check.expect or ""), False, str(reason))]
+    except NotExecuted:
+        note = "not executed; name the config, --config CONFIG.yaml"
+        return [CheckResult(check.name, np.nan, np.nan, str(check.expect or ""), False, note)]
 
 
 def verify(figures: tuple[Figure, ...], outline: store.Collected):

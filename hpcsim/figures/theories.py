@@ -34,7 +34,7 @@ class Theory:
         if self.call is None:
             raise NotExecuted(
                 f"{self.name} is code that came with the collected file, which plot does not execute: if you trust it, "
-                "name the config that names it, hpcsim plot FILE --config CONFIG.yaml"
+                "name the config that names it: hpcsim plot FILE --config CONFIG.yaml"
             )
         return tuple(inspect.signature(self.call).parameters)
 

@@ -8,7 +8,7 @@ PARTS = 10  # numbers within a point that are told from each other; all beyond a
 # variances that are expected of log(measured/estimated): of its mean over all, between kinds, between parts, between
 # the first record of a point and the others, of its slope against the logarithm of the estimate, between classes of
 # like kind and part, and within one
-OF_ALL, OF_KIND, OF_PART, OF_FIRST, OF_SLOPE, OWN, OF_NOISE = 1.0, 0.5, 0.1, 1.0, 0.25, 0.05, 0.1
+OF_ALL, OF_KIND, OF_PART, OF_FIRST, OF_SLOPE, OWN, OF_NOISE = 1.0, 0.5, 0.2, 1.0, 0.25, 0.05, 0.1
 OTHERS = 8.0  # records of its own that weigh as much, for the mean of a class, as what is found from all
 FEW = 2.0  # records that weigh as much as the median, for the mean of all
 ROUNDS = 20  # in which the parts of the fit are found in turn
@@ -92,6 +92,11 @@ class Costs:
         if (finished := self.finished) > (1 + FRESH) * self._fitted:
             self._factors, self._fitted = self._fit().tolist(), finished
         return self._factors
+
+    def longest(self, rest: np.ndarray) -> float:
+        """Seconds of a record of the class that takes longest, of those where `rest` seconds, estimated, are left."""
+        each = np.exp(self._size)
+        return float(np.max(np.where(rest > each / 2, each * self.factors(), 0.0), initial=0.0))
 
     def _fit(self) -> np.ndarray:
         count, total, squares, measured, estimated = self._finished

@@ -65,6 +65,8 @@ def run(
             except store.StoreError as caught:
                 error = caught
         agree(world, error)
+        if world.rank == 0:
+            log.info("into %s", path)
         session = _Session(planned, file, groups, stop, keep_failures=True)
         try:
             session.work(Progress(len(planned.among(np.arange(planned.numbering.records))), _settled(file, planned)))

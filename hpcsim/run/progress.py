@@ -36,7 +36,8 @@ class Progress:
         if self._told - self._noted > NOTED and (left := self.seconds_left()) is not None:
             records.note(left=left)
             self._noted = self._told
-        self._show()
+        if self.done < self.total:
+            self._show()
 
     def seconds_left(self) -> float | None:
         """Until the end, about; None: nobody knows yet."""

@@ -154,7 +154,8 @@ class Queue:
         if not self.costs.finished:
             return math.nan
         remaining = self._remaining()
-        return max(self.waiting() + sum(remaining) / self._groups, max(remaining, default=0.0))
+        together = self.waiting() + sum(remaining) / self._groups
+        return max(together, max(remaining, default=0.0), self.costs.longest(self._rest))
 
 
 def later(seconds: float, passed: float) -> float:

@@ -70,6 +70,10 @@ def _hash(rho: np.ndarray) -> str:
 def read(item: dict, where: str = "method.initial") -> np.ndarray:
     """The density matrix (D, D) that such an item names. Raises ValueError."""
     path = item["state"]
+    if not Path(path).exists():
+        raise ValueError(
+            f"{where}.state: {path}: no such file; run the config that writes it first, with save_state: true"
+        )
     try:
         data = opened(path)
     except StoreError as error:

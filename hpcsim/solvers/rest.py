@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 
+from hpcsim.solvers.series import Series
+
 STEPS = 4000  # of the recursion, at most
 CHANCE = 1e-5  # the random start has less of the decisive vector than this part of its expected share
 LEAK = 1e-2  # accepted movement of the found eigenvalues by the rest, relative to the rate to be shown
@@ -12,6 +14,8 @@ SLOW, LOOK = (
     0.05,
     200,
 )  # growth that counts, relative to the rate to be shown; steps after which it would have been seen
+REACHES = (4.0, 8.0)  # times, in units of 1/rate, after which what is not normal may have died out
+TYPICAL = 8  # steps of the recursion with exp(TL)
 BEYOND = 1.05  # what is shown beside found eigenvalues, relative to the rate asked for
 
 
@@ -26,9 +30,12 @@ class Rest:
         dual(x)            Wx
         product(x)         Lx
         adjoint(z)         W^-1 L†z, z = Wx: the adjoint of L on x
+        matrix             L in orthonormal unknowns, for the series of exp(TL)
+        evolved(f, x), evolved_back(f, z)  the same as product and adjoint for f(L) in place of L
 
     With P the projection onto what is orthogonal to the found space, the other eigenvalues are those of PLP. Their
-    real parts are not above the largest eigenvalue μ of C = P(L + adjoint)P/2.
+    real parts are not above the largest eigenvalue μ of C = P(L + adjoint)P/2, and their exp(T Re λ) not above the
+    square root of that of C = P exp(TL)† exp(TL) P.
     """
 
     def __init__(self, metric, found: np.ndarray):
@@ -47,22 +54,58 @@ class Rest:
 
         That the found space is not exactly invariant moves its eigenvalues by |PLQ| |QLP|/(rate beyond enough).
         """
-        metric, basis = self.metric, self.basis
-        wanted = enough * (BEYOND if basis.size else 1)
-        if basis.size and not self.leak < LEAK * enough * (wanted - enough):
+        metric, wanted = self.metric, self._wanted(enough)
+        if self.basis.size and not self.leak < LEAK * enough * (wanted - enough):
             return 0.0
-        if basis.shape[1] >= metric.size:
+        return self._shown(self._symmetric, wanted, lambda rate: -(rate + metric.rounding))
+
+    def decay_in_time(self, enough: float, most: float) -> float:
+        """The same by the norm of exp(TL), in which what is not normal in L dies out with T; for any rate above 0.
+
+        most : operations in products with L up to which a T is tried
+
+        A found space that is not exactly invariant moves its eigenvalues by |QLP (λ - PLP)^-1 PLQ|, and the resolvent
+        is the integral of exp(t (PLP - λ)), of norm exp(T enough) at most up to T and then smaller with each T; L
+        contracts in the metric, or almost.
+        """
+        metric, wanted = self.metric, self._wanted(enough)
+        for reach in REACHES:
+            time = reach / enough
+            series = Series(metric.matrix, time, wanted)
+            if series.products * metric.matrix.nnz * 2 * TYPICAL > most:
+                return 0.0
+            moved = self.leak * time * np.exp(reach) / -np.expm1((enough - wanted) * time) if self.basis.size else 0.0
+            if moved > LEAK * enough:
+                return 0.0
+            lost = time * (metric.rounding + time * self.leak)
+
+            def level(rate, time=time, series=series, lost=lost):
+                return max((1 - series.error) * np.exp(-rate * time) - lost, 0.0) ** 2
+
+            if shown := self._shown(lambda x, z, series=series: self._in_time(series, x), wanted, level):
+                return shown
+        return 0.0
+
+    def _wanted(self, enough: float) -> float:
+        return enough * (BEYOND if self.basis.size else 1)
+
+    def _shown(self, act, wanted: float, level) -> float:
+        """The largest rate, from the one wanted on, whose level is shown to be above all eigenvalues of C; or 0.
+
+        act : (x, Wx) -> Cx, as `_lanczos` has it
+        """
+        if self.basis.shape[1] >= self.metric.size:
             return np.inf
-        recursion = self._recursion(-(wanted + metric.rounding))
+        recursion = self._recursion(act, level(wanted))
         if recursion is None:
             return 0.0
-        low, high = wanted + metric.rounding, 1.1 * (wanted + metric.rounding)
-        while _shows(*recursion, -high, metric.size):  # ends where a Ritz value is
+        low, high = wanted, 1.1 * wanted
+        while _shows(*recursion, level(high), self.metric.size):  # ends where a Ritz value is
             low, high = high, 1.1 * high
         for _ in range(12):
             middle = (low + high) / 2
-            low, high = (middle, high) if _shows(*recursion, -middle, metric.size) else (low, middle)
-        return low - metric.rounding
+            low, high = (middle, high) if _shows(*recursion, level(middle), self.metric.size) else (low, middle)
+        return low
 
     def grows(self, enough: float) -> bool:
         """Whether a vector beside the found space grows in the metric, as soon as some steps tell: then `decay` shows
@@ -71,17 +114,31 @@ class Rest:
         enough : a rate; growth slower than a small part of it is none
         """
         s, pivot, before = SLOW * enough, np.inf, 0.0
-        for a, b in itertools.islice(self._lanczos(-enough), LOOK):
+        for a, b in itertools.islice(self._lanczos(self._symmetric, -enough), LOOK):
             pivot, before = s - a - before**2 / pivot, b
             if not pivot > 0:  # a Ritz value is above s
                 return True
         return False
 
-    def _recursion(self, s: float):
+    def _symmetric(self, x, z):
+        """(L + adjoint)x / 2."""
+        y = self.metric.product(x)
+        y += self.metric.adjoint(z)
+        y /= 2
+        return y
+
+    def _in_time(self, f, x):
+        """f(L)† P f(L) x."""
+        y = self.metric.evolved(f, x)
+        if self.basis.size:
+            y -= self.basis @ (self.dual.T @ y)
+        return self.metric.evolved_back(f, self.metric.dual(y))
+
+    def _recursion(self, act, s: float):
         """Diagonal and off-diagonal of Lanczos's matrix as soon as it shows that μ < s; None where it does not."""
         diagonal, beside = [], []
         pivot, excess, needed, previous = np.inf, 0.0, np.log(np.sqrt(self.metric.size) / CHANCE), 0.0
-        for a, b in itertools.islice(self._lanczos(s), STEPS):
+        for a, b in itertools.islice(self._lanczos(act, s), STEPS):
             diagonal.append(a)
             beside.append(b)
             pivot, previous = s - a - previous**2 / pivot, b
@@ -94,8 +151,11 @@ class Rest:
                 return diagonal, beside
         return None
 
-    def _lanczos(self, s: float):
-        """Yield Lanczos's matrix column by column: an element of the diagonal, and the one below it."""
+    def _lanczos(self, act, s: float):
+        """Yield Lanczos's matrix column by column: an element of the diagonal, and the one below it.
+
+        act : (x, Wx) -> Cx, but for what of it is in the found space
+        """
         metric, basis, dual = self.metric, self.basis, self.dual
         x = metric.start(np.random.default_rng(metric.size).standard_normal(metric.size))
         if basis.size:
@@ -104,11 +164,9 @@ class Rest:
         norm, before, previous = np.sqrt(x @ z), np.zeros_like(x), 0.0
         while norm > ENDED * abs(s):
             x, z = x / norm, z / norm
-            y = metric.product(x)
-            y += metric.adjoint(z)
-            y /= 2
-            if basis.size:  # the found space gets the eigenvalue 4s: with 0, what rounding leaves of it would grow
-                y -= basis @ (dual.T @ (y - 4 * s * x))
+            y = act(x, z)
+            if basis.size:  # the found space gets an eigenvalue below s: what rounding leaves of it must not grow
+                y -= basis @ (dual.T @ (y - min(4 * s, 0.0) * x))
             diagonal = y @ z
             y -= diagonal * x
             y -= previous * before

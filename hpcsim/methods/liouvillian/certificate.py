@@ -23,6 +23,7 @@ SMALL = 10000  # unknowns up to which approximate minimum degree is faster than 
 SOON = {"eps_max_it": "30"}  # restarts of the Krylov space of exp(tL)
 LOWER = (0.7, 0.4, 0.15, 0.05)  # parts of the rate that are tried where the rate itself is not shown
 MULTIPLICATIONS = 1e13  # floating-point operations of one recursion, at most
+EACH, ALL = 1e6, 2e10  # operations of exp(TL): for each unknown, where other ways are left; and where none is
 SAME = 1e-8  # distance of equal eigenvalues, relative to |L|
 TIE = 1e-8  # rates this close, relative to themselves, are equal
 
@@ -65,7 +66,7 @@ def slowest(
                 found = beyond or find(min(count + more, sector.size))
                 rate = min(-found.values[count - 1].real, enough)
                 beside = _Beside(system, sector, found.space, rate, petsc_options, context)
-                decay = beside.decay(rate)
+                decay = beside.decay(rate) or beside.decay_in_time(rate, min(EACH * sector.size, sector.size**3))
                 if decay >= rate:
                     return Slowest(found.values, found.errors, decay, BOUND)
     except solvers.SolverError:
@@ -74,6 +75,8 @@ def slowest(
     if sector.size <= LAPACK:
         return _whole(context.comm, sector)
     beside = _Beside(system, sector, found.space, LOWER[-1] * rate, petsc_options, context)
+    if decay := beside.decay_in_time(rate, ALL):
+        return Slowest(found.values, found.errors, decay, BOUND)
     for part in LOWER:
         decay = beside.decay(part * rate)
         if decay:
@@ -115,17 +118,26 @@ class _Beside:
     def __init__(self, system: System, sector: Sector, space, rate: float, petsc_options: dict, context: Context):
         self._comm, self._rest = context.comm, None
         self._still = 1e-12 * abs(sector.operators.effective).sum(1).max()  # decay slower than this is none
+        self._sector, self._space, self._weights = sector, space, None
         if rate <= self._still or exclusion.work(sector) > MULTIPLICATIONS:
             return
-        weights = kept_weights(system, petsc_options, context)
-        if weights is not None and self._comm.rank == 0:
-            self._rest = exclusion.beside(weights, sector, space, rate)
+        self._weights = kept_weights(system, petsc_options, context)
+        if self._weights is not None and self._comm.rank == 0:
+            self._rest = exclusion.beside(self._weights, sector, space, rate)
 
     def decay(self, rate: float) -> float:
         """A rate, not below the one given, that all eigenvalues decay with but those of the space; 0 if not shown."""
         if rate <= self._still:  # nothing decays more slowly than not at all
             return max(rate, 0.0)
         return self._comm.bcast(self._rest.decay(rate * (1 - TIE)) if self._rest else 0.0)
+
+    def decay_in_time(self, rate: float, most: float) -> float:
+        """The same as `decay`, shown after a time in which what is not normal dies out, by `most` operations."""
+        decay = 0.0
+        if self._rest and rate > self._still:
+            rest = exclusion.beside_in_time(self._weights, self._sector, self._space)
+            decay = rest.decay_in_time(rate * (1 - TIE), most)
+        return self._comm.bcast(decay)
 
     def is_hopeless(self, rate: float) -> bool:
         """Whether nothing like this rate will be shown beside a larger space either.

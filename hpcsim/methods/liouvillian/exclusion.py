@@ -215,6 +215,16 @@ class Precise:
     def adjoint(self, z):
         return self.of.power(0.25, self.of.transposed @ self.of.power(-0.25, z))
 
+    @property
+    def matrix(self):
+        return self.of.matrix
+
+    def evolved(self, f, x):
+        return self.of.power(-0.25, f(self.of.matrix, self.of.power(0.25, x)))
+
+    def evolved_back(self, f, z):
+        return self.of.power(0.25, f(self.of.transposed, self.of.power(-0.25, z)))
+
 
 def work(sector: Sector) -> float:
     """Floating-point operations of a recursion of a few hundred steps, about: its matrix products."""
@@ -232,6 +242,12 @@ def beside(weights: Weights, sector: Sector, found: np.ndarray, enough: float) -
     quick = Quick(contraction)
     metric = quick if quick.rounding < ACCURATE * enough else Precise(contraction)
     return solvers.Rest(metric, contraction.scale[:, None] * found)
+
+
+def beside_in_time(weights: Weights, sector: Sector, found: np.ndarray) -> solvers.Rest:
+    """The same for `decay_in_time`."""
+    contraction = Contraction(weights, sector)
+    return solvers.Rest(Precise(contraction), contraction.scale[:, None] * found)
 
 
 def decay(weights: Weights, k: int, enough: float) -> float:

@@ -1,0 +1,70 @@
+"""A polynomial of L that stands for exp(TL) wherever L may have an eigenvalue."""
+
+import numpy as np
+from scipy import special
+
+from hpcsim.compiled import njit
+
+LENGTH = 25.0  # of a step, in units of the radius below: a longer one would lose digits, a shorter one cost more
+ERROR = 1e-3  # of the polynomial, relative to the slowest decay that matters
+EDGE = 41  # points on each side of the rectangle of eigenvalues
+EVERY = 4  # degrees from one look at the error to the next
+
+
+class Series:
+    """f(L) x, the Chebyshev series of exp(hL) along the imaginary axis as often as makes the time T.
+
+    matrix : L, real and sparse, in orthonormal unknowns. Its eigenvalues have real parts between -|L + L†| and 0 and
+             imaginary ones up to |L - L†|/2 (Bendixson), |.| the largest row sum, of a Liouvillian
+    rate   : |f(λ)| >= (1 - error) exp(T Re λ) for all of them that decay with this or more slowly
+    products : with L, of one f(L) x
+
+    exp(hz) = e^(hc) [J_0(hr) + 2 Σ_k J_k(hr) S_k((z - c)/r)], S_0 = 1, S_1(w) = w, S_k+1 = 2w S_k + S_k-1. The degree
+    is found on the edge of that rectangle, inside which the error is smaller.
+    """
+
+    def __init__(self, matrix, time: float, rate: float):
+        across, along = (abs(matrix + sign * matrix.T).sum(1).max() for sign in (1, -1))
+        self.time, self.centre, self.radius = time, -across / 2, max(along, across) / 2
+        self.steps = max(1, int(np.ceil(time * self.radius / LENGTH)))
+        h, self.error = time / self.steps, ERROR
+        side, top = np.linspace(-1, 1, EDGE), along / 2 * 1j
+        edge = np.concatenate([side * top, side * top - across, (side - 1) * across / 2 + top])
+        self.coefficients = self._coefficients(h, edge, ERROR / self.steps * np.exp(-h * rate))
+        self.products = self.steps * (len(self.coefficients) - 1)
+
+    def _coefficients(self, h: float, edge: np.ndarray, error: float) -> np.ndarray:
+        """As many coefficients of the series as make the error of one step small enough."""
+        found = 2 * np.exp(h * self.centre) * special.jv(np.arange(8 * LENGTH), h * self.radius)
+        found[0] /= 2
+        w, exact = (edge - self.centre) / self.radius, np.exp(h * edge)
+        last, now = np.ones_like(w), w
+        total = found[0] + found[1] * w
+        for k in range(2, len(found)):
+            last, now = now, 2 * w * now + last
+            total += found[k] * now
+            if k % EVERY == 0 and abs(total - exact).max() < error:
+                return found[: k + 1]
+        raise ArithmeticError(f"the series of exp({h:g} L) does not converge")  # for a LENGTH that is too large
+
+    def __call__(self, matrix, x: np.ndarray) -> np.ndarray:
+        """f(L) x for L or for its transpose, in CSR."""
+        csr, c, r = (matrix.indptr, matrix.indices, matrix.data), self.centre, self.radius
+        for _ in range(self.steps):
+            last, now = x.copy(), (matrix @ x - c * x) / r
+            x = self.coefficients[0] * last + self.coefficients[1] * now
+            _sum(*csr, c, r, self.coefficients, last, now, x)
+        return x
+
+
+@njit(cache=True)
+def _sum(starts, columns, elements, c, r, coefficients, last, now, total):
+    """Add the terms from the third on to the total; the two before them are overwritten."""
+    for k in range(2, len(coefficients)):
+        for i in range(len(now)):
+            product = 0.0
+            for j in range(starts[i], starts[i + 1]):
+                product += elements[j] * now[columns[j]]
+            last[i] += 2 * (product - c * now[i]) / r
+            total[i] += coefficients[k] * last[i]
+        last, now = now, last
