@@ -11,6 +11,9 @@ pda             : the positive diffusion approximation of huber2021 (Eqs. 22, 23
                   d Var(N)/N² = (γ/2) ⟨S_⊥²⟩/S² dt for Wigner, and there is no steady state where spins are
                   mixed: watch spin_length and var_spin_length.
 
+sampling: discrete is the discrete truncated Wigner approximation of spins 1/2: the spins conserve |s|² = S(S + 1)
+instead of (S + ½)², from the samples of `initial.discrete` on, with decay and gain as in `hybrid`.
+
 Any graph of bilinear couplings J_ab S^a_i S^b_j, local fields, squares of spin components, and local
 jumps S-, S+, Sx, Sy, Sz.
 """
@@ -24,7 +27,7 @@ from mpi4py import MPI
 from hpcsim.ensemble.burn_in import WINDOWS, relaxed
 from hpcsim.ensemble.options import gather, number_of_samples, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.phase_space import in_time, initial, kernels, step, truncation
+from hpcsim.methods.phase_space import hybrid, in_time, initial, kernels, step, truncation
 from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupported
 from hpcsim.methods.phase_space.options import Options
 from hpcsim.methods.phase_space.results import Measured, measured, numbers
@@ -63,7 +66,9 @@ def records(system: System, options: Options) -> tuple[int, ...]:
             "method.initial.fock: phase_space samples the levels Sz = S and -S, no others; take liouvillian"
         )
     _measured(system, options)
-    tables = compile_system(system, options.scheme)
+    tables = compile_system(system, options.forces)
+    if options.sampling == "discrete":
+        hybrid.check(system, tables)
     if (
         options.representation != "wigner"
         and not options.drop_interaction_noise
@@ -172,7 +177,7 @@ def _sampled(system, options: Options, parts, begin: int, trajectories: int, con
     mine = share(trajectories, context.comm)
     gaps, slots = _schedule(options)
     sums = [np.zeros((slots[-1] + 1, *part.shape, len(mine))) for part in parts]
-    tables = compile_system(system, options.scheme)
+    tables = compile_system(system, options.forces)
     lanes = _lanes(system, len(mine))
     device = None if context.device == "cpu" else _gpu(options, tables)
     if device:
@@ -236,7 +241,8 @@ def _gpu(options: Options, tables: Tables):
     """The module that computes on this rank's GPU, which loads CUDA. Raises NoDevice."""
     from hpcsim.methods.phase_space import device
 
-    device.choose(options.scheme, options.integrator, _integrator(options, tables))
+    scheme = options.scheme if options.sampling != "discrete" else f"{options.scheme}, sampling = discrete"
+    device.choose(scheme, options.integrator, _integrator(options, tables))
     if len(tables.cross):
         raise device.NoDevice(
             "run.device = gpu: the Hamiltonian couples different components of two spins, which a GPU does not take; "
@@ -285,7 +291,7 @@ def _truncation(system, options: Options, context: Context) -> float:
 
 def _coarse(system, options: Options) -> tuple[float, float]:
     """What the steps of `dt: auto` divide, and the longest of them."""
-    drift, noise = compile_system(system, options.scheme).fastest(system.spins)
+    drift, noise = compile_system(system, options.forces).fastest(system.spins)
     unit = options.step_unit
     return unit, step.coarse(unit, max(drift / 2, noise))
 
@@ -300,11 +306,16 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key, devi
     integrator = _integrator(options, tables)
     spinors, spins = np.empty((sites, 4, lanes)), np.empty((sites, 3, lanes))
     directions = initial.directions(system, options.initial, lanes, first, key)
-    initial.spin_coherent(spinors, _distribution(options), system.spins, directions, first, key)
-    kernels.spins_of(spins, spinors)
+    if options.sampling == "discrete":
+        initial.discrete(spins, directions, first, key)
+    else:
+        initial.spin_coherent(spinors, _distribution(options), system.spins, directions, first, key)
+        kernels.spins_of(spins, spinors)
     if conserving:
         spinors = np.empty((0, 4, lanes))
-    if system.drive:
+    if options.sampling == "discrete":
+        state = hybrid.Spins(spins, tables, integrator, options.dt, first, key)
+    elif system.drive:
         tables = in_time.compile_moving(system, options.scheme)
         state = in_time.Spins(spins, spinors, *tables, integrator, ordering, options.dt, first, key)
     else:
@@ -348,7 +359,8 @@ def _measured(system: System, options: Options) -> Measured:
     time = (time_dim(options.times, system.units),) if options.task == "evolve" else ()
     conserving = options.scheme == "spin_conserving"
     each_site = starts.breaks_symmetries(options)
-    setting = options.observables, time, conserving, ORDERING[options.representation], each_site
+    discrete = options.sampling == "discrete"
+    setting = options.observables, time, conserving, ORDERING[options.representation], each_site, discrete
     return system.of_structure(("phase_space", "measured", repr(setting)), lambda: measured(system, *setting))
 
 

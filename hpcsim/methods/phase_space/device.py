@@ -47,7 +47,8 @@ def choose(scheme: str, named: str, integrator: int):
     if scheme != "spin_conserving" or integrator not in INTEGRATORS:
         raise NoDevice(
             f"run.device = gpu: scheme = {scheme}, integrator = {named}: a GPU takes "
-            "scheme: spin_conserving with the integrators auto, eo and sib; change them, or take run.device: cpu"
+            "scheme: spin_conserving with the integrators auto, eo and sib, and no discrete samples; change them, or "
+            "take run.device: cpu"
         )
     if not cuda.is_available():
         raise NoDevice(

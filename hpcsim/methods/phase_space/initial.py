@@ -1,4 +1,4 @@
-"""Samples of spin coherent states in the P, Wigner and Q representations."""
+"""Samples of spin coherent states in the P, Wigner and Q representations, and of the discrete Wigner function."""
 
 import math
 
@@ -33,6 +33,23 @@ def is_negative(system: System, initial) -> bool:
         return False
     level = starts.levels(system, initial)
     return bool(np.any((level > 0) & (level < system.levels - 1)))
+
+
+def discrete(s, angles, first, key):
+    """Spins 1/2 in the directions `angles`, as `spin_coherent` has them, from the discrete Wigner function.
+
+    Along its direction a spin has the component ½, and each of two directions perpendicular to it ½ or -½ with
+    equal probabilities: |s|² = ¾ = S(S + 1), and all moments of the discrete samples are those of the state
+    (Wootters, Ann. Phys. 176, 1 (1987); Schachenmayer, Pikovski and Rey, Phys. Rev. X 5, 011022 (2015)).
+    s : (sites, 3, trajectories), set in place
+    """
+    words = np.empty((4, s.shape[2]), np.uint64)
+    for i in range(len(s)):
+        fill_words(words, np.uint64(0), np.uint64(i), first, INITIAL, key)
+        x, y = (np.where(words[k] % np.uint64(2), 0.5, -0.5) for k in (0, 1))
+        (polar, azimuth), z = angles[i], 0.5
+        x, z = np.cos(polar) * x + np.sin(polar) * z, np.cos(polar) * z - np.sin(polar) * x
+        s[i] = np.cos(azimuth) * x - np.sin(azimuth) * y, np.sin(azimuth) * x + np.cos(azimuth) * y, z
 
 
 @njit(cache=True, error_model="numpy")

@@ -323,21 +323,21 @@ def advance(s, z, p, begin, steps, integrator, ordering, tables, half, dt, first
 
 
 @njit(cache=True, error_model="numpy")
-def measure(total, s, spins, conserving, ordering, sublattice, sums):
+def measure(total, s, weights, shift, slope, sublattice, sums):
     """Add the moments of all sites to total, (QUANTITIES, sublattices, trajectories).
 
     Of bosons in the ordering k, ⟨Sj²⟩ is the mean of sj² + k|s|/2, for k = 0 of sj² - ⅛. The latter holds if
-    |s| keeps its correlation with the direction of s, which `conserving` drops: there |s| = S + ½ for all,
+    |s| keeps its correlation with the direction of s, which conserved lengths drop: there |s| is the same for all,
     and ⟨Sj²⟩ = S(S+1) ⟨sj²⟩/|s|², which is right for both a polarised and a mixed spin. The symmetrised
     products of two components need no correction but that factor.
 
-    sums : scratch, (3, sublattices, trajectories)
+    weights : (sites,) this factor, or 1, or 0 where ⟨Sj²⟩ is a number
+    shift, slope : of what is added to sj², shift + slope |s|
+    sums    : scratch, (3, sublattices, trajectories)
     """
     sums[:] = 0
     for i in range(s.shape[0]):
-        k, S = sublattice[i], spins[i]
-        weight = S * (S + 1) / (S + 0.5) ** 2 if conserving else 1.0
-        shift, slope = (-0.125 if ordering == 0 and not conserving else 0.0), ordering / 2
+        k, weight = sublattice[i], weights[i]
         for t in range(s.shape[2]):
             x, y, z = s[i, 0, t], s[i, 1, t], s[i, 2, t]
             sums[0, k, t] += x

@@ -34,12 +34,17 @@ class Ordering:
     """From classical squares to expectation values: ⟨{S_a, S_b}⟩/2 = weight s_a s_b + δ_ab (shift + slope |s|).
 
     See `kernels.measure`. weight : (sites,)
+
+    conserving : spins keep the length S + ½
+    discrete   : the samples are those of `initial.discrete`, of spins 1/2: {S_a, S_b}/2 = δ_ab/4 is no average
     """
 
-    def __init__(self, system: System, conserving: bool, ordering: int):
-        self.conserving, self.ordering, S = conserving, ordering, system.spins
+    def __init__(self, system: System, conserving: bool, ordering: int, discrete: bool = False):
+        S = system.spins
         self.weight = S * (S + 1) / (S + 0.5) ** 2 if conserving else np.ones(system.sites)
         self.shift, self.slope = (-0.125 if ordering == 0 and not conserving else 0.0), ordering / 2
+        if discrete:
+            self.weight, self.shift = np.zeros(system.sites), 0.25
 
     def second(self, s, site, a, b):
         """(trajectories,) of one site, from the classical spins (sites, 3, trajectories)."""
@@ -63,7 +68,7 @@ class Moments:
 
     def add(self, total, s):
         scratch, order = np.empty((3, *total.shape[1:])), self.ordering
-        measure(total, s, self.system.spins, order.conserving, order.ordering, self.system.sublattice, scratch)
+        measure(total, s, order.weight, order.shift, order.slope, self.system.sublattice, scratch)
 
     def outputs(self, time) -> list[Output]:
         """The method's own quantities."""

@@ -20,7 +20,9 @@ class Options(EnsembleOptions):
     representation : wigner, P or Q. P and Q need scheme: pda, and a Hamiltonian without products of operators
     scheme       : spin_conserving or pda
     sampling     : of the initial state in the Wigner representation with pda: fock (second moments right) or
-                   coherent (as in huber2021, second moments too large by 1/2S). Q is always the first, P the other
+                   coherent (as in huber2021, second moments too large by 1/2S). Q is always the first, P the other.
+                   discrete: of spins 1/2 with scheme: spin_conserving, the discrete truncated Wigner approximation
+                   (DTWA): right for short times, without couplings or with those of Ising models at all times
     drop_interaction_noise : P and Q with products of operators all the same, their second derivatives dropped
     integrator   : sib (semi-implicit), eo (even-odd, bipartite graphs), auto (eo where it can be), or, to see
                    what they get wrong, euler_maruyama and midpoint (explicit, scheme: spin_conserving)
@@ -45,7 +47,7 @@ class Options(EnsembleOptions):
     task: Literal["steady_state", "evolve"] = "steady_state"
     representation: Literal["wigner", "P", "Q"] = "wigner"
     scheme: Literal["spin_conserving", "pda"] = "spin_conserving"
-    sampling: Literal["fock", "coherent"] = "fock"
+    sampling: Literal["fock", "coherent", "discrete"] = "fock"
     drop_interaction_noise: bool = False
     integrator: Literal[("auto", *INTEGRATORS)] = "auto"
     dt: Annotated[float | Literal["auto"], or_auto(gt=0)] = 0.05
@@ -84,6 +86,8 @@ class Options(EnsembleOptions):
             )
         if self.sampling == "coherent" and self.scheme != "pda":
             raise ValueError("sampling = coherent: belongs to scheme: pda, not to spin_conserving; delete it")
+        if self.sampling == "discrete" and self.scheme == "pda":
+            raise ValueError("sampling = discrete: belongs to scheme: spin_conserving, not to pda; change one of them")
         if self.integrator in ("euler_maruyama", "midpoint") and self.scheme == "pda":
             raise ValueError(f"integrator = {self.integrator}: needs scheme: spin_conserving; with pda use sib or eo")
         if self.integrator in ("euler_maruyama", "midpoint") and self.dt == "auto":
@@ -104,6 +108,11 @@ class Options(EnsembleOptions):
                 if task != self.task and getattr(self, key) is not None:
                     raise ValueError(f"{key} belongs to task: {task}, not to {self.task}; delete it")
         return self
+
+    @property
+    def forces(self) -> str:
+        """The scheme of the equations without the dissipation that `hybrid` adds."""
+        return "pda" if self.sampling == "discrete" else self.scheme
 
     @property
     def step_unit(self) -> float:

@@ -37,17 +37,17 @@ class Measured:
 
 
 def measured(
-    system: System, items, time: tuple[Dim, ...], conserving: bool, ordering: int, each_site=False
+    system: System, items, time: tuple[Dim, ...], conserving: bool, ordering: int, each_site=False, discrete=False
 ) -> Measured:
     """Raises ValueError if an observable does not fit the system, or is not known in phase space.
 
-    each_site : as `Setting` has it
+    each_site : as `Setting` has it;  discrete : as `Ordering` has it
     """
     wanted, setting = (*observables.DEFAULT, *items), observables.Setting(each_site=each_site)
     plan = observables.plan(system, wanted, time, ensemble=True, own=OWN, setting=setting)
     label = np.arange(system.sites) if each_site else orbits(system)
     refuse_whole(plan)
-    order = Ordering(system, conserving, ordering)
+    order = Ordering(system, conserving, ordering, discrete)
     parts, known = [Moments(system, order)], {*Moments.names}
     for quick in QUICK:
         if plan.means.keys() & set(quick.names):
