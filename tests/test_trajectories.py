@@ -287,7 +287,7 @@ def _run(system, sums, psi, first, times, tolerance, channels, plan):
         -1,
         np.zeros(1, int),
         channels,
-        in_time.compile_moving(system, (generator,) * 2, -1)[1],
+        in_time.compile_moving(system, compile.local_matrices(system), -1)[1],
         plan,
         KEY,
         kernels.empty_states(kernels.ORDER + 1, generator),

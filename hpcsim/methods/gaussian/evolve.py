@@ -40,10 +40,9 @@ def evolve(system: System, options) -> dict[str, np.ndarray]:
     n = np.column_stack([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)])
     size = 2 * len(lattice.home)
     state = flow.packed(frames_along(n), np.broadcast_to(np.eye(size), (*lattice.orders, size, size)))
-    found, now, mean = [], 0.0, averaging(system, lattice)
-    for time in options.times:
-        state, now = flow.advance(state, now, time, options.tolerance), time
-        frames, V = flow.unpacked(state)
+    found, mean = [], averaging(system, lattice)
+    for now in flow.states(state, options.times, options.tolerance):
+        frames, V = flow.unpacked(now)
         each = moments(system, lattice, frames, V, wanted) | {"direction": (mean @ frames[lattice.home, 0]).T}
         found.append({name: each[name] for name in names})
     return {name: np.stack([each[name] for each in found], axis=-1) for name in names}
@@ -90,20 +89,26 @@ class _Flow:
             np.concatenate([moved[:, None], turned], axis=1), change + np.swapaxes(change, -1, -2).conj() + diffusion
         )
 
-    def advance(self, state, begin: float, end: float, tolerance: float):
-        """The state at `end`, with this relative error; stops at the edges of the drive."""
+    def states(self, state, times, tolerance: float):
+        """Yield the states at rising times from the state at 0, with this relative error; no step passes an edge."""
         from scipy.integrate import DOP853  # slow to load
 
+        left, begin = list(times), 0.0
+        while left and left[0] <= begin:
+            left.pop(0)
+            yield state
         edges = self._drive.edges if self._drive else np.zeros(0)
-        edges = edges[(edges > begin) & (edges < end)]
-        for stop in [*edges, end] if end > begin else []:
+        for stop in [*edges[(edges > 0) & (edges < left[-1])], left[-1]] if left else []:
             self._last = np.nextafter(stop, begin)
             solver = DOP853(self, begin, state, stop, rtol=tolerance, atol=tolerance * 1e-2)
             while solver.status == "running":
                 solver.max_step = self._drive.room(solver.t) if self._drive else np.inf
                 message = solver.step()
-            if solver.status == "failed":
-                raise RuntimeError(f"the fluctuations grow without bound at t = {solver.t:.6g}: {message}")
+                if solver.status == "failed":
+                    raise RuntimeError(f"the fluctuations grow without bound at t = {solver.t:.6g}: {message}")
+                within = sum(time <= solver.t for time in left)
+                between = solver.dense_output() if within else None
+                for _ in range(within):
+                    yield between(left.pop(0))
             state, begin = solver.y, stop
             vars(solver).clear()  # it refers to itself: its arrays would stay until the garbage is collected
-        return state

@@ -258,13 +258,11 @@ def generator(
              others, and the state vector is theirs
     driven : the H_a, each as `local`, where that is H_0
     """
-    known = parity is not None
-    own = levels[:-1] if known else levels
+    known, (own, down) = parity is not None, _known(levels, parity)
     stride, dimension = strides(own), int(np.prod(own))
     block = max((n for n in (dimension, *stride.tolist()) if n <= BLOCK and n % CHUNK == 0), default=dimension)
     stride = np.append(stride, 0) if known else stride
     first = int(np.searchsorted(-stride, -block, side="right"))  # sites from here on are within a block
-    down = (level_table(own).sum(axis=1).reshape(own) + parity) % 2 == 1 if known else None  # the last site
     padded = -(-dimension // CHUNK) * CHUNK
     diagonals, terms = np.zeros((1 + len(driven), 2, padded)), []
     for part, matrices in enumerate((local, *driven)):
@@ -291,8 +289,6 @@ def generator(
     inner_segments = table.close(len(example) * rows, CHUNK + 1)
     table.add_outer([term for term in terms if max(term[0]) < first], outer_levels, stride)
     outer_segments = table.close(len(pattern), 2)
-    real, imag = diagonals[0, :, :dimension]
-    norm = largest_row(local, diagonal=False) + np.ptp(imag) / 2 + np.abs(real).max()
     return Generator(
         diagonals[0],
         diagonals[1:],
@@ -301,8 +297,28 @@ def generator(
         *table.arrays(),
         np.concatenate([inner_segments, outer_segments]),
         len(inner_segments),
-        1 / max(norm, 1e-300),
+        _scale(local, diagonals[0, :, :dimension]),
     )
+
+
+def scale(levels: np.ndarray, local: dict[tuple[int, ...], np.ndarray], parity: int | None = None) -> float:
+    """That of a `generator`, without the rest of it."""
+    own, down = _known(levels, parity)
+    diagonal = _diagonal(levels, own, local, down)
+    return _scale(local, (diagonal.real, diagonal.imag))
+
+
+def _scale(local, diagonal) -> float:
+    real, imag = diagonal
+    return 1 / max(largest_row(local, diagonal=False) + np.ptp(imag) / 2 + np.abs(real).max(), 1e-300)
+
+
+def _known(levels, parity: int | None):
+    """Levels of the sites that a state tells apart, and where the last one is then down, or None where it is told."""
+    if parity is None:
+        return levels, None
+    own = levels[:-1]
+    return own, (level_table(own).sum(axis=1).reshape(own) + parity) % 2 == 1
 
 
 def largest_row(local: dict[tuple[int, ...], np.ndarray], diagonal: bool = True) -> float:

@@ -18,7 +18,7 @@ from numpy.polynomial.polynomial import Polynomial
 
 from hpcsim.compiled import njit
 from hpcsim.methods.trajectories import kernels
-from hpcsim.methods.trajectories.compile import PAD, Generator, generator, largest_row, local_matrices
+from hpcsim.methods.trajectories.compile import PAD, generator, largest_row, local_matrices, scale
 from hpcsim.system import System, piecewise
 
 LEAVE_OUT = 1e-2
@@ -49,24 +49,24 @@ class Moving(NamedTuple):
     rates: np.ndarray
 
 
-def compile_moving(system: System, largest: tuple[Generator, Generator], parity: int) -> tuple[tuple, Moving]:
-    """The generators, which have the scale of `largest`, and all that depends on time.
+def compile_moving(system: System, local: dict, parity: int) -> tuple[tuple, Moving]:
+    """The generators of both parities or, where parity is -1, that of all states twice, and all that depends on time.
 
-    largest : of the largest coefficients of all times, for both parities or, where parity is -1, for all states twice
+    local : H_eff of the system, whose coefficients are the largest of all times: it gives the scale
     """
-    if system.drive is None:
-        return largest, Moving(piecewise.still(), np.zeros(0), np.zeros(0), np.zeros(0, bool), np.zeros((0, 0)))
-    still, *parts = map(local_matrices, system.drive.systems)
     parities = (0, 1) if parity >= 0 else (None,)
-    found = tuple(
-        generator(system.levels, still, p, parts)._replace(scale=like.scale) for p, like in zip(parities, largest)
-    )
+    if system.drive is None:
+        found = tuple(generator(system.levels, local, p) for p in parities)
+        return (found * 2)[:2], Moving(piecewise.still(), np.zeros(0), np.zeros(0), np.zeros(0, bool), np.zeros((0, 0)))
+    still, *parts = map(local_matrices, system.drive.systems)
+    scales = [scale(system.levels, local, p) for p in parities]
+    found = tuple(generator(system.levels, still, p, parts)._replace(scale=h) for p, h in zip(parities, scales))
     used = [jumps.rates != 0 for jumps in system.jumps]
     rates = [[j.rates[at] for j, at in zip(each.jumps, used)] for each in system.drive.systems]
     return (found * 2)[:2], Moving(
         system.drive.curve,
         system.drive.ahead,
-        max(like.scale for like in largest) * np.array([largest_row(part) for part in parts]),
+        max(scales) * np.array([largest_row(part) for part in parts]),
         np.any(found[0].driven, axis=(1, 2)),
         np.array([np.concatenate([*r, []]) for r in rates]),
     )

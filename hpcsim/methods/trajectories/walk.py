@@ -6,7 +6,7 @@ import numpy as np
 
 from hpcsim.methods import Context
 from hpcsim.methods.trajectories import clock, in_time
-from hpcsim.methods.trajectories.compile import PAD, channels, flips, generator, local_matrices
+from hpcsim.methods.trajectories.compile import PAD, channels, flips, local_matrices
 from hpcsim.methods.trajectories.diffusion import Diffuser
 from hpcsim.methods.trajectories.kernels import ORDER
 from hpcsim.methods.trajectories.log import Log, of_states
@@ -27,9 +27,7 @@ class Walker:
         for part in system.drive.systems if system.drive else ():
             if flips(part, local_matrices(part)) is None:
                 parity, changes = -1, np.zeros(1, np.int64)
-        whole = (generator(system.levels, local),) * 2 if parity < 0 else None
-        found = whole or tuple(generator(system.levels, local, p) for p in (0, 1))
-        self.generators, self.moving = in_time.compile_moving(system, found, parity)
+        self.generators, self.moving = in_time.compile_moving(system, local, parity)
         self.parity, self.flips, self.channels = parity, changes, channels(system)
         self.dimension, self._states = round(system.dimension), 3 + len(system.drive.parts) if system.drive else 2
 
