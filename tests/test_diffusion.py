@@ -91,13 +91,13 @@ def test_averages_are_those_of_the_liouvillian(unravelling, tmp_path):
     """In time, within four standard errors; a factor 2 is not."""
     sections = {"model": MODELS["no symmetry"], "sweep": [], "figures": []}
     own = {"task": "evolve", "times": [0.4, 1.5], "initial": [0.2, 0.3], "observables": ["Sx_0_Sy_2"]}
-    sampled = {"name": "trajectories", "unravelling": unravelling, "phase": 0.2, "step": 0.06, "trajectories": 512}
+    sampled = {"name": "trajectories", "unravelling": unravelling, "phase": 0.2, "step": 0.06, "trajectories": 256}
     path = run(tmp_path / "t.h5", method=own | sampled, **sections)
     found = hpcsim.open(collected(path))
     exact = hpcsim.open(collected(run(tmp_path / "l.h5", method=own | {"name": "liouvillian"}, **sections)))
     for key in ("Sx", "Sy", "Sz", "var_Sz", "Sx_0_Sy_2"):
         wanted, error = exact[key].values, 4 * found[f"{key}_stderr"].values
-        assert np.all(abs(found[key].values - wanted) < error + 2e-3) and np.all(error < 0.1), key
+        assert np.all(abs(found[key].values - wanted) < error + 2e-3) and np.all(error < 0.14), key
     assert np.any(abs(2 * found.Sz.values - exact.Sz.values) > 4 * found.Sz_stderr.values + 2e-3)
     assert "jumps" not in found
     again = shortened(path, without=[1, 5])
@@ -121,7 +121,7 @@ def test_a_current_and_its_noise_are_those_of_dense_matrices(unravelling, tmp_pa
     """Of c = √γ e^{-iφ} σ-; by heterodyne detection, of c/√2 and of -ic/√2."""
     model, phase = ATOM | {"field_x": 0.6, "field_y": 0.5, "field_z": 0.3}, 0.3
     method = {"name": "trajectories", "task": "counting", "channels": [{"name": "current", "jumps": "S-"}]}
-    method |= {"unravelling": unravelling, "phase": phase, "trajectories": 128, "burn_in": 15, "duration": 160}
+    method |= {"unravelling": unravelling, "phase": phase, "trajectories": 64, "burn_in": 15, "duration": 160}
     path = run(tmp_path / "c.h5", method=method | {"step": 0.15, "sample_every": 10}, model=model, sweep=[], figures=[])
     found = hpcsim.open(collected(path))
     system = spin_network.build(spin_network.Params(**{key: value for key, value in model.items() if key != "name"}))

@@ -10,7 +10,7 @@ from hpcsim.methods.phase_space import initial
 
 EDGES = [[0, 1, 1.3], [0, 2, -0.7], [1, 3, 0.9], [2, 3, 1.8], [0, 4, 0.5], [3, 4, -1.1]]
 SPINS = {"name": "spin_network", "convention": "standard", "sites": 5, "edges": EDGES, "resolve": True}
-METHOD = {"name": "phase_space", "task": "evolve", "sampling": "discrete", "dt": 0.05, "trajectories": 4096}
+METHOD = {"name": "phase_space", "task": "evolve", "sampling": "discrete", "dt": 0.05, "trajectories": 2048}
 TIMES = [0.5, 1.0, 2.0, 4.0]
 
 
@@ -25,7 +25,7 @@ def test_ising_spins_dephase_as_in_the_closed_form(tmp_path):
     for i, j, J in EDGES:
         wanted[[i, j]] *= np.cos(J * np.array(TIMES) / 2)
     error = 4 * found.Sx_stderr.values
-    assert np.all(abs(found.Sx.values - wanted) < error) and np.all(error < 0.04)
+    assert np.all(abs(found.Sx.values - wanted) < error) and np.all(error < 0.06)
     assert np.any(abs(sphere.Sx.values - wanted) > error + 4 * sphere.Sx_stderr.values)
     assert np.allclose(found.spin_length, np.sqrt(0.75)) and found.truncation < 0.05
     again = shortened(path, without=[2])
@@ -52,15 +52,15 @@ def test_spins_without_couplings_decay_as_the_master_equation_says(tmp_path):
     wanted |= {"Sx": np.cos(azimuth) * turning, "Sy": np.sin(azimuth) * turning}
     for name, value in wanted.items():
         error = 4 * found[f"{name}_stderr"].values
-        assert np.all(abs(found[name].values - value) < error + 1e-12) and np.all(error < 0.05), name
+        assert np.all(abs(found[name].values - value) < error + 1e-12) and np.all(error < 0.075), name
     assert np.allclose(found.spin_length, np.sqrt(0.75)) and found.truncation < 0.05
     model = SPINS | {"decay": [0.3, 0.9, 0.7, 0.5, 0.6], "field_x": [0.4, 1.0, 0.3, 0.2, 0.5]}
-    steady = {"task": "steady_state", "trajectories": 128, "burn_in": 20, "duration": 50}
+    steady = {"task": "steady_state", "trajectories": 64, "burn_in": 20, "duration": 50}
     found, rabi, rate = hpcsim.solve(model, METHOD | steady), np.array(model["field_x"]), np.array(model["decay"])
     down = -(rate**2) / (rate**2 + 2 * rabi**2) / 2  # of resonance fluorescence
     for name, value in {"Sz": down, "Sy": rate * (down + 0.5) / rabi}.items():
         error = 4 * found[f"{name}_stderr"].values
-        assert np.all(abs(found[name].values - value) < error) and np.all(error < 0.07), name
+        assert np.all(abs(found[name].values - value) < error) and np.all(error < 0.1), name
 
 
 def test_decaying_xyz_spins_at_short_times(tmp_path):
@@ -72,7 +72,7 @@ def test_decaying_xyz_spins_at_short_times(tmp_path):
     for name in ("Sx", "Sy", "Sz", "var_Sx", "var_Sz", "Sx_0_Sy_3", "Sx_0_Sx_1"):
         difference = abs(found[name].values - exact[name].values)[..., :2]
         error = 4 * found[f"{name}_stderr"].values[..., :2]
-        assert np.all(difference < error + 0.012) and np.all(error < 0.04), (name, difference, error)
+        assert np.all(difference < error + 0.012) and np.all(error < 0.06), (name, difference, error)
     assert np.any(abs(2 * found.Sz - exact.Sz).values[..., :2] > 0.2)
     assert 0.005 < found.truncation < 0.5
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import yaml
-from conftest import require_module
+from conftest import mpirun, require_module
 from runs import collected, shortened
 from runs import command as hpcsim_command
 from scipy.integrate import solve_ivp
@@ -381,3 +381,19 @@ def test_an_ensemble_under_a_drive_goes_on_to_the_bit(name, more, tmp_path):
     assert hpcsim_command("run", config, "--out", short) == 0
     first, second = (spins(hpcsim.open(collected(path))) for path in (whole, short))
     assert np.array_equal(first, second) and np.all(np.isfinite(first))
+
+
+def test_every_method_under_a_drive_has_the_same_bits_on_two_ranks(tmp_path, capsys):
+    """Through the command: estimates of all, a run of each on two ranks, and on one in memory."""
+    start, fast = {"initial": [0.3, 0.2], **EVOLVE}, {"trajectories": 4, "batch": 2}
+    methods = [{"name": name, **start} for name in ("gaussian", "mean_field", "permutation", "liouvillian")]
+    methods += [{"name": "trajectories", **start, **fast}, {"name": "phase_space", "dt": 0.1, **start, **fast}]
+    given = {"model": MODEL, "method": methods, "schedule": SCHEDULE}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
+    assert hpcsim_command("check", tmp_path / "c.yaml") == 0
+    assert capsys.readouterr().out.count("in time   ") == len(methods)
+    assert mpirun(2, ["-m", "hpcsim", "run", tmp_path / "c.yaml"], cwd=tmp_path, timeout=400).returncode == 0
+    for method in methods:
+        data = hpcsim.open(collected(tmp_path / f"results/c.{method['name']}.h5"))
+        alone = hpcsim.solve(MODEL, method, schedule=SCHEDULE)
+        assert np.array_equal(spins(data), spins(alone)) and np.all(np.isfinite(spins(data))), method["name"]

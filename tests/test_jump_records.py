@@ -63,7 +63,7 @@ def test_a_driven_atom_emits_photons_at_the_times_of_the_closed_form(tmp_path):
         "name": "trajectories",
         "task": "counting",
         "channels": [{"name": "photons", "jumps": "S-"}],
-        "trajectories": 256,
+        "trajectories": 128,
         "burn_in": 10,
         "duration": 200,
         "waiting": {"linspace": [0, 8, 17]},
@@ -74,11 +74,11 @@ def test_a_driven_atom_emits_photons_at_the_times_of_the_closed_form(tmp_path):
     density = DECAY * (RABI / 2 / turning) ** 2 * np.exp(-DECAY * tau / 2) * np.sin(turning * tau) ** 2
     wanted, error = density.mean(axis=1), found.photons_waiting_stderr.values
     assert found.photons_waiting.dims == ("wait",) and np.allclose(found.wait, (edges[1:] + edges[:-1]) / 2)
-    assert np.all(abs(found.photons_waiting.values - wanted) < 4 * error) and np.all(error < 0.01)
+    assert np.all(abs(found.photons_waiting.values - wanted) < 4 * error) and np.all(error < 0.015)
     saturation = DECAY**2 + 2 * RABI**2
     fano = 1 - 6 * RABI**2 * DECAY**2 / saturation**2
     for value, wanted in (("photons", DECAY * RABI**2 / saturation), ("photons_fano", fano)):
-        assert abs(found[value] - wanted) < 4 * found[f"{value}_stderr"] < 0.3 * wanted
+        assert abs(found[value] - wanted) < 4 * found[f"{value}_stderr"] < 0.5 * wanted
 
 
 @pytest.mark.parametrize("task", ASKED)

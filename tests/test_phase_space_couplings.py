@@ -32,9 +32,16 @@ def errors(data):
     return np.array([data[f"S{a}_stderr"].values for a in "xyz"])
 
 
-@pytest.mark.parametrize("schedule", [None, {"model.terms_strength": {"function": "1 + 0.5*sin(3*t)"}}])
+IN_TIME = {"model.terms_strength": {"function": "1 + 0.5*sin(3*t)"}}
+
+
 @pytest.mark.parametrize(
-    "bonds, more", [(RING, {}), (RING, {"scheme": "pda"}), ([[0, 1], [1, 2], [2, 0]], {"integrator": "sib"})]
+    "bonds, more, schedule",
+    [
+        (RING, {}, IN_TIME),
+        (RING, {"scheme": "pda"}, None),
+        ([[0, 1], [1, 2], [2, 0]], {"integrator": "sib"}, IN_TIME),
+    ],
 )
 def test_large_spins_follow_mean_field(bonds, more, schedule):
     """Also in time, and where the sites do not fall into halves."""

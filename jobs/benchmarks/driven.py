@@ -121,8 +121,8 @@ EQUAL = {"name": "all_to_all_xyz", "Jx": 1.8, "Jy": 2.4, "Jz": 2.0, "decay": 1.0
 LARGE = CHAIN | {"S": 20, "convention": "huber2021"}
 PHASE_SPACE = {"name": "phase_space", "dt": 0.005, "trajectories": 256}
 CASES = {  # label: model, method, the last of the times, amplitude
-    "liouvillian, Krylov": (CHAIN | {"sites": 7}, {"name": "liouvillian", "integrator": "krylov"}, 40, 0.5),
-    "liouvillian, Taylor": (CHAIN | {"sites": 7}, {"name": "liouvillian", "integrator": "taylor"}, 40, 0.5),
+    "liouvillian, Krylov": (CHAIN | {"sites": 10}, {"name": "liouvillian", "integrator": "krylov"}, 3, 0.5),
+    "liouvillian, Taylor": (CHAIN | {"sites": 10}, {"name": "liouvillian", "integrator": "taylor"}, 3, 0.5),
     "permutation, Krylov": (EQUAL | {"sites": 60}, {"name": "permutation", "integrator": "krylov"}, 5, 0.5),
     "permutation, Taylor": (EQUAL | {"sites": 60}, {"name": "permutation", "integrator": "taylor"}, 5, 0.5),
     "trajectories": (CHAIN | {"sites": 8}, {"name": "trajectories", "trajectories": 512, "batch": 256}, 5, 0.5),
