@@ -49,22 +49,24 @@ class Series:
 
     def __call__(self, matrix, x: np.ndarray) -> np.ndarray:
         """f(L) x for L or for its transpose, in CSR."""
-        csr, c, r = (matrix.indptr, matrix.indices, matrix.data), self.centre, self.radius
+        # unsigned: numba looks for places counted from the end where they might be negative
+        places = (each.astype(np.uint32) for each in (matrix.indptr, matrix.indices))
+        csr, c, r = (*places, matrix.data), self.centre, self.radius
         for _ in range(self.steps):
             last, now = x.copy(), (matrix @ x - c * x) / r
             x = self.coefficients[0] * last + self.coefficients[1] * now
-            _sum(*csr, c, r, self.coefficients, last, now, x)
+            _sum(*csr, c, 2 / r, self.coefficients, last, now, x)
         return x
 
 
-@njit(cache=True)
-def _sum(starts, columns, elements, c, r, coefficients, last, now, total):
-    """Add the terms from the third on to the total; the two before them are overwritten."""
+@njit(cache=True, error_model="numpy")
+def _sum(starts, columns, elements, c, factor, coefficients, last, now, total):
+    """Add the terms from the third on to the total; the two before them are overwritten. factor : 2/r"""
     for k in range(2, len(coefficients)):
         for i in range(len(now)):
             product = 0.0
             for j in range(starts[i], starts[i + 1]):
                 product += elements[j] * now[columns[j]]
-            last[i] += 2 * (product - c * now[i]) / r
+            last[i] += factor * (product - c * now[i])
             total[i] += coefficients[k] * last[i]
         last, now = now, last

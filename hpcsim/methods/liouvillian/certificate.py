@@ -118,12 +118,12 @@ class _Beside:
     def __init__(self, system: System, sector: Sector, space, rate: float, petsc_options: dict, context: Context):
         self._comm, self._rest = context.comm, None
         self._still = 1e-12 * abs(sector.operators.effective).sum(1).max()  # decay slower than this is none
-        self._sector, self._space, self._weights = sector, space, None
+        self._space = space
         if rate <= self._still or exclusion.work(sector) > MULTIPLICATIONS:
             return
-        self._weights = kept_weights(system, petsc_options, context)
-        if self._weights is not None and self._comm.rank == 0:
-            self._rest = exclusion.beside(self._weights, sector, space, rate)
+        weights = kept_weights(system, petsc_options, context)
+        if weights is not None and self._comm.rank == 0:
+            self._rest = exclusion.beside(weights, sector, space, rate)
 
     def decay(self, rate: float) -> float:
         """A rate, not below the one given, that all eigenvalues decay with but those of the space; 0 if not shown."""
@@ -135,8 +135,7 @@ class _Beside:
         """The same as `decay`, shown after a time in which what is not normal dies out, by `most` operations."""
         decay = 0.0
         if self._rest and rate > self._still:
-            rest = exclusion.beside_in_time(self._weights, self._sector, self._space)
-            decay = rest.decay_in_time(rate * (1 - TIE), most)
+            decay = exclusion.in_time(self._rest, self._space).decay_in_time(rate * (1 - TIE), most)
         return self._comm.bcast(decay)
 
     def is_hopeless(self, rate: float) -> bool:

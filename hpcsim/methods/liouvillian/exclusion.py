@@ -244,9 +244,9 @@ def beside(weights: Weights, sector: Sector, found: np.ndarray, enough: float) -
     return solvers.Rest(metric, contraction.scale[:, None] * found)
 
 
-def beside_in_time(weights: Weights, sector: Sector, found: np.ndarray) -> solvers.Rest:
-    """The same for `decay_in_time`."""
-    contraction = Contraction(weights, sector)
+def in_time(rest: solvers.Rest, found: np.ndarray) -> solvers.Rest:
+    """What `beside` gave for the space, in the metric that `decay_in_time` needs."""
+    contraction = rest.metric.of
     return solvers.Rest(Precise(contraction), contraction.scale[:, None] * found)
 
 
