@@ -12,7 +12,7 @@ from hpcsim import cli, figures, store
 from hpcsim.analysis import THEORY
 from hpcsim.figures import words
 from hpcsim.figures.curves import curves, evaluate
-from hpcsim.figures.draw import _covers
+from hpcsim.figures.draw import _covers, _plain_ticks
 from hpcsim.figures.section import Data
 from hpcsim.figures.theories import Theory
 from hpcsim.run import config
@@ -243,6 +243,27 @@ def test_categories_of_a_map_name_its_colours(plot, monkeypatch):
     axes, bar = seen[0].axes
     assert [tick.get_text() for tick in bar.get_yticklabels()] == ["PM", "FM"] and bar.get_ylabel() == "phase"
     assert axes.collections[0].get_clim() == (-0.5, 1.5) and axes.collections[0].cmap.N == 2
+
+
+@pytest.mark.parametrize(
+    "limits, expected",
+    [
+        ([0.05, 2.0], ["0.05", "0.1", "0.2", "0.5", "1", "2"]),
+        ([1e-3, 10.0], ["0.001", "0.01", "0.1", "1", "10"]),
+        ([1e-6, 1e-2], ["10⁻⁶", "10⁻⁵", "10⁻⁴", "10⁻³", "10⁻²"]),
+        ([1e-8, 1.0], ["10⁻⁸", "10⁻⁶", "10⁻⁴", "10⁻²", "10⁰"]),
+    ],
+)
+def test_a_logarithmic_axis_is_written_in_one_way(limits, expected):
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    axes.set_yscale("log")
+    axes.set_ylim(limits)
+    _plain_ticks(axes.yaxis)
+    low, high = limits
+    shown = [label.get_text() for label, at in zip(axes.get_yticklabels(), axes.get_yticks()) if low <= at <= high]
+    assert shown == expected
 
 
 def test_curves_and_theory_are_where_they_should_be(plot, monkeypatch):

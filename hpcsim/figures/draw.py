@@ -307,12 +307,14 @@ def _axis_labels(data, panel: Panel) -> dict:
 
 
 def _plain_ticks(axis):
-    """1, 2, 5 in each decade where there are few, every second decade where there are many, as plain numbers."""
+    """1, 2, 5 in each decade where there are few, every second decade where there are many: as plain numbers, or all as
+    powers of ten where some need them."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(10 if high / low < 1e5 else 100, (1, 2, 5) if high / low < 300 else (1,)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    style = ".0e" if high / low >= 1e5 or low < 1e-4 or high >= 1e6 else ""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value, style)))
     axis.set_minor_formatter(NullFormatter())
 
 
