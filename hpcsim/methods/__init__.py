@@ -12,11 +12,14 @@ and, where they apply,
     LEAN                                    an option that trades time for memory: {key of Options: its value, or
                                             what to add to a dict}
     needs(system, options, record)          indices, within the point, of records whose results this one starts
-                                            from, () for none; each comes before this one in `records`. A record is
-                                            run once they are done, by whatever ranks and in whatever session, and
-                                            finds their results in context.earlier
+                                            from, () for none; no two may wait for each other. A record is run once
+                                            they are done, by whatever ranks and in whatever session, and finds
+                                            their results in context.earlier
     DRIVEN                                  the tasks that take a System with a `drive`, whose coefficients depend on
                                             time, up to options.times[-1]: ("evolve",); else none
+    steady_start(system, options, where)    finds what the method itself keeps of the steady state of another system,
+                                            () -> any, for a start of the kind steady_state: context.shared_start gives
+                                            it; else the state is that of the method liouvillian
     DEVICES                                 what it can compute on, ("cpu", "gpu"); else ("cpu",)
 
 and, where results are approximate,

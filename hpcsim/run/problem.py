@@ -179,6 +179,8 @@ class Problem:
         system = _build(builder, params, builder.__name__)
         if not np.array_equal(system.levels, self.system.levels):
             raise ConfigError(f"{where}: changes the sites of the system")
+        if kind == "steady_state" and (own := getattr(self.method, "steady_start", None)):
+            return _explained(own, system, self.options, where)
         exact = find(hpcsim.methods, "liouvillian", "method")
         return _explained(others.finder, kind, initial[kind], system, exact, self.options, where)
 

@@ -11,10 +11,12 @@ With N = 300, local decay 1, Jx = 0.6, Jy = 1.2, Jz = 1, solver: iterative took 
 has 4.0e9 entries and takes 3.2e13 operations and 38 GB, says the analysis of MUMPS.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
+from mpi4py import MPI
 from pydantic import Field, model_validator
 
 from hpcsim import solvers
@@ -52,7 +54,8 @@ class Options(Parameters):
     susceptibility : steady_state: also the linear response to fields along x and y
     eigenvalues    : spectrum: how many, of largest real part, are computed in every sector and kept in all
     initial        : evolve: [polar, azimuth] in units of π of the product state of equal spins; [0, 0] is up. Or
-                     {fock: m}, all with this Sz; {dicke: M}, the symmetric state of this total Sz; or mixed
+                     {fock: m}, all with this Sz; {dicke: M}, the symmetric state of this total Sz; mixed; or
+                     {steady_state: {model.KEY: value}}, of the same model with other parameters
     times          : evolve: the times of the results, a list or linspace: [first, last, count]; correlation: the
                      delays τ
     functions      : correlation, emission: as those of the method liouvillian, where B, or lowering, is the sum of one
@@ -75,7 +78,7 @@ class Options(Parameters):
     susceptibility: bool = False
     solver: Literal["auto", "direct", "iterative"] = "auto"
     eigenvalues: Count = 6
-    initial: starts.accepting("direction", "fock", "dicke", "mixed") = (0.0, 0.0)
+    initial: starts.accepting("direction", "fock", "dicke", "mixed", "steady_state") = (0.0, 0.0)
     times: Times | None = None
     functions: two_times.Functions = ()
     frequencies: Frequencies | None = None
@@ -189,7 +192,7 @@ def run(system: System, options: Options, record: int, context: Context) -> dict
         return spectrum.run(Balanced(system.sites, record, moves), options, comm)
     sector = Strings(system.sites, record, moves)
     if options.task == "evolve":
-        return _evolve(system, sector, options, comm)
+        return _evolve(system, sector, options, context)
     results, found, e = _found(system, sector, options, context)
     if options.task in TWO_TIMES:
         return TWO_TIMES[options.task](system, options, comm, found, e)
@@ -260,9 +263,34 @@ def _susceptibility(sector: Strings, e, options: Options, context: Context) -> n
     return chi
 
 
-def _evolve(system: System, sector: Strings, options: Options, comm) -> dict:
+def steady_start(system: System, options: Options, where: str) -> Callable[[], np.ndarray]:
+    """What finds e[n_x, n_y, n_z] of the steady state of a system, to evolve under options from it. See `methods`."""
+    chosen = Options(petsc_options=options.petsc_options)
+    try:
+        if reason := supports(system):
+            raise ValueError(reason)
+        (record,) = records(system, chosen)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+    def find() -> np.ndarray:
+        alone = Context(MPI.COMM_SELF, (0, 0), lambda: False)
+        _, sector, e = _found(system, Strings(system.sites, record, compile_system(system)), chosen, alone)
+        found = np.zeros((system.sites + 1,) * 3)
+        found[tuple(sector.layout.counts.T)] = e
+        return found
+
+    return find
+
+
+def _evolve(system: System, sector: Strings, options: Options, context: Context) -> dict:
+    comm = context.comm
     start, stop = solvers.row_range(comm, sector.size)
-    state = correlators(system, options.initial, sector.strings()[start:stop, 1:])
+    counts = sector.layout.counts[start:stop]
+    if starts.kind(options.initial) in starts.OF_RUN:
+        state = context.shared_start(options.initial)[tuple(counts.T)]
+    else:
+        state = correlators(system, options.initial, counts)
     found, measured = _plan(system, options), []
     intervals, accuracy = np.diff(options.times, prepend=0), (options.tolerance, options.petsc_options)
     moving = sector

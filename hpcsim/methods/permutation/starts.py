@@ -25,8 +25,9 @@ def correlators(system: System, initial, counts: np.ndarray) -> np.ndarray:
 
 
 def is_even(system: System, initial) -> bool:
-    """Whether the correlators with n_x + n_y odd vanish."""
-    return starts.kind(initial) != "direction" or starts.known_levels(system, initial) is not None
+    """Whether the correlators with n_x + n_y odd are known to vanish."""
+    kind = starts.kind(initial)
+    return kind not in ("direction", *starts.OF_RUN) or starts.known_levels(system, initial) is not None
 
 
 def _direction(system: System, initial) -> tuple[float, float]:
