@@ -70,7 +70,7 @@ def test_who_reads_executes_nothing(spied, capsys, caplog):
     assert not marker.exists() and (folder / "f.png").exists()
     assert "left out: mine.py:line is code" in caplog.text and "--config" in caplog.text
     shown = capsys.readouterr().out
-    assert "1 of 2 checks passed" in shown and "mine.py:line is code" in shown
+    assert "1 of 2 checks passed" in shown and "mine.py:line  not executed; name the config" in shown
     data = hpcsim.open(collected)
     kept = yaml.safe_load(data.attrs["config"])
     assert kept["method"]["observables"][0]["source"] == sources["binder.py"]
