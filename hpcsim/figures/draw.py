@@ -83,10 +83,10 @@ def images(data, figure: Figure, suffixes) -> dict:
             return {suffix: _image(canvas, suffix) for suffix in suffixes}
 
 
-def _image(canvas, suffix: str):
+def _image(canvas, suffix: str) -> bytes:
     memory = io.BytesIO()
     canvas.savefig(memory, format=suffix.removeprefix("."))
-    return memory.getbuffer()
+    return memory.getvalue()
 
 
 def _check_texts(canvas):

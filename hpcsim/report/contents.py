@@ -64,7 +64,7 @@ def drawn(data: store.Collected, given=None) -> tuple[Markup, list, list[str]]:
         columns = min(figure.columns or len(figure.panels), len(figure.panels))
         about = [f"{', '.join(panel.y)} over {panel.x}" for panel in figure.panels]
         name = figure.title or figure.file
-        parts += [tag("h3", name), picture(bytes(svg), f"{name}: {'; '.join(about)}", round(3.6 * INCH * columns))]
+        parts += [tag("h3", name), picture(svg, f"{name}: {'; '.join(about)}", round(3.6 * INCH * columns))]
         parts.append(_checks(judged))
         checks += judged
     if not parsed:

@@ -78,7 +78,8 @@ def _send_queue(stream, work: Work, groups: int, later: Work | None = None):
     parts = {"now": work, "later": later or Work.of([], [], [])}
     arrays = {f"{when}_{name}": array for when, part in parts.items() for name, array in part._asdict().items()}
     np.savez(packed, groups=groups, **arrays)
-    stream.write(struct.pack("<Q", len(packed.getbuffer())) + packed.getbuffer())
+    content = packed.getvalue()
+    stream.write(struct.pack("<Q", len(content)) + content)
     stream.flush()
 
 

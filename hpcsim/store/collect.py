@@ -336,7 +336,9 @@ def _write(out: Path, variables: dict[str, Variable], attributes: dict):
             for i, dim in enumerate(variable.dims):
                 if dim != name:
                     file[name].dims[i].attach_scale(file[dim])
-    write_whole(out, seal.sealed(memory.getbuffer()))
+    with memory.getbuffer() as content:  # Python 3.13 complains of a buffer that garbage collection finds exported
+        whole = seal.sealed(content)
+    write_whole(out, whole)
 
 
 def _write_variable(file: h5py.File, name: str, variable: Variable):
