@@ -122,7 +122,7 @@ class Plan:
     def whole(self) -> "Plan":
         """Itself. Raises ConfigError where a point is refused."""
         for p, reason in self.refused.items():
-            raise ConfigError(f"{reason} (point {p} of the sweep: {self.where(p)})")
+            raise ConfigError(f"{reason}{_at(self.config, p)}")
         return self
 
     def refusals(self) -> Iterator[str]:
@@ -199,7 +199,7 @@ class _Survey:
             costs = [problem.method.cost(problem.system, problem.options, record) for record in problem.records]
             self._take(p, problem, np.array([(cost.bytes, cost.time) for cost in costs], float))
         except ConfigError as error:
-            raise ConfigError(f"{error}{self._at(p)}") from None
+            raise ConfigError(f"{error}{_at(self._config, p)}") from None
         except (ValueError, ArithmeticError, MemoryError) as error:
             if isinstance(error, (ArithmeticError, MemoryError)):
                 error = f"too large or too small numbers to be planned ({type(error).__name__}: {error})"
@@ -228,11 +228,6 @@ class _Survey:
         self._records += len(costs)
         _check_number(self._records)
 
-    def _at(self, p: int) -> str:
-        """Where a point is, to end a message with."""
-        where = swept(self._config, *config_point(self._config, p))
-        return f" (point {p} of the sweep: {where})" if where else ""
-
     def alike(self) -> np.ndarray | None:
         """(points, records, 2) costs where all points have equally many records and none needs others; else None.
 
@@ -254,13 +249,19 @@ class _Survey:
         """
         if len(self.refused) == len(self.costs):
             p, reason = next(iter(self.refused.items()))
-            raise ConfigError(f"{reason}{self._at(p)}")
+            raise ConfigError(f"{reason}{_at(self._config, p)}")
         _check_number(int(np.sum(counts)))
         config, outputs = self._resolved.config(), tuple(self._outputs.values())
         factor = speed.factor(speed.known(), speed.kind_of(config["method"]))
         bytes_, time = np.ascontiguousarray(costs.reshape(-1, 2).T)
         found = Numbering(counts), bytes_, factor * time, self.needs, self._sites, self._dimension
         return Plan(config, outputs, *found, self._given, refused=self.refused, looked=self._looked)
+
+
+def _at(config: dict, p: int) -> str:
+    """Where a point is, to end a message with."""
+    where = swept(config, *config_point(config, p))
+    return f" (point {p} of the sweep: {where})" if where else ""
 
 
 def _check_number(records: int):
@@ -355,9 +356,9 @@ def warnings(plan: Plan) -> tuple[str, ...]:
     not refused; before it, what is refused and why."""
     found = dict.fromkeys(plan.refusals())
     for p in sorted({plan.first(), plan.first(last=True)}):
-        problem, where = plan.problem(p), plan.where(p)
+        problem = plan.problem(p)
         for text in getattr(problem.method, "warnings", lambda system, options: ())(problem.system, problem.options):
-            found[f"{text} (point {p} of the sweep: {where})" if where else text] = None
+            found[f"{text}{_at(plan.config, p)}"] = None
     return tuple(found)
 
 

@@ -9,6 +9,8 @@ before the last window does are counted alone, so that none is cut off.
 With homodyne or heterodyne detection the same is found of the integral of the current Y in place of N.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from hpcsim.ensemble.options import gather
@@ -60,7 +62,7 @@ def _currents(system: System, options) -> list[tuple[str, str, np.ndarray]]:
 def _statistics(options, mean: Output, variance: Output) -> list[Output]:
     square, next_one = f"{mean.name}_square", f"{mean.name}_next"
     return [
-        _average(mean),
+        replace(mean, reduce="mean"),
         _function(variance, _variance(options, mean.name), (square, next_one, mean.name)),
         Output(square, (), "1", "square of the number in a window", reduce="mean", internal=True),
         Output(next_one, (), "1", "product of the numbers in neighbouring windows", reduce="mean", internal=True),
@@ -77,13 +79,8 @@ def _fano(options, mean: Output, fano: Output) -> Output:
     return _function(fano, f"{_variance(options, mean.name)} / abs({mean.name})", sources)
 
 
-def _average(output: Output) -> Output:
-    return Output(output.name, output.dims, output.units, output.long_name, reduce="mean")
-
-
 def _function(output: Output, formula: str, sources: tuple[str, ...]) -> Output:
-    kind = dict(reduce="function", function=formula, sources=sources)
-    return Output(output.name, output.dims, output.units, output.long_name, **kind)
+    return replace(output, reduce="function", function=formula, sources=sources)
 
 
 def _waiting(system: System, options, name: str) -> list[Output]:
