@@ -34,7 +34,7 @@ def average_map(system, h, **options):
         return np.array([act(column.copy()) for column in columns]).T
 
     def turned(psi):
-        diffusion.turn(psi, h / 2, 1e-12, walk.generator, states)
+        diffusion.unitary(psi, h / 2, 1e-12, walk.generator, states)
         return psi
 
     def expanded(psi, noise, xi):

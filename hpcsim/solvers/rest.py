@@ -68,23 +68,27 @@ class Rest:
         is the integral of exp(t (PLP - λ)), of norm exp(T enough) at most up to T and then smaller with each T; L
         contracts in the metric, or almost.
         """
-        metric, wanted = self.metric, self._wanted(enough)
         for reach in REACHES:
-            time = reach / enough
-            series = Series(metric.matrix, time, wanted)
-            if series.products * metric.matrix.nnz * 2 * TYPICAL > most:
-                return 0.0
-            moved = self.leak * time * np.exp(reach) / -np.expm1((enough - wanted) * time) if self.basis.size else 0.0
-            if moved > LEAK * enough:
-                return 0.0
-            lost = time * (metric.rounding + time * self.leak)
-
-            def level(rate, time=time, series=series, lost=lost):
-                return max((1 - series.error) * np.exp(-rate * time) - lost, 0.0) ** 2
-
-            if shown := self._shown(lambda x, z, series=series: self._in_time(series, x), wanted, level):
-                return shown
+            shown = self._decay_after(reach / enough, enough, most)
+            if shown is None or shown:
+                return shown or 0.0
         return 0.0
+
+    def _decay_after(self, time: float, enough: float, most: float) -> float | None:
+        """`decay_in_time` by one T; None where a longer one would not do either."""
+        metric, wanted = self.metric, self._wanted(enough)
+        series = Series(metric.matrix, time, wanted)
+        if series.products * metric.matrix.nnz * 2 * TYPICAL > most:
+            return None
+        moved = self.leak * time * np.exp(time * enough) / -np.expm1((enough - wanted) * time) if self.basis.size else 0
+        if moved > LEAK * enough:
+            return None
+        lost = time * (metric.rounding + time * self.leak)
+
+        def level(rate):
+            return max((1 - series.error) * np.exp(-rate * time) - lost, 0.0) ** 2
+
+        return self._shown(lambda x, z: self._in_time(series, x), wanted, level)
 
     def _wanted(self, enough: float) -> float:
         return enough * (BEYOND if self.basis.size else 1)

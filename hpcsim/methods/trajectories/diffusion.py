@@ -121,7 +121,7 @@ def run(sums, initial, first, samples, slots, step, tolerance, generator, noises
 def advance(psi, h, tolerance, trajectory, number, generator, noises, key, states, vectors, words, log):
     """One step, the one of this number, of a normalised state; in place."""
     count = len(noises.channel)
-    turn(psi, 0.5 * h, tolerance, generator, states)
+    unitary(psi, 0.5 * h, tolerance, generator, states)
     for k in range(2 * count):
         if k % 4 == 0:
             fill_words(words, np.uint64(number), np.uint64(k // 4), np.uint64(trajectory), NOISE, key)
@@ -129,11 +129,11 @@ def advance(psi, h, tolerance, trajectory, number, generator, noises, key, state
         xi = diffuse(psi, 0.5 * h, noise, noises, vectors, uniform(words[k % 4, 0]))
         for c in range(len(log.weight)):
             log.running[0, c] += log.weight[c, noise] * math.sqrt(0.5 * h) * xi
-    turn(psi, 0.5 * h, tolerance, generator, states)
+    unitary(psi, 0.5 * h, tolerance, generator, states)
 
 
 @njit(cache=True, error_model="numpy")
-def turn(psi, h, tolerance, generator, states):
+def unitary(psi, h, tolerance, generator, states):
     """psi = exp(-iHh) psi, by its Taylor series, in place."""
     total, term, after = states[0], states[1], states[2]
     kernels.load(total, psi)
