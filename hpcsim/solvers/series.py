@@ -23,7 +23,7 @@ class Extent(NamedTuple):
 
 
 def extent(matrix) -> Extent:
-    """Of a Liouvillian, real and sparse, in orthonormal unknowns, by Bendixson: see `lanczos` for how surely."""
+    """Bounds by Bendixson, proved as in `lanczos`, of a Liouvillian: real and sparse, in orthonormal unknowns."""
     symmetric, other = ((matrix + sign * matrix.T).tocsr() / 2 for sign in (1, -1))
     size = matrix.shape[0]
     decay, frequency = (abs(part).sum(1).max() for part in (symmetric, other))
