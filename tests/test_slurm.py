@@ -14,6 +14,7 @@ from conftest import ROOT, mpirun
 from slurm_cluster import SlurmCluster
 
 import hpcsim
+from hpcsim import store
 
 SCRIPT = ROOT / "jobs" / "run.sbatch"
 
@@ -29,7 +30,7 @@ run: {seed: 3}
 
 @pytest.fixture(scope="module")
 def cluster():
-    with SlurmCluster(cpus=2) as cluster:
+    with SlurmCluster(cpus=2, nodes=2) as cluster:
         yield cluster
 
 
@@ -91,6 +92,77 @@ def test_a_warned_job_is_requeued_and_ends_with_the_same_bits(cluster, folder):
     for name, values in whole.items():
         np.testing.assert_array_equal(values, parts[name], err_msg=name)
     assert np.isfinite(parts["Sz"]).all() and np.all(parts["records_done"] == 16)
+
+
+# records of which, in the folder HOLD, a few begin, and the others wait for the word
+HELD = """
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hpcsim.methods import Cost, Output
+from hpcsim.system import Parameters
+
+
+class Options(Parameters):
+    task: str = "number"
+
+
+def supports(system):
+    return None
+
+
+def records(system, options):
+    return (0,)
+
+
+def cost(system, options, record):
+    return Cost(bytes=1e3, time=1.0)
+
+
+def outputs(system, options):
+    return (Output("number", (), "1", "of the random stream"),)
+
+
+def run(system, options, record, context):
+    if hold := os.environ.get("HOLD"):
+        while len([*Path(hold).glob("begun-*")]) > 3 and not Path(hold, "go").exists():
+            time.sleep(0.05)
+        Path(hold, f"begun-{context.key[0]}").touch()
+    return {"number": np.random.default_rng(context.key).normal()}
+"""
+OF_TWO_NODES = """
+model: {name: collective_spin, S: 1, decay: 1.0}
+method: {file: held.py}
+sweep: [{model.field_x: {linspace: [0.1, 1, 12]}}]
+"""
+
+
+def test_a_job_of_two_nodes_survives_a_power_cut_of_one(cluster, tmp_path):
+    """Slurm requeues it, it waits for the node, and goes on where it was."""
+    (tmp_path / "held.py").write_text(HELD)
+    (tmp_path / "c.yaml").write_text(OF_TWO_NODES)
+    environment = path_with(Path(sys.executable).parent) | {"HOLD": str(tmp_path)}
+    options = "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--time=5"
+    job = cluster.sbatch(*options, SCRIPT, "c.yaml", cwd=tmp_path, env=environment)
+    run, log = tmp_path / "results" / "c.h5", tmp_path / f"slurm-{job}.out"
+    wait_for(cluster, lambda: run.exists() and store.read_status(run)["done"] >= 2)
+    cluster.power_cut(cluster.nodes[1])
+    wait_for(cluster, lambda: cluster.job(job)["JobState"] == "PENDING")
+    done = store.read_status(run)["done"]
+    (tmp_path / "go").touch()
+    cluster.reboot(cluster.nodes[1])
+    ended = cluster.wait(job, timeout=200)
+
+    log = log.read_text()
+    assert ended["JobState"] == "COMPLETED" and ended["Restarts"] == "1", log
+    assert f"2 ranks on {cluster.job(job)['NodeList']}" in log and "start 2, 2 ranks" in log
+    assert 2 <= done < 12 and f"12 records ({done} done)" in log
+    hpcsim.run_config(tmp_path / "c.yaml", tmp_path / "whole.h5")
+    found, whole = (hpcsim.open(file).number.values for file in (run, tmp_path / "whole.h5"))
+    assert np.isfinite(whole).all() and found.tobytes() == whole.tobytes()
 
 
 SWEEP = {
