@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import random
 import re
 import socket
@@ -17,6 +18,7 @@ from mpi4py import MPI
 from hpcsim import store
 from hpcsim.run import config, dispatch, execute, progress
 from hpcsim.run import plan as planning
+from hpcsim.run.board import Board
 from hpcsim.run.costs import Costs, Work
 from hpcsim.run.interrupt import STOPPING
 from hpcsim.run.schedule import LARGEST_SHARE, Queue, assign, kinds_of, spread
@@ -47,7 +49,7 @@ def test_the_queue_does_nearly_as_well_as_if_costs_were_known(groups):
     ratios, fixed = [], []
     for seed in range(5 if groups < 128 else 2):
         seconds, work = costs(seed, 20 * groups)
-        known = schedule.queued(seconds, Work.of(work.records, seconds, work.records), groups)
+        known = schedule.fixed(seconds, seconds, groups)
         assert known >= max(seconds.sum() / groups, seconds.max()) - 1e-9
         ratios.append(known / schedule.queued(seconds, work, groups))
         fixed.append(known / schedule.fixed(seconds, work.seconds, groups))
@@ -83,7 +85,7 @@ def test_what_is_finished_corrects_the_order_and_the_time_left():
     # 8 of 2 s and 8 of 10 s, the kinds drawn a little to the mean of all, and one of 10 s that has just been given
     assert queue.waiting() == pytest.approx(8 * 2 + 8 * 10, rel=0.5)
     assert queue.time_left() == pytest.approx(queue.waiting() + 10, rel=0.1)
-    assert queue.correction(1) > 4 > 2 > queue.correction(0)
+    assert queue.costs.factors()[1] > 4 > 2 > queue.costs.factors()[0]
 
 
 def test_what_is_under_way_is_known():
@@ -112,18 +114,18 @@ class Groups:
 
 @pytest.fixture
 def served():
-    """(records, groups) -> addresses and token of a process that keeps a queue of records of one second.
+    """(work, groups, needs=None) -> addresses and token of a process that keeps a queue.
 
     signals : sent to it when it has the queue
     """
     started = []
 
-    def serve(records, groups, signals=()):
+    def serve(work, groups, signals=(), needs=None):
         token = b"0123456789abcdef"
         process = dispatch._start(token)
         started.append(process)
         addresses = [("127.0.0.1", int(process.stdout.readline()))]
-        dispatch._send_queue(process.stdin, alike(records), groups)
+        dispatch._send_queue(process.stdin, work, groups, needs)
         assert process.stdout.readline() == b"1\n"
         for number in signals:
             process.send_signal(number)
@@ -142,17 +144,20 @@ def line_to(group, addresses, token):
 
 
 def test_a_repeated_question_gets_the_same_answer_and_a_stranger_none(served):
-    addresses, token = served(5, 2)
+    addresses, token = served(alike(5), 2)
     line, other = line_to(0, addresses, token), line_to(1, addresses, token)
     assert line.next([]) == [0] and line.next([(0, 1.0)]) == [1]
-    question = dispatch.QUESTION.pack(0, 1, 2, 1) + dispatch.FINISHED.pack(0, 1.0)
-    assert line._ask(question, 2, (5,)) == [1]
+    number = line._number
+    question = dispatch.QUESTION.pack(dispatch.NEXT, 0, 1, number) + dispatch.COUNT.pack(1)
+    state, rest = line._ask(question + dispatch.FINISHED.pack(0, 1.0), (5,))
+    assert state == dispatch.GIVEN and rest.endswith(np.int64(1).tobytes())
     assert [other.next([]) for _ in range(4)] == [[2], [3], [4], []] and line.next([]) == []
     with pytest.raises(dispatch.Unreachable):
         dispatch.Line(1, b"another token...", addresses)
     with pytest.raises(dispatch.Unreachable):  # of a queue that is not there yet
-        line._ask(dispatch.QUESTION.pack(0, 2, 1, 0), 1, (0.2,))
-    for junk in (b"", token, token + b"x" * 9, token + dispatch.QUESTION.pack(0, 1, 9, 700), b"\0" * 60000):
+        line._ask(dispatch.QUESTION.pack(dispatch.NEXT, 0, 2, number) + dispatch.COUNT.pack(0), (0.2,))
+    shorter = [token + dispatch.QUESTION.pack(kind, 0, 1, 9) + b"\1\2\3" for kind in (*dispatch.KINDS, 200)]
+    for junk in (b"", token, token + b"x" * 9, *shorter, b"\0" * 60000):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             stranger.sendto(junk, addresses[0])
     assert line.next([]) == []
@@ -162,13 +167,13 @@ def test_a_repeated_question_gets_the_same_answer_and_a_stranger_none(served):
 
 def test_signals_that_stop_a_run_do_not_end_the_queue(served):
     """Slurm sends them to all processes of a job; every rank still asks, after the record that it computes."""
-    line = line_to(0, *served(2, 1, signals=STOPPING))
+    line = line_to(0, *served(alike(2), 1, signals=STOPPING))
     assert [line.next([]) for _ in range(3)] == [[0], [1], []]
     line.close()
 
 
 def test_answers_that_are_lost_are_asked_for_again(served, monkeypatch):
-    addresses, token = served(30, 1)
+    addresses, token = served(alike(30), 1)
     lost = random.Random(1)
 
     class Lossy(socket.socket):
@@ -185,7 +190,7 @@ def test_answers_that_are_lost_are_asked_for_again(served, monkeypatch):
 
 
 def test_where_nobody_answers_the_run_ends_with_the_reason(served, monkeypatch):
-    addresses, token = served(3, 1)
+    addresses, token = served(alike(3), 1)
     line = line_to(0, addresses, token)
     monkeypatch.setattr(dispatch, "WAITS", (0.05, 0.05))
     line._token = b"not the same one"
@@ -200,7 +205,7 @@ def test_where_it_cannot_be_started_records_are_shared_out_beforehand(monkeypatc
 
     monkeypatch.setattr(dispatch, "_start", refuse)
     shares = dispatch.Shares(Groups(2, 1), logging.getLogger("hpcsim"))
-    source = shares.begin(np.arange(4), Work.of(range(4), [4.0, 3.0, 2.0, 1.0], np.zeros(4)))
+    source = shares.begin(Work.of(range(4), [4.0, 3.0, 2.0, 1.0], np.zeros(4)), {})
     assert [source.next([]) for _ in range(3)] == [[1], [2], []]
     assert "shared out beforehand" in caplog.text and "no process for you" in caplog.text
     shares.close()
@@ -217,7 +222,7 @@ def test_a_process_that_nobody_needs_ends_without_a_word(capfd):
 def test_a_queue_for_each_round_of_records():
     shares = dispatch.Shares(Groups(2, 0), logging.getLogger("hpcsim"))
     for records in (np.arange(3), np.arange(7, 9)):
-        source = shares.begin(records, Work.of(records, np.ones(len(records)), *np.zeros((2, len(records)))))
+        source = shares.begin(Work.of(records, np.ones(len(records)), *np.zeros((2, len(records)))), {})
         given = []
         while mine := source.next([(record, 1.0) for record in given[-1:]]):
             given += mine
@@ -290,13 +295,85 @@ def test_estimates_are_corrected_by_the_mean_not_the_median():
     assert found.factors() == [pytest.approx((20 + 10 * 0.1) / 11, rel=0.1)]
 
 
-def test_what_was_learned_is_known_in_the_next_round():
-    first = Queue(alike(4), later=alike(3, 10.0))
-    assert first.waiting() == pytest.approx(4 + 30)
-    for _ in range(4):
-        first.finished(first.take()[0], 3.0)
-    second = Queue(alike(3, 10.0), 100, costs=first.costs)
-    assert second.time_left() == pytest.approx(30, rel=0.2)  # of one record, however many groups there are
+def chained(records: int) -> tuple[Work, dict]:
+    """Every second record waits for the one before it."""
+    return alike(records), {record: (record - 1,) for record in range(1, records, 2)}
+
+
+def test_a_record_begins_when_what_it_needs_is_there():
+    """Not when all that can begin is done; what was learned before counts for it; and no result is kept too long."""
+    work, needs = chained(6)
+    board = Board(range(6), needs)
+    queue = Queue(work, 2, board=board)
+    assert [queue.take() for _ in range(3)] == [[0], [2], [4]] and queue.take() == [] and not queue.over
+    board.put(4, "of 4")
+    queue.finished(4, 3.0)
+    assert queue.take() == [5] and queue.take() == [] and board.get(4) == "of 4" and board.get(0) is None
+    assert queue.waiting() == pytest.approx(3 * 2 / 2, rel=0.2)
+    queue.finished(0, math.nan)  # has failed, or compiled
+    queue.finished(5, 3.0)
+    assert queue.take() == [1] and board.get(4) is None
+    queue.finished(2, 3.0)
+    assert queue.take() == [3] and queue.over
+
+
+def test_records_that_others_wait_for_come_first():
+    """One of 1 s, with one of 5 s behind it, before those of 2 s."""
+    work = Work.of(range(5), [2.0, 2.0, 1.0, 2.0, 5.0], [0, 0, 1, 0, 2])
+    queue = Queue(work, board=Board(range(5), {4: (2,)}))
+    assert queue.take() == [2] and queue.take()[0] in (0, 1, 3)
+    queue.finished(2, 1.0)
+    assert queue.take() == [4]
+
+
+def test_a_look_decides_how_many_records_of_a_point_begin():
+    """Two points of six records, of which two are looked at first; and the group that is there first takes the look."""
+    looks = {0: ([0, 1, 2, 3, 4, 5], 2), 1: ([6, 7, 8, 9, 10, 11], 2)}
+    board = Board(range(12), None, looks)
+    queue = Queue(alike(12), 4, board=board)
+    first = [queue.take()[0] for _ in range(4)]
+    assert sorted(first) == [0, 1, 6, 7] and queue.take() == [] and not queue.over
+    for record in (0, 1):
+        board.put(record, f"of {record}")
+        queue.finished(record, 1.0)
+    assert queue.take() == [-1, 2] and queue.take() == []
+    queue.finished(-1, 5.0)  # the look wants three more
+    assert sorted(queue.take()[0] for _ in range(3)) == [2, 3, 4] and queue.take() == []
+    for record in (2, 3, 4, 6, 7):
+        queue.finished(record, math.nan)
+    assert [queue.take() for _ in range(3)] == [[-1, 5], [-2, 2], []] and board.get(0) == "of 0"
+    queue.finished(-1, 0.0)
+    assert not queue.over and board.get(0) is None
+    queue.finished(-2, 0.0)
+    assert queue.over and queue.take() == []
+
+
+def test_what_was_done_before_a_look_is_looked_at_at_once():
+    """A record that was damaged is computed again, and those beyond the look before it are there."""
+    queue = Queue(alike(1), board=Board([0], None, {0: ([0, 1, 2], 2)}, {1: "of 1", 2: "of 2"}))
+    assert queue.take() == [0]
+    queue.finished(0, 1.0)
+    assert queue.take() == [-1, 2]
+    queue.finished(-1, 3.0)
+    assert queue.take() == [-1, 3] and queue.board.get(2) == "of 2"
+    queue.finished(-1, 0.0)
+    assert queue.over
+
+
+def test_results_come_to_the_records_that_wait_for_them(served):
+    """However large they are; and a group without work gets its record when it can begin, also where this was lost."""
+    work, needs = chained(2)
+    addresses, token = served(work, 2, needs=needs)
+    line, other = line_to(0, addresses, token), line_to(1, addresses, token)
+    assert line.next([]) == [0] and other.next([]) is None and other.next([]) is None
+    result = {"rho": np.arange(5000) * 1j, "file": np.float64(np.nan)}
+    line.put(0, result)
+    assert line.next([(0, 1.0)]) is not None or other.next([]) is not None
+    found = other.get(0)
+    assert found.keys() == result.keys() and all(found[name].tobytes() == result[name].tobytes() for name in found)
+    assert line.get(1) is None
+    line.close()
+    other.close()
 
 
 def test_the_first_points_taken_are_all_over_the_sweep():
