@@ -15,8 +15,9 @@ import pytest
 from conftest import ROOT, mpirun
 from mpi4py import MPI
 
+import hpcsim.methods
 from hpcsim import store
-from hpcsim.run import config, dispatch, execute, progress
+from hpcsim.run import config, dispatch, execute, progress, shares
 from hpcsim.run import plan as planning
 from hpcsim.run.board import Board
 from hpcsim.run.costs import Costs, Work
@@ -47,7 +48,7 @@ def alike(records: int, seconds: float = 1.0) -> Work:
 def test_the_queue_does_nearly_as_well_as_if_costs_were_known(groups):
     """And better than shares fixed beforehand. Whole records do not always fill all groups, even where all is known."""
     ratios, fixed = [], []
-    for seed in range(5 if groups < 128 else 2):
+    for seed in range(5 if groups < 128 else 1):
         seconds, work = costs(seed, 20 * groups)
         known = schedule.fixed(seconds, seconds, groups)
         assert known >= max(seconds.sum() / groups, seconds.max()) - 1e-9
@@ -105,7 +106,7 @@ def test_records_of_one_size_are_of_one_kind():
 
 
 class Groups:
-    """What `dispatch.Shares` needs of run.parallel.Groups, for a world of one process."""
+    """What `shares.Shares` needs of run.parallel.Groups, for a world of one process."""
 
     def __init__(self, count, index):
         self.leaders = self.world = MPI.COMM_SELF
@@ -122,10 +123,10 @@ def served():
 
     def serve(work, groups, signals=(), needs=None):
         token = b"0123456789abcdef"
-        process = dispatch._start(token)
+        process = shares._start(token)
         started.append(process)
         addresses = [("127.0.0.1", int(process.stdout.readline()))]
-        dispatch._send_queue(process.stdin, work, groups, needs)
+        dispatch.send_queue(process.stdin, work, groups, needs)
         assert process.stdout.readline() == b"1\n"
         for number in signals:
             process.send_signal(number)
@@ -133,7 +134,7 @@ def served():
 
     yield serve
     for process in started:
-        dispatch._end(process)
+        shares._end(process)
         assert process.returncode == 0
 
 
@@ -203,31 +204,35 @@ def test_where_it_cannot_be_started_records_are_shared_out_beforehand(monkeypatc
     def refuse(*_):
         raise OSError("no process for you")
 
-    monkeypatch.setattr(dispatch, "_start", refuse)
-    shares = dispatch.Shares(Groups(2, 1), logging.getLogger("hpcsim"))
-    source = shares.begin(Work.of(range(4), [4.0, 3.0, 2.0, 1.0], np.zeros(4)), {})
-    assert [source.next([]) for _ in range(3)] == [[1], [2], []]
+    monkeypatch.setattr(shares, "_start", refuse)
+    sources = shares.Shares(Groups(2, 1), logging.getLogger("hpcsim"))
+    work = Work.of(range(4), [4.0, 3.0, 2.0, 1.0], np.zeros(4))
+    source = sources.begin(work, {3: (1, 9)}, results={9: "of 9"})
+    assert [source.next([]) for _ in range(3)] == [[1], [2], []] and source.get(9) == "of 9"
+    source.put(1, "of 1")
+    source = sources.begin(Work(*(array[3:] for array in work)), {3: (1, 9)})  # to the other group
+    assert source.next([]) == [] and (source.get(1), source.get(9)) == ("of 1", "of 9")
     assert "shared out beforehand" in caplog.text and "no process for you" in caplog.text
-    shares.close()
+    sources.close()
 
 
 def test_a_process_that_nobody_needs_ends_without_a_word(capfd):
     for _ in range(3):
-        shares = dispatch.Shares(Groups(2, 0), logging.getLogger("hpcsim"))
-        shares.close()
-        assert shares._process.returncode == 0
+        sources = shares.Shares(Groups(2, 0), logging.getLogger("hpcsim"))
+        sources.close()
+        assert sources._process.returncode == 0
     assert capfd.readouterr().err == ""
 
 
 def test_a_queue_for_each_round_of_records():
-    shares = dispatch.Shares(Groups(2, 0), logging.getLogger("hpcsim"))
+    sources = shares.Shares(Groups(2, 0), logging.getLogger("hpcsim"))
     for records in (np.arange(3), np.arange(7, 9)):
-        source = shares.begin(Work.of(records, np.ones(len(records)), *np.zeros((2, len(records)))), {})
+        source = sources.begin(Work.of(records, np.ones(len(records)), *np.zeros((2, len(records)))), {})
         given = []
         while mine := source.next([(record, 1.0) for record in given[-1:]]):
             given += mine
         assert given == records.tolist()
-    shares.close()
+    sources.close()
 
 
 def test_a_record_that_compiled_tells_nothing_of_others():
@@ -437,6 +442,40 @@ def run(system, options, record, context):
     time.sleep(seconds(system))
     return {"slept": seconds(system)}
 '''
+
+STAGES = '''
+"""Each record of a point adds one to the one before it; the first fails where the rate of decay is 4."""
+from hpcsim.methods import Cost, Output
+from hpcsim.system import Parameters
+
+class Options(Parameters):
+    pass
+
+def supports(system): return None
+def records(system, options): return (0, 1, 2)
+def needs(system, options, record): return (record - 1,) if record else ()
+def cost(system, options, record): return Cost(1e3, 1.0)
+def outputs(system, options): return (Output("found", reduce="mean"),)
+def run(system, options, record, context):
+    if not record and 3 < system.jumps[0].rates[0] < 5:
+        raise RuntimeError("too fast")
+    return {"found": 1.0 + context.earlier[record - 1]["found"] if record else 0.0}
+'''
+
+
+def test_a_record_fails_with_the_one_that_it_starts_from_and_with_it_is_computed_again(tmp_path, monkeypatch):
+    (tmp_path / "stages.py").write_text(STAGES)
+    monkeypatch.setattr(hpcsim.methods, "__path__", [*hpcsim.methods.__path__, str(tmp_path)])
+    raw = {"model": {"name": "collective_spin", "S": 0.5}, "method": {"name": "stages"}}
+    resolved = config.resolve(raw | {"sweep": [{"model.decay": [1, 2, 3]}]})
+    for again in (False, True):
+        with pytest.raises(execute.RecordsFailed, match="3 of 9 records failed"):
+            execute.run(lambda: planning.plan(resolved), tmp_path / "r.h5", retry_failed=again)
+        (run,) = store.read_runs(tmp_path / "r.h5")
+        assert run.arrays["found"][run.done].tolist() == [0, 1, 2, 0, 1, 2]
+        starts = "a record whose result it starts from has failed"
+        assert run.failures == {3: "RuntimeError: too fast", 4: starts, 5: starts}
+
 
 PROGRAM = """
 import sys, time, json

@@ -17,12 +17,12 @@ from hpcsim import __version__, store
 from hpcsim.compiled import timing
 from hpcsim.methods import Cache, Context, Stopped
 from hpcsim.run.config import ConfigError
-from hpcsim.run.dispatch import Shares
 from hpcsim.run.memory import check_memory
 from hpcsim.run.parallel import Groups, Stop, Tally, agree, all_fall_together, on_root
 from hpcsim.run.plan import Plan
 from hpcsim.run.problem import Problem
 from hpcsim.run.progress import Progress
+from hpcsim.run.shares import Shares
 
 log = logging.getLogger("hpcsim")
 

@@ -16,7 +16,8 @@ group, all of one length.
 import heapq
 import math
 import sys
-from collections import deque
+from collections import defaultdict, deque
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,31 @@ MINUTE, SHORT, FACTOR = 60.0, 5.0, 3.0  # seconds, seconds, and how wrong the ti
 def fixed(seconds, estimates, groups: int) -> float:
     """Wall time of a share fixed beforehand."""
     return max(seconds[own].sum() for own in assign(estimates, groups))
+
+
+def known(seconds, groups: int, needs=None) -> float:
+    """Wall time where all costs are known beforehand: the longest chain first, of those that can begin."""
+    needs, tails, followers = needs or {}, np.array(seconds, float), defaultdict(list)
+    for record in reversed(list(TopologicalSorter({r: needs.get(r, ()) for r in range(len(seconds))}).static_order())):
+        for needed in needs.get(record, ()):
+            followers[needed].append(record)
+            tails[needed] = max(tails[needed], seconds[needed] + tails[record])
+    missing = {record: len(found) for record, found in needs.items() if found}
+    ready = [(-tails[r], r) for r in range(len(seconds)) if r not in missing]
+    heapq.heapify(ready)
+    clock, free, out = 0.0, groups, []
+    while ready or out:
+        while ready and free:
+            _, record = heapq.heappop(ready)
+            heapq.heappush(out, (clock + seconds[record], record))
+            free -= 1
+        clock, record = heapq.heappop(out)
+        free += 1
+        for follower in followers[record]:
+            missing[follower] -= 1
+            if not missing[follower]:
+                heapq.heappush(ready, (-tails[follower], follower))
+    return clock
 
 
 def queued(seconds, work: Work, groups: int, latency: float = 0.0, service: float = 0.0, needs=None, told=None):
