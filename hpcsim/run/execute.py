@@ -336,12 +336,12 @@ class _Session:
         if groups.world.rank == 0:
             _warn_of_misses(self.planned, records.targets.missed)
             log.info(
-                "%s after %.1f s; groups busy %s; %.1f s compiling, %.2f s in I/O",
+                "%s after %.1f s; groups busy %s; %.1f s compiling, %s in I/O",
                 f"stopped by {reason}, the same command resumes" if reason else summary["ended"],
                 summary["wall_seconds"],
                 store.busy_range(fractions),
                 max(compiling),
-                sum(io),
+                store.io_time(summary),
             )
 
 
