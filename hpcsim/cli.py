@@ -134,7 +134,6 @@ def main(argv=None) -> int:
         from hpcsim.run import interrupt
 
         interrupt.hold()
-    environment.prepare()
     world = _world(sys.argv[1:] if argv is None else argv)
     rank = world.rank if world else 0
     logging.raiseExceptions = False  # a message that cannot be written, as to a closed pipe, is dropped
@@ -143,6 +142,7 @@ def main(argv=None) -> int:
     try:
         arguments = parser().parse_args(argv)
         with _all_or_none(world):
+            environment.prepare(world)
             return arguments.action(arguments, world)
     except BrokenPipeError:  # nobody reads on, as in hpcsim status | head
         return COMPLETE

@@ -29,19 +29,33 @@ def require_memory():
             )
 
 
-def prepare():
+def prepare(world=None):
     """One thread per rank, as the ranks are the parallelism, and a folder for compiled kernels.
 
     Called where numpy and numba are about to be loaded: `import hpcsim` alone sets nothing. What the user has set
     stays. The threads of a numpy that is loaded already are the user's.
+
+    world : communicator of all ranks of a run: the first of every node reads the sources for the others. Collective
     """
     if "numpy" not in sys.modules:
         for name in THREADS:
             os.environ.setdefault(name, "1")
-    if "NUMBA_CACHE_DIR" not in os.environ and os.access(PACKAGE, os.W_OK):
-        os.environ["NUMBA_CACHE_DIR"] = str(kernels_folder())
+    needed = "NUMBA_CACHE_DIR" not in os.environ and os.access(PACKAGE, os.W_OK)
+    told = _from_first_of_node(world, needed) if world is not None and world.size > 1 else None
+    if needed:
+        os.environ["NUMBA_CACHE_DIR"] = told or str(kernels_folder())
         if "numba" in sys.modules:  # it has read the variable already
             sys.modules["numba"].config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
+
+
+def _from_first_of_node(world, needed: bool) -> str | None:
+    """The `kernels_folder` that the first rank of this node has found; None where it needs none. Collective."""
+    from mpi4py import MPI
+
+    node = world.Split_type(MPI.COMM_TYPE_SHARED)
+    found = node.bcast(str(kernels_folder()) if needed and node.rank == 0 else None)
+    node.Free()
+    return found
 
 
 def kernels_folder() -> Path:

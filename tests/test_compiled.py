@@ -7,20 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import mpi_environment, mpirun, random_seed
 
 import hpcsim
+from hpcsim import environment
 
 
 def test_a_changed_kernel_is_compiled_again_and_nothing_else(tmp_path):
     copy = tmp_path / "hpcsim"
     shutil.copytree(Path(hpcsim.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    own = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
 
     def folder():
         code = "import hpcsim.methods, os; print(os.environ['NUMBA_CACHE_DIR'])"
         return subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+            [sys.executable, "-c", code], cwd=tmp_path, env=own, check=True, capture_output=True, text=True
         ).stdout
 
     def append(name):
@@ -81,8 +83,8 @@ print(sum(kernels.outer.dispatcher.stats.cache_misses.values()))
 
 def run_alone(tmp_path, **more):
     code = ALONE.format(folder=str(tmp_path))
-    environment = mpi_environment(NUMBA_CACHE_DIR=tmp_path / "cache", **more)
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    own = mpi_environment(NUMBA_CACHE_DIR=tmp_path / "cache", **more)
+    return subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True)
 
 
 def test_a_damaged_cache_is_compiled_again(tmp_path):
@@ -113,3 +115,29 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path):
     ended = run_alone(tmp_path, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE=1)
     assert (ended.returncode, ended.stdout) == (0, "1\n"), ended.stderr
     assert "compiled kernels are not kept" in ended.stderr
+
+
+class OneOfTwo:
+    """A communicator of two ranks on one node, seen by the second."""
+
+    size, rank = 2, 1
+
+    def Split_type(self, kind):
+        return self
+
+    def bcast(self, value):
+        assert value is None
+        return "found by the first"
+
+    def Free(self):
+        pass
+
+
+def test_one_rank_of_a_node_reads_the_sources_for_all(monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "")  # which is then put back at the end
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    monkeypatch.setattr(environment, "kernels_folder", lambda: pytest.fail("the second rank has read the sources"))
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    monkeypatch.setattr(environment.os, "access", lambda *given: True)
+    environment.prepare(OneOfTwo())
+    assert os.environ["NUMBA_CACHE_DIR"] == "found by the first"

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from hpcsim import cli
 from hpcsim.methods import Context, phase_space
-from hpcsim.methods.phase_space import kernels
+from hpcsim.methods.phase_space import advance, kernels
 from hpcsim.models import collective_spin, gain_loss_lattice, xyz_lattice
 from hpcsim.observables import reduced
 from hpcsim.system import Jumps, System, Terms, matrices
@@ -465,20 +465,8 @@ def test_sweeps_that_overlap_are_sweeps_one_after_the_other():
     assert tables.skew == 3
     for spins in (wide, narrow):
         spins[:, 0] = 20.5
-        kernels.advance(
-            spins,
-            np.empty((0, 4, 0)),
-            np.empty((0, 3, 0)),
-            np.uint64(0),
-            40,
-            kernels.EO,
-            0.0,
-            tables.over(0.05),
-            tables.over(0.025),
-            0.05,
-            np.uint64(0),
-            np.array([1, 2], np.uint64),
-        )
+        key = np.array([1, 2], np.uint64)
+        advance.Spins(spins, None, tables, None, kernels.EO, 0, 0.05, np.uint64(0), key).advance(0, 40)
     # as many trajectories as do not fit into the cache are swept twice at once, two of them forty times
     assert np.array_equal(wide[..., :2], narrow)
     assert np.std(wide[:, 2]) > 1

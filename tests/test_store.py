@@ -533,6 +533,7 @@ def test_the_history_keeps_the_last_sessions_and_shortens_long_lists(tmp_path):
                 {
                     "started": 1e9 + i,
                     "wall_seconds": 2.0,
+                    "loop_seconds": 2.0,
                     "busy_fraction": busy,
                     "io_seconds": np.float64(0.25),
                     "ranks": 3,
@@ -546,6 +547,7 @@ def test_the_history_keeps_the_last_sessions_and_shortens_long_lists(tmp_path):
     assert history[28]["lists"] == "min, mean, max"
     assert (history[0]["records_before"], history[0]["records_done"]) == (2, 3)
     assert history[0]["versions"]["hdf5"] and history[0]["io_seconds"] == 0.25
+    assert "0.25 s (4.2%) in I/O, stop 33" in store.format_status(store.read_status(path))
 
 
 def test_the_status_counts_points_and_rate(tmp_path):

@@ -18,6 +18,7 @@ from hpcsim.methods.permutation import compile as permutation
 from hpcsim.models import gain_loss_lattice
 from hpcsim.run import config
 from hpcsim.run.plan import plan
+from hpcsim.run.problem import Problem
 from hpcsim.system import Cache, Jumps, Parity, System, Terms, Translation, orbits
 
 
@@ -122,6 +123,16 @@ def test_points_of_a_sweep_are_what_they_are_alone(model, method, key, values):
         alone = hpcsim.solve(model, method, {f"model.{key}": [value]})
         for name, variable in alone.data_vars.items():
             assert variable.values[0].tobytes() == together[name].values[i].tobytes(), (name, value)
+
+
+def test_points_that_differ_in_numbers_share_options_plan_and_functionals():
+    points, structures = [{"name": "collective_spin", "S": 1, "decay": 1.0, "drive": x} for x in (0.3, 0.4)], Cache()
+    first, second = (Problem(point, {"name": "liouvillian"}, structures=structures) for point in points)
+    assert first.options is second.options and first.params != second.params
+    plans = [liouvillian._plan(each.system, each.options) for each in (first, second)]
+    assert plans[0] is plans[1]
+    other = Problem(points[0], {"name": "liouvillian", "observables": ["entropy"]}, structures=structures)
+    assert other.options is not first.options and "entropy" in [output.name for output in other.outputs]
 
 
 RING = {"name": "spin_network", "sites": 4, "Jx": 0.5, "Jz": 1.0, "decay": 1.0}

@@ -48,6 +48,11 @@ class Kernel:
         return cache.dispatcher(self.py_func, self._options)
 
     @property
+    def targetoptions(self) -> dict:
+        """Where numba looks for inline="always": then a call from a kernel becomes a part of it, compiled with it."""
+        return self._options
+
+    @property
     def _numba_type_(self):
         """What numba takes this object for, where a kernel calls it."""
         return self.dispatcher._numba_type_

@@ -162,10 +162,14 @@ class Plan:
         if self.ensemble:
             return {name: values[name] for name in self.means}
         found = {name: values[name] for name, mean in self.means.items() if mean.public}
-        for each in self.derived:
-            call = each.call or finishing(each.output)
-            found[each.name] = call(*(values[name] for name in each.output.sources))
+        for name, call, sources in self._calls:
+            found[name] = call(*(values[source] for source in sources))
         return found
+
+    @functools.cached_property
+    def _calls(self) -> list:
+        """(name, function, names of its arguments) of what is derived."""
+        return [(each.name, each.call or finishing(each.output), each.output.sources) for each in self.derived]
 
 
 def plan(

@@ -106,13 +106,18 @@ def variances(system: System, setting: Setting) -> list:
 
 def variance(second: np.ndarray, first: np.ndarray, share: np.ndarray) -> np.ndarray:
     """⟨O²⟩ (sublattice, *time) less Σ_orbit share ⟨O⟩² of (sublattice, orbit, *time)."""
-    return second - np.nansum(share * first**2, axis=1)
+    return second - _over_orbits(share * first**2)
 
 
 def mean_norm(x: np.ndarray, y: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Σ_orbit share sqrt(x² + y²) of (sublattice, orbit, *time); NaN without orbits."""
-    found = np.nansum(share * np.hypot(x, y), axis=1)
-    return np.where(np.isnan(x).all(axis=1), np.nan, found)
+    return np.where(np.isnan(x).all(axis=1), np.nan, _over_orbits(share * np.hypot(x, y)))
+
+
+def _over_orbits(parts: np.ndarray) -> np.ndarray:
+    """Sums over the orbits (sublattice, orbit, *time) that there are; those that are NaN become 0 in their place."""
+    parts[np.isnan(parts)] = 0
+    return parts.sum(axis=1)
 
 
 OBSERVABLES = {

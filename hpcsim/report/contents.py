@@ -153,7 +153,7 @@ def timings(data: store.Collected) -> Markup:
                 f"{entry.get('records_done', 0) - entry.get('records_before', 0)}",
                 store.busy_range(entry.get("busy_fraction")),
                 f"{entry.get('compile_seconds', 0):.1f} s",
-                f"{entry.get('io_seconds', 0):.2f} s",
+                store.io_time(entry),
                 str(entry.get("ended", "")),
             )
         )

@@ -301,7 +301,7 @@ def _needs(problem: Problem, records, first: int) -> dict[int, tuple[int, ...]]:
                 raise RuntimeError(f"{problem.method.__name__}.needs: {indices} of record {i} of {len(records)}")
             found[first + i] = tuple(first + index for index in indices)
     try:
-        TopologicalSorter(found).prepare()
+        TopologicalSorter(found).prepare() if found else None
     except CycleError as error:
         raise RuntimeError(
             f"{problem.method.__name__}.needs: records that wait for each other: {error.args[1]}"

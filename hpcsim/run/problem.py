@@ -18,6 +18,8 @@ from hpcsim.run.disorder import POINT, drawn
 from hpcsim.system import Cache, Parameters, System, starts
 from hpcsim.system.vocabulary import in_preferred_names
 
+_IN_ORDER = json.JSONEncoder(sort_keys=True)
+
 
 @functools.cache
 def find(package, name: str, what: str):
@@ -112,7 +114,7 @@ class Problem:
         model, method = dict(model), dict(method)
         disorder, self._schedule = model.pop(POINT, None), model.pop(courses.POINT, None)
         self._of_time: dict = {}  # what keys the random streams besides the parameters
-        model_name, method_name = model["name"], method["name"]
+        model_name, method_name, written = model["name"], method["name"], repr(method)
         builder = None if system else module_of(hpcsim.models, model, "model")
         self.method = module_of(hpcsim.methods, method, "method")
         model, method = ({k: v for k, v in each.items() if k not in ("name", *KEYS)} for each in (model, method))
@@ -123,7 +125,8 @@ class Problem:
         if disorder:
             model = self._realised(builder, model, disorder)
             self.params = validate(builder.Params, model, "disorder")
-        self.options = validate(self.method.Options, method, "method")
+        shared = Cache(1) if structures is None else structures
+        self.options = shared.get(("options", written), lambda: validate(self.method.Options, method, "method"))
         self.system = _build(builder, self.params, model_name) if builder else system
         if self._schedule:
             self.system = self._in_time(builder, model, method_name)
@@ -198,6 +201,6 @@ class Problem:
 
     def key(self, seed: int) -> tuple[int, int]:
         """Two 32-bit words from the seed and the model's parameters: the key of the random streams."""
-        text = json.dumps([seed, self.params.identity() | self._of_time], sort_keys=True)
+        text = _IN_ORDER.encode([seed, self.params.identity() | self._of_time])
         digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")

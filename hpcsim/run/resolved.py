@@ -29,12 +29,14 @@ class Resolved:
     """
 
     def __init__(self, config: dict):
-        self._config, self._found, self._fields = config, {}, {}
+        self._config, self._found, self._fields, self._last = config, {}, {}, {}
         self._swept = {tuple(key.split(".", 1)) for axis in config["sweep"] for key in axis}
 
     def add(self, problem: Problem):
         for section, values in ("model", problem.base), ("method", problem.options):
-            self._fields[section] = type(values).model_fields
+            if values is self._last.get(section):
+                continue
+            self._fields[section], self._last[section] = type(values).model_fields, values
             values = values.model_dump()
             first = self._found.setdefault(section, values)
             for key in [key for key, value in first.items() if value != values[key]]:

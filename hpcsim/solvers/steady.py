@@ -152,7 +152,8 @@ def steady_state(comm, sector, options: dict, refine=None, cache=None):
 def dense_steady_state(matrix: np.ndarray, trace: np.ndarray, sector) -> tuple[np.ndarray, float]:
     """As `steady_state`, by LAPACK and on this rank alone: of an L (n, n) with Tr ρ = trace·x."""
     norm = float(abs(matrix).sum(1).max())
-    shifted = matrix - SINGULAR * norm * np.eye(len(matrix))
+    shifted = matrix.copy()
+    shifted.ravel()[:: len(matrix) + 1] -= SINGULAR * norm
     factors, pivots, singular = lapack.dgetrf(shifted.T, overwrite_a=True)  # LAPACK's columns are our rows
     if singular:
         raise NotUnique(NOT_UNIQUE.format(sector=sector, second=0.0))

@@ -26,7 +26,7 @@ from hpcsim.store.collected import (
     slug,
 )
 from hpcsim.store.layout import Layout, RunData, StoreError, difference, in_words, science
-from hpcsim.store.read import busy_range, format_status, read_runs, read_status
+from hpcsim.store.read import busy_range, format_status, io_time, read_runs, read_status
 from hpcsim.store.records import Memory, Records, empty
 from hpcsim.store.run import RunFile, open_run, run_files
 from hpcsim.store.whole import write_whole
@@ -47,6 +47,7 @@ __all__ = [
     "busy_range",
     "format_status",
     "in_words",
+    "io_time",
     "is_collected",
     "is_settled",
     "load",

@@ -119,6 +119,13 @@ def busy_range(fractions) -> str:
     return " to ".join(ends)
 
 
+def io_time(entry: dict) -> str:
+    """For people: the time that all groups of a session spent in I/O, and its part of the time of their loops."""
+    seconds, groups = entry.get("io_seconds", 0), entry.get("ranks", 1) / entry.get("ranks_per_point", 1)
+    loops = groups * entry.get("loop_seconds", 0)
+    return f"{seconds:.2f} s" + (f" ({seconds / loops:.1%})" if loops else "")
+
+
 def format_status(status: dict) -> str:
     """`read_status` for people."""
     rate, holder, failed = status["rate"], status["holder"], status["failed"]
@@ -151,6 +158,6 @@ def format_status(status: dict) -> str:
         lines.append(
             f"{time.ctime(entry.get('started', 0))}: {entry.get('wall_seconds', 0):.1f} s on "
             f"{entry.get('ranks', '?')} ranks, groups busy {busy_range(entry.get('busy_fraction'))}, "
-            f"{entry.get('io_seconds', 0):.2f} s in I/O, {entry.get('ended')}"
+            f"{io_time(entry)} in I/O, {entry.get('ended')}"
         )
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """The states of records in a run file, where their bytes are, and the CRCs that cover both."""
 
+import functools
 import json
 import math
 import struct
@@ -29,7 +30,11 @@ class Place:
 
     def row(self, i: int) -> int:
         """Offset of row i."""
-        return self.offset + i * self.dtype.itemsize * math.prod(self.shape[1:])
+        return self.offset + int(i) * self._length
+
+    @functools.cached_property
+    def _length(self) -> int:
+        return self.dtype.itemsize * math.prod(self.shape[1:])
 
 
 def places(file: h5py.File) -> dict[str, Place]:

@@ -36,10 +36,14 @@ class Terms:
         """What tells it from others; without a conjugate as former versions had it."""
         return (self.operators, self.sites, self.coefficients, *([True] if self.plus_hc else []))
 
+    def structure(self) -> tuple[tuple, tuple[np.ndarray, ...]]:
+        """What coefficients do not change, in words and in arrays; of the coefficients, which are zero."""
+        return (self.operators, self.plus_hc), (np.asarray(self.sites), self.numbers != 0)
+
     @property
     def numbers(self) -> np.ndarray:
         """The coefficients as real numbers: those of complex ones are real and imaginary part in turn."""
-        return real_numbers(self.coefficients)
+        return real_numbers(np.asarray(self.coefficients))
 
     def __str__(self):
         return product_name(self.operators, self.sites) + " + h.c." * self.plus_hc
@@ -123,6 +127,11 @@ class Jumps:
         if self.single and (self.weights is None or self.weights.shape[0] == 1 and np.all(self.weights == 1)):
             return self.operators[0], self.site, self.rates, self.collective
         return self.operators, self.sites, self.rates, self.weights
+
+    def structure(self) -> tuple[tuple, tuple[np.ndarray, ...]]:
+        """What rates do not change, in words and in arrays; of the rates, which are zero."""
+        weights = () if self.weights is None else (self.weights,)
+        return (self.operators, self.collective), (self.sites, self.rates != 0, *weights)
 
     @property
     def site(self) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from hpcsim.system.cache import Cache
-from hpcsim.system.operators import OPERATORS, levels_of, operator_names, parts_of
+from hpcsim.system.operators import OPERATORS, is_hermitian, levels_of, operator_names, parts_of
 from hpcsim.system.tables import Jumps, Terms, hermitian_rows, product_name, real_numbers
 
 __all__ = ["Jumps", "System", "Terms"]
@@ -54,16 +54,19 @@ class System:
             object.__setattr__(self, "sublattice", np.zeros(len(self.spins), int))
         if self.cutoffs is None:
             object.__setattr__(self, "cutoffs", np.zeros(len(self.spins), int))
+        modes = bool(self.cutoffs.any())
         for terms in self.hamiltonian:
-            self._check("Hamiltonian term", terms)
+            self._check("Hamiltonian term", terms, modes)
             if not terms.plus_hc:
                 _check_hermitian(terms)
         for jumps in self.jumps:
-            self._check("jump operator", jumps)
+            self._check("jump operator", jumps, modes)
 
-    def _check(self, what: str, table: Terms | Jumps):
-        """ValueError if an operator is not known, or not on sites of this kind."""
-        modes = bool(self.cutoffs.any())
+    def _check(self, what: str, table: Terms | Jumps, modes: bool):
+        """ValueError if an operator is not known, or not on sites of this kind.
+
+        modes : whether the system has any
+        """
         for name, sites in zip(table.operators, table.sites.T):
             if parts := parts_of(name):
                 if what != "jump operator":
@@ -97,8 +100,10 @@ class System:
     @functools.cached_property
     def structure(self) -> bytes:
         """Equal for systems that differ in coefficients and rates alone, and have the same ones zero: a hash."""
-        found: list[bytes] = []
-        _add_structure(found, self)
+        found = [type(self).__name__.encode()]
+        for name in self.__dataclass_fields__:
+            if name != "drive":
+                _add_structure(found, getattr(self, name))
         return hashlib.blake2b(b"".join(found), digest_size=16).digest()
 
     @functools.cached_property
@@ -176,6 +181,8 @@ class System:
 def _check_hermitian(terms: Terms):
     if np.iscomplexobj(terms.coefficients):
         raise ValueError(f"the Hamiltonian term {terms} has a complex coefficient: plus_hc=True adds its conjugate")
+    if len(set(terms.operators)) == 1 and is_hermitian(terms.operators[0]):
+        return
     if wrong := np.flatnonzero(~hermitian_rows(terms.operators, terms.sites))[:1].tolist():
         raise ValueError(
             f"the Hamiltonian term {product_name(terms.operators, terms.sites[wrong])} is not Hermitian: plus_hc=True "
@@ -195,19 +202,20 @@ def content(value):
 
 
 def _add_structure(found: list[bytes], value) -> None:
-    """Add all that a system consists of to the parts of a hash; of MAGNITUDES only which are zero."""
+    """Add all that a system consists of to the parts of a hash; of coefficients and rates only which are zero."""
     if isinstance(value, np.ndarray):
         found += (f"{value.dtype.char}{value.shape}".encode(), value.tobytes())
     elif isinstance(value, (tuple, list)):
         found.append(b"(%d" % len(value))
         for part in value:
             _add_structure(found, part)
+    elif isinstance(value, (Terms, Jumps)):
+        words, arrays = value.structure()
+        found.append(repr((type(value).__name__, words, [(a.dtype.char, a.shape) for a in arrays])).encode())
+        found += [array.tobytes() for array in arrays]
     elif names := getattr(type(value), "__dataclass_fields__", None):
         found.append(type(value).__name__.encode())
         for name in names:
-            if name == "drive":
-                continue
-            part = getattr(value, name)
-            _add_structure(found, real_numbers(np.asarray(part)) != 0 if name in MAGNITUDES else part)
+            _add_structure(found, getattr(value, name))
     else:
         found.append(f"{value!r};".encode())

@@ -13,7 +13,7 @@ import time
 import numpy as np
 from numba import cuda
 
-from hpcsim.methods.phase_space import device, kernels
+from hpcsim.methods.phase_space import advance, device, kernels
 from hpcsim.methods.phase_space.compile import compile_system
 from hpcsim.models import gain_loss_lattice
 
@@ -25,12 +25,12 @@ SIZES = [(50, 2**17), (500, 2**14), (5000, 2**11), (50000, 2**8)]
 
 
 def chain(cells: int, **keys):
-    """A chain of gain and loss, its tables, and spins of random directions."""
+    """A chain of gain and loss, its tables, those of a step and of half a step, and spins of random directions."""
     system = gain_loss_lattice.build(
         gain_loss_lattice.Params(**{"cells": cells, "S": 10, "g": 1.0, "h": 0.5, "gain": 1.1, "loss": 1.1} | keys)
     )
     tables = compile_system(system, "spin_conserving")
-    return system, tables.over(DT), tables.over(DT / 2)
+    return system, tables, tables.over(DT), tables.over(DT / 2)
 
 
 def start(system, trajectories: int) -> np.ndarray:
@@ -38,22 +38,8 @@ def start(system, trajectories: int) -> np.ndarray:
     return s * ((system.spins[:, None, None] + 0.5) / np.linalg.norm(s, axis=1, keepdims=True))
 
 
-def on_cpu(s, whole, half, integrator: int, steps: int):
-    scratch = np.empty_like(s)
-    kernels.advance(
-        s,
-        np.empty((0, 4, s.shape[2])),
-        scratch,
-        np.uint64(0),
-        steps,
-        integrator,
-        0.0,
-        whole,
-        half,
-        DT,
-        np.uint64(0),
-        KEY,
-    )
+def on_cpu(s, tables, integrator: int, steps: int):
+    advance.Spins(s, None, tables, None, integrator, 0, DT, np.uint64(0), KEY).advance(0, steps)
 
 
 def check() -> bool:
@@ -61,11 +47,11 @@ def check() -> bool:
     good = True
     for integrator in device.INTEGRATORS:
         for cells, where in ((10, "shared"), (3000, "global")):
-            system, whole, half = chain(cells)
+            system, tables, whole, half = chain(cells)
             s = start(system, 40)
             state = device.Spins(s, whole, half, integrator, 0, KEY)
             state.advance(0, 40)
-            on_cpu(s, whole, half, integrator, 40)
+            on_cpu(s, tables, integrator, 40)
             spins = abs(state.spins() - s).max()
             single = device.Spins(start(system, 40), whole, half, integrator, 0, KEY, np.float32)
             single.advance(0, 40)
@@ -97,9 +83,9 @@ def bandwidth(least: float) -> float:
 
 def row(cells: int, trajectories: int, least: float, copy: float):
     """One size in double and single precision, beside the CPU's 256 trajectories at once."""
-    system, whole, half = chain(cells)
+    system, tables, whole, half = chain(cells)
     few, steps = start(system, 256), max(2, 200_000 // system.sites)
-    alone = seconds(lambda: on_cpu(few, whole, half, kernels.EO, steps), least) / (steps * few.size / 3)
+    alone = seconds(lambda: on_cpu(few, tables, kernels.EO, steps), least) / (steps * few.size / 3)
     s = start(system, trajectories)
     for real in (np.float64, np.float32):
         state = device.Spins(s, whole, half, kernels.EO, 0, KEY, real)

@@ -2,12 +2,16 @@
 
     python jobs/benchmarks/small_records.py                               # sweeps of 1,000 points
     python jobs/benchmarks/small_records.py --points 200 --peer PYTHON    # a Python that has qutip; else this one
+    python jobs/benchmarks/small_records.py --sizes --points 200          # one spin of any size, beside its solver
 
 One driven spin with decay, and a driven ring of four spins 1/2, with the drive swept. A record gives spins, their
 variances and the purity. QuTiP makes H from operators made once, calls steadystate, and takes ⟨Sx⟩, which must be the
 same: `peer`. Most of that are its options, in version 5.3.1; `solver` is its direct solver alone, which it calls then,
 of Liouvillians added up from two made once. Times are those of the process, on one core, in ms, after a first short
 sweep that compiles: of planning; of all of `solve`; and of a run into a file and its collection.
+
+--sizes: S = 1/2 ... 50. `bare` is the solver alone, called again for the same points: LAPACK's, of a matrix that is
+ready, or beyond its 300 unknowns that of PETSc with a sector that is ready. The medians of alternating runs.
 """
 
 import argparse
@@ -111,13 +115,66 @@ def ours(name: str, points: int):
     return data.Sx.values.ravel(), planning, solving, filed
 
 
+SIZES = (0.5, 1, 2, 5, 10, 20, 50)
+RUNS = 5
+
+
+def bare(S: float, drives) -> float:
+    """CPU time of the solver for each point, without all else."""
+    from mpi4py import MPI
+
+    from hpcsim import solvers
+    from hpcsim.methods import Cache
+    from hpcsim.methods.liouvillian.operators import operators
+    from hpcsim.methods.liouvillian.sectors import Sector
+    from hpcsim.methods.liouvillian.small import LARGEST
+    from hpcsim.methods.liouvillian.symmetry import HOME
+    from hpcsim.models import collective_spin
+
+    def sector(drive):
+        params = collective_spin.Params(S=S, decay=1.0, field_x=drive)
+        return Sector(operators(collective_spin.build(params)), HOME)
+
+    sectors, cache = list(map(sector, drives)), Cache()
+    size = sectors[0].size
+    if size <= LARGEST:
+        ready = [(each.rows(0, size).toarray(), each.trace(0, size), each) for each in sectors]
+        return milliseconds(len(drives), lambda: [solvers.dense_steady_state(*each) for each in ready])[0]
+    found = milliseconds(
+        len(drives), lambda: [solvers.steady_state(MPI.COMM_SELF, each, {}, cache=cache) for each in sectors]
+    )[0]
+    cache.clear()
+    return found
+
+
+def sizes(points: int):
+    """Of one spin of any size: all of `solve`, the solver alone, and how much more the first is."""
+    import hpcsim
+
+    logging.getLogger("hpcsim").setLevel(logging.ERROR)
+    print(f"up to {points} points, ms for each, medians of {RUNS}\n{'S':>5}{'solve':>13}{'bare':>13}{'solve/bare':>13}")
+    for S in SIZES:
+        drives = np.linspace(*DRIVES, max(3, min(points, int(points * 10 / S))))
+        model = {"name": "collective_spin", "S": S, "decay": 1.0}
+        hpcsim.solve(model, sweep={"model.drive": drives[:3]})
+        work = [
+            (milliseconds(len(drives), lambda: hpcsim.solve(model, sweep={"model.drive": drives}))[0], bare(S, drives))  # noqa: B023
+            for _ in range(RUNS)
+        ]
+        whole, alone = np.median(work, axis=0)
+        print(f"{S:5g}{whole:13.3f}{alone:13.3f}{whole / alone:13.2f}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=1000)
     parser.add_argument("--peer-points", type=int, help="as many of these for the peer, whose time does not change")
     parser.add_argument("--peer", default=sys.executable, metavar="PYTHON", help="has qutip")
     parser.add_argument("--as-peer", metavar="CASE", help=argparse.SUPPRESS)
+    parser.add_argument("--sizes", action="store_true", help="one spin of any size, beside its solver alone")
     given = parser.parse_args()
+    if given.sizes:
+        return sizes(given.points)
     if given.as_peer:
         return peer(given.as_peer, given.points)
     columns = ("plan", "solve", "file", "peer", "solver", "peer/solve", "solver/solve")

@@ -55,6 +55,10 @@ IN_STEADY_STATE = {
 }
 TASKS = ("steady_state", "spectrum", "gap", "antigap", "evolve", *IN_STEADY_STATE, "floquet", "floquet_gap")
 LARGEST = 2**31 - 1  # MUMPS numbers the unknowns by 32-bit integers
+ACCURACY = (
+    Output("impurity", (), "1", "1/(D Tr ρ²), of D states"),
+    Output("residual", (), "1", "|Lρ| / |L||ρ|"),
+)
 
 
 class Options(Parameters):
@@ -215,6 +219,11 @@ def _names(system: System, options: Options, below: int | None = None) -> tuple[
 
 def _plan(system: System, options: Options) -> Plan:
     """What the tasks steady_state and evolve measure."""
+    key = "liouvillian", "plan", id(options)
+    return system.of_structure(key, lambda: (options, _planned(system, options)))[1]  # which live as long as their id
+
+
+def _planned(system: System, options: Options) -> Plan:
     if options.task == "steady_state":
         return measurement.plan(system, ("purity", *options.observables), ())
     time = (time_dim(options.times, system.units),)
@@ -226,8 +235,7 @@ def outputs(system: System, options: Options) -> tuple:
     if options.task == "steady_state":
         return (
             *_plan(system, options).outputs,
-            Output("impurity", (), "1", "1/(D Tr ρ²), of D states"),
-            Output("residual", (), "1", "|Lρ| / |L||ρ|"),
+            *ACCURACY,
             *(saved.outputs(system, options) if options.save_state else ()),
         )
     if options.task in ("evolve", "floquet"):

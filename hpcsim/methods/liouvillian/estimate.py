@@ -72,6 +72,12 @@ def _factor_entries(system: System, unknowns: float) -> float:
     return min(11 * unknowns ** (4 / 3), unknowns**2) if quantum_numbers == 3 else 0.3 * unknowns**2
 
 
+def _cost_of_lapack(system: System) -> Cost | None:
+    """That of a steady state, where it is found so."""
+    unknowns = unknowns_of(system, symmetries_of(system), HOME)
+    return Cost(bytes=1e6 + 32 * unknowns**2, time=6e-4 + 1e-10 * unknowns**3) if unknowns <= LARGEST else None
+
+
 def cost(system: System, options, record: Name) -> Cost:
     """Nothing is allocated: the unknowns are counted from the charges' multiplicities.
 
@@ -82,6 +88,10 @@ def cost(system: System, options, record: Name) -> Cost:
     """
     if options.task in ("correlation", "emission", "counting"):
         return _cost_of_two_times(system, options, record)
+    if options.task == "steady_state" and not options.petsc_options and system.dimension <= SMALL:
+        found = system.of_structure(("liouvillian", "cost"), lambda: _cost_of_lapack(system))
+        if found is not None:
+            return found
     symmetries = symmetries_of(system)
     entries = _entries_per_row(system)
     rows = [len(terms.sites) for terms in system.hamiltonian] + [len(jump.sites) for jump in system.jumps]
@@ -90,9 +100,6 @@ def cost(system: System, options, record: Name) -> Cost:
         options.task not in ("evolve", "floquet", "floquet_gap") and system.dimension <= SMALL
     ):  # what follows from the structure is found once
         building = 5e-3
-        of_lapack = options.task == "steady_state" and not options.petsc_options
-        if of_lapack and (unknowns := unknowns_of(system, symmetries, record)) <= LARGEST:
-            return Cost(bytes=1e6 + 32 * unknowns**2, time=6e-4 + 1e-10 * unknowns**3)
     if options.task in ("floquet", "floquet_gap"):
         return _cost_of_period(system, options, symmetries, entries, building, record)
     if options.task == "evolve":

@@ -41,7 +41,10 @@ class Compiled:
     """
 
     def __init__(self, system: System, found: Plan, probabilities: bool):
-        self.system, self.means, self.diagonal, self.operators = system, found.means, [], []
+        self.system, self.diagonal, self.operators = system, [], []
+        self._empty = {
+            name: np.full(mean.shape, np.nan, mean.output.dtype) for name, mean in found.means.items() if mean.build
+        }
         for name, mean in found.means.items():
             for index, element in np.ndenumerate(mean.elements) if mean.build else ():
                 if element is None:
@@ -57,11 +60,9 @@ class Compiled:
 
     def values(self, traces: np.ndarray, probability: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """{name: array (*dims, *time)} from Tr Aρ of `operators`, (operators, *time), and P (D,)."""
-        found = {
-            name: np.full((*mean.shape, *traces.shape[1:]), np.nan, mean.output.dtype)
-            for name, mean in self.means.items()
-            if mean.build
-        }
+        found, time = {name: empty.copy() for name, empty in self._empty.items()}, traces.shape[1:]
+        if time:
+            found = {name: np.full(empty.shape + time, np.nan, empty.dtype) for name, empty in found.items()}
         for (name, index, unit, _), trace in zip(self.operators, traces):
             found[name][index] = trace if unit == 1 else found[name][index] + unit * trace
         for name, index, terms in self.diagonal:

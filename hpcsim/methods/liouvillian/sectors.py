@@ -6,6 +6,7 @@ c; elsewhere there are two unknowns, with c = 1 and c = i. The matrix of the Lio
 antilinear map its eigenvalues are those of the sector and their conjugates.
 """
 
+import functools
 from collections import namedtuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from hpcsim.compiled import njit
 from hpcsim.methods.liouvillian.operators import Operators
 from hpcsim.methods.liouvillian.symmetry import Name
 
+KEPT = 2**14  # |m><n| of a sector up to which what unknowns they belong to is kept
 # first, block : as in Operators; pairs[b] = number of the first |m><n| with n in block b
 Layout = namedtuple("Layout", "k first block pairs")
 # of every |m><n| of the sector: the (first) unknown of its orbit or -1, and the map that leads there from
@@ -150,10 +152,15 @@ class Sector:
 
     def elements(self, x: np.ndarray) -> np.ndarray:
         """The elements ρ_mn of Σ_u x_u B_u of all pairs of the sector, block by block: (pairs,) complex."""
-        found = np.zeros(len(self.orbits.unknown), complex)
-        for at, u, element in self._entries(np.arange(len(found))):
+        pairs = len(self.orbits.unknown)
+        found = np.zeros(pairs, complex)
+        for at, u, element in self._kept_entries if pairs <= KEPT else self._entries(np.arange(pairs)):
             found[at] += x[u] * element
         return found
+
+    @functools.cached_property
+    def _kept_entries(self) -> list:
+        return list(self._entries(np.arange(len(self.orbits.unknown))))
 
     def components(self, state: sparse.spmatrix, start: int, stop: int) -> np.ndarray:
         """The complex x of the part of ρ in this sector; real where `doubled`, whose B are not orthogonal."""

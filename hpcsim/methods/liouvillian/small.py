@@ -61,7 +61,8 @@ class Family:
 
     def steady_state(self, system: System) -> tuple[np.ndarray, float]:
         """All components of the steady state, and its residual, where `dense`."""
-        matrix = np.tensordot(system.magnitudes[1], self._parts, 1)
+        size = self.home.size
+        matrix = np.dot(system.magnitudes[1][None], self._parts.reshape(-1, size * size)).reshape(size, size)
         return solvers.dense_steady_state(matrix, self._trace, self.home)
 
 

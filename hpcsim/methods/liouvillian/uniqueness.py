@@ -74,7 +74,8 @@ def has_full_support(comm, home: Sector, local: np.ndarray) -> bool:
     """Whether all eigenvalues of σ, from this rank's part of its components, are above rounding. Collective."""
     try:
         for block in _blocks(home, np.concatenate(comm.allgather(local)) if comm.size > 1 else local):
-            np.linalg.cholesky(block - SUPPORT * np.eye(len(block)))
+            block.ravel()[:: len(block) + 1] -= SUPPORT  # the block is a view of what was made here
+            np.linalg.cholesky(block)
     except np.linalg.LinAlgError:
         return False
     return True

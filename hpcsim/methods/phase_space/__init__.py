@@ -27,7 +27,7 @@ from mpi4py import MPI
 from hpcsim.ensemble.burn_in import WINDOWS, relaxed
 from hpcsim.ensemble.options import gather, number_of_samples, share
 from hpcsim.methods import Context, Cost, Dim, Output
-from hpcsim.methods.phase_space import hybrid, in_time, initial, kernels, step, truncation
+from hpcsim.methods.phase_space import advance, hybrid, in_time, initial, kernels, step, truncation
 from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupported
 from hpcsim.methods.phase_space.options import Options
 from hpcsim.methods.phase_space.results import Measured, measured, numbers
@@ -312,19 +312,18 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key, devi
         initial.spin_coherent(spinors, _distribution(options), system.spins, directions, first, key)
         kernels.spins_of(spins, spinors)
     if conserving:
-        spinors = np.empty((0, 4, lanes))
+        spinors = None
+    how = integrator, ordering, options.dt, first, key
     if options.sampling == "discrete":
         state = hybrid.Spins(spins, tables, integrator, options.dt, first, key)
-    elif system.drive:
-        tables = in_time.compile_moving(system, options.scheme)
-        state = in_time.Spins(spins, spinors, *tables, integrator, ordering, options.dt, first, key)
+    elif device:
+        whole, half = (tables.over(dt) for dt in (options.dt, options.dt / 2))
+        state = device.Spins(spins, whole, half, integrator, first, key)
     else:
-        rotating = integrator in (kernels.SIB, kernels.EO)
-        whole, half = (tables.over(dt, rotating) for dt in (options.dt, options.dt / 2))
-        if device:
-            state = device.Spins(spins, whole, half, integrator, first, key)
-        else:
-            state = kernels.Spins(spins, spinors, whole, half, integrator, ordering, options.dt, first, key)
+        moving = None
+        if system.drive:
+            tables, moving = in_time.compile_moving(system, options.scheme)
+        state = advance.Spins(spins, spinors, tables, moving, *how)
     begin = 0
     totals = [np.empty(x.shape[1:]) for x in sums]
     for gap, slot in zip(*_schedule(options)):

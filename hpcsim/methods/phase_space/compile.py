@@ -89,6 +89,16 @@ class Tables(NamedTuple):
         return float(drift.max()), float(self.strength.max(initial=0) ** 2)
 
 
+NUMBERS = ("field", "coupling", "cross", "square", "damping", "strength", "ito")
+
+
+def stacked(tables: list[Tables]) -> Tables:
+    """The numbers of several tables of one structure with an axis in front; a single one's are not copied."""
+    if len(tables) == 1:
+        return tables[0]._replace(**{name: getattr(tables[0], name)[None] for name in NUMBERS})
+    return tables[0]._replace(**{name: np.array([getattr(x, name) for x in tables]) for name in NUMBERS})
+
+
 def unsupported(system: System) -> str | None:
     """Why the truncated Wigner equations of this system are not known here, or None."""
     if np.any(system.cutoffs):

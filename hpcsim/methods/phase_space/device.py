@@ -5,7 +5,7 @@ take neighbouring trajectories, so that all memory accesses are contiguous. Wher
 multiprocessor's shared memory, one launch makes all steps up to the next sample there; larger lattices make one
 launch for each half of the sites (eo) or each stage (sib), from the device's memory.
 
-Numbers are those of `kernels.advance` up to rounding: the counters of the random numbers are the same.
+Numbers are those of `advance` up to rounding: the counters of the random numbers are the same.
 """
 
 import functools
@@ -261,7 +261,7 @@ class Spins:
         return WIDTH * self._lanes
 
     def advance(self, begin: int, steps: int):
-        """`kernels.advance` without spinors, for the integrators eo and sib."""
+        """As `advance.Spins` does without spinors, for the integrators eo and sib."""
         if not steps:
             return
         if self.shared:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hpcsim.compiled import njit
 from hpcsim.ensemble.streams import fill_normals
-from hpcsim.methods.phase_space import kernels
+from hpcsim.methods.phase_space import advance
 from hpcsim.methods.phase_space.compile import Tables
 from hpcsim.system import System
 
@@ -53,13 +53,11 @@ def relax(s, loss, gain, duration, half, step, first, key):
 
 
 class Spins:
-    """As `kernels.Spins`: every step turns the spins between two halves of their dissipation."""
+    """As `advance.Spins`: every step turns the spins between two halves of their dissipation."""
 
     def __init__(self, spins, tables: Tables, integrator: int, dt: float, first, key):
-        turning, rotating = tables._replace(damping=0 * tables.damping), integrator in (kernels.SIB, kernels.EO)
-        whole, half = (turning.over(step, rotating) for step in (dt, dt / 2))
-        alone = np.empty((0, 4, spins.shape[2]))
-        self._turning = kernels.Spins(spins, alone, whole, half, integrator, 0, dt, first, key)
+        turning = tables._replace(damping=0 * tables.damping)
+        self._turning = advance.Spins(spins, None, turning, None, integrator, 0, dt, first, key)
         self._spins, self._rates, self._dt, self._which = spins, (tables.loss, tables.gain), dt, (first, key)
 
     def advance(self, begin: int, steps: int):

@@ -10,8 +10,8 @@ import numpy as np
 
 from hpcsim.compiled import njit
 from hpcsim.ensemble.streams import THREE_POINT_AMPLITUDE
-from hpcsim.methods.phase_space import kernels
 from hpcsim.methods.phase_space.compile import Forces, Graph, Tables, cross_rows, draws, even_rows, forces, in_rows
+from hpcsim.methods.phase_space.kernels import INLINE
 from hpcsim.system import System, piecewise
 
 
@@ -79,7 +79,7 @@ def _numbers(system: System, largest: Forces, graph: Graph, part: Forces, own: G
     return list(part)
 
 
-@njit
+@njit(**INLINE)
 def set_interval(moving, begin, duration, rotating):
     """Let the tables be those of a step over the times begin ... begin + duration, as `Tables.over` has them."""
     parts, a = len(moving.numbers) - 1, THREE_POINT_AMPLITUDE
@@ -100,48 +100,3 @@ def set_interval(moving, begin, duration, rotating):
     for n in range(ends[2], ends[3]):
         angle = np.sqrt(duration * max(now[n], 0.0)) / 2
         now[n] = np.tan(a * angle) / a if rotating else angle
-
-
-@njit(cache=True, error_model="numpy")
-def advance(s, z, p, begin, steps, integrator, ordering, tables, moving, dt, first, key):
-    """As `kernels.advance`, with the tables of every sweep's own interval."""
-    trajectories = s.shape[2]
-    rows, words = np.zeros((kernels.SUM + 3, trajectories)), np.empty((4, trajectories), np.uint64)
-    normals, rotating = np.empty((4, trajectories)), integrator == kernels.SIB or integrator == kernels.EO
-    together = max(1, steps) if integrator == kernels.EO and len(z) == 0 else 1
-    for n in range(0, steps, together):
-        step, time = begin + np.uint64(n), (begin + n) * dt
-        if len(z):
-            duration = dt if n else dt / 2
-            set_interval(moving, time - (dt / 2 if n else 0.0), duration, rotating)
-            kernels.diffuse(z, ordering, tables, normals, words, duration, step, first, kernels.SPINOR, key)
-            kernels.spins_of(s, z)
-        if integrator == kernels.EO:
-            for k in range(2 * together + 1):
-                at_end = k == 0 or k == 2 * together
-                purpose = kernels.FIELD_START if k == 0 else (kernels.FIELD_END if at_end else kernels.FIELD)
-                set_interval(moving, time + max(0, k - 1) * dt / 2, dt / 2 if at_end else dt, rotating)
-                kernels.turn_halves(s, z, p, rows, words, tables, k, k + 1, step, first, purpose, key)
-        else:
-            set_interval(moving, time, dt, rotating)
-            kernels.turn_all(s, z, p, rows, words, tables, integrator, step, first, key)
-    if len(z) and steps > 0:
-        last = begin + np.uint64(steps - 1)
-        set_interval(moving, (begin + steps) * dt - dt / 2, dt / 2, rotating)
-        kernels.diffuse(z, ordering, tables, normals, words, dt / 2, last, first, kernels.SPINOR_END, key)
-        kernels.spins_of(s, z)
-
-
-class Spins:
-    """As `kernels.Spins`, from the first step on."""
-
-    def __init__(self, spins, spinors, tables: Tables, moving: Moving, integrator, ordering, dt, first, key):
-        self._spins, self._state = spins, (spins, spinors, np.empty_like(spins))
-        self._how = integrator, float(ordering), tables, moving, dt, first, key
-
-    def advance(self, begin: int, steps: int):
-        """Take `steps` steps, of which `begin` were taken before."""
-        advance(*self._state, np.uint64(begin), steps, *self._how)
-
-    def spins(self) -> np.ndarray:
-        return self._spins

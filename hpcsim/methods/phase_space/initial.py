@@ -52,7 +52,6 @@ def discrete(s, angles, first, key):
         s[i] = np.cos(azimuth) * x - np.sin(azimuth) * y, np.sin(azimuth) * x + np.cos(azimuth) * y, z
 
 
-@njit(cache=True, error_model="numpy")
 def spin_coherent(z, distribution, spins, angles, first, key):
     """Spinors of the spin coherent states in the directions `angles`, (sites, 2, trajectories or 1).
 
@@ -65,13 +64,21 @@ def spin_coherent(z, distribution, spins, angles, first, key):
        FOCK      |α|² has the mean 2S + ½ and the variance ¼ of the Fock state 2S
        SHARP     |α|² = 2S + 1 - |β|², so that |s| = S + ½
     """
-    trajectories = z.shape[2]
-    normals, words = np.empty((4, trajectories)), np.empty((4, trajectories), np.uint64)
+    _up(z, distribution, spins, first, key)
+    if distribution == Q:
+        _gamma(z, spins, first, key)
+    _turn(z, angles)
+
+
+@njit(cache=True, error_model="numpy")
+def _up(z, distribution, spins, first, key):
+    """Samples of the state "up"; for Q without those of α."""
+    normals, words = np.empty((4, z.shape[2])), np.empty((4, z.shape[2]), np.uint64)
+    width = 0.0 if distribution == P else (math.sqrt(0.5) if distribution == Q else 0.5)
     for i in range(z.shape[0]):
         fill_normals(normals, words, np.uint64(0), np.uint64(i), first, INITIAL, key)
-        width = 0.0 if distribution == P else (math.sqrt(0.5) if distribution == Q else 0.5)
         bosons = 2 * spins[i]
-        for t in range(trajectories):
+        for t in range(z.shape[2]):
             br, bi, ar, ai = width * normals[0, t], width * normals[1, t], math.sqrt(bosons), 0.0
             if distribution == COHERENT:
                 ar, ai = ar + normals[2, t] / 2, normals[3, t] / 2
@@ -83,9 +90,13 @@ def spin_coherent(z, distribution, spins, angles, first, key):
                 br, bi = br / fit, bi / fit
                 ar = math.sqrt(max(bosons + 1 - br * br - bi * bi, 0.0))
             z[i, 0, t], z[i, 1, t], z[i, 2, t], z[i, 3, t] = ar, ai, br, bi
-        if distribution == Q:
-            _gamma(z, i, bosons + 1, normals, words, first, key)
-        for t in range(trajectories):
+
+
+@njit(cache=True, error_model="numpy")
+def _turn(z, angles):
+    """Rotate spinors from "up" to the directions `angles`."""
+    for i in range(z.shape[0]):
+        for t in range(z.shape[2]):
             polar, azimuth = angles[i, 0, t % angles.shape[2]], angles[i, 1, t % angles.shape[2]]
             c, s = math.cos(polar / 2), math.sin(polar / 2)
             p, q = math.cos(azimuth), math.sin(azimuth)
@@ -96,20 +107,24 @@ def spin_coherent(z, distribution, spins, angles, first, key):
 
 
 @njit(cache=True, error_model="numpy")
-def _gamma(z, i, shape, normals, words, first, key):
-    """Re α = the root of a variable of the Gamma distribution.
+def _gamma(z, spins, first, key):
+    """Re α = the root of a variable of the Gamma distribution of shape 2S + 1.
 
     Source: Marsaglia and Tsang (2000), doi:10.1145/358407.358414.
 
     All trajectories draw again until the last is accepted: the numbers of one do not depend on the others.
     """
-    d = shape - 1 / 3
-    c, attempt = 1 / math.sqrt(9 * d), np.uint64(1)
-    waiting = np.ones(z.shape[2], np.bool_)
-    while np.any(waiting):
-        fill_normals(normals, words, attempt, np.uint64(i), first, INITIAL, key)
+    normals, words = np.empty((4, z.shape[2])), np.empty((4, z.shape[2]), np.uint64)
+    for i in range(z.shape[0]):
+        d = 2 * spins[i] + 2 / 3
+        c, attempt, waiting = 1 / math.sqrt(9 * d), np.uint64(1), z.shape[2]
         for t in range(z.shape[2]):
-            x, v, u = normals[0, t], (1 + c * normals[0, t]) ** 3, math.erfc(normals[2, t] / math.sqrt(2)) / 2
-            if waiting[t] and v > 0 and math.log(u) < x * x / 2 + d - d * v + d * math.log(v):
-                z[i, 0, t], waiting[t] = math.sqrt(d * v), False
-        attempt += np.uint64(1)
+            z[i, 0, t] = -1.0
+        while waiting:
+            fill_normals(normals, words, attempt, np.uint64(i), first, INITIAL, key)
+            for t in range(z.shape[2]):
+                x, v, u = normals[0, t], (1 + c * normals[0, t]) ** 3, math.erfc(normals[2, t] / math.sqrt(2)) / 2
+                if z[i, 0, t] < 0 and v > 0 and math.log(u) < x * x / 2 + d - d * v + d * math.log(v):
+                    z[i, 0, t] = math.sqrt(d * v)
+                    waiting -= 1
+            attempt += np.uint64(1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from hpcsim.ensemble.burn_in import autocorrelation_time
 from hpcsim.ensemble.linear import Linear, by_site
-from hpcsim.methods.phase_space.kernels import QUANTITIES, add_components, measure
+from hpcsim.methods.phase_space.moments import QUANTITIES, add_components, measure
 from hpcsim.observables import Dim, Output
 from hpcsim.observables.sites import places
 from hpcsim.observables.squeezing import PAIRS
