@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import random
 import re
 import socket
@@ -14,9 +15,11 @@ import pytest
 from conftest import ROOT, mpirun
 from mpi4py import MPI
 
+import hpcsim.methods
 from hpcsim import store
-from hpcsim.run import config, dispatch, execute, progress
+from hpcsim.run import config, dispatch, execute, progress, shares
 from hpcsim.run import plan as planning
+from hpcsim.run.board import Board
 from hpcsim.run.costs import Costs, Work
 from hpcsim.run.interrupt import STOPPING
 from hpcsim.run.schedule import LARGEST_SHARE, Queue, assign, kinds_of, spread
@@ -45,9 +48,9 @@ def alike(records: int, seconds: float = 1.0) -> Work:
 def test_the_queue_does_nearly_as_well_as_if_costs_were_known(groups):
     """And better than shares fixed beforehand. Whole records do not always fill all groups, even where all is known."""
     ratios, fixed = [], []
-    for seed in range(5 if groups < 128 else 2):
+    for seed in range(5 if groups < 128 else 1):
         seconds, work = costs(seed, 20 * groups)
-        known = schedule.queued(seconds, Work.of(work.records, seconds, work.records), groups)
+        known = schedule.fixed(seconds, seconds, groups)
         assert known >= max(seconds.sum() / groups, seconds.max()) - 1e-9
         ratios.append(known / schedule.queued(seconds, work, groups))
         fixed.append(known / schedule.fixed(seconds, work.seconds, groups))
@@ -83,7 +86,7 @@ def test_what_is_finished_corrects_the_order_and_the_time_left():
     # 8 of 2 s and 8 of 10 s, the kinds drawn a little to the mean of all, and one of 10 s that has just been given
     assert queue.waiting() == pytest.approx(8 * 2 + 8 * 10, rel=0.5)
     assert queue.time_left() == pytest.approx(queue.waiting() + 10, rel=0.1)
-    assert queue.correction(1) > 4 > 2 > queue.correction(0)
+    assert queue.costs.factors()[1] > 4 > 2 > queue.costs.factors()[0]
 
 
 def test_what_is_under_way_is_known():
@@ -103,7 +106,7 @@ def test_records_of_one_size_are_of_one_kind():
 
 
 class Groups:
-    """What `dispatch.Shares` needs of run.parallel.Groups, for a world of one process."""
+    """What `shares.Shares` needs of run.parallel.Groups, for a world of one process."""
 
     def __init__(self, count, index):
         self.leaders = self.world = MPI.COMM_SELF
@@ -112,18 +115,18 @@ class Groups:
 
 @pytest.fixture
 def served():
-    """(records, groups) -> addresses and token of a process that keeps a queue of records of one second.
+    """(work, groups, needs=None) -> addresses and token of a process that keeps a queue.
 
     signals : sent to it when it has the queue
     """
     started = []
 
-    def serve(records, groups, signals=()):
+    def serve(work, groups, signals=(), needs=None):
         token = b"0123456789abcdef"
-        process = dispatch._start(token)
+        process = shares._start(token)
         started.append(process)
         addresses = [("127.0.0.1", int(process.stdout.readline()))]
-        dispatch._send_queue(process.stdin, alike(records), groups)
+        dispatch.send_queue(process.stdin, work, groups, needs)
         assert process.stdout.readline() == b"1\n"
         for number in signals:
             process.send_signal(number)
@@ -131,7 +134,7 @@ def served():
 
     yield serve
     for process in started:
-        dispatch._end(process)
+        shares._end(process)
         assert process.returncode == 0
 
 
@@ -142,17 +145,20 @@ def line_to(group, addresses, token):
 
 
 def test_a_repeated_question_gets_the_same_answer_and_a_stranger_none(served):
-    addresses, token = served(5, 2)
+    addresses, token = served(alike(5), 2)
     line, other = line_to(0, addresses, token), line_to(1, addresses, token)
     assert line.next([]) == [0] and line.next([(0, 1.0)]) == [1]
-    question = dispatch.QUESTION.pack(0, 1, 2, 1) + dispatch.FINISHED.pack(0, 1.0)
-    assert line._ask(question, 2, (5,)) == [1]
+    number = line._number
+    question = dispatch.QUESTION.pack(dispatch.NEXT, 0, 1, number) + dispatch.COUNT.pack(1)
+    state, rest = line._ask(question + dispatch.FINISHED.pack(0, 1.0), (5,))
+    assert state == dispatch.GIVEN and rest.endswith(np.int64(1).tobytes())
     assert [other.next([]) for _ in range(4)] == [[2], [3], [4], []] and line.next([]) == []
     with pytest.raises(dispatch.Unreachable):
         dispatch.Line(1, b"another token...", addresses)
     with pytest.raises(dispatch.Unreachable):  # of a queue that is not there yet
-        line._ask(dispatch.QUESTION.pack(0, 2, 1, 0), 1, (0.2,))
-    for junk in (b"", token, token + b"x" * 9, token + dispatch.QUESTION.pack(0, 1, 9, 700), b"\0" * 60000):
+        line._ask(dispatch.QUESTION.pack(dispatch.NEXT, 0, 2, number) + dispatch.COUNT.pack(0), (0.2,))
+    shorter = [token + dispatch.QUESTION.pack(kind, 0, 1, 9) + b"\1\2\3" for kind in (*dispatch.KINDS, 200)]
+    for junk in (b"", token, token + b"x" * 9, *shorter, b"\0" * 60000):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             stranger.sendto(junk, addresses[0])
     assert line.next([]) == []
@@ -162,13 +168,13 @@ def test_a_repeated_question_gets_the_same_answer_and_a_stranger_none(served):
 
 def test_signals_that_stop_a_run_do_not_end_the_queue(served):
     """Slurm sends them to all processes of a job; every rank still asks, after the record that it computes."""
-    line = line_to(0, *served(2, 1, signals=STOPPING))
+    line = line_to(0, *served(alike(2), 1, signals=STOPPING))
     assert [line.next([]) for _ in range(3)] == [[0], [1], []]
     line.close()
 
 
 def test_answers_that_are_lost_are_asked_for_again(served, monkeypatch):
-    addresses, token = served(30, 1)
+    addresses, token = served(alike(30), 1)
     lost = random.Random(1)
 
     class Lossy(socket.socket):
@@ -185,7 +191,7 @@ def test_answers_that_are_lost_are_asked_for_again(served, monkeypatch):
 
 
 def test_where_nobody_answers_the_run_ends_with_the_reason(served, monkeypatch):
-    addresses, token = served(3, 1)
+    addresses, token = served(alike(3), 1)
     line = line_to(0, addresses, token)
     monkeypatch.setattr(dispatch, "WAITS", (0.05, 0.05))
     line._token = b"not the same one"
@@ -198,31 +204,35 @@ def test_where_it_cannot_be_started_records_are_shared_out_beforehand(monkeypatc
     def refuse(*_):
         raise OSError("no process for you")
 
-    monkeypatch.setattr(dispatch, "_start", refuse)
-    shares = dispatch.Shares(Groups(2, 1), logging.getLogger("hpcsim"))
-    source = shares.begin(np.arange(4), Work.of(range(4), [4.0, 3.0, 2.0, 1.0], np.zeros(4)))
-    assert [source.next([]) for _ in range(3)] == [[1], [2], []]
+    monkeypatch.setattr(shares, "_start", refuse)
+    sources = shares.Shares(Groups(2, 1), logging.getLogger("hpcsim"))
+    work = Work.of(range(4), [4.0, 3.0, 2.0, 1.0], np.zeros(4))
+    source = sources.begin(work, {3: (1, 9)}, results={9: "of 9"})
+    assert [source.next([]) for _ in range(3)] == [[1], [2], []] and source.get(9) == "of 9"
+    source.put(1, "of 1")
+    source = sources.begin(Work(*(array[3:] for array in work)), {3: (1, 9)})  # to the other group
+    assert source.next([]) == [] and (source.get(1), source.get(9)) == ("of 1", "of 9")
     assert "shared out beforehand" in caplog.text and "no process for you" in caplog.text
-    shares.close()
+    sources.close()
 
 
 def test_a_process_that_nobody_needs_ends_without_a_word(capfd):
     for _ in range(3):
-        shares = dispatch.Shares(Groups(2, 0), logging.getLogger("hpcsim"))
-        shares.close()
-        assert shares._process.returncode == 0
+        sources = shares.Shares(Groups(2, 0), logging.getLogger("hpcsim"))
+        sources.close()
+        assert sources._process.returncode == 0
     assert capfd.readouterr().err == ""
 
 
 def test_a_queue_for_each_round_of_records():
-    shares = dispatch.Shares(Groups(2, 0), logging.getLogger("hpcsim"))
+    sources = shares.Shares(Groups(2, 0), logging.getLogger("hpcsim"))
     for records in (np.arange(3), np.arange(7, 9)):
-        source = shares.begin(records, Work.of(records, np.ones(len(records)), *np.zeros((2, len(records)))))
+        source = sources.begin(Work.of(records, np.ones(len(records)), *np.zeros((2, len(records)))), {})
         given = []
         while mine := source.next([(record, 1.0) for record in given[-1:]]):
             given += mine
         assert given == records.tolist()
-    shares.close()
+    sources.close()
 
 
 def test_a_record_that_compiled_tells_nothing_of_others():
@@ -290,13 +300,85 @@ def test_estimates_are_corrected_by_the_mean_not_the_median():
     assert found.factors() == [pytest.approx((20 + 10 * 0.1) / 11, rel=0.1)]
 
 
-def test_what_was_learned_is_known_in_the_next_round():
-    first = Queue(alike(4), later=alike(3, 10.0))
-    assert first.waiting() == pytest.approx(4 + 30)
-    for _ in range(4):
-        first.finished(first.take()[0], 3.0)
-    second = Queue(alike(3, 10.0), 100, costs=first.costs)
-    assert second.time_left() == pytest.approx(30, rel=0.2)  # of one record, however many groups there are
+def chained(records: int) -> tuple[Work, dict]:
+    """Every second record waits for the one before it."""
+    return alike(records), {record: (record - 1,) for record in range(1, records, 2)}
+
+
+def test_a_record_begins_when_what_it_needs_is_there():
+    """Not when all that can begin is done; what was learned before counts for it; and no result is kept too long."""
+    work, needs = chained(6)
+    board = Board(range(6), needs)
+    queue = Queue(work, 2, board=board)
+    assert [queue.take() for _ in range(3)] == [[0], [2], [4]] and queue.take() == [] and not queue.over
+    board.put(4, "of 4")
+    queue.finished(4, 3.0)
+    assert queue.take() == [5] and queue.take() == [] and board.get(4) == "of 4" and board.get(0) is None
+    assert queue.waiting() == pytest.approx(3 * 2 / 2, rel=0.2)
+    queue.finished(0, math.nan)  # has failed, or compiled
+    queue.finished(5, 3.0)
+    assert queue.take() == [1] and board.get(4) is None
+    queue.finished(2, 3.0)
+    assert queue.take() == [3] and queue.over
+
+
+def test_records_that_others_wait_for_come_first():
+    """One of 1 s, with one of 5 s behind it, before those of 2 s."""
+    work = Work.of(range(5), [2.0, 2.0, 1.0, 2.0, 5.0], [0, 0, 1, 0, 2])
+    queue = Queue(work, board=Board(range(5), {4: (2,)}))
+    assert queue.take() == [2] and queue.take()[0] in (0, 1, 3)
+    queue.finished(2, 1.0)
+    assert queue.take() == [4]
+
+
+def test_a_look_decides_how_many_records_of_a_point_begin():
+    """Two points of six records, of which two are looked at first; and the group that is there first takes the look."""
+    looks = {0: ([0, 1, 2, 3, 4, 5], 2), 1: ([6, 7, 8, 9, 10, 11], 2)}
+    board = Board(range(12), None, looks)
+    queue = Queue(alike(12), 4, board=board)
+    first = [queue.take()[0] for _ in range(4)]
+    assert sorted(first) == [0, 1, 6, 7] and queue.take() == [] and not queue.over
+    for record in (0, 1):
+        board.put(record, f"of {record}")
+        queue.finished(record, 1.0)
+    assert queue.take() == [-1, 2] and queue.take() == []
+    queue.finished(-1, 5.0)  # the look wants three more
+    assert sorted(queue.take()[0] for _ in range(3)) == [2, 3, 4] and queue.take() == []
+    for record in (2, 3, 4, 6, 7):
+        queue.finished(record, math.nan)
+    assert [queue.take() for _ in range(3)] == [[-1, 5], [-2, 2], []] and board.get(0) == "of 0"
+    queue.finished(-1, 0.0)
+    assert not queue.over and board.get(0) is None
+    queue.finished(-2, 0.0)
+    assert queue.over and queue.take() == []
+
+
+def test_what_was_done_before_a_look_is_looked_at_at_once():
+    """A record that was damaged is computed again, and those beyond the look before it are there."""
+    queue = Queue(alike(1), board=Board([0], None, {0: ([0, 1, 2], 2)}, {1: "of 1", 2: "of 2"}))
+    assert queue.take() == [0]
+    queue.finished(0, 1.0)
+    assert queue.take() == [-1, 2]
+    queue.finished(-1, 3.0)
+    assert queue.take() == [-1, 3] and queue.board.get(2) == "of 2"
+    queue.finished(-1, 0.0)
+    assert queue.over
+
+
+def test_results_come_to_the_records_that_wait_for_them(served):
+    """However large they are; and a group without work gets its record when it can begin, also where this was lost."""
+    work, needs = chained(2)
+    addresses, token = served(work, 2, needs=needs)
+    line, other = line_to(0, addresses, token), line_to(1, addresses, token)
+    assert line.next([]) == [0] and other.next([]) is None and other.next([]) is None
+    result = {"rho": np.arange(5000) * 1j, "file": np.float64(np.nan)}
+    line.put(0, result)
+    assert line.next([(0, 1.0)]) is not None or other.next([]) is not None
+    found = other.get(0)
+    assert found.keys() == result.keys() and all(found[name].tobytes() == result[name].tobytes() for name in found)
+    assert line.get(1) is None
+    line.close()
+    other.close()
 
 
 def test_the_first_points_taken_are_all_over_the_sweep():
@@ -360,6 +442,40 @@ def run(system, options, record, context):
     time.sleep(seconds(system))
     return {"slept": seconds(system)}
 '''
+
+STAGES = '''
+"""Each record of a point adds one to the one before it; the first fails where the rate of decay is 4."""
+from hpcsim.methods import Cost, Output
+from hpcsim.system import Parameters
+
+class Options(Parameters):
+    pass
+
+def supports(system): return None
+def records(system, options): return (0, 1, 2)
+def needs(system, options, record): return (record - 1,) if record else ()
+def cost(system, options, record): return Cost(1e3, 1.0)
+def outputs(system, options): return (Output("found", reduce="mean"),)
+def run(system, options, record, context):
+    if not record and 3 < system.jumps[0].rates[0] < 5:
+        raise RuntimeError("too fast")
+    return {"found": 1.0 + context.earlier[record - 1]["found"] if record else 0.0}
+'''
+
+
+def test_a_record_fails_with_the_one_that_it_starts_from_and_with_it_is_computed_again(tmp_path, monkeypatch):
+    (tmp_path / "stages.py").write_text(STAGES)
+    monkeypatch.setattr(hpcsim.methods, "__path__", [*hpcsim.methods.__path__, str(tmp_path)])
+    raw = {"model": {"name": "collective_spin", "S": 0.5}, "method": {"name": "stages"}}
+    resolved = config.resolve(raw | {"sweep": [{"model.decay": [1, 2, 3]}]})
+    for again in (False, True):
+        with pytest.raises(execute.RecordsFailed, match="3 of 9 records failed"):
+            execute.run(lambda: planning.plan(resolved), tmp_path / "r.h5", retry_failed=again)
+        (run,) = store.read_runs(tmp_path / "r.h5")
+        assert run.arrays["found"][run.done].tolist() == [0, 1, 2, 0, 1, 2]
+        starts = "a record whose result it starts from has failed"
+        assert run.failures == {3: "RuntimeError: too fast", 4: starts, 5: starts}
+
 
 PROGRAM = """
 import sys, time, json

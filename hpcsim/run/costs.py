@@ -37,10 +37,6 @@ class Work(NamedTuple):
         parts = np.zeros(len(records), int) if parts is None else np.asarray(parts, int)
         return cls(records, seconds, np.asarray(kinds, int), points, parts)
 
-    def join(self, other: "Work | None") -> "Work":
-        """Both, one after the other."""
-        return self if other is None else Work(*map(np.concatenate, zip(self, other)))
-
     def classes(self) -> np.ndarray:
         """(records,) integers, equal where kind and part are."""
         return self.kinds * PARTS + np.minimum(self.parts, PARTS - 1)
@@ -54,25 +50,18 @@ class Costs:
     towards zero by the variances above (a random-effects model), so that a class without a finished record has what
     those like it have. As sums are asked for, not medians, all that is then multiplied by the seconds measured over
     those predicted: for a class by its own, the more records it has, or by those of all.
-
-    before : of earlier records of the run, whose measured seconds are kept
     """
 
-    def __init__(self, work: Work, before: "Costs | None" = None):
-        codes, own = np.unique(work.classes(), return_inverse=True)
-        self._codes = codes if before is None else np.union1d(codes, before._codes)
-        place, size = np.searchsorted(self._codes, codes), len(self._codes)
-        self.place = place[own]  # the class of each record
-        self._finished = np.zeros((5, size))  # records, log(ratio), its square, seconds measured, estimated
-        self._size = np.zeros(size)  # mean logarithm of the estimates
-        if before is not None:
-            kept = np.searchsorted(self._codes, before._codes)
-            self._finished[:, kept], self._size[kept] = before._finished, before._size
-        counted = np.bincount(own, minlength=len(codes))
-        self._size[place] = np.bincount(own, np.log(work.seconds), len(codes)) / np.maximum(counted, 1)
+    def __init__(self, work: Work):
+        self._codes, self.place = np.unique(work.classes(), return_inverse=True)  # and the class of each record
+        counted = np.bincount(self.place, minlength=len(self._codes))
+        self._finished = np.zeros((5, len(counted)))  # records, log(ratio), its square, seconds measured, estimated
+        self._news: list[tuple[int, float, float]] = []  # class, estimate, seconds of those not yet counted there
+        # mean logarithm of the estimates
+        self._size = np.bincount(self.place, np.log(work.seconds), len(counted)) / counted
         self._kind = np.unique(self._codes // PARTS, return_inverse=True)[1]
         self._part = self._codes % PARTS
-        self._factors, self._fitted = [1.0] * size, 0
+        self._factors, self._fitted, self._count = np.ones(len(counted)), 0, 0
 
     def __len__(self):
         return len(self._codes)
@@ -80,25 +69,33 @@ class Costs:
     @property
     def finished(self) -> int:
         """How many records have told what they took."""
-        return int(self._finished[0].sum())
+        return self._count
 
     def learn(self, place: int, estimate: float, seconds: float):
         """A record of the class at `place` took so long."""
-        ratio = np.log(max(seconds, 1e-6) / estimate)
-        self._finished[:, place] += 1, ratio, ratio**2, seconds, estimate
+        self._count += 1
+        self._news.append((place, estimate, seconds))
 
-    def factors(self) -> list[float]:
+    def factors(self) -> np.ndarray:
         """One for each class; 1 where nothing is known."""
         if (finished := self.finished) > (1 + FRESH) * self._fitted:
-            self._factors, self._fitted = self._fit().tolist(), finished
+            self._factors, self._fitted = self._fit(), finished
         return self._factors
+
+    def each(self) -> np.ndarray:
+        """Seconds of one record of each class."""
+        return np.exp(self._size) * self.factors()
 
     def longest(self, rest: np.ndarray) -> float:
         """Seconds of a record of the class that takes longest, of those where `rest` seconds, estimated, are left."""
-        each = np.exp(self._size)
-        return float(np.max(np.where(rest > each / 2, each * self.factors(), 0.0), initial=0.0))
+        return float(np.max(np.where(rest > np.exp(self._size) / 2, self.each(), 0.0), initial=0.0))
 
     def _fit(self) -> np.ndarray:
+        places, estimates, seconds = np.array(self._news).T
+        ratios = np.log(np.maximum(seconds, 1e-6) / estimates)
+        for kept, new in zip(self._finished, (np.ones_like(ratios), ratios, ratios**2, seconds, estimates)):
+            np.add.at(kept, places.astype(int), new)
+        self._news.clear()
         count, total, squares, measured, estimated = self._finished
         seen, each = count > 0, np.maximum(count, 1)
         mean = total / each

@@ -1,35 +1,43 @@
-"""The process that keeps the queue of a run, and the groups' line to it.
+"""The process that keeps the queue of a run, and the groups' line to it; `hpcsim.run.shares` starts it.
 
     python -m hpcsim.run.dispatch
 
 takes the queue from its standard input, prints the number of its port and answers datagrams until its input ends,
 which it does with rank 0, however that ends. A datagram counts only with the run's own token in front. A group numbers
-its questions: one that comes again, since an answer was lost, gets the same answer.
+its questions: one that comes again, since an answer was lost, gets the same answer. Where nothing can begin before
+others have ended, a group is told so, and gets its answer when that is the case. What a record leaves for others comes
+and goes in pieces.
 """
 
 import io
 import math
 import os
+import pickle
 import selectors
 import socket
 import struct
-import subprocess
 import sys
 import time
 
 import numpy as np
 
+from hpcsim.run.board import Board
 from hpcsim.run.costs import Work
-from hpcsim.run.interrupt import end, start_beside
-from hpcsim.run.schedule import LARGEST_SHARE, FixedShare, OwnQueue, Queue
+from hpcsim.run.schedule import LARGEST_SHARE, Queue
 
 TOKEN = 16  # bytes
-QUESTION = struct.Struct("<IIIH")  # group, number of the queue, number of the question, finished records
+PIECE = 8192  # bytes of a result at once
+KINDS = NEXT, PUT, GET, HELLO = range(4)
+QUESTION = struct.Struct("<BIII")  # kind, group, number of the queue, number of the question
+COUNT = struct.Struct("<H")  # finished records, which follow
 FINISHED = struct.Struct("<qd")  # record, seconds
-ANSWER = struct.Struct("<IdIdH")  # number of the question, seconds left, records under way, seconds, records
-LARGEST = TOKEN + QUESTION.size + FINISHED.size * 2 * LARGEST_SHARE
+PART = struct.Struct("<qQQ")  # record, offset and bytes of what it has left
+ANSWER = struct.Struct("<IB")  # number of the question, state
+GIVEN, WAIT = range(2)  # records follow, none at the end; none can begin yet
+RECORDS = struct.Struct("<dIdH")  # seconds left, records under way, seconds, records
+LARGEST = TOKEN + QUESTION.size + max(PART.size + PIECE, COUNT.size + FINISHED.size * 2 * LARGEST_SHARE)
 WAITS = (0.1, 0.2, 0.5, 1, 2, 5, 5, 5, 5, 5)  # seconds for an answer, before the question is sent again
-GREETING = 0xFFFFFFFF  # number of a question that takes nothing
+PATIENCE, AGAIN = 0.3, 5.0  # seconds after which who waits looks up, and asks once more
 
 
 class Unreachable(Exception):
@@ -45,18 +53,19 @@ def serve():
         _say(line.getsockname()[1])
         selector.register(line, selectors.EVENT_READ)
         selector.register(stdin, selectors.EVENT_READ)
-        rounds, queue, answered = 0, Queue(Work.of([], [], [])), {}  # the last question of each group, and its answer
+        desk = _Desk(0, Queue(Work.of([], [], [])))
         while True:
             for key, _ in selector.select():
                 if key.fileobj is line:
                     message, sender = line.recvfrom(LARGEST)
-                    if message[:TOKEN] == token and (answer := _answer(rounds, queue, message[TOKEN:], answered)):
-                        line.sendto(answer, sender)
-                elif (found := _read_queue(stdin, queue)) is None:
+                    if message[:TOKEN] == token:
+                        for answer, receiver in desk.answers(message[TOKEN:], sender):
+                            line.sendto(answer, receiver)
+                elif (found := _read_queue(stdin)) is None:
                     return
                 else:
-                    rounds, queue, answered = rounds + 1, found, {}
-                    _say(rounds)
+                    desk = _Desk(desk.turn + 1, found)
+                    _say(desk.turn)
 
 
 def _say(number: int):
@@ -64,56 +73,126 @@ def _say(number: int):
     sys.stdout.flush()
 
 
-def _read_queue(stream, before: Queue) -> Queue | None:
-    """What `_send_queue` wrote, and what was learned by the queue before; None at the end."""
+def _read_queue(stream) -> Queue | None:
+    """What `send_queue` wrote; None at the end. It comes from rank 0, which has started this process."""
     if len(head := stream.read(8)) < 8:
         return None
-    with np.load(io.BytesIO(stream.read(struct.unpack("<Q", head)[0])), allow_pickle=False) as arrays:
-        now, later = (Work(*(arrays[f"{when}_{name}"] for name in Work._fields)) for when in ("now", "later"))
-        return Queue(now, int(arrays["groups"]), later=later, costs=before.costs)
+    work, groups, waiting = pickle.loads(stream.read(struct.unpack("<Q", head)[0]))
+    return Queue(work, groups, board=Board(work.records.tolist(), *waiting))
 
 
-def _send_queue(stream, work: Work, groups: int, later: Work | None = None):
-    packed = io.BytesIO()
-    parts = {"now": work, "later": later or Work.of([], [], [])}
-    arrays = {f"{when}_{name}": array for when, part in parts.items() for name, array in part._asdict().items()}
-    np.savez(packed, groups=groups, **arrays)
-    content = packed.getvalue()
+def send_queue(stream, work: Work, groups: int, needs=None, looks=None, results=None):
+    packed = {record: _packed(found) for record, found in (results or {}).items()}
+    content = pickle.dumps((work, groups, (needs, looks, packed)))
     stream.write(struct.pack("<Q", len(content)) + content)
     stream.flush()
 
 
-def _answer(rounds: int, queue: Queue, message: bytes, answered: dict) -> bytes | None:
-    """The answer to one question; None for what is none of this round."""
-    if len(message) < QUESTION.size:
-        return None
-    group, turn, number, count = QUESTION.unpack_from(message)
-    if len(message) != QUESTION.size + count * FINISHED.size or (turn != rounds and number != GREETING):
-        return None
-    if number == GREETING:
-        return ANSWER.pack(number, queue.time_left(), *queue.under_way(), 0)
-    before, answer = answered.get(group, (-1, b""))
-    if number > before:
-        for i in range(count):
-            queue.finished(*FINISHED.unpack_from(message, QUESTION.size + i * FINISHED.size))
-        records = queue.take()
-        head = ANSWER.pack(number, queue.time_left(), *queue.under_way(), len(records))
-        answer = head + struct.pack(f"<{len(records)}q", *records)
-        answered[group] = number, answer
-    return answer if number >= before else None
+def _packed(result: dict[str, np.ndarray]) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, **{f"_{name}": array for name, array in result.items()})
+    return content.getvalue()
+
+
+def _unpacked(content: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return {name[1:]: arrays[name] for name in arrays.files}
+
+
+class _Desk:
+    """Answers what is asked about one queue, the `turn`th of a run."""
+
+    def __init__(self, turn: int, queue: Queue):
+        self.turn, self._queue = turn, queue
+        self._answered: dict[int, tuple[int, bytes]] = {}  # the last question of each group, and its answer
+        self._waiting: dict[int, tuple[int, tuple]] = {}  # groups that wait: number of the question, and who asked it
+        self._coming: dict[int, bytearray] = {}  # what is there of results that are not yet whole
+
+    def answers(self, message: bytes, sender) -> list[tuple[bytes, tuple]]:
+        """What is to be sent, and where to, after one question; nothing for what is none of this queue."""
+        try:
+            kind, group, turn, number = QUESTION.unpack_from(message)
+            rest = message[QUESTION.size :]
+            if kind == HELLO:
+                return [(ANSWER.pack(number, GIVEN), sender)]
+            if turn != self.turn:
+                return []
+            if kind == PUT:
+                return [(ANSWER.pack(number, GIVEN) + PART.pack(*self._take_piece(rest)), sender)]
+            if kind == GET:
+                return [(ANSWER.pack(number, GIVEN) + self._piece(*PART.unpack(rest)), sender)]
+            return self._next(group, number, rest, sender)
+        except struct.error:
+            return []
+
+    def _next(self, group: int, number: int, rest: bytes, sender) -> list[tuple[bytes, tuple]]:
+        (count,) = COUNT.unpack_from(rest)
+        if len(rest) != COUNT.size + count * FINISHED.size:
+            return []
+        before, answer = self._answered.get(group, (-1, b""))
+        if number < before:
+            return []
+        if number == before and group not in self._waiting:
+            return [(answer, sender)]
+        if number > before:
+            for i in range(count):
+                self._queue.finished(*FINISHED.unpack_from(rest, COUNT.size + i * FINISHED.size))
+        self._answered[group] = number, b""
+        self._waiting[group] = number, sender
+        sent = self._serve_waiting()
+        if group in self._waiting:
+            sent.append((ANSWER.pack(number, WAIT) + self._head(group, 0), sender))
+        return sent
+
+    def _serve_waiting(self) -> list[tuple[bytes, tuple]]:
+        """Answers to those who wait, as far as something can begin."""
+        sent = []
+        while self._waiting and ((records := self._queue.take()) or self._queue.over):
+            group = next(iter(self._waiting))
+            number, sender = self._waiting.pop(group)
+            answer = ANSWER.pack(number, GIVEN) + self._head(group, len(records))
+            answer += struct.pack(f"<{len(records)}q", *records)
+            self._answered[group] = number, answer
+            sent.append((answer, sender))
+        return sent
+
+    def _head(self, group: int, records: int) -> bytes:
+        """The time left is told to the first group alone, which shows it: to find it takes as long as a share."""
+        if group:
+            return RECORDS.pack(math.nan, 0, 0.0, records)
+        return RECORDS.pack(self._queue.time_left(), *self._queue.under_way(), records)
+
+    def _take_piece(self, rest: bytes) -> tuple[int, int, int]:
+        """Keep the next piece of what a record has left; (record, bytes that are there, bytes)."""
+        record, offset, total = PART.unpack_from(rest)
+        if self._queue.board.get(record) is not None:
+            return record, total, total
+        there = self._coming.setdefault(record, bytearray())
+        if offset == len(there):
+            there += rest[PART.size :]
+        if len(there) == total:
+            self._queue.board.put(record, bytes(self._coming.pop(record)))
+            return record, total, total
+        return record, len(there), total
+
+    def _piece(self, record: int, offset: int, _) -> bytes:
+        """From `offset` on, what a record has left; of 0 bytes where that is nothing."""
+        found = self._queue.board.get(record) or b""
+        return PART.pack(record, offset, len(found)) + found[offset : offset + PIECE]
 
 
 class Line:
     """One group's line to the queue. Raises Unreachable where nobody answers."""
 
     def __init__(self, group: int, token: bytes, addresses):
-        self._group, self._token, self._rounds, self._number = group, token, 0, 0
+        self._group, self._token, self._turn, self._number = group, token, 0, 0
         self._left, self._under_way = math.nan, (0, 0.0)
+        self._asked: tuple[bytes, float] | None = None  # the question whose answer is to come, and when it was sent
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for address in addresses:
             self._address = tuple(address)
             try:
-                self._ask(QUESTION.pack(group, 0, GREETING, 0), GREETING, WAITS[:4])
+                self._ask(self._question(HELLO), WAITS[:4])
                 return
             except (OSError, Unreachable):
                 continue
@@ -122,38 +201,84 @@ class Line:
 
     def begin(self):
         """The next queue is there."""
-        self._rounds, self._number = self._rounds + 1, 0
+        self._turn, self._asked = self._turn + 1, None
 
-    def next(self, finished: list[tuple[int, float]]) -> list[int]:
-        """The records to compute next; finished: those computed since, with their seconds."""
+    def _question(self, kind: int, rest: bytes = b"") -> bytes:
         self._number += 1
-        told = b"".join(FINISHED.pack(*each) for each in finished)
-        question = QUESTION.pack(self._group, self._rounds, self._number, len(finished)) + told
+        return QUESTION.pack(kind, self._group, self._turn, self._number) + rest
+
+    def next(self, finished: list[tuple[int, float]]) -> list[int] | None:
+        """The records to compute next; finished: those computed since, with their seconds.
+
+        As in `Queue.take`; None: none can begin yet, ask again.
+        """
+        if self._asked is None:
+            told = b"".join(FINISHED.pack(*each) for each in finished)
+            return self._received(*self._sent(self._question(NEXT, COUNT.pack(len(finished)) + told)))
+        question, since = self._asked
+        if (answer := self._answer(PATIENCE)) is not None:
+            return self._received(*answer)
+        return self._received(*self._sent(question)) if time.monotonic() > since + AGAIN else None
+
+    def _sent(self, question: bytes) -> tuple[int, bytes]:
+        """State and rest of the answer. Raises RuntimeError where none comes."""
+        self._asked = question, time.monotonic()
         try:
-            return self._ask(question, self._number, WAITS)
+            return self._ask(question, WAITS)
         except Unreachable:
             raise RuntimeError(
                 f"the process that shares out the records, started by rank 0, has not answered for {sum(WAITS):.0f} s; "
                 "what is done is in the file: give the same command again"
             ) from None
 
-    def _ask(self, question: bytes, number: int, waits) -> list[int]:
+    def _received(self, state: int, rest: bytes) -> list[int] | None:
+        self._left, *self._under_way, count = RECORDS.unpack_from(rest)
+        if state == WAIT:
+            return None
+        self._asked = None
+        return list(struct.unpack_from(f"<{count}q", rest, RECORDS.size))
+
+    def put(self, record: int, result: dict[str, np.ndarray]):
+        """What a record has left for others, before it is said to have ended."""
+        content, offset = _packed(result), 0
+        while offset < len(content):
+            piece = PART.pack(record, offset, len(content)) + content[offset : offset + PIECE]
+            _, offset, _ = PART.unpack(self._sent(self._question(PUT, piece))[1])
+        self._asked = None
+
+    def get(self, record: int) -> dict[str, np.ndarray] | None:
+        """What a record has left; None where it has failed."""
+        content, total = b"", 1
+        while len(content) < total:
+            _, rest = self._sent(self._question(GET, PART.pack(record, len(content), 0)))
+            _, _, total = PART.unpack_from(rest)
+            content += rest[PART.size :]
+        self._asked = None
+        return _unpacked(content) if content else None
+
+    def _ask(self, question: bytes, waits) -> tuple[int, bytes]:
         for wait in waits:
             self._socket.sendto(self._token + question, self._address)
-            ends = time.monotonic() + wait
-            while (remaining := ends - time.monotonic()) > 0:
-                self._socket.settimeout(remaining)
-                try:
-                    answer = self._socket.recv(LARGEST)
-                except TimeoutError:
-                    break
-                except ConnectionError:  # nobody there: the next try comes after the wait
-                    time.sleep(max(0.0, ends - time.monotonic()))
-                    break
-                same, self._left, *self._under_way, count = ANSWER.unpack_from(answer)
-                if same == number:
-                    return list(struct.unpack_from(f"<{count}q", answer, ANSWER.size))
+            if (answer := self._answer(wait)) is not None:
+                return answer
         raise Unreachable
+
+    def _answer(self, seconds: float) -> tuple[int, bytes] | None:
+        """State and rest of the answer to the last question, if it comes in so many seconds."""
+        ends = time.monotonic() + seconds
+        while (remaining := ends - time.monotonic()) > 0:
+            self._socket.settimeout(remaining)
+            try:
+                answer = self._socket.recv(LARGEST)
+            except TimeoutError:
+                break
+            except ConnectionError:  # nobody there: the next try comes after the wait
+                time.sleep(max(0.0, ends - time.monotonic()))
+                break
+            number, state = ANSWER.unpack_from(answer)
+            if number == self._number:
+                return state, answer[ANSWER.size :]
+        return None
 
     def time_left(self) -> float | None:
         """Seconds until all records are done, by the last answer; None: it told none."""
@@ -166,102 +291,6 @@ class Line:
 
     def close(self):
         self._socket.close()
-
-
-class Shares:
-    """Where the groups of a run get their records from, on their first ranks.
-
-    One queue for all where every group reaches it, else fixed shares, and the log says so. The process is started
-    at once, to be ready when it is needed.
-    """
-
-    def __init__(self, groups, log):
-        self._groups, self._log, self._token = groups, log, os.urandom(TOKEN)
-        self._process = self._line = self._reached = self._costs = None
-        if groups.count > 1 and groups.world.rank == 0:
-            try:
-                self._process = _start(self._token)
-            except OSError as error:
-                log.warning("no process to share out records can be started here (%s)", error)
-
-    def begin(self, records, work: Work | None = None, later: Work | None = None):
-        """The source of some records: next(finished) -> what to compute, time_left(). Collective over the leaders.
-
-        work, later : these records, and those that are to follow, as `schedule.Queue` takes them; on rank 0
-        """
-        groups = self._groups
-        if groups.count == 1:
-            source = OwnQueue(work, later, self._costs)
-            self._costs = source.costs
-            return source
-        if self._reached is None:
-            self._connect()
-        if not self._reached:
-            return FixedShare(records, groups.leaders.bcast(work and work.seconds), groups.count, groups.index)
-        if groups.leaders.rank == 0:
-            _send_queue(self._process.stdin, work, groups.count, later)
-            self._process.stdout.readline()
-        groups.leaders.Barrier()
-        self._line.begin()
-        return self._line
-
-    def _connect(self):
-        """Find out, together, whether all groups reach the process."""
-        leaders, addresses = self._groups.leaders, []
-        if self._process is not None:
-            port = self._process.stdout.readline().strip()
-            addresses = [(address, int(port)) for address in _addresses()] if port.isdigit() else []
-        self._token, addresses, host = leaders.bcast((self._token, addresses, socket.gethostname()))
-        if socket.gethostname() == host:
-            addresses = [("127.0.0.1", port) for _, port in addresses[:1]]
-        try:
-            self._line = Line(self._groups.index, self._token, addresses)
-        except Unreachable:
-            self._line = None
-        apart = leaders.allreduce(int(self._line is None))
-        self._reached = not apart
-        if apart and leaders.rank == 0:
-            self._log.warning(
-                "%d of %d groups cannot ask for records: they are shared out beforehand", apart, leaders.size
-            )
-
-    def close(self):
-        """After all groups have had their last answer."""
-        if self._line is not None:
-            self._line.close()
-        if self._process is not None:
-            _end(self._process)
-
-
-def _start(token: bytes):
-    """The process; the first line that it prints is its port."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMI", "PRTE_"))}
-    command = [sys.executable, "-m", "hpcsim.run.dispatch"]
-    process = start_beside(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=own)
-    process.stdin.write(token)
-    process.stdin.flush()
-    return process
-
-
-def _addresses() -> list[str]:
-    """The IPv4 addresses of this host, those that other hosts may know first."""
-    found = []
-    try:
-        found = [info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)]
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(("192.0.2.1", 9))  # sends nothing: asks which address the default route has
-            found.append(probe.getsockname()[0])
-    except OSError:
-        pass
-    return sorted(dict.fromkeys([*found, "127.0.0.1"]), key=lambda address: address.startswith("127."))
-
-
-def _end(process):
-    """The end of its input ends it."""
-    if process is not None:
-        process.stdin.close()
-        process.stdout.close()
-        end(process)
 
 
 if __name__ == "__main__":

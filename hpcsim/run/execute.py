@@ -17,12 +17,12 @@ from hpcsim import __version__, store
 from hpcsim.compiled import timing
 from hpcsim.methods import Cache, Context, Stopped
 from hpcsim.run.config import ConfigError
-from hpcsim.run.dispatch import Shares
 from hpcsim.run.memory import check_memory
 from hpcsim.run.parallel import Groups, Stop, Tally, agree, all_fall_together, on_root
 from hpcsim.run.plan import Plan
 from hpcsim.run.problem import Problem
 from hpcsim.run.progress import Progress
+from hpcsim.run.shares import Shares
 
 log = logging.getLogger("hpcsim")
 
@@ -138,6 +138,12 @@ def _story(planned: Plan, failed: dict[int, str]) -> str:
     )
 
 
+class _NeededFailed(Exception):
+    """On all ranks of a group: a record cannot begin."""
+
+    status = 1
+
+
 class _Session:
     """The work of one session on the records of a plan.
 
@@ -153,8 +159,8 @@ class _Session:
         self.shares = Shares(groups, log)
 
     def work(self, progress: Progress | None = None):
-        """Rounds of records until no more are needed: one round, or one for each look of a target_error, or for
-        each stage of records that need the results of others. progress: None shows nothing."""
+        """Rounds of records until no more are needed: a second one follows where there is no queue and records wait
+        for others, or for looks of a target_error. progress: None shows nothing."""
         groups, stop = self.groups, self.stop
         if groups.world.rank == 0:
             self._announce()
@@ -162,60 +168,50 @@ class _Session:
         began = reason = None
         with timing(self.busy.compiled), closing(self.shares):
             while True:
-                left, todo, ready = self._ready()
+                todo = self._todo()
                 if progress and groups.world.rank == 0:
                     progress.needs(len(self.planned.among(np.flatnonzero(~self.records.targets.skipped))))
-                if reason or not left:
+                if reason or not len(todo):
                     break
-                source = self._source(ready, todo)
+                source = self._source(todo)
                 began = began or time.monotonic()
                 self._compute(source, tally, progress)
                 tally.wait_for_all()
                 reason = stop.settle()
         self.cache.clear()
-        stop.reason = reason if left else None
+        stop.reason = reason if len(todo) else None
         if self.records is not None:
             self._finish(time.monotonic() - began if began else 0.0)
 
-    def _ready(self):
-        """How many records are to be computed and, on the first rank of a group, which, and which of them can be."""
-        if self.records is None:
-            return self.groups.comm.bcast(None), None, None
-        todo, needs = self.planned.among(self.records.todo()), self.planned.needs
-        while blocked := [r for r in self._dependent(todo) if self.records.failed[list(needs[r])].any()]:
-            for record in blocked if self.groups.world.rank == 0 else ():
-                self.records.fail(record, "a record whose result it starts from has failed", 0.0)
-            todo = self._todo()
-        earlier = self.records.earlier.keys()
-        later = [record for record in self._dependent(todo) if not earlier >= {*needs[record]}]
-        return self.groups.comm.bcast(len(todo)), todo, np.setdiff1d(todo, later) if later else todo
+    def _todo(self) -> np.ndarray:
+        """The records to be computed, as far as that is known, on all ranks."""
+        found = None if self.records is None else self.planned.among(self.records.todo())
+        return self.groups.comm.bcast(found)
 
-    def _dependent(self, records) -> list[int]:
-        """Those that start from results of others."""
-        needs = self.planned.needs
-        return [record for record in records.tolist() if record in needs] if needs else []
-
-    def _source(self, ready, todo):
-        """Where this group gets its records from, out of those in `ready`; None but on its first rank.
-
-        todo : all that are still to be computed
-        """
+    def _source(self, todo: np.ndarray):
+        """Where this group gets its records from; None but on its first rank."""
         if self.groups.leaders is None:
             return None
         if self.groups.world.rank:
-            return self.shares.begin(ready)
-        return self.shares.begin(ready, self.planned.work(ready), self.planned.work(np.setdiff1d(todo, ready)))
+            return self.shares.begin(None, None)
+        records, every = self.records, np.union1d(todo, self.planned.among(self.records.ahead()))
+        mine, looks = set(every.tolist()), {}
+        for p, (found, look) in records.targets.open.items():
+            if not mine.isdisjoint(found := found.tolist()):
+                looks[p] = found, look
+        needs = {record: found for record, found in self.planned.needs.items() if record in mine}
+        return self.shares.begin(self.planned.work(every), needs, looks, records.values)
 
     def _compute(self, source, tally: Tally, progress: Progress | None):
         """This group's loop over the records that it is given; ends early when asked to."""
         flushed, at, finished = time.monotonic(), None, []
-        for record in self._given(source, finished, progress):
+        for record in self._given(source, finished, tally, progress):
             began, compiling = time.monotonic(), self.busy.compiling
             point, index = self.planned.numbering.place(record)
             try:
                 if point != at:
                     problem, at = self.planned.problem(point, self.structures), point
-                arrays = self._run(problem, record, index)
+                arrays = self._run(problem, record, index, source)
             except Stopped:
                 break
             except Exception as error:
@@ -227,15 +223,15 @@ class _Session:
             seconds = time.monotonic() - began
             self.stop.longest = max(self.stop.longest, seconds)
             self.busy.seconds += seconds
-            telling = math.nan if arrays is None else _telling(seconds, self.busy.compiling - compiling)
-            finished.append((record, telling))
             if self.records is not None:
                 if arrays is None:
                     self.records.fail(record, reason, seconds)
                     if point not in self.planned.refused:  # which was told at the start
                         log.error("record %d failed, the others go on: %s", record, reason)
-                else:
-                    self.records.write(record, arrays, seconds)
+                elif left := self.records.write(record, arrays, seconds):
+                    source.put(record, left)
+                telling = math.nan if arrays is None else _telling(seconds, self.busy.compiling - compiling)
+                finished.append((record, telling))
                 if time.monotonic() - flushed > self.planned.config["run"]["flush_seconds"]:
                     self.records.sync()
                     flushed = time.monotonic()
@@ -243,41 +239,51 @@ class _Session:
         if self.records is not None:
             self.records.sync()
 
-    def _given(self, source, finished: list, progress: Progress | None):
+    def _given(self, source, finished: list, tally: Tally, progress: Progress | None):
         """Yield the records that this group is to compute, until there are none or the run is to stop.
 
         source   : where they come from, on the group's first rank
         finished : (record, seconds) of those computed since the last question; emptied when told
         """
         while not self.stop():
-            mine = source and source.next(finished)
+            mine = source and self._asked(source, finished)
             if not self._alone():
                 mine = self.groups.comm.bcast(mine)
-            finished.clear()
             if self.groups.world.rank == 0:
+                tally.collect()
                 self.stop.under_way(*source.under_way())
                 if progress:
                     progress.left(source.time_left(), self.records, idle=not mine)
-            for i, record in enumerate(mine):
+            for i, record in enumerate(mine or ()):
                 if i and self.stop():
                     return
                 yield record
-            if not mine:
+            if mine == []:
                 return
+
+    def _asked(self, source, finished: list) -> list[int] | None:
+        """The source's next records, after the looks that come before them; on the group's first rank."""
+        mine = source.next(finished)
+        finished.clear()
+        while mine and mine[0] < 0:
+            point, look = -1 - mine[0], mine[1]
+            found = {record: source.get(record) for record in self.records.targets.seen(point, look)}
+            known = {record: values for record, values in found.items() if values is not None}
+            mine = source.next([(-1 - point, float(self.records.look(point, look, known)))])
+        return mine
 
     def _alone(self) -> bool:
         """Whether a group is one rank, so that no other waits for it in the middle of a record."""
         return self.groups.comm.size == 1
 
-    def _run(self, problem: Problem, record: int, index: int) -> dict:
+    def _run(self, problem: Problem, record: int, index: int, source) -> dict:
         """What the method returns for one record, the `index`th of its point. Collective over the group."""
         system, options, place = problem.system, problem.options, self.planned.numbering.place
         key, earlier = problem.key(self.planned.config["run"]["seed"]), {}
-        if record in self.planned.needs:
-            found = None if self.records is None else self.records.earlier
-            earlier = self.groups.comm.bcast(
-                found and {place(needed)[1]: found[needed] for needed in self.planned.needs[record]}
-            )
+        if needs := self.planned.needs.get(record):
+            earlier = self.groups.comm.bcast(source and {place(needed)[1]: source.get(needed) for needed in needs})
+            if None in earlier.values():
+                raise _NeededFailed("a record whose result it starts from has failed")
         ask = functools.partial(self.stop, record_ahead=False)
         device = self.planned.config["run"]["device"]
         context = Context(self.groups.comm, key, ask, self.cache, earlier, device, problem.saved_state)

@@ -32,105 +32,121 @@ records for each group, records of 1 s keep 1,000 groups busy for 0.997 of the t
 import heapq
 import math
 import time
+from collections.abc import Iterable
 
 import numpy as np
 
+from hpcsim.run.board import Board
 from hpcsim.run.costs import Costs, Work
 
 TOGETHER = 0.2  # seconds of work that go out at once where records are shorter
 LARGEST_SHARE = 100  # records at once, at most: they fit into one datagram
 GOLDEN = (math.sqrt(5) - 1) / 2
 LATE = 0.5  # of the time that a record has taken, at the least, is still to come
-TRUST = 0.3  # records of its own that weigh as much, for a kind's correction, as all other kinds
+DEEPEST = 100  # records that wait for one after the other, of which the order takes notice
+FIRST = 1e9  # seconds more than any record takes: what the order counts for the PROBES
+PROBES = 2  # records of a class that come before all that are known
 
 
 class Queue:
-    """Records in falling order of their cost, as estimated and corrected by those that are finished.
+    """Records in falling order of the time from their begin to the end of all that waits for them.
 
-    The first of every kind comes before all others, and two of the costliest: what a kind costs must be known before
-    its last hour. Those of one kind are taken from points that are spread over the sweep, so that what is finished
-    stands for what is waiting.
+    As estimated and corrected by those that are finished. The first PROBES of every class come before all others: what
+    a class costs must be known before its last hour.
 
     work   : the records
     groups : how many take from it
     clock  : tells the time in seconds
-    later  : records that are to follow when these are done, and count for the time left
-    costs  : what was learned from earlier records of the run
+    board  : which of them wait for what
+    left   : records that are not given yet, of those that are wanted
     """
 
-    def __init__(self, work: Work, groups: int = 1, clock=time.monotonic, later: Work | None = None, costs=None):
-        records, seconds = work.records, work.seconds
-        _, kinds = np.unique(work.kinds, return_inverse=True)
-        self._groups, self._kinds, self._clock = groups, kinds, clock
-        self._by_number = np.argsort(records, kind="stable")
-        every = work.join(later)
-        self.costs = Costs(every, costs)
-        self._place = self.costs.place[: len(records)]
-        self._rest = np.bincount(self.costs.place, every.seconds, len(self.costs))  # seconds not yet given, by class
-        order = np.lexsort((records, kinds))
-        bounds = np.searchsorted(kinds[order], np.arange(kinds.max(initial=-1) + 2))
-        self._waiting = [spread(order[a:b], work.points, k) for k, (a, b) in enumerate(zip(bounds, bounds[1:]))]
-        self._records, self._seconds = records, seconds
-        self._costliest = int(kinds[np.argmax(seconds)]) if len(seconds) else -1
-        self._next = [0] * len(self._waiting)
-        self._sum, self._count = [0.0] * len(self._waiting), [0] * len(self._waiting)  # of log(measured/estimate)
-        self._all_sum = self._all_count = 0.0
-        self._ranked = [1.0] * len(self._waiting)  # the correction each kind stands in the heap with
-        self._heap, self.left = [], len(records)
+    def __init__(self, work: Work, groups: int = 1, clock=time.monotonic, board: Board | None = None):
+        self._records, self._seconds, self._groups, self._clock = work.records, work.seconds, groups, clock
+        self._by_number = np.argsort(work.records, kind="stable")
+        self.board, self.costs = board or Board(), Costs(work)
+        self._class, classes = self.costs.place, len(self.costs)
+        self._rank = ranks(work, self._class)
+        self._ready: list[list[tuple[int, int]]] = [[] for _ in range(classes)]  # heaps of rank and place
+        self._first = np.zeros(classes)  # estimated seconds of the first of each; 0 where none is ready
+        self._given, self._before = np.zeros(classes, int), np.full(classes, FIRST)
+        self._rest = np.zeros(classes)  # estimated seconds that are wanted and not yet given
         self._out: dict[int, tuple[float, dict[int, float]]] = {}  # shares that are out, by their last record:
         # when they were given, and the estimates of their records, uncorrected, by class
-        for kind in range(len(self._waiting)):
-            self._rank(kind)
+        self._tails = _Tails(self.costs, self._edges())
+        self.left, unwanted = 0, self.board.unwanted
+        order = np.argsort(self._rank, kind="stable").tolist()
+        self._want(i for i in order if not unwanted or int(self._records[i]) not in unwanted)
 
-    def correction(self, kind: int) -> float:
-        """What the estimates of a kind are to be multiplied by: a mean over it and, the fewer it has, over all."""
-        common = self._all_sum / self._all_count if self._all_count else 0.0
-        return math.exp((self._sum[kind] + TRUST * common) / (self._count[kind] + TRUST))
+    def _places(self, records: Iterable[int]) -> list[int]:
+        found = np.fromiter(records, int)
+        return self._by_number[np.searchsorted(self._records, found, sorter=self._by_number)].tolist()
 
-    def _rank(self, kind: int):
-        """Put the first waiting record of a kind into the heap."""
-        if self._next[kind] < len(self._waiting[kind]):
-            first = self._waiting[kind][self._next[kind]]
-            self._ranked[kind] = self.correction(kind)
-            cost = self._seconds[first] * self._ranked[kind]
-            known = self._next[kind] > (kind == self._costliest)
-            heapq.heappush(self._heap, (known, -cost, int(self._records[first]), kind, self._next[kind]))
+    def _edges(self) -> np.ndarray:
+        """(edges, 2) classes of which records of the second wait for some of the first."""
+        pairs = np.array(self.board.pairs(), int).reshape(-1, 2)
+        return np.unique(self._class[self._places(pairs.ravel())].reshape(-1, 2), axis=0)
+
+    def _want(self, places: Iterable[int]):
+        """Some records that were not counted so far."""
+        for place in places:
+            self.left += 1
+            self._rest[self._class[place]] += self._seconds[place]
+            if not self.board.waits(int(self._records[place])):
+                self._release(place)
+
+    def _release(self, place: int):
+        """A record need no longer wait."""
+        ready = self._ready[self._class[place]]
+        heapq.heappush(ready, (int(self._rank[place]), place))
+        self._first[self._class[place]] = self._seconds[ready[0][1]]
 
     def finished(self, record: int, seconds: float):
-        """Learn from a record that took so long; NaN: it has ended, and tells nothing of others, for it compiled."""
+        """Learn from a record that took so long; NaN: it has ended, and tells nothing of others, for it compiled.
+
+        Below zero, -1 - point: a look wants the first `seconds` of a point, or no more of them, see Board.looked.
+        """
+        if record < 0:
+            return self._want(self._places(self.board.looked(-1 - record, int(seconds))))
         self._out.pop(record, None)
-        if math.isnan(seconds):
-            return
-        place = self._by_number[np.searchsorted(self._records, record, sorter=self._by_number)]
-        kind, ratio = int(self._kinds[place]), math.log(max(seconds, 1e-6) / self._seconds[place])
-        self.costs.learn(self._place[place], self._seconds[place], seconds)
-        self._sum[kind] += ratio
-        self._count[kind] += 1
-        self._all_sum += ratio
-        self._all_count += 1
-        kinds = range(len(self._waiting)) if self._all_count in (1, 2, 4, 8, 16, 32, 64) else (kind,)
-        for each in kinds:
-            if abs(math.log(self.correction(each) / self._ranked[each])) > 0.1:
-                self._rank(each)
+        if free := self.board.ended(record):
+            for place in self._places(free):
+                self._release(place)
+        if not math.isnan(seconds):
+            place = self._by_number[np.searchsorted(self._records, record, sorter=self._by_number)]
+            self.costs.learn(int(self._class[place]), float(self._seconds[place]), seconds)
+        return None
 
     def take(self) -> list[int]:
-        """The next records for a group; empty when none is left."""
-        while self._heap:
-            _, cost, _, kind, place = heapq.heappop(self._heap)
-            if place != self._next[kind] or -cost != self._seconds[self._waiting[kind][place]] * self._ranked[kind]:
-                continue  # it is gone, or stands here with another correction too
-            many = min(TOGETHER / -cost, self.left / (2 * self._groups), LARGEST_SHARE)
-            share = self._waiting[kind][place : place + max(1, int(many))]
-            self._next[kind] += len(share)
-            given: dict[int, float] = {}
-            for place, seconds in zip(self._place[share].tolist(), self._seconds[share].tolist()):
-                given[place] = given.get(place, 0.0) + seconds
-                self._rest[place] -= seconds
-            self.left -= len(share)
-            self._rank(kind)
-            self._out[int(self._records[share[-1]])] = self._clock(), given
-            return self._records[share].tolist()
-        return []
+        """The next records for a group; empty when none is ready. First of all, [-1 - point, look] of a look."""
+        if self.board.due:
+            point, look = self.board.due.popleft()
+            return [-1 - point, look]
+        cost = self._first * self.costs.factors()
+        order = np.where(cost > 0, cost + self._tails.seconds() + self._before, -1.0)
+        if order[chosen := int(order.argmax())] < 0:
+            return []
+        many = 1 if self._before[chosen] else min(TOGETHER / cost[chosen], self.left / (2 * self._groups))
+        share = self._pop(chosen, max(1, min(int(many), LARGEST_SHARE)))
+        self._out[int(self._records[share[-1]])] = self._clock(), {chosen: float(self._seconds[share].sum())}
+        return self._records[share].tolist()
+
+    def _pop(self, chosen: int, many: int) -> list[int]:
+        """Places of that many records of a class, or of all that are ready."""
+        ready = self._ready[chosen]
+        share = [heapq.heappop(ready)[1] for _ in range(min(many, len(ready)))]
+        self._first[chosen] = self._seconds[ready[0][1]] if ready else 0.0
+        self._given[chosen] += len(share)
+        if self._given[chosen] >= PROBES:
+            self._before[chosen] = 0.0
+        self._rest[chosen] -= self._seconds[share].sum()
+        self.left -= len(share)
+        return share
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing will be ready any more."""
+        return not self.left and not self.board.open
 
     def under_way(self) -> tuple[int, float]:
         """How many shares groups are at, and in how many seconds all of these are done, about."""
@@ -139,14 +155,14 @@ class Queue:
 
     def _remaining(self) -> list[float]:
         """Seconds to the end of each share that is out."""
-        now, factors = self._clock(), self.costs.factors()
+        now, factors = self._clock(), self.costs.factors().tolist()
         return [
             later(sum(factors[place] * seconds for place, seconds in share.items()), now - given)
             for given, share in self._out.values()
         ]
 
     def waiting(self) -> float:
-        """Seconds that the records not yet taken, and those that follow, will need on all groups, about."""
+        """Seconds that the records not yet given will need on all groups, about."""
         return float(np.maximum(self._rest, 0) @ self.costs.factors()) / self._groups
 
     def time_left(self) -> float:
@@ -158,6 +174,31 @@ class Queue:
         return max(together, max(remaining, default=0.0), self.costs.longest(self._rest))
 
 
+class _Tails:
+    """Seconds from the end of a record of each class to the end of all that waits for it.
+
+    edges : (edges, 2) classes, those of the second wait for some of the first
+    """
+
+    def __init__(self, costs: Costs, edges: np.ndarray):
+        self._costs, self._edges, self._of = costs, edges, None
+        self._found = np.zeros(len(costs))
+
+    def seconds(self) -> np.ndarray:
+        """(classes,)"""
+        factors = self._costs.factors()
+        if len(self._edges) and factors is not self._of:
+            self._of, (first, then), each = factors, self._edges.T, self._costs.each()
+            found = np.zeros_like(self._found)
+            for _ in range(DEEPEST):
+                np.maximum.at(longer := np.zeros_like(found), first, (each + found)[then])
+                if (longer == found).all():
+                    break
+                found = longer
+            self._found = found
+        return self._found
+
+
 def later(seconds: float, passed: float) -> float:
     """What is left, about, of a time that was estimated a while ago: where that is over, LATE of the while."""
     return max(seconds - passed, LATE * passed)
@@ -166,12 +207,15 @@ def later(seconds: float, passed: float) -> float:
 class OwnQueue:
     """The queue of a run with one group. Like all sources of records, it is asked on the first rank of a group."""
 
-    def __init__(self, work: Work, later: Work | None = None, costs: Costs | None = None):
-        self._queue = Queue(work, later=later, costs=costs)
-        self.costs, self.under_way = self._queue.costs, self._queue.under_way
+    def __init__(self, work: Work, board: Board):
+        self._queue = Queue(work, board=board)
+        self.under_way, self.put, self.get = self._queue.under_way, board.put, board.get
 
-    def next(self, finished: list[tuple[int, float]]) -> list[int]:
-        """The records to compute next; finished: those computed since, with their seconds."""
+    def next(self, finished: list[tuple[int, float]]) -> list[int] | None:
+        """The records to compute next, or a look to take, as in `Queue.take`; None: none yet.
+
+        finished : those computed since, with their seconds
+        """
         for record, seconds in finished:
             self._queue.finished(record, seconds)
         return self._queue.take()
@@ -182,13 +226,23 @@ class OwnQueue:
 
 
 class FixedShare:
-    """What one group has of records that are shared out beforehand, where no queue can be reached."""
+    """What one group has of records that are shared out beforehand, where no queue can be reached.
 
-    def __init__(self, records, seconds, groups: int, index: int):
+    results : {record: what it has left for others}, of those that have ended
+    fresh   : the same of this group's own
+    """
+
+    def __init__(self, records, seconds, groups: int, index: int, results: dict):
         self._mine = [int(records[i]) for i in assign(seconds, groups)[index]][::-1]
         self._groups, self._seconds, self._given = groups, dict(zip(np.asarray(records).tolist(), seconds)), None
+        self.get, self.fresh = results.get, {}
+
+    def put(self, record: int, result: dict):
+        """What a record has left for others."""
+        self.fresh[record] = result
 
     def next(self, finished: list[tuple[int, float]]) -> list[int]:
+        """One record after the other."""
         self._given = self._mine.pop() if self._mine else None
         return [] if self._given is None else [self._given]
 
@@ -199,6 +253,15 @@ class FixedShare:
     def under_way(self) -> tuple[int, float]:
         """As if the others were at records like the own one."""
         return (0, 0.0) if self._given is None else (self._groups, self._seconds[self._given])
+
+
+def ranks(work: Work, classes: np.ndarray) -> np.ndarray:
+    """(records,) in which order those of a class begin: all over the sweep, see `spread`."""
+    order, found = np.lexsort((work.records, classes)), np.zeros(len(classes), int)
+    bounds = np.searchsorted(classes[order], np.arange(classes.max(initial=-1) + 2))
+    for k, (a, b) in enumerate(zip(bounds, bounds[1:])):
+        found[spread(order[a:b], work.points, k)] = np.arange(b - a)
+    return found
 
 
 def kinds_of(bytes_, seconds) -> np.ndarray:

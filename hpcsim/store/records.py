@@ -18,9 +18,9 @@ class Records(ABC):
     """The records of a run, open for writing by every rank of `comm`.
 
     done       : (records,) bool, what was done when this was opened
-    failed     : (records,) bool, as of the last todo()
-    targets    : decides how many records are needed; on rank 0
-    earlier    : {record: {output: slab}} of the records in `needed` that are done, as of the last todo()
+    failed     : (records,) bool, what had failed then
+    targets    : decides how many records are needed; up to date on rank 0
+    values     : on rank 0, see below, with what todo() has gathered
     io_seconds : spent in write and sync by this rank
 
     values : on rank 0, {record: {output: slab}} of the records that are done already: the outputs that
@@ -30,11 +30,11 @@ class Records(ABC):
     """
 
     def __init__(self, comm, done, failed, targets: Targets, values: dict, shapes: dict, needed=frozenset()):
-        self.done, self.failed, self.targets, self.earlier, self.io_seconds = done, failed, targets, {}, 0.0
+        self.done, self.failed, self.targets, self.values, self.io_seconds = done, failed, targets, values, 0.0
         self._comm, self._shapes, self._needed, self._written = comm, shapes, needed, 0
-        self._now, self._values, self._reasons = done | failed, values, {}
-        self._news, self._found = [], {}  # since the last todo(): numbers of records, and what `targets` watches
-        self._fresh = {record: found for record, found in values.items() if record in needed}
+        self._now, self._reasons = done | failed, {}
+        # since the last todo(): numbers of records, what `targets` watches, and the points that have enough
+        self._news, self._found, self._closed = [], {}, {}
 
     @abstractmethod
     def _store(self, record: int, slabs: dict, seconds: float):
@@ -64,11 +64,12 @@ class Records(ABC):
     def close(self):
         """Collective."""
 
-    def write(self, record: int, arrays: dict, seconds: float):
+    def write(self, record: int, arrays: dict, seconds: float) -> dict:
         """Store what record `record` returned: {output: array no larger than its slab}. Not collective.
 
-        Outputs that other points have and this one has not are NaN. Raises StoreError where the disk fails,
-        ValueError for arrays that are no outputs.
+        Outputs that other points have and this one has not are NaN. Returns what others may ask for: all of a record
+        in `needed`, else what `targets` watches. Raises StoreError where the disk fails, ValueError for arrays that
+        are no outputs.
         """
         if not arrays.keys() <= self._shapes.keys():
             raise ValueError(f"a record returned {sorted(arrays)}, the outputs are {sorted(self._shapes)}")
@@ -77,10 +78,10 @@ class Records(ABC):
             self._store(record, slabs, seconds)
         self._written += 1
         self._news.append(int(record))
-        if self.targets.watched:
-            self._found[record] = {name: slabs[name] for name in self.targets.watched}
-        if record in self._needed:
-            self._fresh[record] = slabs
+        watched = {name: slabs[name] for name in self.targets.watched}
+        if watched:
+            self._found[int(record)] = watched
+        return slabs if record in self._needed else watched
 
     def fail(self, record: int, reason: str, seconds: float):
         """Store that the method raised an error, and why; the other records go on. Not collective."""
@@ -99,24 +100,39 @@ class Records(ABC):
         yield
         self.io_seconds += time.perf_counter() - began
 
+    def look(self, point: int, look: int, values: dict) -> int:
+        """`Targets.look`, whose end of a point all ranks learn in the next todo(). Not collective."""
+        further, above = self.targets.look(point, look, values)
+        if not further:
+            self._closed[point] = look, above
+        return further
+
     def todo(self) -> np.ndarray:
         """Numbers of the records to compute next, from what all ranks have written; empty at the end. Collective."""
-        if self._needed:
-            for found in self._comm.allgather(self._fresh):
-                self.earlier |= found
-            self._fresh = {}
-        self.failed[list(self.failures())] = True
-        for news, found in self._comm.gather((np.array(self._news, int), self._found)) or ():
-            self._values |= found
-            self._now[news] = True
-        self._news, self._found = [], {}
-        return on_rank0(self._comm, self._look)
-
-    def _look(self):
+        closed = {p: end for each in self._comm.allgather(self._closed) for p, end in each.items()}
+        done_with = {record for p in closed for record in self.targets.open[p][0].tolist()}
+        found = {record: values for record, values in self._found.items() if record not in done_with}
         before = self.targets.skipped.copy()
-        todo = self.targets.todo(self._now, self._values)
-        self._skip(np.flatnonzero(self.targets.skipped & ~before & ~self._now))
+        for p, end in closed.items():
+            self.targets.close(p, *end)
+        for record in done_with:
+            self.values.pop(record, None)
+        for news, values in self._comm.gather((np.array(self._news, int), found)) or ():
+            self.values |= values
+            self._now[news] = True
+        self._news, self._found, self._closed = [], {}, {}
+        return on_rank0(self._comm, lambda: self._next(before))
+
+    def _next(self, skipped_before: np.ndarray) -> np.ndarray:
+        todo = self.targets.todo(self._now, self.values)
+        self._skip(np.flatnonzero(self.targets.skipped & ~skipped_before & ~self._now))
         return todo
+
+    def ahead(self) -> np.ndarray:
+        """Records that todo() has not named and later looks may want. On rank 0."""
+        rest = [records[look:] for records, look in self.targets.open.values()]
+        found = np.concatenate(rest) if rest else np.zeros(0, int)
+        return found[~self._now[found]]
 
     def finish(self, summary: dict):
         """Add this session to the history. Collective.

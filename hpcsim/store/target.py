@@ -17,6 +17,7 @@ class Targets:
     watched : names of the stored outputs that decide
     skipped : (records,) bool, records that are not needed, as far as is known
     missed  : {point: {output: standard error}} of the points that all their records did not bring below the target
+    open    : {point: (its records in order, how many of them the next look is at)}, of those that may need more
     """
 
     def __init__(self, layout: Layout):
@@ -26,9 +27,8 @@ class Targets:
         self.watched = sorted({name for output in self._outputs.values() for name in output.sources or (output.name,)})
         self.skipped, self.missed = np.zeros(len(layout.point), bool), {}
         self._wanted = np.full(len(layout.point), not self._targets)
-        # of each point that may need more: its records in order, and how many of them the next look is at
         records = {int(p): np.flatnonzero(layout.point == p) for p in np.unique(layout.point) if self._targets}
-        self._open = {p: (own, min(FIRST_LOOK, len(own))) for p, own in records.items()}
+        self.open = {p: (own, min(FIRST_LOOK, len(own))) for p, own in records.items()}
 
     def todo(self, done, values: dict) -> np.ndarray:
         """Numbers of the records to compute before the next look; empty when there is nothing left to do.
@@ -37,23 +37,42 @@ class Targets:
         values : {record: {output: array}} of the watched outputs of the records that are done; those of a point that
                  has come to its end are removed
         """
-        for p, (records, look) in list(self._open.items()):
+        for p, (records, look) in list(self.open.items()):
             while done[records[:look]].all():
-                enough = self._needed([values[r] for r in records[: deciding(look)] if r in values])
-                if look < len(records) and look < enough:
-                    look = next_look(look, enough, len(records))
-                    continue
-                if look == len(records) and (above := self._above([values[r] for r in records if r in values])):
-                    self.missed[p] = above
-                self.skipped[records[look:]] = True
-                del self._open[p]
-                for record in records:
-                    values.pop(record, None)
-                break
+                further, above = self.look(p, look, {r: values[r] for r in self.seen(p, look) if r in values})
+                if not further:
+                    self.close(p, look, above)
+                    for record in records:
+                        values.pop(record, None)
+                    break
+                look = further
             else:
-                self._open[p] = records, look
+                self.open[p] = records, look
             self._wanted[records[:look]] = True
         return np.flatnonzero(self._wanted & ~done)
+
+    def seen(self, point: int, look: int) -> list[int]:
+        """The records that a look at the first `look` of an open point reads."""
+        records = self.open[point][0]
+        return records[: look if look == len(records) else deciding(look)].tolist()
+
+    def look(self, point: int, look: int, values: dict) -> tuple[int, dict]:
+        """How many records the next look is at, 0: no more are needed; and {output: error} above the target at the end.
+
+        values : {record: {output: array}} of those `seen` that are done
+        """
+        last = len(self.open[point][0])
+        enough = self._needed([values[r] for r in self.seen(point, look)[: deciding(look)] if r in values])
+        if look < last and look < enough:
+            return next_look(look, enough, last), {}
+        return 0, self._above(list(values.values())) if look == last else {}
+
+    def close(self, point: int, look: int, above: dict):
+        """The first `look` records of a point are enough, or all that there are."""
+        records, _ = self.open.pop(point)
+        self.skipped[records[look:]] = True
+        if above:
+            self.missed[point] = above
 
     def _needed(self, records) -> float:
         """How many records bring all errors below their targets, as far as these tell."""

@@ -5,7 +5,7 @@
     python jobs/benchmarks/schedule.py saturation [latency of a message in s, 2e-5] [service of a question in s, 5e-5]
 
 `replay` takes the seconds that records took, without the first ones, which compile, and the estimates that the run
-had; records that need the results of others wait until those before them are done. It prints for P groups the
+had; records that need the results of others wait for these. It prints for P groups the
 efficiency total/(P time) of a share fixed beforehand and of the queue, and their bound min(1, total/(P longest)).
 `left` takes the same, and compares the time left that a run on P groups tells with each record with what is then left;
 it ends with status 1 where the two differ by more than a factor of 3 and 5 s after the first minute. `saturation` plays
@@ -16,12 +16,15 @@ group, all of one length.
 import heapq
 import math
 import sys
+from collections import defaultdict, deque
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 import numpy as np
 
+from hpcsim.run.board import Board
 from hpcsim.run.costs import Work
 from hpcsim.run.plan import plan
 from hpcsim.run.schedule import Queue, assign
@@ -36,14 +39,29 @@ def fixed(seconds, estimates, groups: int) -> float:
     return max(seconds[own].sum() for own in assign(estimates, groups))
 
 
-def rounds(work: Work, needs: dict):
-    """Yield (Work, Work): what can be computed, and what then follows, as records need the results of others."""
-    done, left = np.zeros(len(work.records), bool), np.arange(len(work.records))
-    while len(left):
-        blocked = np.array([not done[list(needs.get(record, ()))].all() for record in left.tolist()], bool)
-        now, left = left[~blocked], left[blocked]
-        yield Work(*(array[now] for array in work)), Work(*(array[left] for array in work))
-        done[now] = True
+def known(seconds, groups: int, needs=None) -> float:
+    """Wall time where all costs are known beforehand: the longest chain first, of those that can begin."""
+    needs, tails, followers = needs or {}, np.array(seconds, float), defaultdict(list)
+    for record in reversed(list(TopologicalSorter({r: needs.get(r, ()) for r in range(len(seconds))}).static_order())):
+        for needed in needs.get(record, ()):
+            followers[needed].append(record)
+            tails[needed] = max(tails[needed], seconds[needed] + tails[record])
+    missing = {record: len(found) for record, found in needs.items() if found}
+    ready = [(-tails[r], r) for r in range(len(seconds)) if r not in missing]
+    heapq.heapify(ready)
+    clock, free, out = 0.0, groups, []
+    while ready or out:
+        while ready and free:
+            _, record = heapq.heappop(ready)
+            heapq.heappush(out, (clock + seconds[record], record))
+            free -= 1
+        clock, record = heapq.heappop(out)
+        free += 1
+        for follower in followers[record]:
+            missing[follower] -= 1
+            if not missing[follower]:
+                heapq.heappush(ready, (-tails[follower], follower))
+    return clock
 
 
 def queued(seconds, work: Work, groups: int, latency: float = 0.0, service: float = 0.0, needs=None, told=None):
@@ -52,24 +70,25 @@ def queued(seconds, work: Work, groups: int, latency: float = 0.0, service: floa
     needs : {record: records whose results it needs}
     told  : a list, which gets (time, time left) as the first group tells it when it is given records
     """
-    clear, costs = 0.0, None
-    for now, following in rounds(work, needs or {}):
-        last, queue = clear, Queue(now, groups, clock=lambda: clear, later=following, costs=costs)
-        costs, arriving = queue.costs, [(clear + latency, group, ()) for group in range(groups)]
-        while arriving:
-            time, group, finished = heapq.heappop(arriving)
-            clear = max(clear, time) + service
-            for record in finished:
-                queue.finished(record, seconds[record])
-            mine = queue.take()
-            if told is not None and group == 0 and not math.isnan(left := queue.time_left()):
+    clear = last = 0.0
+    queue = Queue(work, groups, clock=lambda: clear, board=Board(work.records.tolist(), needs))
+    arriving: list[tuple[float, int, tuple]] = [(latency, group, ()) for group in range(groups)]
+    waiting: deque[int] = deque()
+    while arriving:
+        time, group, finished = heapq.heappop(arriving)
+        clear = max(clear, time) + service
+        for record in finished:
+            queue.finished(record, seconds[record])
+        waiting.append(group)
+        while waiting and (mine := queue.take()):
+            each = waiting.popleft()
+            ended = clear + latency + sum(seconds[record] for record in mine)
+            last = max(last, ended)
+            heapq.heappush(arriving, (ended + latency, each, tuple(mine)))
+            if told is not None and each == 0 and not math.isnan(left := queue.time_left()):
                 told.append((clear, left))
-            if mine:
-                ended = clear + latency + sum(seconds[record] for record in mine)
-                last = max(last, ended)
-                heapq.heappush(arriving, (ended + latency, group, tuple(mine)))
-        clear = last
-    return clear
+    assert queue.over
+    return last
 
 
 class Recording(NamedTuple):
