@@ -38,10 +38,11 @@ the bound min(1, total/(P longest)), in brackets where all costs are known befor
 
 Two things keep it below 0.95 of the bound. Where a group has but a few records, whole ones do not fill all groups, and
 chains of records do not either: the brackets show it. Elsewhere the estimates are the reason: records of one class that
-differ by more than they say, as in fig6_mean_field. 32 ranks on two busy processors whose records sleep
-(jobs/benchmarks/sleeping.yaml) were busy for 0.941 of the time, the replay of the same for 0.951. With 20 µs for a
-message, 50 µs for a question and 20 records for each group, records of 1 s keep 1,000 groups busy for 0.997 of the time
-and 10,000 for 0.976, records of 10 ms 100 groups for 0.972 and 1,000 for 0.457: there it saturates.
+differ by more than they say, as in fig6_mean_field. 32 and 64 ranks on two busy processors whose records
+sleep (jobs/benchmarks/sleeping.yaml) were busy for 0.941 and 0.865 of the time, the replays of the same for 0.951 and
+0.900. With 20 µs for a message, 50 µs for a question and 20 records for each group, records of 1 s keep 1,000 groups
+busy for 0.997 of the time and 10,000 for 0.976, records of 10 ms 100 groups for 0.972 and 1,000 for 0.457: there it
+saturates.
 """
 
 import heapq
