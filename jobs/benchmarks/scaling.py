@@ -20,9 +20,6 @@ from statistics import median
 
 import numpy as np
 from parallel_efficiency import work as run
-from schedule import Recording, queued
-
-from hpcsim.run.costs import Work
 
 RECORDS, EACH = 20_000, 20
 RANKS = (1, 2, 8, 32, 128, 512, 2048, 10_000)
@@ -49,8 +46,8 @@ sweep: [{model.Jy: {linspace: [0.75, 1.75, 48]}}]
 }
 
 
-def measured(name: str, text: str, runs: int, folder: str) -> tuple[float, Recording]:
-    """Speed-up on 2 ranks, and the records of a run on 1."""
+def measured(name: str, text: str, runs: int, folder: str) -> tuple[float, Path]:
+    """Speed-up on 2 ranks, and the file of a run on 1."""
     config = Path(folder) / f"{name.replace(' ', '_')}.yaml"
     config.write_text(f"{text}run: {{seed: 3}}\nquick: {{title: the same}}\n")
     run(str(config), 2, folder)  # compiles
@@ -58,17 +55,22 @@ def measured(name: str, text: str, runs: int, folder: str) -> tuple[float, Recor
     for _ in range(runs):
         two = run(str(config), 2, folder)["loop_seconds"]
         pairs.append((run(str(config), 1, folder)["loop_seconds"], two))
-    return median(one / two for one, two in pairs), Recording.of(str(Path(folder) / "run.h5"))
+    kept = (Path(folder) / "run.h5").rename(config.with_suffix(".h5"))
+    return median(one / two for one, two in pairs), kept
 
 
-def drawn(recorded: Recording, count: int) -> tuple[np.ndarray, Work]:
-    """So many records like those of a run: their seconds, and their costs as they were estimated."""
+def drawn(recorded, count: int):
+    """So many records like those of a `schedule.Recording`: their seconds, and their costs as they were estimated."""
+    from hpcsim.run.costs import Work
+
     which = np.random.default_rng(1).integers(len(recorded.seconds), size=count)
     return recorded.seconds[which], Work.of(np.arange(count), recorded.work.seconds[which], recorded.work.kinds[which])
 
 
-def efficiencies(recorded: Recording, strong: bool) -> list[tuple[float, float]]:
+def efficiencies(recorded, strong: bool) -> list[tuple[float, float]]:
     """(efficiency, bound) for each of RANKS."""
+    from schedule import queued
+
     found = []
     for ranks in RANKS:
         seconds, work = drawn(recorded, RECORDS if strong else EACH * ranks)
@@ -110,8 +112,11 @@ def main():
         os.environ |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, text in JOBS.items():
-            speedup, recorded = measured(name, text, given.runs, folder)
+        found = {name: measured(name, text, given.runs, folder) for name, text in JOBS.items()}
+        from schedule import Recording  # and MPI: from here on mpirun starts nothing
+
+        for name, (speedup, file) in found.items():
+            recorded = Recording.of(str(file))
             seconds = recorded.seconds
             print(
                 f"{name}: {len(seconds)} records of {seconds.mean():.3g} s, the longest {seconds.max():.3g} s; ", end=""
