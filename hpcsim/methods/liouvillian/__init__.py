@@ -95,8 +95,8 @@ class Options(Parameters):
     tolerance     : evolve, correlation: estimated relative error of ρ in each interval between times;
                     antigap: |Lx - λx|/|x| without a factorisation, relative to the norm of L, or to η;
                     emission: |(iω - L)y - x|/|x|
-    integrator    : evolve, correlation: krylov, or taylor, with three vectors in memory instead of thirty; with a
-                    schedule always taylor, with thirteen
+    integrator    : evolve, correlation: krylov; taylor or chebyshev, with three vectors in memory instead of
+                    thirty, chebyshev faster the faster states oscillate; with a schedule always taylor, with thirteen
     observables   : more to measure than spins and their variances: see hpcsim.observables. purity is always measured
                     in the steady state
     save_state    : keep the steady state, or the eigenmatrices of the spectrum, in the file, see `saved`

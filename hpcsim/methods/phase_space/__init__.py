@@ -364,8 +364,8 @@ def _measured(system: System, options: Options) -> Measured:
 
 
 def _lanes(system: System, trajectories: int) -> int:
-    """Trajectories advanced together: enough for long loops, fewer of the largest lattices to fit into memory."""
-    return min(trajectories, int(np.clip(2**26 // system.sites, 64, 256)))
+    """Trajectories advanced together: long loops in the fastest cache, fewer of the largest lattices to save memory."""
+    return min(trajectories, int(np.clip(2**26 // system.sites, 64, 128)))
 
 
 def _integrator(options: Options, tables: Tables) -> int:
