@@ -42,7 +42,7 @@ class Transposed:
         self.mine = self._pieces[comm.rank]
 
     def columns(self, x: np.ndarray) -> list[np.ndarray]:
-        """Of each own piece its columns of the block across, (width, last - first), from the rows x. Collective."""
+        """The columns of each own piece, (width, last - first), from the rows x. Collective."""
         if self._comm.size == 1:
             return [x[self._within(piece, self.mine)] for piece in self.mine]
         given = [[x[self._within(piece, self.mine), slice(*piece[1:3])] for piece in pieces] for pieces in self._pieces]
@@ -54,7 +54,7 @@ class Transposed:
         return found
 
     def room(self, out: np.ndarray) -> list[np.ndarray]:
-        """Of each own piece an array like its `columns`, to be added to; one rank alone adds to `out` itself."""
+        """An array like the `columns` of each own piece, to be added to; one rank alone adds to `out` itself."""
         if self._comm.size == 1:
             return [out[self._within(piece, self.mine)] for piece in self.mine]
         return [np.zeros((self._width, piece[2] - piece[1])) for piece in self.mine]
