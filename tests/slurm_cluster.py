@@ -1,17 +1,20 @@
-"""A real Slurm cluster of one node, made of Debian's packages, in a directory of its own.
+"""A real Slurm cluster of one node or of several on this machine, of Debian's packages, in a directory of its own.
 
     with SlurmCluster() as cluster:
         job = cluster.sbatch("--time=1", "jobs/run.sbatch", "config.yaml")
         cluster.wait(job, timeout=100)
 
 munged, slurmctld and slurmd run as the present user with their own key, ports, state and
-configuration, beside any Slurm of the machine, and are ended by their process ids.
+configuration, beside any Slurm of the machine, and are ended by their process ids. Of several nodes each has a slurmd
+with a name and a port of its own (Debian builds Slurm with --enable-multiple-slurmd), and can lose its power.
 """
 
+import contextlib
 import getpass
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -21,6 +24,7 @@ from pathlib import Path
 
 from conftest import ROOT, require_program
 
+NODE = "SLURM_TEST_NODE"  # in the environment of what a node's slurmd starts for itself
 ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT")
 
 # cred_expire: a requeued job may start again only when its credential has expired, 120 s by default.
@@ -28,18 +32,17 @@ SLURM_CONF = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={slurmctld_port}
-SlurmdPort={slurmd_port}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
 AuthInfo=socket={directory}/munge.socket,cred_expire=5
 CredType=cred/munge
 StateSaveLocation={directory}/state
-SlurmdSpoolDir={directory}/spool
+SlurmdSpoolDir={directory}/spool-%n
 SlurmctldPidFile={directory}/slurmctld.pid
-SlurmdPidFile={directory}/slurmd.pid
+SlurmdPidFile={directory}/slurmd-%n.pid
 SlurmctldLogFile={directory}/slurmctld.log
-SlurmdLogFile={directory}/slurmd.log
+SlurmdLogFile={directory}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -54,7 +57,7 @@ SlurmdParameters=config_overrides
 JobRequeue=1
 KillWait=5
 MinJobAge=600
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
+{nodes}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -70,13 +73,15 @@ def _free_ports(count):
 class SlurmCluster:
     """Context manager; `environment` is what its commands run with (SLURM_CONF points at it)."""
 
-    def __init__(self, cpus=2):
+    def __init__(self, cpus=2, nodes=1):
         self.programs = {
             name: require_program(name)
             for name in ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue", "scancel", "sinfo")
         }
         self.cpus = cpus
         self.processes = []
+        host = socket.gethostname().split(".")[0]  # the name by which mpirun knows this node
+        self.nodes = [host] if nodes == 1 else [f"node{i}" for i in range(nodes)]
 
     def __enter__(self):
         self.directory = Path(tempfile.mkdtemp(prefix="slurm-"))  # short: sockets have short paths
@@ -86,8 +91,9 @@ class SlurmCluster:
         try:
             self._start_munge()
             self._start("slurmctld", "-D", "-i")
-            self._start("slurmd", "-D", "-N", self.host)
-            self._until(lambda: "idle" in self._command("sinfo", "-h", "-o", "%T", check=False).stdout, 30)
+            for node in self.nodes:
+                self._boot(node)
+            self._until(lambda: self._command("sinfo", "-h", "-o", "%T", check=False).stdout.strip() == "idle", 30)
         except BaseException:
             self._stop()
             raise
@@ -106,19 +112,20 @@ class SlurmCluster:
         shutil.rmtree(self.directory)
 
     def _configure(self):
-        for name in ("state", "spool"):
+        for name in ("state", *(f"spool-{node}" for node in self.nodes)):
             (self.directory / name).mkdir()
         self.directory.chmod(0o755)
-        self.host = socket.gethostname().split(".")[0]  # the name by which mpirun knows this node
-        slurmctld_port, slurmd_port = _free_ports(2)
+        host = socket.gethostname().split(".")[0]
+        slurmctld_port, *ports = _free_ports(1 + len(self.nodes))
+        line = "NodeName={} NodeHostname={} NodeAddr=127.0.0.1 Port={} CPUs={} State=UNKNOWN"
+        nodes = [line.format(node, host, port, self.cpus) for node, port in zip(self.nodes, ports)]
         (self.directory / "slurm.conf").write_text(
             SLURM_CONF.format(
-                host=self.host,
+                host=host,
                 user=getpass.getuser(),
                 directory=self.directory,
-                cpus=self.cpus,
+                nodes="\n".join(nodes),
                 slurmctld_port=slurmctld_port,
-                slurmd_port=slurmd_port,
             )
         )
         # control groups are not used, and in a container may not be there to be found; before 23.02
@@ -131,12 +138,38 @@ class SlurmCluster:
         key.touch(0o600)
         key.write_bytes(os.urandom(64))
 
-    def _start(self, name, *arguments):
-        with open(self.directory / f"{name}.out", "w") as out:
+    def _boot(self, node):
+        self._start("slurmd", "-D", "-N", node, environment={NODE: node})
+
+    def power_cut(self, node):
+        """No process of a node does anything any more. Slurm is told what it finds out itself after SlurmdTimeout."""
+        for pid in self._processes_of(node):
+            os.kill(pid, signal.SIGSTOP)
+        self._command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+
+    def reboot(self, node):
+        """After a power cut: none of its processes is left, and slurmd starts anew."""
+        for pid in self._processes_of(node):
+            os.kill(pid, signal.SIGKILL)
+        self.processes = [process for process in self.processes if process.poll() is None]
+        self._boot(node)
+
+    def _processes_of(self, node) -> list[int]:
+        """slurmd and what it has started: Slurm's own processes of a job, and those of the user."""
+        found, mine = [], f"SLURM_CONF={self.environment['SLURM_CONF']}".encode()
+        for folder in Path("/proc").glob("[1-9]*"):
+            with contextlib.suppress(OSError):
+                words = (folder / "environ").read_bytes().split(b"\0")
+                if mine in words and {f"{name}={node}".encode() for name in (NODE, "SLURMD_NODENAME")} & {*words}:
+                    found.append(int(folder.name))
+        return found
+
+    def _start(self, name, *arguments, environment=None):
+        with open(self.directory / f"{name}.out", "a") as out:
             self.processes.append(
                 subprocess.Popen(
                     [self.programs[name], *map(str, arguments)],
-                    env=self.environment,
+                    env=self.environment | (environment or {}),
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=out,
@@ -170,6 +203,7 @@ class SlurmCluster:
         """End the daemons, the last started first."""
         for process in reversed(self.processes):
             process.terminate()
+            process.send_signal(signal.SIGCONT)
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:

@@ -153,6 +153,10 @@ def test_value_maximum_minimum_and_jump():
     low = estimates.minimum_at(x, 2 * (x - 1.3) ** 2 + 0.5)  # a parabola has its minimum between the points
     assert low.value == pytest.approx(1.3) and low.error == 1
     assert np.isnan(estimates.minimum_at(x[1:], y[1:]).error)
+    high = estimates.maximum_at(x, 0.5 - 2 * (x - 1.3) ** 2)
+    assert (high.value, high.error, high.note) == pytest.approx(
+        (low.value, low.error, high.note)
+    ) and "0.5" in high.note
     jump = estimates.steepest_at(x, y)  # per unit of x: 3.5 beats the 2 of the first step
     assert (jump.value, jump.error) == (3, 1)
 

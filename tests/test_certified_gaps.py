@@ -21,7 +21,8 @@ from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name
 from hpcsim.models import spin_network
 from hpcsim.observables import Output, reduced
-from hpcsim.solvers.series import Series
+from hpcsim.solvers import lanczos
+from hpcsim.solvers.series import Series, extent
 
 SLOW = {
     "sites": 2,
@@ -182,6 +183,18 @@ def test_what_is_not_normal_dies_out_in_time(seed):
     assert solvers.Rest(Plain(matrix), tilted).decay_in_time(0.5 * rate, np.inf) == 0
 
 
+@pytest.mark.parametrize("n, top", [(1, 2.0), (15, 0.0), (40, 1.0), (300, 5.0)])
+def test_a_bound_of_the_largest_eigenvalue_is_one_and_is_close(n, top):
+    matrix = np.random.default_rng(n).standard_normal((n, n))
+    matrix += matrix.T
+    matrix += (top - np.linalg.eigvalsh(matrix)[-1]) * np.eye(n)
+    width = np.ptp(np.linalg.eigvalsh(matrix))
+    most = top + 3 * width + 1
+    assert top <= lanczos.bound(lambda x: matrix @ x, n, most) <= top + 0.3 * (width + most / 10)
+    assert lanczos.bound(lambda x: matrix @ x, n, top + 0.001) == pytest.approx(top + 0.001, abs=0.002)
+    assert lanczos.bound(np.zeros_like, n, 0.0) == 0
+
+
 @pytest.mark.parametrize("damping, coupling", [(40, 3), (3, 40), (20, 20), (5, 0), (0.1, 30)])
 @pytest.mark.parametrize("time", [0.01, 0.3, 4.0])
 def test_the_series_is_the_exponential_where_eigenvalues_are(damping, coupling, time):
@@ -189,7 +202,8 @@ def test_the_series_is_the_exponential_where_eigenvalues_are(damping, coupling, 
     a, b = rng.standard_normal((2, 30, 30))
     matrix = coupling * (a - a.T) / np.linalg.norm(a, 2) - damping * b @ b.T / np.linalg.norm(b, 2) ** 2
     values = np.linalg.eigvals(matrix)
-    f = Series(matrix := sparse.csr_matrix(matrix), time, rate := np.median(-values.real))
+    matrix, rate = sparse.csr_matrix(matrix), np.median(-values.real)
+    f = Series(extent(matrix), time, rate)
     exact = linalg.expm(time * matrix.toarray())
     found = np.array([f(matrix, x) for x in np.eye(30)]).T
     assert np.linalg.norm(found - exact, 2) < f.error

@@ -10,31 +10,71 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, mpirun
+from conftest import ROOT
 from slurm_cluster import SlurmCluster
 
 import hpcsim
+from hpcsim import store
 
 SCRIPT = ROOT / "jobs" / "run.sbatch"
 
+# records of which, in the folder HOLD, a few begin, and the others wait for the word
+HELD = """
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hpcsim.methods import Cost, Output
+from hpcsim.system import Parameters
+
+
+class Options(Parameters):
+    task: str = "number"
+
+
+def supports(system):
+    return None
+
+
+def records(system, options):
+    return (0,)
+
+
+def cost(system, options, record):
+    return Cost(bytes=1e3, time=1.0)
+
+
+def outputs(system, options):
+    return (Output("number", (), "1", "of the random stream"),)
+
+
+def run(system, options, record, context):
+    if hold := os.environ.get("HOLD"):
+        while len([*Path(hold).glob("begun-*")]) > 3 and not Path(hold, "go").exists():
+            time.sleep(0.05)
+        Path(hold, f"begun-{context.key[0]}").touch()
+        time.sleep(0.2)
+    return {"number": np.random.default_rng(context.key).normal()}
+"""
 CONFIG = """
-title: 64 records
-model: {name: gain_loss_lattice, cells: 50, S: 1000, g: 1.0, h: 0.5, gain: 1.5, loss: 1.0}
-method: {name: phase_space, task: steady_state, burn_in: 20, duration: 180, sample_every: 20,
-         trajectories: 256, batch: 16}
-sweep: [{model.loss: {linspace: [0.5, 2.0, 4]}}]
+model: {name: collective_spin, S: 1, decay: 1.0}
+method: {file: held.py}
+sweep: [{model.field_x: {linspace: [0.1, 1, 12]}}]
 run: {seed: 3}
 """
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    with SlurmCluster(cpus=2) as cluster:
+    with SlurmCluster(cpus=2, nodes=2) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def folder(tmp_path):
+    (tmp_path / "held.py").write_text(HELD)
     (tmp_path / "chain.yaml").write_text(CONFIG)
     return tmp_path
 
@@ -64,19 +104,15 @@ def wait_for(cluster, condition):
 
 
 def test_a_warned_job_is_requeued_and_ends_with_the_same_bits(cluster, folder):
-    for ranks, *arguments in (
-        (2, "run", "chain.yaml", "--out", "whole.h5"),
-        (1, "collect", "whole-collected.h5", "whole.h5"),
-    ):
-        done = mpirun(ranks, ["-m", "hpcsim", *arguments], cwd=folder, timeout=400)
-        assert done.returncode == 0, done.stderr
-
-    job = cluster.sbatch(
-        "--ntasks=2", "--time=9", SCRIPT, "chain.yaml", cwd=folder, env=path_with(Path(sys.executable).parent)
-    )
-    log = folder / f"slurm-{job}.out"
-    wait_for(cluster, lambda: log.exists() and "records (0 done)" in log.read_text())
+    hpcsim.run_config(folder / "chain.yaml", folder / "whole.h5")
+    hpcsim.collect(folder / "whole-collected.h5", [folder / "whole.h5"])
+    environment = path_with(Path(sys.executable).parent) | {"HOLD": str(folder)}
+    job = cluster.sbatch("--ntasks=2", "--time=9", SCRIPT, "chain.yaml", cwd=folder, env=environment)
+    run, log = folder / "results" / "chain.h5", folder / f"slurm-{job}.out"
+    wait_for(cluster, lambda: run.exists() and store.read_status(run)["done"] >= 2)
     cluster.warn(job)
+    wait_for(cluster, lambda: "hpcsim: SIGUSR1" in log.read_text())
+    (folder / "go").touch()
     ended = cluster.wait(job, timeout=400)
     log = log.read_text()
 
@@ -90,7 +126,30 @@ def test_a_warned_job_is_requeued_and_ends_with_the_same_bits(cluster, folder):
     assert attributes == others and whole.keys() == parts.keys()
     for name, values in whole.items():
         np.testing.assert_array_equal(values, parts[name], err_msg=name)
-    assert np.isfinite(parts["Sz"]).all() and np.all(parts["records_done"] == 16)
+    assert np.isfinite(parts["number"]).all() and parts["records_done"].sum() == 12
+
+
+def test_a_job_of_two_nodes_survives_a_power_cut_of_one(cluster, folder):
+    """Slurm requeues it, it waits for the node, and goes on where it was."""
+    environment = path_with(Path(sys.executable).parent) | {"HOLD": str(folder)}
+    options = "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--time=5"
+    job = cluster.sbatch(*options, SCRIPT, "chain.yaml", cwd=folder, env=environment)
+    run, log = folder / "results" / "chain.h5", folder / f"slurm-{job}.out"
+    wait_for(cluster, lambda: run.exists() and store.read_status(run)["done"] >= 2)
+    cluster.power_cut(cluster.nodes[1])
+    wait_for(cluster, lambda: cluster.job(job)["JobState"] == "PENDING")
+    done = store.read_status(run)["done"]
+    (folder / "go").touch()
+    cluster.reboot(cluster.nodes[1])
+    ended = cluster.wait(job, timeout=200)
+
+    log = log.read_text()
+    assert ended["JobState"] == "COMPLETED" and ended["Restarts"] == "1", log
+    assert f"start 1, 2 ranks on {ended['NodeList']}" in log and "start 2, 2 ranks" in log
+    assert 2 <= done < 12 and f"12 records ({done} done)" in log
+    hpcsim.run_config(folder / "chain.yaml", folder / "whole.h5")
+    found, whole = (hpcsim.open(file).number.values for file in (run, folder / "whole.h5"))
+    assert np.isfinite(whole).all() and found.tobytes() == whole.tobytes()
 
 
 SWEEP = {

@@ -130,6 +130,21 @@ def test_phase_space_and_mean_field_hold_the_mixed_state():
         assert np.allclose(spins(found)[:, 0], 0) and spins(found)[2, 1] < -0.05
 
 
+@pytest.mark.parametrize("cluster", [None, 3])
+def test_mean_field_starts_from_its_own_steady_states(cluster):
+    """At t = 0 from what the task steady_state gives; a cluster of all sites from the exact one, and as that later."""
+    method = {"name": "mean_field", "cluster": cluster, "starts": 1}
+    other = hpcsim.solve(MODEL | {"field_x": 1.0, "Jz": -0.5}, method)
+    found = spins(hpcsim.solve(MODEL, method | {"initial": {"steady_state": OTHER}} | EVOLVE))
+    assert np.allclose(found[:, 0], spins(other), atol=1e-6) and abs(found[:, 1] - found[:, 0]).max() > 0.03
+    if cluster:
+        assert np.allclose(found, expected({"steady_state": OTHER}), atol=1e-6)
+    still = spins(hpcsim.solve(MODEL, method | {"initial": {"steady_state": {}}} | EVOLVE))
+    assert np.allclose(still[:, 0], still[:, 1], atol=1e-6)
+    with pytest.raises(Exception, match="steady_state: with these parameters the mean field does not come to rest"):
+        hpcsim.solve(MODEL, method | {"initial": {"steady_state": OTHER}, "duration": 0.01} | EVOLVE)
+
+
 @pytest.mark.parametrize("N, M", [(5, -0.5), (6, 3), (40, 0)])
 def test_correlators_of_dicke_states(N, M):
     """⟨σz σz⟩, ⟨σx σx⟩ and ⟨σx σx σy σy⟩ of distinct spins, from ⟨Sz²⟩, ⟨S²⟩ and the ladder."""

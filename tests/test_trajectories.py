@@ -15,7 +15,7 @@ from hpcsim import observables
 from hpcsim.ensemble.streams import fill_words, uniform
 from hpcsim.methods import Cache, Context, liouvillian, trajectories
 from hpcsim.methods.liouvillian.symmetry import HOME
-from hpcsim.methods.trajectories import clock, compile, in_time, kernels, measurement, results, walk
+from hpcsim.methods.trajectories import clock, compile, kernels, measurement, results, walk
 from hpcsim.methods.trajectories.log import of_states
 from hpcsim.models import all_to_all_xyz, collective_spin, gain_loss_lattice, xyz_lattice
 from hpcsim.observables.matrices import operator as observable_operator
@@ -275,26 +275,10 @@ def test_series_at_any_time_of_the_step():
 
 def _run(system, sums, psi, first, times, tolerance, channels, plan):
     generator = compile.generator(system.levels, compile.local_matrices(system))
-    clock.run(
-        sums,
-        np.zeros(len(sums), int),
-        psi[None],
-        first,
-        times,
-        np.arange(len(times)),
-        tolerance,
-        (generator,) * 2,
-        -1,
-        np.zeros(1, int),
-        channels,
-        in_time.compile_moving(system, compile.local_matrices(system), -1)[1],
-        plan,
-        KEY,
-        kernels.empty_states(kernels.ORDER + 1, generator),
-        kernels.empty_states(2, generator),
-        kernels.empty_states(2, generator),
-        of_states(len(sums), 0, 0),
-    )
+    tables = clock.Tables((generator,) * 2, -1, np.zeros(1, int), channels)
+    scratch, kept = clock.scratch_of(tables, psi.size, 0), of_states(len(sums), 0, 0)
+    jumps, slots = np.zeros(len(sums), int), np.arange(len(times))
+    clock.run(sums, jumps, psi[None], first, times, slots, tolerance, tables, None, plan, KEY, scratch, kept)
 
 
 def _one_decaying_spin(numbers, times, rate):
@@ -399,10 +383,10 @@ def test_a_parity_that_jumps_change_halves_the_vector(name, direction, monkeypat
         return walk.Walker(system, starts.known_levels(system, initial))
 
     found = compiled(system, options.initial)
-    assert found.parity == direction * np.sum(system.levels - 1) % 2
-    assert found.generators[0].diagonal.shape[1] == -(-round(system.dimension) // 16) * 8
-    assert compiled(SYSTEMS["mixed"], options.initial).parity == -1  # its terms change the parity
-    assert compiled(system, (abs(direction - 0.1), 0.3)).parity == -1
+    assert found.tables.parity == direction * np.sum(system.levels - 1) % 2
+    assert found.tables.generators[0].diagonal.shape[1] == -(-round(system.dimension) // 16) * 8
+    assert compiled(SYSTEMS["mixed"], options.initial).tables.parity == -1  # its terms change the parity
+    assert compiled(system, (abs(direction - 0.1), 0.3)).tables.parity == -1
     half = trajectories.run(system, options, 0, CONTEXT)
     monkeypatch.setattr(walk, "flips", lambda system, local: None)
     whole = trajectories.run(system, options, 0, dataclasses.replace(CONTEXT, cache=Cache()))

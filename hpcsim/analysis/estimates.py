@@ -149,10 +149,19 @@ def minimum(x, y, error=None):
 
 def minimum_at(x, y, error=None):
     """The x of the smallest y, as `extremum`; its error is the larger distance to a neighbouring point."""
-    i, (place, least) = int(np.argmin(y)), extremum(x, y, -1)
+    return _extremum_at(x, y, -1, "minimum")
+
+
+def maximum_at(x, y, error=None):
+    """The x of the largest y, in the same way."""
+    return _extremum_at(x, y, 1, "maximum")
+
+
+def _extremum_at(x, y, sign: int, what: str):
+    i, (place, best) = int(np.argmax(sign * y)), extremum(x, y, sign)
     if not 0 < i < len(x) - 1:
-        return Estimate(place, NAN, "at the end of the curve: no minimum inside")
-    return Estimate(place, float(np.max(np.abs(np.diff(x[i - 1 : i + 2])))), f"minimum {least:.3g}")
+        return Estimate(place, NAN, f"at the end of the curve: no {what} inside")
+    return Estimate(place, float(np.max(np.abs(np.diff(x[i - 1 : i + 2])))), f"{what} {best:.3g}")
 
 
 def steepest_at(x, y, error=None):
@@ -215,6 +224,7 @@ ESTIMATES = (
     maximum,
     minimum,
     minimum_at,
+    maximum_at,
     steepest_at,
     asymmetry,
     crossing,

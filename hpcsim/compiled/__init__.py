@@ -10,7 +10,13 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["Kernel", "interpreted", "njit", "timed", "timing"]
+__all__ = ["INLINE", "PART", "Kernel", "interpreted", "njit", "timed", "timing"]
+
+# Of functions that kernels alone call. A PART is compiled by itself, without what would call it from Python and take
+# its tables apart, and once more with every kernel that calls it, and with those that call that. What is INLINE is
+# compiled with the kernel that calls it alone: for what is called at few places
+PART = {"error_model": "numpy", "no_cpython_wrapper": True}
+INLINE = {"inline": "always"}
 
 _interpreted: ContextVar[bool] = ContextVar("interpreted", default=False)
 _timer: ContextVar[Callable[[float], None] | None] = ContextVar("timer", default=None)

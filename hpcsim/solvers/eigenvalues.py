@@ -6,9 +6,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
+from hpcsim.solvers.factors import few_unknowns
 from hpcsim.solvers.petsc import SolverError, destroy, direct, krylov_schur, libraries, matrix_of, options_set, set_up
 
-DENSE = 400  # unknowns up to which LAPACK on one rank is about as fast as PETSc, and needs no proof
+DENSE = 200  # unknowns up to which LAPACK on one rank takes no longer than a search, and needs no proof
+# SuperLU, on one rank, takes less time than MUMPS in all solves of a search up to FEW unknowns, and up to SMALL where a
+# row has no more than SHORT elements, as of one or two large spins
+FEW, SHORT = 1000, 8
+SMALL = 10000  # unknowns up to which approximate minimum degree is faster than the ordering MUMPS chooses
 SUBSPACE = 90  # Krylov dimension beyond twice the eigenvalues asked for, at most
 TOLERANCE = 1e-11  # of SLEPc, on 1/(λ - σ)
 
@@ -58,6 +63,8 @@ def search(comm, sector, count: int, options: dict):
     matrix = matrix_of(PETSc, comm, sector)
     norm = matrix.norm(PETSc.NormType.NORM_INFINITY)
     shift, room = _search(matrix, norm, sector.spin)
+    few = comm.size == 1 and _is_for_superlu(matrix) and not any(option.startswith("st_") for option in options)
+    ordering = {"st_mat_mumps_icntl_7": 0} if sector.size < SMALL else {}
     solver = krylov_schur(SLEPc, comm, matrix)
 
     def find(wanted: int) -> Leading:
@@ -82,19 +89,24 @@ def search(comm, sector, count: int, options: dict):
         return Leading(values[order], errors[order] / norm, space, False)
 
     try:
-        with options_set(PETSc, options):
+        with options_set(PETSc, ordering | options):
             solver.setTarget(shift)
             solver.setWhichEigenpairs(SLEPc.EPS.Which.TARGET_REAL)
             solver.setDimensions(count, min(sector.size, 2 * count + room), PETSc.DECIDE)
             solver.setTolerances(TOLERANCE, 80)
             transform = solver.getST()
             transform.setType(SLEPc.ST.Type.SINVERT)
-            direct(transform.getKSP())
+            (few_unknowns if few else direct)(transform.getKSP())
             solver.setFromOptions()
             set_up(PETSc, solver, transform.getKSP(), sector.size)
         yield find
     finally:
         destroy(solver, matrix)
+
+
+def _is_for_superlu(matrix) -> bool:
+    size = matrix.size[0]
+    return size <= FEW or size <= SMALL and matrix.getInfo()["nz_used"] <= SHORT * size
 
 
 def columns(basis, count: int) -> np.ndarray:

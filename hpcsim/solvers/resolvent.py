@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy import linalg, sparse
-from scipy.sparse.linalg import splu
 
+from hpcsim.solvers.factors import factorised
 from hpcsim.solvers.petsc import SolverError
 
 KRYLOV = (25, 50, 100, 200, 400)  # vectors after which the residuals are looked at
@@ -19,7 +19,6 @@ ROUND = 4  # frequencies solved at once, on as many ranks as there are: results 
 LARGEST = 30000  # unknowns of a factorisation
 SHIFT = 1e-14  # relative to the norm: keeps the factors of L itself finite
 DEPENDENT = 1e-13  # a vector this close to a space, relative to its length, lies in it
-PIVOTS = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.01, "options": {"SymmetricMode": True}}
 
 
 class Resolvent:
@@ -46,7 +45,7 @@ class Resolvent:
         """y (size,), by a factorisation and two refinements."""
         one, y, rest = sparse.identity(self.sector.size, format="csc"), 0, x.astype(complex)
         try:
-            factors = splu(sparse.csc_matrix((1j * omega + SHIFT * self.norm) * one - self.matrix), **PIVOTS)
+            factors = factorised((1j * omega + SHIFT * self.norm) * one - self.matrix)
         except RuntimeError:
             raise SolverError(f"iω is an eigenvalue of L in the {self.sector}, ω = {omega:g}: no spectrum") from None
         for _ in range(3):

@@ -1,19 +1,17 @@
 """The eigenvalues that were not found, bounded by a Lanczos recursion on the symmetric part of L."""
 
-import itertools
+from itertools import islice
 
 import numpy as np
 
-from hpcsim.solvers.series import Series
+from hpcsim.solvers import lanczos
+from hpcsim.solvers.series import Extent, Series, extent
 
 STEPS = 4000  # of the recursion, at most
-CHANCE = 1e-5  # the random start has less of the decisive vector than this part of its expected share
 LEAK = 1e-2  # accepted movement of the found eigenvalues by the rest, relative to the rate to be shown
-ENDED = 1e-13  # an element beside the diagonal, relative to |s|, below which the recursion has ended
-SLOW, LOOK = (
-    0.05,
-    200,
-)  # growth that counts, relative to the rate to be shown; steps after which it would have been seen
+SLOW = 0.05  # growth that counts, relative to the rate to be shown
+LOOK = 200  # steps of the recursion after which it would have been seen
+HALVINGS = 6  # of the interval that has the largest rate shown
 REACHES = (4.0, 8.0)  # times, in units of 1/rate, after which what is not normal may have died out
 TYPICAL = 8  # steps of the recursion with exp(TL)
 BEYOND = 1.05  # what is shown beside found eigenvalues, relative to the rate asked for
@@ -23,6 +21,7 @@ class Rest:
     """What L does beside a space that was found, in a metric.
 
     found : (size, d) real basis of a space that L leaves invariant, as exactly as can be
+    leak  : |PLQ| |QLP|, Q = 1 - P, if it is known: how exactly it does
     metric : L in an inner product ⟨x, y⟩ = x·Wy; all real:
         size, rounding     of the vectors; error of the real parts of eigenvalues by rounding in the products
         enter(x)           x in the coordinates of the metric, in which all of the following is
@@ -38,19 +37,15 @@ class Rest:
     square root of that of C = P exp(TL)† exp(TL) P.
     """
 
-    def __init__(self, metric, found: np.ndarray):
+    def __init__(self, metric, found: np.ndarray, leak: float | None = None):
         self.metric = metric
-        self.basis, self.dual, self.leak = _orthonormal(metric, found)
+        self.basis, self.dual = _orthonormal(metric, found)
+        self.leak = self._leak() if leak is None else leak
 
     def decay(self, enough: float) -> float:
         """A rate, at least `enough`, that all eigenvalues decay with but those of the found space; 0 if not shown.
 
-        A recursion shows that μ < s = -enough: after m steps from a unit vector x, a polynomial p_m of the
-        coefficients, |p_m(C)x| = β_1 ... β_m, and x has a part w·x along the eigenvector w of μ, so that
-        |p_m(μ)| |w·x| <= β_1 ... β_m. Beyond its zeros, the Ritz values, p_m grows; so μ < s once all of them are below
-        s and p_m(s) |w·x| > β_1 ... β_m. For a random x, |w·x| is above CHANCE/sqrt(size) with probability 1 - CHANCE.
-        Rounding errors of the recursion do not spoil this: each adds its own small part along w, and w's part obeys
-        the same recursion.
+        Lanczos's recursion shows that μ < -enough.
 
         That the found space is not exactly invariant moves its eigenvalues by |PLQ| |QLP|/(rate beyond enough).
         """
@@ -68,16 +63,17 @@ class Rest:
         is the integral of exp(t (PLP - λ)), of norm exp(T enough) at most up to T and then smaller with each T; L
         contracts in the metric, or almost.
         """
+        largest = extent(self.metric.matrix)
         for reach in REACHES:
-            shown = self._decay_after(reach / enough, enough, most)
+            shown = self._decay_after(reach / enough, largest, enough, most)
             if shown is None or shown:
                 return shown or 0.0
         return 0.0
 
-    def _decay_after(self, time: float, enough: float, most: float) -> float | None:
+    def _decay_after(self, time: float, largest: Extent, enough: float, most: float) -> float | None:
         """`decay_in_time` by one T; None where a longer one would not do either."""
         metric, wanted = self.metric, self._wanted(enough)
-        series = Series(metric.matrix, time, wanted)
+        series = Series(largest, time, wanted)
         if series.products * metric.matrix.nnz * 2 * TYPICAL > most:
             return None
         moved = self.leak * time * np.exp(time * enough) / -np.expm1((enough - wanted) * time) if self.basis.size else 0
@@ -100,15 +96,16 @@ class Rest:
         """
         if self.basis.shape[1] >= self.metric.size:
             return np.inf
-        recursion = self._recursion(act, level(wanted))
-        if recursion is None:
+        size, found = self.metric.size, islice(self._columns(act, level(wanted)), STEPS)
+        found = lanczos.proof(found, level(wanted), size)
+        if found is None:
             return 0.0
         low, high = wanted, 1.1 * wanted
-        while _shows(*recursion, level(high), self.metric.size):  # ends where a Ritz value is
+        while lanczos.proof(found, level(high), size):  # ends where a Ritz value is
             low, high = high, 1.1 * high
-        for _ in range(12):
+        for _ in range(HALVINGS):
             middle = (low + high) / 2
-            low, high = (middle, high) if _shows(*recursion, level(middle), self.metric.size) else (low, middle)
+            low, high = (middle, high) if lanczos.proof(found, level(middle), size) else (low, middle)
         return low
 
     def grows(self, enough: float) -> bool:
@@ -117,12 +114,19 @@ class Rest:
 
         enough : a rate; growth slower than a small part of it is none
         """
-        s, pivot, before = SLOW * enough, np.inf, 0.0
-        for a, b in itertools.islice(self._lanczos(self._symmetric, -enough), LOOK):
-            pivot, before = s - a - before**2 / pivot, b
-            if not pivot > 0:  # a Ritz value is above s
-                return True
-        return False
+        return lanczos.refuted(islice(self._columns(self._symmetric, -enough), LOOK), SLOW * enough)
+
+    def _leak(self) -> float:
+        return self._outside(self.metric.product, self.basis) * self._outside(self.metric.adjoint, self.dual)
+
+    def _outside(self, act, vectors) -> float:
+        """Norm, in the metric, of what `act` takes out of the found space."""
+        total = 0.0
+        for vector in vectors.T:
+            image = act(vector)
+            image -= self.basis @ (self.dual.T @ image)
+            total += image @ self.metric.dual(image)
+        return np.sqrt(max(total, 0.0))
 
     def _symmetric(self, x, z):
         """(L + adjoint)x / 2."""
@@ -138,52 +142,28 @@ class Rest:
             y -= self.basis @ (self.dual.T @ y)
         return self.metric.evolved_back(f, self.metric.dual(y))
 
-    def _recursion(self, act, s: float):
-        """Diagonal and off-diagonal of Lanczos's matrix as soon as it shows that μ < s; None where it does not."""
-        diagonal, beside = [], []
-        pivot, excess, needed, previous = np.inf, 0.0, np.log(np.sqrt(self.metric.size) / CHANCE), 0.0
-        for a, b in itertools.islice(self._lanczos(act, s), STEPS):
-            diagonal.append(a)
-            beside.append(b)
-            pivot, previous = s - a - previous**2 / pivot, b
-            if not pivot > 0:  # a Ritz value is not below s
-                return None
-            if b <= ENDED * abs(s):
-                return diagonal, beside
-            excess += np.log(pivot / b)
-            if excess > needed:
-                return diagonal, beside
-        return None
-
-    def _lanczos(self, act, s: float):
-        """Yield Lanczos's matrix column by column: an element of the diagonal, and the one below it.
+    def _columns(self, act, s: float):
+        """`lanczos.columns` beside the found space, which gets an eigenvalue below s.
 
         act : (x, Wx) -> Cx, but for what of it is in the found space
         """
         metric, basis, dual = self.metric, self.basis, self.dual
         x = metric.start(np.random.default_rng(metric.size).standard_normal(metric.size))
-        if basis.size:
-            x -= basis @ (dual.T @ x)
-        z = metric.dual(x)
-        norm, before, previous = np.sqrt(x @ z), np.zeros_like(x), 0.0
-        while norm > ENDED * abs(s):
-            x, z = x / norm, z / norm
+        if not basis.size:
+            return lanczos.columns(act, metric.dual, x, s)
+
+        def beside(x, z):
             y = act(x, z)
-            if basis.size:  # the found space gets an eigenvalue below s: what rounding leaves of it must not grow
-                y -= basis @ (dual.T @ (y - min(4 * s, 0.0) * x))
-            diagonal = y @ z
-            y -= diagonal * x
-            y -= previous * before
-            before, x = x, y
-            z = metric.dual(x)
-            norm = previous = np.sqrt(max(x @ z, 0))
-            yield diagonal, norm
+            y -= basis @ (dual.T @ (y - min(4 * s, 0.0) * x))  # what rounding leaves of the found space must not grow
+            return y
+
+        return lanczos.columns(beside, metric.dual, x - basis @ (dual.T @ x), s)
 
 
-def _orthonormal(metric, found):
-    """Basis Q of the found space and WQ, and |PLQ| |QLP| in the metric."""
+def _orthonormal(metric, found: np.ndarray):
+    """Basis Q of the found space and WQ."""
     if not found.size:
-        return found, found, 0.0
+        return found, found
     basis = np.array([metric.enter(vector) for vector in np.linalg.qr(found)[0].T]).T
     for _ in range(2):
         dual = np.array([metric.dual(vector) for vector in basis.T]).T
@@ -191,23 +171,4 @@ def _orthonormal(metric, found):
         values, rotation = np.linalg.eigh((gram + gram.T) / 2)
         rotation = rotation[:, values > 1e-14 * values[-1]]
         basis = basis @ rotation / np.sqrt(values[values > 1e-14 * values[-1]])
-    dual = np.array([metric.dual(vector) for vector in basis.T]).T
-
-    def outside(act, vectors):
-        images = np.array([act(vector) for vector in vectors.T]).T
-        images -= basis @ (dual.T @ images)
-        return np.sqrt(max(sum(image @ metric.dual(image) for image in images.T), 0))
-
-    return basis, dual, outside(metric.product, basis) * outside(metric.adjoint, dual)
-
-
-def _shows(diagonal, beside, s: float, size: int) -> bool:
-    """Whether the recursion's coefficients show that μ < s."""
-    pivot, before, excess = np.inf, 0.0, 0.0
-    for a, b in zip(diagonal, beside):
-        pivot = s - a - before**2 / pivot
-        if not pivot > 0:
-            return False
-        excess += np.log(pivot / max(b, 1e-300))
-        before = b
-    return excess > np.log(np.sqrt(size) / CHANCE)
+    return basis, np.array([metric.dual(vector) for vector in basis.T]).T

@@ -12,7 +12,17 @@ from pydantic import Field, model_validator
 
 from hpcsim import solvers
 from hpcsim.methods import Context, Output
-from hpcsim.methods.liouvillian import counting, ends, floquet, frequencies, measurement, regression, saved, spectrum
+from hpcsim.methods.liouvillian import (
+    conditions,
+    counting,
+    ends,
+    floquet,
+    frequencies,
+    measurement,
+    regression,
+    saved,
+    spectrum,
+)
 from hpcsim.methods.liouvillian.estimate import LOW, ON_DISK, cost, multiplicities, unknowns_of
 from hpcsim.methods.liouvillian.evolve import evolve
 from hpcsim.methods.liouvillian.operators import kept_operators
@@ -95,10 +105,11 @@ class Options(Parameters):
     tolerance     : evolve, correlation: estimated relative error of ρ in each interval between times;
                     antigap: |Lx - λx|/|x| without a factorisation, relative to the norm of L, or to η;
                     emission: |(iω - L)y - x|/|x|
-    integrator    : evolve, correlation: krylov, or taylor, with three vectors in memory instead of thirty; with a
-                    schedule always taylor, with thirteen
+    integrator    : evolve, correlation: krylov; taylor or chebyshev, with three vectors in memory instead of
+                    thirty, chebyshev faster the faster states oscillate; with a schedule always taylor, with thirteen
     observables   : more to measure than spins and their variances: see hpcsim.observables. purity is always measured
                     in the steady state
+    conditions    : spectrum: also find the condition number of every eigenvalue, which diverges at an exceptional point
     save_state    : keep the steady state, or the eigenmatrices of the spectrum, in the file, see `saved`
     petsc_options : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
                     (eps_ncv: 200, st_mat_mumps_icntl_14: 100). With st_mat_mumps_icntl_22: 1 the factors are on
@@ -117,6 +128,7 @@ class Options(Parameters):
     channels: currents.Channels = ()
     tolerance: Annotated[Number, Field(gt=0, lt=1)] = 1e-9
     observables: measurement.Items = ()
+    conditions: bool = False
     save_state: bool = False
     integrator: solvers.Integrator = "krylov"
     petsc_options: solvers.PetscOptions = {}
@@ -135,6 +147,8 @@ class Options(Parameters):
             raise ValueError(
                 f"save_state belongs to the tasks {' and '.join(saved.LARGEST)}, not to {self.task}; delete it"
             )
+        if self.conditions and self.task != "spectrum":
+            raise ValueError(f"conditions belong to task: spectrum, not to {self.task}; delete it")
         if self.task == "antigap" and self.sectors != "all":
             raise ValueError("sectors belongs to the tasks spectrum and gap, not to antigap, of all; delete it")
         if self.task not in MEASURING and self.observables:
@@ -180,6 +194,8 @@ def records(system: System, options: Options) -> tuple:
     if options.task == "antigap":
         return ends.names(system, len(multiplicities(system)))
     names = _names(system, options)
+    if options.conditions:
+        conditions.check(max(unknowns_of(system, symmetries(system), name) for name in names))
     if options.task == "gap":  # of an excluded k nothing is solved: its sectors are one record
         first = {name.k: name for name in reversed(names)}
         return tuple(name for name in names if name.k < LOW or name == first[name.k])
@@ -246,8 +262,11 @@ def outputs(system: System, options: Options) -> tuple:
         return IN_STEADY_STATE[options.task][0](system, options)
     if options.task == "antigap":
         return ends.outputs(system)
-    states = saved.outputs(system, options) if options.task == "spectrum" and options.save_state else ()
-    return (*spectrum.outputs(system, options), *states)
+    more: tuple[Output, ...] = ()
+    if options.task == "spectrum":
+        more = conditions.outputs(options) if options.conditions else ()
+        more += saved.outputs(system, options) if options.save_state else ()
+    return (*spectrum.outputs(system, options), *more)
 
 
 def run(system: System, options: Options, record: Name, context: Context) -> dict:
@@ -268,6 +287,8 @@ def run(system: System, options: Options, record: Name, context: Context) -> dic
         return _steady_state(system, options, context)
     sector = Sector(kept_operators(system, context), record)
     found = spectrum.spectrum(system, options, record, context)
+    if options.conditions:
+        found["condition"] = conditions.condition_numbers(context.comm, sector, found["eigenvalues"])
     if options.save_state:
         found["eigenmatrices"] = saved.eigenmatrices(context.comm, sector, found["eigenvalues"])
     return found

@@ -17,9 +17,9 @@ CODES = (
     "more slowly, because the logarithmic norm of the rest is below; 0: nothing is shown for some"
 )
 LAPACK = 2500  # unknowns up to which all eigenvalues are computed where nothing cheaper shows that none is missed
-QUICK = 1000  # unknowns up to which that takes no longer than a search for more eigenvalues
-MORE = ((24, 60000), (96, 20000))  # eigenvalues to search for beyond those wanted, and the largest sectors for it
-SMALL = 10000  # unknowns up to which approximate minimum degree is faster than the ordering MUMPS chooses
+QUICK = 400  # unknowns up to which that takes no longer than a search for more eigenvalues
+NEXT = 6  # eigenvalues, decaying faster by less than is needed to tell them apart, that are searched for first
+MORE = ((NEXT, 5000), (24, 60000), (96, 20000))  # eigenvalues beyond those wanted, and the largest sectors for it
 SOON = {"eps_max_it": "30"}  # restarts of the Krylov space of exp(tL)
 LOWER = (0.7, 0.4, 0.15, 0.05)  # parts of the rate that are tried where the rate itself is not shown
 MULTIPLICATIONS = 1e13  # floating-point operations of one recursion, at most
@@ -50,20 +50,18 @@ def slowest(
     """
     if sector.size <= solvers.eigenvalues.DENSE:
         return _whole(context.comm, sector)
-    ordering = {"st_mat_mumps_icntl_7": 0} if sector.size < SMALL else {}
     count = min(count, sector.size)
     found, rate = None, enough
     beside: _Beside | None = None
     try:
-        with solvers.search(context.comm, sector, count, ordering | petsc_options) as find:
-            further = [more for more, largest in MORE if QUICK < sector.size <= largest]
-            for more in (0, *further):
-                # the first of them is a second search in any case, where LAPACK does not find what one may miss
-                needless = more and (sector.size <= LAPACK or more != further[0])
+        with solvers.search(context.comm, sector, count, petsc_options) as find:
+            for more in (0, *(more for more, largest in MORE if QUICK < sector.size <= largest)):
+                # the first of many is a second search in any case, where LAPACK does not find what one may miss
+                needless = more > NEXT and (sector.size <= LAPACK or more != MORE[1][0])
                 if needless and beside and beside.is_hopeless(rate):
                     continue
-                beyond = _by_exponentials(context.comm, sector, found, count + more, petsc_options) if more else None
-                found = beyond or find(min(count + more, sector.size))
+                other = more > NEXT and _by_exponentials(context.comm, sector, found, count + more, petsc_options)
+                found = other or find(min(count + more, sector.size))
                 rate = min(-found.values[count - 1].real, enough)
                 beside = _Beside(system, sector, found.space, rate, petsc_options, context)
                 decay = beside.decay(rate) or beside.decay_in_time(rate, min(EACH * sector.size, sector.size**3))

@@ -124,6 +124,9 @@ def cost(system: System, options, record: Name) -> Cost:
         assembling, solving = 3 * assembling, 2 * solving + 3000 * (5e-5 + 1e-8 * entries * unknowns)
     elif options.task in ("gap", "spectrum"):
         solving = _excluding(options, record) * solving + _certificate(system, record)
+        if options.conditions:  # a complex factorisation of L - λ and of its transpose for each
+            solving += 2 * options.eigenvalues * (3e-11 * factor**1.5 + 3e-8 * factor)
+            memory += 30 * factor
     return Cost(bytes=memory, time=building + assembling + solving)
 
 

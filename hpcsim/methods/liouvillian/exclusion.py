@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 
 from hpcsim import solvers
 from hpcsim.compiled import njit
@@ -99,8 +99,9 @@ class Contraction:
         self.size, self.weights, self.layout = sector.size, weights, sector.layout
         self.scale = np.sqrt(sector.weight)
         self._lay_out(sector)
-        L = sparse.diags(self.scale) @ sector.rows(0, sector.size) @ sparse.diags(1 / self.scale)
-        self.matrix, self.transposed = L.tocsr(), L.T.tocsr()
+        self.matrix = sector.rows(0, sector.size)
+        self.matrix.data *= np.repeat(self.scale, np.diff(self.matrix.indptr)) / self.scale[self.matrix.indices]
+        self.transposed = self.matrix.T.tocsr()
         self.norm = abs(self.matrix).sum(1).max()
 
     def _lay_out(self, sector: Sector):
@@ -247,7 +248,7 @@ def beside(weights: Weights, sector: Sector, found: np.ndarray, enough: float) -
 def in_time(rest: solvers.Rest, found: np.ndarray) -> solvers.Rest:
     """What `beside` gave for the space, in the metric that `decay_in_time` needs."""
     contraction = rest.metric.of
-    return solvers.Rest(Precise(contraction), contraction.scale[:, None] * found)
+    return solvers.Rest(Precise(contraction), contraction.scale[:, None] * found, rest.leak)
 
 
 def decay(weights: Weights, k: int, enough: float) -> float:

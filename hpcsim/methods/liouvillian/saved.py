@@ -9,11 +9,13 @@ from scipy.sparse.linalg import splu
 
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.liouvillian.sectors import Sector
+from hpcsim.solvers import SolverError
 from hpcsim.system import System
 
 # states of the Hilbert space: 16 MiB for each ρ in the file; of a spectrum, one factorisation for each eigenvalue
 LARGEST = {"steady_state": 1024, "spectrum": 64}
 APART = 1e-7  # eigenvalues closer than this, relative to the norm, share an invariant space
+NEARLY = (1e-10, 1e-7)  # distance to an eigenvalue, relative to the norm, at which the matrix is factorised
 NOTHING = 1e-4  # singular values this small, relative to the largest, are rounding
 
 
@@ -72,15 +74,16 @@ def eigenmatrices(comm, sector: Sector, values: np.ndarray) -> np.ndarray:
         found = np.full((D, D, len(values)), complex(np.nan, np.nan))
         known = np.flatnonzero(~np.isnan(values))
         matrix = sector.rows(0, sector.size).tocsc() if len(known) else None
-        for group in _equal(values[known], APART * abs(matrix).sum(1).max() if len(known) else 0):
-            kept = _independent(sector, _eigenvectors(matrix, values[known[group]]))
+        for group in together(matrix, values[known]):
+            kept = _independent(sector, eigenvectors(matrix, values[known[group]]))
             found[..., known[group][: len(kept)]] = np.moveaxis(kept, 0, -1)
     return comm.bcast(found)
 
 
-def _equal(values: np.ndarray, closest: float):
-    """The places of values that are nearly equal, together."""
+def together(matrix, values: np.ndarray):
+    """The places of values that are nearly equal, group by group."""
     left = np.arange(len(values))
+    closest = APART * abs(matrix).sum(1).max() if len(values) else 0
     while len(left):
         same = abs(values[left] - values[left[0]]) <= closest
         yield left[same]
@@ -102,15 +105,25 @@ def _independent(sector: Sector, vectors: np.ndarray) -> np.ndarray:
     return basis[:rank].reshape(rank, *own[0].shape)
 
 
-def _eigenvectors(matrix, values: np.ndarray) -> np.ndarray:
+def eigenvectors(matrix, values: np.ndarray) -> np.ndarray:
     """A row for each of the eigenvalues, which are nearly equal, by inverse iteration."""
-    shift = values.mean() + 1e-10 * abs(matrix).sum(1).max()
-    factors = splu((matrix - shift * sparse.identity(matrix.shape[0], format="csc")).astype(complex))
+    factors = _factors(matrix, values.mean())
     vectors = np.random.default_rng(0).standard_normal((matrix.shape[0], len(values))).astype(complex)
     for _ in range(3):
         vectors = linalg.qr(factors.solve(vectors), mode="economic")[0]
     found, rotation = linalg.eig(vectors.conj().T @ (matrix @ vectors))
     return (vectors @ rotation[:, _pairing(found, values)]).T
+
+
+def _factors(matrix, value: complex):
+    """Factors of the matrix minus nearly this eigenvalue: less nearly where it is one of an exceptional point."""
+    for beside in NEARLY:
+        shift = value + beside * abs(matrix).sum(1).max()
+        try:
+            return splu((matrix - shift * sparse.identity(matrix.shape[0], format="csc")).astype(complex))
+        except RuntimeError:  # singular in floating point
+            continue
+    raise SolverError(f"the matrix less its eigenvalue {value:g} is singular, and so is what is close to it")
 
 
 def _pairing(found, wanted) -> list[int]:

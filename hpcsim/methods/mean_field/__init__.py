@@ -9,6 +9,7 @@ are stable: a start that comes to rest at a saddle is pushed off it. A start tha
 cycle, whose period is then found, in chaos or in a slow decay; its averages are taken over time.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from pydantic import Field, model_validator
 from hpcsim.methods import Context, Cost, Dim, Output
 from hpcsim.methods.mean_field import cluster as clusters
 from hpcsim.methods.mean_field import measure, order
-from hpcsim.methods.mean_field.steady import Clustered, Sites, evolve, steady_state, time_of
+from hpcsim.methods.mean_field.steady import Clustered, Sites, at_rest, evolve, steady_state, time_of
 from hpcsim.observables.outputs import inverse
 from hpcsim.system import Count, Number, Parameters, System, Times, cartesian, left_over, starts
 
@@ -33,8 +34,9 @@ class Options(Parameters):
     task      : steady_state, or evolve (at given times)
     cluster   : number of consecutive sites treated exactly. By default none: equations of spin averages
     initial   : [polar, azimuth] in units of π of all spins, or one for each sublattice by name: the first start.
-                Or random, {fock: m} (Sz = m, of all or by sublattice) or mixed (no averages). By default random
-                directions, for every site its own; further starts are always random
+                Or random, {fock: m} (Sz = m, of all or by sublattice), mixed (no averages), or
+                {steady_state: {model.KEY: value}}: what most of `starts` reach with other parameters, at rest. By
+                default random directions, for every site its own; further starts are always random
     starts    : steady_state: number of starts; all attractors are listed, and the most frequent one is reported
     search    : steady_state: integration, or roots: Newton's method directly from the starts, which also finds
                 unstable fixed points
@@ -52,7 +54,7 @@ class Options(Parameters):
 
     task: Literal["steady_state", "evolve"] = "steady_state"
     cluster: Count | None = None
-    initial: starts.accepting("direction", "random", "fock", "mixed") | None = None
+    initial: starts.accepting("direction", "random", "fock", "mixed", "steady_state") | None = None
     starts: Count = 4
     search: Literal["integration", "roots"] = "integration"
     duration: Annotated[Number, Field(gt=0)] = 500.0
@@ -98,10 +100,24 @@ def records(system: System, options: Options) -> tuple[int, ...]:
     return (0,)
 
 
+def steady_start(system: System, options: Options, where: str) -> Callable[[], np.ndarray]:
+    """What finds the averages, or ρ of a cluster, at rest in a system, for a start from them. See `methods`."""
+    chosen = options.model_copy(update={"task": "steady_state", "initial": None, "times": None, "observables": ()})
+    try:
+        if reason := supports(system):
+            raise ValueError(reason)
+        records(system, chosen)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    return lambda: at_rest(system, chosen, _model(system, chosen), where)
+
+
 def cost(system: System, options: Options, record: int) -> Cost:
     """A few steps per inverse of the fastest rate, until the slowest decay has come to rest."""
     fastest, slowest = _rates(system)
-    longest = options.times[-1] if options.times else options.starts * min(options.duration, RELAXATIONS / slowest)
+    longest = settling = options.starts * min(options.duration, RELAXATIONS / slowest)
+    if options.times:
+        longest = options.times[-1] + (settling if starts.kind(options.initial) == "steady_state" else 0)
     if options.cluster:
         n = options.cluster
         dimension = float(np.prod(system.levels[:n], dtype=float))
@@ -171,5 +187,9 @@ def outputs(system: System, options: Options) -> tuple[Output, ...]:
 
 def run(system: System, options: Options, record: int, context: Context) -> dict[str, np.ndarray]:
     """Every rank of the group computes the same."""
-    model = (Clustered if options.cluster else Sites)(system, options)
-    return (evolve if options.task == "evolve" else steady_state)(system, options, model, context)
+    task = evolve if options.task == "evolve" else steady_state
+    return task(system, options, _model(system, options), context)
+
+
+def _model(system: System, options: Options):
+    return (Clustered if options.cluster else Sites)(system, options)

@@ -13,6 +13,7 @@ The equations of sites and those of clusters have the same methods:
 """
 
 import numpy as np
+from mpi4py import MPI
 
 from hpcsim import solvers
 from hpcsim.methods import Context
@@ -108,14 +109,7 @@ class Clustered:
 
 
 def steady_state(system: System, options, model, context: Context) -> dict:
-    runs = []
-    for start in range(options.starts):
-        state = _start(options, model, context, start)
-        runs.append(_attractor(model, options, state))
-    each = np.array([_per_sublattice(system, model, run["mean"]) for run in runs])  # start, quantity, sublattice
-    swing = np.array([run["swing"] for run in runs])
-    label = _alike(np.hstack([each[:, 2], each[:, 3], swing]), SAME * system.spins.max())
-    chosen = runs[int(np.argmin(label))]
+    runs, each, label, chosen = _attractors(system, options, model, context)
     results = {
         "attractor_of_start": label,
         "attractors": label.max() + 1,
@@ -150,6 +144,27 @@ def steady_state(system: System, options, model, context: Context) -> dict:
     return results | found.finish({name: averages(mean, of_terms) for name, mean in found.means.items()})
 
 
+def _attractors(system: System, options, model, context: Context):
+    """Where every start ends, its averages (start, quantity, sublattice), the attractor that it is, and the most
+    frequent one, which is 0."""
+    runs = [_attractor(model, options, _start(options, model, context, start)) for start in range(options.starts)]
+    each = np.array([_per_sublattice(system, model, run["mean"]) for run in runs])
+    swing = np.array([run["swing"] for run in runs])
+    label = _alike(np.hstack([each[:, 2], each[:, 3], swing]), SAME * system.spins.max())
+    return runs, each, label, runs[int(np.argmin(label))]
+
+
+def at_rest(system: System, options, model, where: str) -> np.ndarray:
+    """The state that most starts reach. Raises SolverError where it is not at rest."""
+    *_, chosen = _attractors(system, options, model, Context(MPI.COMM_SELF, (0, 0), lambda: False))
+    if chosen["at_rest"]:
+        return chosen["state"]
+    raise solvers.SolverError(
+        f"{where}: with these parameters the mean field does not come to rest, within method.duration = "
+        f"{options.duration:g}; see task: steady_state, and start from a direction"
+    )
+
+
 def evolve(system: System, options, model, context: Context) -> dict:
     state = _start(options, model, context, 0)
     found, values = measure.plan(system, options.observables, time_of(system, options), options.cluster), []
@@ -170,7 +185,10 @@ def _start(options, model, context: Context, start: int):
     """`initial`, or random directions with a stream of this point and start alone."""
     if start or options.initial is None or options.initial == "random":
         return model.start(starts.random_directions(context.key, start, len(model.spins)))
-    if starts.kind(options.initial) != "direction":
+    kind = starts.kind(options.initial)
+    if kind == "steady_state":
+        return context.start(options.initial)
+    if kind != "direction":
         return model.start_from(options.initial, context.key)
     polar, azimuth = angles(model.system, options.initial).T
     return model.start(

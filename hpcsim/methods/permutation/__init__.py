@@ -69,8 +69,8 @@ class Options(Parameters):
                      susceptibility always takes the direct solver
     observables    : what to measure in the steady state and in time, besides spins, their variances, squeezing, purity
                      and entropy: see hpcsim.observables
-    integrator     : evolve, correlation: krylov, or taylor, with three vectors in memory instead of thirty; with a
-                     schedule always taylor, with thirteen
+    integrator     : evolve, correlation: krylov; taylor or chebyshev, with three vectors in memory instead of
+                     thirty, chebyshev faster the faster states oscillate; with a schedule always taylor, with thirteen
     petsc_options  : passed to PETSc and SLEPc, without the leading dash; the linear solver's begin with st_
     """
 

@@ -7,7 +7,7 @@ time, of every sweep's own interval.
 
 import numpy as np
 
-from hpcsim.compiled import njit
+from hpcsim.compiled import INLINE, njit
 from hpcsim.ensemble.streams import fill_three_point
 from hpcsim.methods.phase_space.compile import Tables, stacked
 from hpcsim.methods.phase_space.in_time import Moving, set_interval
@@ -15,7 +15,6 @@ from hpcsim.methods.phase_space.kernels import (
     EO,
     EULER_MARUYAMA,
     FIELD,
-    INLINE,
     KERNEL,
     MIDPOINT,
     SIB,

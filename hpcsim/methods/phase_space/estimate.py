@@ -23,7 +23,7 @@ FEW_SITES = 2000  # the arrays of so many still fit into caches; beyond, a step 
 
 
 def cost(system: System, options: Options, record: int) -> Cost:
-    """Time in seconds of one core; batches of 256 and more are cheapest per trajectory.
+    """Time in seconds of one core; batches of 128 and more are cheapest per trajectory.
 
     Ranks of a group share the trajectories of a record. The first record of a point is where the step is chosen and
     the truncation estimated, which every rank does once for a point.
@@ -76,8 +76,8 @@ def coarse(system, options: Options) -> tuple[float, float]:
 
 
 def lanes_of(system: System, trajectories: int) -> int:
-    """Trajectories advanced together: enough for long loops, fewer of the largest lattices to fit into memory."""
-    return min(trajectories, int(np.clip(2**26 // system.sites, 64, 256)))
+    """Trajectories advanced together: long loops in the fastest cache, fewer of the largest lattices to save memory."""
+    return min(trajectories, int(np.clip(2**26 // system.sites, 64, 128)))
 
 
 def schedule(options: Options):

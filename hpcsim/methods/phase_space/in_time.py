@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpcsim.compiled import njit
+from hpcsim.compiled import INLINE, njit
 from hpcsim.ensemble.streams import THREE_POINT_AMPLITUDE
 from hpcsim.methods.phase_space.compile import Forces, Graph, Tables, cross_rows, draws, even_rows, forces, in_rows
-from hpcsim.methods.phase_space.kernels import INLINE
 from hpcsim.system import System, piecewise
 
 

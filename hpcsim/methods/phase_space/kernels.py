@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from hpcsim.compiled import njit
+from hpcsim.compiled import INLINE, PART, njit
 from hpcsim.ensemble.streams import DRAWS_PER_BLOCK, fill_three_point
 
 # what random numbers are drawn for
@@ -21,11 +21,9 @@ INITIAL, FIELD, SPINOR, SPINOR_END, FIELD_START, FIELD_END = (np.uint64(purpose)
 SUM, CACHE = DRAWS_PER_BLOCK + 1, 400_000
 INTEGRATORS = ("sib", "eo", "euler_maruyama", "midpoint")
 SIB, EO, EULER_MARUYAMA, MIDPOINT = range(4)
-# A kernel, what becomes a part of it as numba reads it, and what it calls, inlined later: a call would copy every
-# table's shape and strides. Each of the first two ways of inlining costs compilation where the other does not
 KERNEL = {"error_model": "numpy", "fastmath": {"contract"}}
-INLINE = {"inline": "always"}
-LEAF = KERNEL | {"forceinline": True, "no_cpython_wrapper": True}
+# of what is inlined for good: a call would copy every table's shape and strides
+LEAF = KERNEL | PART | {"forceinline": True}
 
 
 @njit(**INLINE)
@@ -90,7 +88,7 @@ def _midpoint(p, s, rows, i):
 
 
 @njit(**LEAF)
-def _rotate_spin(s, rows, i):
+def rotate(s, rows, i):
     """The Cayley rotation itself, in place: s_i' = 2 p_i - s_i."""
     for t in range(rows.shape[1]):
         x, y, z, a, b, c = s[i, 0, t], s[i, 1, t], s[i, 2, t], rows[SUM, t], rows[SUM + 1, t], rows[SUM + 2, t]
@@ -101,11 +99,10 @@ def _rotate_spin(s, rows, i):
 
 
 @njit(**LEAF)
-def _turn(s, rows, i, tables, which):
-    """Rotate s_i in the field of the others: `_midpoint` with the own field at s_i, the rotation with that at p_i.
+def own_at_midpoint(rows, s, i, tables, which):
+    """Add the field of a spin on itself, at the midpoint of its rotation in the field with that at s_i.
 
-    The midpoint has 1 - w² + w⁴ for 1/(1 + w²), which spares a division and keeps the order of the step; the rotation
-    itself is exact.
+    The midpoint has 1 - w² + w⁴ for 1/(1 + w²), which spares a division and keeps the order of the step.
     """
     xx, yy, zz, d = _own(tables, which, i)
     for t in range(rows.shape[1]):
@@ -114,15 +111,13 @@ def _turn(s, rows, i, tables, which):
         along, w2 = a * x + b * y + c * z, a * a + b * b + c * c
         scale = 1 - w2 * (1 - w2)
         p, q = (x + b * z - c * y + a * along) * scale, (y + c * x - a * z + b * along) * scale
-        a, b, c = u + xx * p - d * q, v + yy * q + d * p, r + zz * (z + a * y - b * x + c * along) * scale
-        along, scale = a * x + b * y + c * z, 2 / (1 + a * a + b * b + c * c)
-        s[i, 0, t] = (x + b * z - c * y + a * along) * scale - x
-        s[i, 1, t] = (y + c * x - a * z + b * along) * scale - y
-        s[i, 2, t] = (z + a * y - b * x + c * along) * scale - z
+        rows[SUM, t] = u + xx * p - d * q
+        rows[SUM + 1, t] = v + yy * q + d * p
+        rows[SUM + 2, t] = r + zz * (z + a * y - b * x + c * along) * scale
 
 
 @njit(**LEAF)
-def _turn_damped(s, rows, i, tables, which):
+def damping_at_midpoint(rows, s, i, tables, which):
     """The same without squares of components: the component z of the midpoint does not matter."""
     d = tables.damping[which, i]
     for t in range(rows.shape[1]):
@@ -130,12 +125,8 @@ def _turn_damped(s, rows, i, tables, which):
         a, b = u - d * y, v + d * x
         along, w2 = a * x + b * y + c * z, a * a + b * b + c * c
         scale = d - d * w2 * (1 - w2)
-        p, q = (x + b * z - c * y + a * along) * scale, (y + c * x - a * z + b * along) * scale
-        a, b = u - q, v + p
-        along, scale = a * x + b * y + c * z, 2 / (1 + a * a + b * b + c * c)
-        s[i, 0, t] = (x + b * z - c * y + a * along) * scale - x
-        s[i, 1, t] = (y + c * x - a * z + b * along) * scale - y
-        s[i, 2, t] = (z + a * y - b * x + c * along) * scale - z
+        rows[SUM, t] = u - (y + c * x - a * z + b * along) * scale
+        rows[SUM + 1, t] = v + (x + b * z - c * y + a * along) * scale
 
 
 @njit(**LEAF)
@@ -212,9 +203,10 @@ def _turn_block(s, z, p, rows, words, tables, which, block, step, first, purpose
         if z is None:
             xx, yy, zz, _ = _own(tables, which, i)
             if xx == 0 and yy == 0 and zz == 0:
-                _turn_damped(s, rows, i, tables, which)
+                damping_at_midpoint(rows, s, i, tables, which)
             else:
-                _turn(s, rows, i, tables, which)
+                own_at_midpoint(rows, s, i, tables, which)
+            rotate(s, rows, i)
         else:
             add_own(rows, s, i, tables, which)
             _midpoint(p, s, rows, i)
@@ -262,6 +254,6 @@ def turn_all(s, z, p, rows, words, tables, step, first, key):
                 if stage == 0:
                     _midpoint(p, s, rows, i)
                 elif z is None:
-                    _rotate_spin(s, rows, i)
+                    rotate(s, rows, i)
                 else:
                     _rotate_spinor(z, rows, i)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.polynomial.polynomial import Polynomial
 
-from hpcsim.compiled import njit
+from hpcsim.compiled import INLINE, PART, njit
 from hpcsim.methods.trajectories import kernels
 from hpcsim.methods.trajectories.compile import PAD, generator, largest_row, local_matrices, scale
 from hpcsim.system import System, piecewise
@@ -35,7 +35,7 @@ for _n in range(COUNT):
 class Moving(NamedTuple):
     """What the `Generator`s, of H_0 with all H_a, do not tell.
 
-    curve    : of the w_a; without pieces where nothing depends on time
+    curve    : of the w_a
     ahead    : (pieces,) that of the `Drive`: the last time of a step that begins in a piece
     size     : (parts,) bounds of h ‖H_a‖
     diagonal : (parts,) whether H_a has a diagonal
@@ -49,15 +49,15 @@ class Moving(NamedTuple):
     rates: np.ndarray
 
 
-def compile_moving(system: System, local: dict, parity: int) -> tuple[tuple, Moving]:
-    """The generators of both parities or, where parity is -1, that of all states twice, and all that depends on time.
+def compile_moving(system: System, local: dict, parity: int) -> tuple[tuple, Moving | None]:
+    """The generators of both parities or, where parity is -1, that of all states twice, and what depends on time.
 
     local : H_eff of the system, whose coefficients are the largest of all times: it gives the scale
     """
     parities = (0, 1) if parity >= 0 else (None,)
     if system.drive is None:
         found = tuple(generator(system.levels, local, p) for p in parities)
-        return (found * 2)[:2], Moving(piecewise.still(), np.zeros(0), np.zeros(0), np.zeros(0, bool), np.zeros((0, 0)))
+        return (found * 2)[:2], None
     still, *parts = map(local_matrices, system.drive.systems)
     scales = [scale(system.levels, local, p) for p in parities]
     found = tuple(generator(system.levels, still, p, parts)._replace(scale=h) for p, h in zip(parities, scales))
@@ -72,7 +72,15 @@ def compile_moving(system: System, local: dict, parity: int) -> tuple[tuple, Mov
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INLINE)
+def later_piece(moving, piece, time):
+    """The piece of the curve in which a time lies, this one or a later one; the later one at a break."""
+    while piece + 1 < len(moving.curve.coefficients) and time >= moving.curve.breaks[piece + 1]:
+        piece += 1
+    return piece
+
+
+@njit(**PART)
 def fill_series(series, mixed, generator, moving, piece, time, until, tolerance):
     """All terms of the series from series[0] on, at a time in this piece of the curve; returns how long they hold.
 
@@ -93,7 +101,7 @@ def fill_series(series, mixed, generator, moving, piece, time, until, tolerance)
     return until
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**PART)
 def expand(orders, counts, moving, piece, time, until, scale, tolerance):
     """The first counts[a] of orders[j, a] = c_ja at a time in this piece; returns the last time that they hold for.
 
@@ -125,7 +133,7 @@ def expand(orders, counts, moving, piece, time, until, scale, tolerance):
         until = max(moving.curve.breaks[piece + 1], time + SHORTER * (until - time))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**PART)
 def sample(values, curve, piece, time, until):
     """values[m] of the functions at Chebyshev's points of a time from this piece on, from the left where they jump."""
     for m in range(len(values)):
@@ -134,7 +142,7 @@ def sample(values, curve, piece, time, until):
         piecewise.value(curve, piece, t, values[m])
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"})
+@njit(**PART, fastmath={"contract"})
 def turn(y, x, factor, diagonal, states):
     """y += factor d x with a complex diagonal d."""
     for s in range(states):
@@ -143,7 +151,7 @@ def turn(y, x, factor, diagonal, states):
         y[1, PAD + s] += factor * (diagonal[0, s] * imag + diagonal[1, s] * real)
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"})
+@njit(**PART, fastmath={"contract"})
 def mix(y, orders, count, terms, k):
     """y = Σ_j orders[j] terms[k - 1 - j], j < count, four at a time: fewer passes over y."""
     rest = (count - 1) % 4 + 1
@@ -159,14 +167,14 @@ def mix(y, orders, count, terms, k):
             )
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"})
+@njit(**PART, fastmath={"contract"})
 def add(y, factor, x):
     """y += factor x."""
     for n in range(len(y)):
         y[n] += factor * x[n]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**PART)
 def set_rates(rate, moving, piece, time):
     """rate (channels,) at a time in this piece of the curve."""
     weights = np.empty(len(moving.rates) - 1)

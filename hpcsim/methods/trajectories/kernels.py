@@ -6,7 +6,7 @@ the terms (-i H_eff h)^k ψ / k!, h = generator.scale; times x are in units of h
 
 import numpy as np
 
-from hpcsim.compiled import njit
+from hpcsim.compiled import INLINE, PART, njit
 from hpcsim.methods.trajectories.compile import PAD
 from hpcsim.methods.trajectories.simd import CHUNK, product_row
 
@@ -47,6 +47,13 @@ def derivative(y, x, factor, generator):
             state += CHUNK
 
 
+@njit(**INLINE)
+def fill_series(series, generator):
+    """All terms of the series from series[0] on."""
+    for k in range(1, len(series)):
+        derivative(series[k], series[k - 1], generator.scale / k, generator)
+
+
 @njit(cache=True, error_model="numpy")
 def load(state, psi):
     """state = psi, complex (D,)."""
@@ -69,7 +76,7 @@ def copy(state, other):
             state[part, s] = other[part, s]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**PART)
 def fold(state, full, parity, turn):
     """state = the amplitudes of a full state with this parity of the sum of all levels, or all if it is -1."""
     if parity < 0:
@@ -80,13 +87,15 @@ def fold(state, full, parity, turn):
         state[0, PAD + s], state[1, PAD + s] = full[0, place], full[1, place]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**PART)
 def unfold(full, state, parity, turn):
     """The inverse of `fold`."""
     if parity < 0:
         copy(full, state)
         return
-    full[:] = 0
+    for part in range(2):
+        for s in range(full.shape[1]):
+            full[part, s] = 0.0
     for s in range(len(turn) // 2):
         place = PAD + 2 * s + (turn[2 * s] + parity) % 2
         full[0, place], full[1, place] = state[0, PAD + s], state[1, PAD + s]
@@ -235,7 +244,7 @@ def act(out, psi, channels, part):
     act_factor(out, source, channels, first)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**PART)
 def act_factor(out, psi, channels, factor):
     """out += O ψ for one one-site operator: (D,) complex, as pairs."""
     stride, levels = channels.stride[factor], channels.levels[factor]
@@ -308,7 +317,7 @@ def jump(psi, scratch, channels, weight, random):
     return chosen
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**PART)
 def _norm2(x):
     total = 0.0
     for s in range(len(x)):

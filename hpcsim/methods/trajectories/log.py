@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpcsim.compiled import njit
+from hpcsim.compiled import INLINE, njit
 from hpcsim.methods.trajectories import kernels
 
 
@@ -54,14 +54,14 @@ def _empty(states, weight, samples: int, edges, window) -> Log:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INLINE)
 def begin(log):
     """A trajectory starts: nothing has been counted."""
     for c in range(len(log.weight)):
         log.running[0, c], log.running[1, c] = 0.0, -np.inf
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INLINE)
 def note_sample(log, trajectory, sample, state):
     """Keep what there is at a sample. state : (2, ...), as in `kernels`"""
     if log.states.shape[1]:
@@ -71,7 +71,7 @@ def note_sample(log, trajectory, sample, state):
             log.counts[trajectory, sample, c] = log.running[0, c]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INLINE)
 def note_jump(log, trajectory, channel, time):
     """Count a jump, and the waiting time that it ends."""
     first, last = log.window[0], log.window[1]

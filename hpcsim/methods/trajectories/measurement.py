@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpcsim.compiled import njit
+from hpcsim.compiled import PART, njit
 from hpcsim.methods.trajectories.compile import PAD
 from hpcsim.methods.trajectories.kernels import copy, store
 
@@ -135,7 +135,7 @@ def moments(total, state, axis, plan, fixed):
                     pairs[plan.kind[i, j]] += pair
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**PART)
 def _turn(real, imag, turn):
     """Multiply by (-i)^turn, in place."""
     for s in range(len(real)):
@@ -145,7 +145,7 @@ def _turn(real, imag, turn):
         real[s], imag[s] = (-a, -b) if turn[s] >= 2 else (a, b)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**PART)
 def _element(psi, s, operator, levels, stride):
     """⟨s|A ψ⟩ of an operator of one site."""
     a, value = s // stride % levels, 0j
@@ -163,7 +163,7 @@ def apply(psi, operator, levels, stride):
     return result
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**PART)
 def _rotate(x, u, levels, stride):
     """Apply u to one site of real numbers, in place."""
     if levels == 2:  # by far the most frequent
@@ -185,7 +185,7 @@ def _rotate(x, u, levels, stride):
                 x[k + a * stride] = value
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**PART)
 def _contract(p, q, m, levels, length):
     """Sum p over its slowest site, in place; q = the same with the weight m. Returns Σ m p and Σ m² p."""
     first = second = 0.0
@@ -201,7 +201,7 @@ def _contract(p, q, m, levels, length):
     return first, second
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**PART)
 def _first_moment(q, m, levels, length):
     """Sum q over its slowest site, in place. Returns Σ m q."""
     first = 0.0

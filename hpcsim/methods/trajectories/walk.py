@@ -6,12 +6,10 @@ import numpy as np
 
 from hpcsim.methods import Context
 from hpcsim.methods.trajectories import clock, in_time
-from hpcsim.methods.trajectories.compile import PAD, channels, flips, local_matrices
+from hpcsim.methods.trajectories.compile import channels, flips, local_matrices
 from hpcsim.methods.trajectories.diffusion import Diffuser
-from hpcsim.methods.trajectories.kernels import ORDER
 from hpcsim.methods.trajectories.log import Log, of_states
 from hpcsim.methods.trajectories.measurement import Plan
-from hpcsim.methods.trajectories.simd import CHUNK
 from hpcsim.system import System, starts
 
 
@@ -27,22 +25,20 @@ class Walker:
         for part in system.drive.systems if system.drive else ():
             if flips(part, local_matrices(part)) is None:
                 parity, changes = -1, np.zeros(1, np.int64)
-        self.generators, self.moving = in_time.compile_moving(system, local, parity)
-        self.parity, self.flips, self.channels = parity, changes, channels(system)
-        self.dimension, self._states = round(system.dimension), 3 + len(system.drive.parts) if system.drive else 2
+        generators, self.moving = in_time.compile_moving(system, local, parity)
+        self.tables = clock.Tables(generators, parity, changes, channels(system))
+        self.dimension, self._parts = round(system.dimension), len(system.drive.parts) if system.drive else 0
 
     @functools.cached_property
     def _scratch(self):
-        shape = (2, 2 * PAD + self.generators[0].diagonal.shape[1])
-        full = np.zeros((2, 2, 2 * PAD + -(-self.dimension // CHUNK) * CHUNK))
-        return np.zeros((ORDER + 1, *shape)), np.zeros((self._states, *shape)), full
+        return clock.scratch_of(self.tables, self.dimension, self._parts)
 
     def run(self, psi, first: int, samples, slots, tolerance: float, plan: Plan, key, kept: Log, sums) -> np.ndarray:
         """(trajectories,) numbers of jumps, see `clock.run`; psi : (trajectories or 1, D)"""
         jumps = np.zeros(len(sums), np.int64)
-        tables = self.generators, self.parity, self.flips, self.channels, self.moving
+        tables = self.tables, self.moving, plan, key, self._scratch
         if len(sums):
-            clock.run(sums, jumps, psi, first, samples, slots, tolerance, *tables, plan, key, *self._scratch, kept)
+            clock.run(sums, jumps, psi, first, samples, slots, tolerance, *tables, kept)
         return jumps
 
     def states(self, psi: np.ndarray, first: int, samples, tolerance: float, plan: Plan, key) -> np.ndarray:
