@@ -208,13 +208,6 @@ def defect(system, eta):
     return abs(np.subtract.outer(-2 * eta - values, values)).min(1).max()
 
 
-def product(operator, x, start, stop):
-    """The product of the rows and columns start..stop-1 with x, into memory that held something else."""
-    out = np.full(operator.size, np.nan)
-    operator.multiply(x, start, stop, out)
-    return out
-
-
 @pytest.mark.parametrize("system", MIRRORED.values(), ids=MIRRORED)
 def test_the_mirror_symmetry_and_both_ends(system):
     assert antigap.mirror(system) is None
@@ -223,9 +216,7 @@ def test_the_mirror_symmetry_and_both_ends(system):
     union = []
     for odd in (0, 1):
         operator = antigap.ParityBlocks(system, odd)
-        dense = np.array([product(operator, unit, 0, 2 * operator.width) for unit in np.eye(operator.size)]).T
-        parts = [product(operator, dense[0], *rows) for rows in ((0, 3), (3, 2 * operator.width))]
-        assert np.allclose(sum(parts), product(operator, dense[0], 0, 2 * operator.width), rtol=0, atol=1e-12)
+        dense = np.array([operator.multiply(unit).copy() for unit in np.eye(operator.size)]).T
         union.append(np.linalg.eigvals(dense))
     assert same_spectrum(np.concatenate(union), np.linalg.eigvals(full(system))) < 1e-6
     if system.jumps[-1].operators == ("Sz",) and np.any(system.jumps[-1].rates):  # exp(iπ Σ Sz) is conserved

@@ -5,6 +5,7 @@ import logging
 import math
 import random
 import re
+import shutil
 import socket
 import sys
 import time
@@ -423,26 +424,6 @@ def test_assign():
     assert [own.tolist() for own in assign([1, 5, 2, 4], 2)] == [[1, 0], [3, 2]]
 
 
-SLEEPING = '''
-"""A method whose records do nothing but sleep, for as long as the model's decay says."""
-import time
-import numpy as np
-from hpcsim.methods import Cost, Output
-from hpcsim.system import Parameters
-
-class Options(Parameters):
-    pass
-
-def supports(system): return None
-def seconds(system): return float(system.jumps[0].rates[0])
-def records(system, options): return (0,)
-def cost(system, options, record): return Cost(1e3, 1.0)
-def outputs(system, options): return (Output("slept"),)
-def run(system, options, record, context):
-    time.sleep(seconds(system))
-    return {"slept": seconds(system)}
-'''
-
 STAGES = '''
 """Each record of a point adds one to the one before it; the first fails where the rate of decay is 4."""
 from hpcsim.methods import Cost, Output
@@ -484,8 +465,8 @@ hpcsim.methods.__path__.append(sys.argv[1])
 from mpi4py import MPI
 from hpcsim.run import config, execute, plan
 lengths = json.loads(sys.argv[2])
-raw = {"model": {"name": "collective_spin", "S": 0.5}, "method": {"name": "sleeping"}}
-raw["sweep"] = [{"model.decay": lengths}]
+raw = {"model": {"name": "collective_spin", "S": 0.5, "decay": 1}, "method": {"name": "sleeping"}}
+raw["sweep"] = [{"model.field_x": lengths}]
 execute.run(lambda: plan.plan(config.resolve(raw)), sys.argv[3], None, MPI.COMM_WORLD)
 """
 
@@ -495,7 +476,7 @@ def test_ranks_whose_records_sleep_do_as_well_as_the_replay(tmp_path, ranks):
     """Estimates know nothing of the lengths: what is measured is the queue, on processors that have nothing to do."""
     methods = tmp_path / "methods"
     methods.mkdir()
-    (methods / "sleeping.py").write_text(SLEEPING)
+    shutil.copy(ROOT / "jobs" / "benchmarks" / "sleeping.py", methods)
     lengths = [round(0.2 + random.Random(k).random(), 6) for k in range(5 * ranks)]
     for attempt in range(3):  # what else the machine does makes a run longer, never shorter
         out = tmp_path / f"run{attempt}.h5"

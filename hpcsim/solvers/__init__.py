@@ -24,6 +24,7 @@ from hpcsim.solvers.eigenvalues import (
 )
 from hpcsim.solvers.ends import Assembled, End, both_ends, leading_by_exponentials
 from hpcsim.solvers.evolution import end_of_spectrum
+from hpcsim.solvers.exchange import Halo, Transposed
 from hpcsim.solvers.floquet import Multipliers, multipliers
 from hpcsim.solvers.in_time import InTime
 from hpcsim.solvers.options import PetscOptions
@@ -46,6 +47,7 @@ __all__ = [
     "DENSE",
     "End",
     "GMRES",
+    "Halo",
     "InTime",
     "Integrator",
     "KEPT",
@@ -60,6 +62,7 @@ __all__ = [
     "PetscOptions",
     "Rest",
     "SolverError",
+    "Transposed",
     "all_eigenvalues",
     "by_real_part",
     "dense_steady_state",

@@ -12,6 +12,7 @@ from scipy import linalg, sparse
 
 from hpcsim.solvers.eigenvalues import Leading, by_real_part, gathered, leading_eigenvalues
 from hpcsim.solvers.evolution import end_of_spectrum
+from hpcsim.solvers.exchange import Halo
 from hpcsim.solvers.petsc import SolverError, destroy, libraries, row_range
 
 DENSE = 700  # unknowns up to which LAPACK on one rank finds the whole spectrum, in a second or two
@@ -144,25 +145,30 @@ class Reversed:
 class Assembled:
     """L of a sector for `end_of_spectrum`, each rank with rows of its own.
 
+    local          : how many
     centre, radius : of a box with all eigenvalues; its half width along the real axis is at most 2/3 radius
     half_width     : of that box
     norm           : the largest sum of moduli of a row
     """
 
-    width, products, vectors = 1, 18, 40
+    products, vectors = 18, 40
 
     def __init__(self, comm, sector):
-        self.size, self.range = sector.size, row_range(comm, sector.size)
-        self.rows = sector.rows(*self.range)
-        self.norm = max(comm.allgather(_norm(self.rows)))
-        lowest, highest, frequency = _box(comm, self.rows)
+        own = row_range(comm, sector.size)
+        self.size, self.local, self._rows, self._halo = sector.size, own[1] - own[0], sector.rows(*own), None
+        self.norm = max(comm.allgather(_norm(self._rows)))
+        lowest, highest, frequency = _box(comm, self._rows)
         self.centre, self.half_width = (highest + lowest) / 2, WIDER * (highest - lowest) / 2
         self.radius = max(WIDER * frequency, 1.5 * self.half_width)
 
-    def multiply(self, x: np.ndarray, start: int, stop: int, out: np.ndarray):
-        """out <- what the rows start..stop-1, this rank's, add to Lx: those rows of it."""
-        out[:] = 0
-        out[start:stop] = self.rows @ x
+        if comm.size > 1:
+            needed, places = np.unique(self._rows.indices, return_inverse=True)
+            self._halo, shape = Halo(comm, own, needed), (self.local, len(needed))
+            self._rows = sparse.csr_matrix((self._rows.data, places.ravel(), self._rows.indptr), shape)
+
+    def multiply(self, x: np.ndarray) -> np.ndarray:
+        """This rank's part of Lx from that of x."""
+        return self._rows @ (x if self._halo is None else self._halo.fetch(x))
 
 
 def _box(comm, rows) -> tuple[float, float, float]:

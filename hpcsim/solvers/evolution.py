@@ -9,7 +9,6 @@ from hpcsim.solvers.petsc import (
     krylov_schur,
     libraries,
     options_set,
-    row_range,
 )
 
 STEP = 6  # time step there, in units of 1/|Im λ|
@@ -19,28 +18,19 @@ ATTEMPTS = 4  # to reach a residual
 class _TimeStep:
     """exp(t (L - c)) x for a PETSc matrix of type python, t = +-STEP/r: its Chebyshev series along the imaginary axis.
 
-    exp(t z) = J_0(rt) + 2 Σ_k J_k(rt) S_k(z/r), S_0 = 1, S_1(w) = w, S_k+1 = 2w S_k + S_k-1. All ranks hold all of x.
+    exp(t z) = J_0(rt) + 2 Σ_k J_k(rt) S_k(z/r), S_0 = 1, S_1(w) = w, S_k+1 = 2w S_k + S_k-1.
     """
 
-    def __init__(self, comm, operator, forward: bool):
-        self.comm, self.operator = comm, operator
-        self.rows = comm.allgather(row_range(comm, operator.size // operator.width))
-        self.local = [(stop - start) * operator.width for start, stop in self.rows]
+    def __init__(self, operator, forward: bool):
+        self.operator = operator
         self.coefficients = 2 * special.jv(np.arange(operator.products + 1), STEP if forward else -STEP)
         self.coefficients[0] /= 2
-        self.result = np.empty(operator.size)
 
     def product(self, x):
         """This rank's part of (L - c) x from that of x; overwritten by the next."""
-        operator, whole, mine = self.operator, x, self.result
-        if self.comm.size > 1:
-            whole, mine = np.empty(operator.size), np.empty(len(x))
-            self.comm.Allgatherv(x, (whole, self.local))
-        operator.multiply(whole, *self.rows[self.comm.rank], self.result)
-        if self.comm.size > 1:
-            self.comm.Reduce_scatter(self.result, mine, self.local)
-        mine -= operator.centre * x
-        return mine
+        found = self.operator.multiply(x)
+        found -= self.operator.centre * x
+        return found
 
     def mult(self, matrix, x, y):
         given = x.array_r
@@ -64,8 +54,8 @@ class _TimeStep:
 def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float, options: dict):
     """The `count` eigenvalues of largest, or smallest, real part, that first, without a matrix.
 
-    operator : has `size`, `width`, multiply(x, start, stop, out): out <- what start..stop-1 of the rows, of width
-               unknowns, contribute to Lx; the spectrum is within `radius` of its `centre` along the
+    operator : has `size`, of them `local` on this rank, and multiply(x): this rank's part of Lx from that of x, which
+               may be overwritten by the next; the spectrum is within `radius` of its `centre` along the
                imaginary axis, and within 2/3 of it along the real one. The series for exp(tL) has the degree
                `products`, and a Krylov space this many `vectors`
     Returns eigenvalues, their residuals |Lx - λx| / |x| < tolerance, and of a real basis of the space of these and at
@@ -79,11 +69,11 @@ def end_of_spectrum(comm, operator, largest: bool, count: int, tolerance: float,
     if operator.radius == 0:
         raise SolverError("all eigenvalues are equal, and exp(tL) tells none from the others")
     PETSc, SLEPc = libraries(comm)
-    step = _TimeStep(comm, operator, largest)
+    step = _TimeStep(operator, largest)
     # compiled now: what a compilation within PETSc's callback leaves behind keeps PETSc's objects alive, and they
     # crash when PETSc ends
-    step.product(np.zeros(step.local[comm.rank]))
-    layout = (step.local[comm.rank], operator.size)
+    step.product(np.zeros(operator.local))
+    layout = (operator.local, operator.size)
     matrix = PETSc.Mat().createPython((layout, layout), step, comm)
     matrix.setUp()
     error, start = tolerance / (2 * operator.radius), []

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special
 
 from hpcsim.solvers.in_time import REACH, TERMS, InTime, TaylorInTime
-from hpcsim.solvers.petsc import PREFIX, SolverError, destroy, libraries, matrix_of, options_set
+from hpcsim.solvers.petsc import PREFIX, SolverError, destroy, libraries, matrix_of, options_set, row_range
 
 GROWTH = 4.0  # |L + L†| h/2 of a Chebyshev step: what the series loses to cancellation is exp of that
 LONGEST = 1000.0  # of its radius times h: a longer step saves no product
@@ -120,16 +120,21 @@ class Chebyshev:
     (Tal-Ezer and Kosloff, J. Chem. Phys. 81, 3967 (1984)). The numerical range of L lies within the rectangle of the
     real parts ±|L + L†|/2 and the imaginary ones ±|L - L†|/2, |.| the largest row sum. A polynomial whose error there
     is ε has the error (1 + √2) ε of L (Crouzeix and Palencia, SIAM J. Matrix Anal. Appl. 38, 649 (2017)): the error is
-    bounded, in the norm of the components, relative to that of the state at the beginning.
+    bounded, relative to the state at the beginning, in the norm of the components times the square root of
+    sector.weight where there is one, with which it is that of ρ, and the rectangle is small.
     """
 
     def __init__(self, comm, sector, tolerance: float, options: dict):
         PETSc, _ = libraries(comm)
         self._tolerance, self._matrix = tolerance, matrix_of(PETSc, comm, sector)
+        self._last, self._now, self._sum = (self._matrix.createVecLeft() for _ in range(3))
+        weight = getattr(sector, "weight", np.ones(sector.size))
+        self._scale = np.sqrt(weight[slice(*row_range(comm, sector.size))])
+        self._last.array, self._now.array = self._scale, 1 / self._scale
+        self._matrix.diagonalScale(self._last, self._now)
         across, along = (self._largest(PETSc, sign) / 2 for sign in (1, -1))
         self._across, self._radius = across, max(along, across / 4, 1e-300)
         self._matrix.scale(2 / self._radius)
-        self._last, self._now, self._sum = (self._matrix.createVecLeft() for _ in range(3))
         self._known: dict[float, tuple[int, np.ndarray]] = {}
 
     def _largest(self, PETSc, sign: int) -> float:
@@ -159,7 +164,7 @@ class Chebyshev:
 
     def advance(self, state, interval):
         steps, coefficients = self._series(interval)
-        self._sum.array = state
+        self._sum.array = self._scale * state
         for _ in range(steps):
             self._sum.copy(self._last)
             self._matrix.mult(self._last, self._now)
@@ -170,7 +175,7 @@ class Chebyshev:
                 self._matrix.multAdd(self._now, self._last, self._last)
                 self._last, self._now = self._now, self._last
                 self._sum.axpy(coefficient, self._now)
-        return self._sum.array.real.copy()
+        return self._sum.array.real / self._scale
 
     def close(self):
         destroy(self._matrix, self._last, self._now, self._sum)

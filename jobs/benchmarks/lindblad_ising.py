@@ -9,6 +9,12 @@ atol = 1e-10 and goes to the first --peer-times alone; its seconds are scaled up
 long. Errors are those at these times, against an evolution with the tolerance 1e-12.
 
 Printed for every size: CPU seconds of mesolve and of hpcsim by each of its integrators, their ratio, and the errors.
+
+Seen on one core of an AMD processor (Zen 3) with QuTiP 5.3, --peer-times 2: chebyshev 36, 55 and 45 times mesolve at
+N = 6, 7, 8 (15.3 s beside 695 s at N = 8); before it, krylov 25 times at N = 8 (25.5 beside 639 s). An interval of
+N = 8 has 173 products, where half of the width of the spectrum times the interval is 116: no polynomial of L can do
+with much fewer. They take most of the time, as long as the stored matrix takes to go through memory (32,768 real
+unknowns, 581,154 elements); a factor 100 needs a product without a stored matrix, or a splitting into single sites.
 """
 
 import argparse

@@ -3,14 +3,16 @@
     python jobs/benchmarks/schedule.py replay RUN.h5 [RUN.h5 ...]
     python jobs/benchmarks/schedule.py left RUN.h5 [RUN.h5 ...]
     python jobs/benchmarks/schedule.py saturation [latency of a message in s, 2e-5] [service of a question in s, 5e-5]
+    mpirun --oversubscribe -n 32 python -m hpcsim run jobs/benchmarks/sleeping.yaml --out RUN.h5
+    python jobs/benchmarks/schedule.py asleep RUN.h5
 
-`replay` takes the seconds that records took, without the first ones, which compile, and the estimates that the run
-had; records that need the results of others wait for these. It prints for P groups the
-efficiency total/(P time) of a share fixed beforehand and of the queue, and their bound min(1, total/(P longest)).
-`left` takes the same, and compares the time left that a run on P groups tells with each record with what is then left;
-it ends with status 1 where the two differ by more than a factor of 3 and 5 s after the first minute. `saturation` plays
-the queue with messages that take time: a single server answers one question after the other, and 20 records for each
-group, all of one length.
+`replay` takes the seconds that records took, without those that went into compiling, and estimates them anew; records
+that need the results of others wait for these. It prints for P groups the efficiency total/(P time) of a share fixed
+beforehand, of the queue, and of one that knows all costs, and their bound min(1, total/(P longest)). `left` takes the
+same, and compares the time left that a run on P groups tells with each record with what is then left; it ends with
+status 1 where the two differ by more than a factor of 3 and 5 s after the first minute. `asleep` compares a run whose
+records do nothing but sleep with its replay. `saturation` plays the queue with messages that take time: a single server
+answers one question after the other, and 20 records for each group, all of one length.
 """
 
 import heapq
@@ -28,9 +30,10 @@ from hpcsim.run.board import Board
 from hpcsim.run.costs import Work
 from hpcsim.run.plan import plan
 from hpcsim.run.schedule import Queue, assign
+from hpcsim.store import read_status
 from hpcsim.store.layout import config_of
 
-GROUPS = (2, 8, 32, 128, 512, 2048, 10000)
+GROUPS = (2, 8, 32, 128, 1024, 10000)
 MINUTE, SHORT, FACTOR = 60.0, 5.0, 3.0  # seconds, seconds, and how wrong the time left may be
 
 
@@ -100,12 +103,15 @@ class Recording(NamedTuple):
 
     @classmethod
     def of(cls, path: str) -> "Recording":
-        """Without what the first records took to compile."""
+        """Without what records took to compile: in every session the longest of each group, as far as is known."""
         with h5py.File(path) as file:
             seconds, done = file["records/seconds"][:], np.flatnonzero(file["records/done"][:] == 1)
             planned = plan(config_of(file["config"][()]))
         seconds, new = seconds[done], {record: i for i, record in enumerate(done.tolist())}
-        seconds = np.minimum(seconds, max(5 * np.median(seconds), np.percentile(seconds, 99.5)))
+        for session in read_status(path)["history"]:
+            compiled = np.argsort(seconds)[-len(session["busy_fraction"]) :]
+            without = seconds[compiled] - session["compile_seconds"]
+            seconds[compiled] = np.where(without > 0, without, np.median(seconds))
         needs = {
             new[record]: [new[r] for r in planned.needs[record] if r in new]
             for record in new
@@ -146,13 +152,14 @@ def replay(path: str):
     ratio = np.percentile(estimates / seconds, [5, 50, 95])
     print(f"{Path(path).name}: {len(seconds)} records, {seconds.sum():.1f} s, longest {seconds.max():.2f} s")
     print("estimate over measured, 5, 50, 95 %: " + ", ".join(f"{r:.2f}" for r in ratio))
-    print(f"{'groups':>7} {'fixed':>6} {'queue':>6} {'bound':>6} {'queue/bound':>12}")
-    for groups in (g for g in GROUPS if g <= len(seconds)):
+    print(f"{'groups':>7} {'fixed':>6} {'queue':>6} {'known':>6} {'bound':>6} {'queue/bound':>12}")
+    for groups in GROUPS:
         ideal = seconds.sum() / groups
         bound = min(1.0, ideal / seconds.max())
         queue = ideal / queued(seconds, work, groups, needs=needs)
         before = ideal / fixed(seconds, estimates, groups)
-        print(f"{groups:7} {before:6.3f} {queue:6.3f} {bound:6.3f} {queue / bound:12.3f}")
+        best = ideal / known(seconds, groups, needs)
+        print(f"{groups:7} {before:6.3f} {queue:6.3f} {best:6.3f} {bound:6.3f} {queue / bound:12.3f}")
 
 
 def saturation(latency: float = 2e-5, service: float = 5e-5):
@@ -172,12 +179,25 @@ def saturation(latency: float = 2e-5, service: float = 5e-5):
         print(f"{groups:7}" + "".join(f"{value:12.3f}" for value in row), flush=True)
 
 
+def asleep(path: str):
+    """The efficiency of a run whose records did nothing but sleep, beside that of its replay."""
+    with h5py.File(path) as file:
+        seconds = file["records/seconds"][:]
+    session = read_status(path)["history"][-1]
+    groups, same = len(session["busy_fraction"]), np.ones(len(seconds))
+    busy = seconds.sum() / groups
+    replayed = busy / queued(seconds, Work.of(range(len(seconds)), same, same), groups)
+    print(f"{groups} groups: efficiency {busy / session['loop_seconds']:.3f}, replayed {replayed:.3f}")
+
+
 def main(arguments):
     if arguments[:1] == ["replay"] and len(arguments) > 1:
         for path in arguments[1:]:
             replay(path)
     elif arguments[:1] == ["left"] and len(arguments) > 1:
         sys.exit(not left(arguments[1:]))
+    elif arguments[:1] == ["asleep"] and len(arguments) == 2:
+        asleep(arguments[1])
     elif arguments[:1] == ["saturation"]:
         saturation(*map(float, arguments[1:]))
     else:

@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 from hpcsim import solvers
 from hpcsim.methods import Context, liouvillian
-from hpcsim.methods.liouvillian import Options
+from hpcsim.methods.liouvillian import Options, antigap
 from hpcsim.methods.liouvillian.operators import operators
 from hpcsim.methods.liouvillian.sectors import Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name
@@ -126,6 +126,16 @@ def test_both_ends_without_a_matrix_are_the_same_on_all_ranks_and_on_one(parity)
     assert together["gap"] == pytest.approx(alone["gap"], abs=1e-7)
     assert np.allclose(together["fastest"], alone["fastest"], rtol=0, atol=1e-7, equal_nan=True)
     assert identical_everywhere(together)
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+def test_a_product_without_a_matrix_has_the_bits_of_one_rank_and_each_rank_its_rows(odd):
+    alone, shared = (antigap.ParityBlocks(RING, odd, comm) for comm in (MPI.COMM_SELF, WORLD))
+    x = np.random.default_rng(odd).standard_normal(alone.size)
+    start, stop = (shared.width * row for row in solvers.row_range(WORLD, 2 * shared.width))
+    assert shared.local == stop - start and alone.local == alone.size
+    found = shared.multiply(x[start:stop])
+    assert len(found) == shared.local and found.tobytes() == alone.multiply(x)[start:stop].tobytes()
 
 
 @pytest.mark.parametrize("dense", [10, 10000], ids=["Krylov", "LAPACK"])

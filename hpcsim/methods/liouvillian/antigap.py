@@ -13,8 +13,10 @@ about x of both sides, R (L + η) R^-1 = -(L + η)^T.
 from typing import NamedTuple
 
 import numpy as np
+from mpi4py import MPI
 from scipy.sparse import linalg
 
+from hpcsim import solvers
 from hpcsim.compiled import njit
 from hpcsim.system import System, cartesian, left_over, matrices
 
@@ -100,6 +102,7 @@ class ParityBlocks:
     them all diagonal; products of Sy are those of Sx between factors s = +-1.
     Jump operators have one element in a row: (A R A^T)_mn = v_m v_n R_t(m)t(n), t(m) = m ^ flip.
 
+    The ranks of `comm` share the rows of R, and each has `local` of the unknowns.
     centre, radius : L has real parts centre +- centre; radius is the range of H, which imaginary parts hardly
                      exceed, or -1.5 centre
     products       : with less the wrong end of a wide spectrum comes through
@@ -107,7 +110,7 @@ class ParityBlocks:
 
     products, vectors = 13, 20
 
-    def __init__(self, system: System, odd: bool):
+    def __init__(self, system: System, odd: bool, comm=MPI.COMM_SELF):
         self.odd = int(odd)
         states = np.arange(round(system.dimension))
         spins = _spins(system, states)
@@ -133,18 +136,40 @@ class ParityBlocks:
             flips.append(entries.row[0] ^ entries.col[0])
             values.append(value)
         self.flips, self.values = np.array(flips), np.array(values)
+        self._share(comm)
 
-    def multiply(self, x: np.ndarray, start: int, stop: int, out: np.ndarray):
-        """out <- what rows and columns start..stop-1 of the 2d of R add to dR/dt, all flat: all if they are all."""
-        d, R, result = self.width, x.reshape(2, self.width, self.width), out.reshape(2, self.width, self.width)
-        result[:] = 0
-        for block in range(2):
-            first, last = max(start - block * d, 0), min(stop - block * d, d)
-            if first < last:
-                across = block ^ self.odd
-                _left(*self.blocks[across], R[across], first, last, result[block])
-                _right(*self.blocks[across], R[block], first, last, result[across])
-                _dissipate(self.loss, self.flips, self.values, R, block, across, first, last, result[block])
+    def _share(self, comm):
+        """Who has which rows, and which of the others' the jump operators move to one's own."""
+        d = self.width
+        start, stop = solvers.row_range(comm, 2 * d)
+        own = np.arange(start, stop)
+        block, i = np.divmod(own, d)
+        other = block ^ (self.flips[:, None] != 0)  # a flipped spin changes the parity
+        sources = other * d + (i ^ (self.flips[:, None] >> 1))
+        self.local, self._transposed, self._halo = (stop - start) * d, solvers.Transposed(comm, d, self.odd), None
+        self._result, self._sources = np.empty((stop - start, d)), sources
+        if comm.size > 1:
+            moved = self.values[:, own] != 0
+            needed = np.unique(sources[moved])
+            self._halo, self._sources = solvers.Halo(comm, (start, stop), needed), np.searchsorted(needed, sources)
+
+    def multiply(self, x: np.ndarray) -> np.ndarray:
+        """This rank's part of dR/dt from that of R, flat; overwritten by the next. Collective."""
+        R, out, pieces = x.reshape(-1, self.width), self._result, self._transposed.mine
+        out[:] = 0
+        across = [self.blocks[block ^ self.odd] for block, *_ in pieces]
+        for energies, (_, first, last, at), columns in zip(across, pieces, self._transposed.columns(R)):
+            _left(*energies, columns, 0, last - first, out[at : at + last - first])
+        rooms = self._transposed.room(out)
+        for energies, (_, first, last, at), room in zip(across, pieces, rooms):
+            _right(*energies, R[at : at + last - first], 0, last - first, room)
+        self._transposed.add(rooms, out)
+        sources = R if self._halo is None else self._halo.fetch(R)
+        for block, first, last, at in pieces:
+            own, columns = slice(at, at + last - first), self.width * (block ^ self.odd)
+            rows = block * self.width + first
+            _dissipate(self.loss, self.flips, self.values, rows, columns, R[own], sources, self._sources, at, out[own])
+        return out.reshape(-1)
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
@@ -214,7 +239,7 @@ def _hamiltonian(x, y, z, s, tile, work):
 
 @njit(cache=True, fastmath=True, error_model="numpy")
 def _left(x, y, z, s, R, first, last, out):
-    """out += (H R)^T, its rows first..last-1."""
+    """out += (H R)^T, its rows first..last-1, from these columns of R."""
     d = R.shape[0]
     tile, work = np.zeros((d, TILE)), np.empty((d, TILE))
     for i in range(first, last, TILE):
@@ -239,7 +264,7 @@ def _add_transposed(tile, out):
 @njit(cache=True, fastmath=True, error_model="numpy")
 def _right(x, y, z, s, R, first, last, out):
     """out -= (R H)^T = H R^T, its columns first..last-1."""
-    d, chunk = R.shape[0], min(CHUNK, R.shape[0])
+    d, chunk = len(x), min(CHUNK, len(x))
     tile, work = np.zeros((d, TILE)), np.empty((d, TILE))
     for j in range(first, last, TILE):
         width = min(TILE, last - j)
@@ -254,18 +279,17 @@ def _right(x, y, z, s, R, first, last, out):
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def _dissipate(loss, flips, values, R, block, across, first, last, out):
-    """out += -(G R + R G)/2 + Σ A R A^T, its rows first..last-1."""
-    d = R.shape[1]
-    for i in range(first, last):
-        m = block * d + i
-        for j in range(d):
-            out[i, j] -= 0.5 * (loss[m] + loss[across * d + j]) * R[block, i, j]
+def _dissipate(loss, flips, values, first, columns, R, sources, places, at, out):
+    """out += -(G R + R G)/2 + Σ A R A^T, of rows of R that are numbered from `first` on, and their columns from
+    `columns` on; sources[places[jump, at + i]] is the row that a jump operator moves to row i."""
+    for i in range(len(R)):
+        m = first + i
+        for j in range(R.shape[1]):
+            out[i, j] -= 0.5 * (loss[m] + loss[columns + j]) * R[i, j]
         for jump in range(len(flips)):
-            flip = flips[jump] >> 1
             if values[jump, m] != 0:
-                other = block ^ 1 if flips[jump] else block
-                _add_flipped(values[jump, m], values[jump, across * d :], R[other, i ^ flip], flip, out[i])
+                source = sources[places[jump, at + i]]
+                _add_flipped(values[jump, m], values[jump, columns:], source, flips[jump] >> 1, out[i])
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")

@@ -137,7 +137,7 @@ class Scaled:
 
 def _without_a_matrix(system: System, options, name: Name, comm) -> dict:
     """Both ends of one sector of the parity about z; its zero, and what mirrors that, are known."""
-    operator, eta = antigap.ParityBlocks(system, name.parity), antigap.mirror_point(system)
+    operator, eta = antigap.ParityBlocks(system, name.parity, comm), antigap.mirror_point(system)
     crossed = antigap.exchanges_sectors(system)
     ends = []
     for largest, extreme in (True, 0.0), (False, -2 * eta):

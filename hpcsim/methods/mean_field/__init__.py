@@ -128,10 +128,12 @@ def cost(system: System, options: Options, record: int) -> Cost:
             longest += 0.15 * options.duration * options.starts
         return Cost(bytes=16.0 * 40 * dimension**2, time=0.05 + longest * spread * (3e-4 + 1.1e-7 * dimension**2))
     size, pairs = 3 * system.sites, 2.0 * sum(len(terms.sites) for terms in system.hamiltonian)
-    dense = 2e-8 if options.search == "roots" else 3e-9 if options.stability else 0.0  # steps of Newton; eigenvalues
+    dense = 2e-8 if options.search == "roots" else 2e-9 if options.stability else 0.0  # steps of Newton; eigenvalues
     return Cost(
         bytes=1e5 + 60.0 * size**2 + 100 * pairs,
-        time=0.003 + longest * 0.4 * fastest.max() * 6e-9 * (2 * size + pairs) + dense * size**3 * options.starts,
+        time=0.003 * (1 + options.starts)
+        + longest * 0.4 * fastest.max() * 6e-9 * (2 * size + pairs)
+        + dense * size**3 * options.starts,
     )
 
 

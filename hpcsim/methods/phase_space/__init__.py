@@ -24,29 +24,22 @@ import logging
 import numpy as np
 from mpi4py import MPI
 
-from hpcsim.ensemble.burn_in import WINDOWS, relaxed
-from hpcsim.ensemble.options import gather, number_of_samples, share
-from hpcsim.methods import Context, Cost, Dim, Output
+from hpcsim.ensemble.burn_in import relaxed
+from hpcsim.ensemble.options import gather, share
+from hpcsim.methods import Context, Dim, Output
 from hpcsim.methods.phase_space import advance, hybrid, in_time, initial, kernels, step, truncation
 from hpcsim.methods.phase_space.compile import Tables, compile_system, unsupported
+from hpcsim.methods.phase_space.estimate import coarse, lanes_of, schedule, seconds, with_number
+from hpcsim.methods.phase_space.estimate import cost as cost
 from hpcsim.methods.phase_space.options import Options
-from hpcsim.methods.phase_space.results import Measured, measured, numbers
+from hpcsim.methods.phase_space.results import Measured, measured
 from hpcsim.observables.outputs import inverse, time_dim
 from hpcsim.system import System, starts
 
 log = logging.getLogger("hpcsim")
 ORDERING = {"P": 1, "wigner": 0, "Q": -1}
 DEVICES, DRIVEN = ("cpu", "gpu"), ("evolve",)
-# seconds per site and step: for each block of trajectories begun, and for each trajectory (measured)
-SECONDS = {
-    ("spin_conserving", "eo"): (90e-9, 2e-9),
-    ("spin_conserving", "sib"): (150e-9, 4.5e-9),
-    ("pda", "eo"): (300e-9, 12e-9),
-    ("pda", "sib"): (300e-9, 10e-9),
-}
-FIRST_STEPS = 30  # what a sample of the initial state costs, in steps
 TRIAL = 10.0  # seconds that hpcsim check may spend on an estimate
-FEW_SITES = 2000  # the arrays of so many still fit into caches; beyond, a step takes up to twice the time
 
 
 def supports(system: System) -> str | None:
@@ -86,7 +79,7 @@ def records(system: System, options: Options) -> tuple[int, ...]:
             "into two halves that are coupled only to each other; use integrator: sib"
         )
     if options.dt == "auto":
-        _coarse(system, options)
+        coarse(system, options)
         return tuple(range(options.batches))
     drift, noise = tables.fastest(system.spins)
     fastest = max(drift / 2, noise)
@@ -96,31 +89,6 @@ def records(system: System, options: Options) -> tuple[int, ...]:
             f"to {noise:.3g}; use dt <= {0.1 / fastest:.1g} or so, and halve it to see the error"
         )
     return tuple(range(options.batches))
-
-
-def cost(system: System, options: Options, record: int) -> Cost:
-    """Time in seconds of one core; batches of 256 and more are cheapest per trajectory.
-
-    Ranks of a group share the trajectories of a record.
-    """
-    if options.dt == "auto":  # what it will be is known after the pilot only
-        unit, first = _coarse(system, options)
-        options = options.model_copy(update={"dt": step.divided(unit, first / 4)})
-    gaps, slots = _schedule(options)
-    lanes = _lanes(system, options.batch)
-    per_site = 7 if options.scheme == "spin_conserving" else 10
-    sums = (slots[-1] + 1) * numbers(system, options.observables)
-    grids = 8 * ("correlation" in options.observables or "structure_factor" in options.observables)
-    per_block, per_trajectory = SECONDS[options.scheme, "eo" if options.integrator in ("auto", "eo") else "sib"]
-    if system.sites > FEW_SITES:
-        per_trajectory *= 2
-    if system.drive:  # tables of every sweep
-        per_block, per_trajectory = 1.5 * per_block, 1.2 * per_trajectory
-    per_step = system.sites * (-(-options.batch // lanes) * per_block + options.batch * per_trajectory)
-    return Cost(
-        bytes=8.0 * lanes * (per_site + grids) * system.sites + 32.0 * options.batch * sums + 400.0 * system.sites,
-        time=(float(gaps.sum()) + FIRST_STEPS) * per_step,
-    )
 
 
 def outputs(system: System, options: Options) -> tuple[Output, ...]:
@@ -175,10 +143,10 @@ def _sampled(system, options: Options, parts, begin: int, trajectories: int, con
     Also the number of samples of each slot, and the time before the first.
     """
     mine = share(trajectories, context.comm)
-    gaps, slots = _schedule(options)
+    gaps, slots = schedule(options)
     sums = [np.zeros((slots[-1] + 1, *part.shape, len(mine))) for part in parts]
     tables = compile_system(system, options.forces)
-    lanes = _lanes(system, len(mine))
+    lanes = lanes_of(system, len(mine))
     device = None if context.device == "cpu" else _gpu(options, tables)
     if device:
         lanes = len(mine)
@@ -224,7 +192,7 @@ def _with_step(system, options: Options, context: Context):
 
 def _pilot(system, options: Options, context: Context) -> tuple[float, float]:
     """The step that is small enough, and its relative bias; the pilot's trajectories are not those of the records."""
-    unit, first = _coarse(system, options)
+    unit, first = coarse(system, options)
     measured, batches = _measured(system, options), []
     trajectories = -(-max(step.PILOT, options.batch) // step.BATCHES) * step.BATCHES
     for dt in (first, first / 2):
@@ -257,18 +225,13 @@ def warnings(system: System, options: Options) -> tuple[str, ...]:
     Nothing where that takes longer to find than TRIAL seconds: the run tells it then.
     """
     context = Context(MPI.COMM_SELF, (0, 0), lambda: False)
-    if options.dt == "auto" and _seconds(system, options, max(step.PILOT, options.batch)) > TRIAL:
+    if options.dt == "auto" and seconds(system, with_number(system, options), max(step.PILOT, options.batch)) > TRIAL:
         return ()
     options, _ = _with_step(system, options, context)
     small = options.model_copy(update={"observables": ()})
-    if _seconds(truncation.representative(system)[0], small, truncation.TRAJECTORIES[options.task]) > TRIAL:
+    if seconds(truncation.representative(system)[0], small, truncation.TRAJECTORIES[options.task]) > TRIAL:
         return ()
     return tuple(filter(None, [truncation.text(system, options, _truncation(system, options, context))]))
-
-
-def _seconds(system: System, options: Options, trajectories: int) -> float:
-    """Estimated time of some trajectories on one core."""
-    return cost(system, options.model_copy(update={"batch": trajectories}), 0).time
 
 
 def _truncation(system, options: Options, context: Context) -> float:
@@ -287,13 +250,6 @@ def _truncation(system, options: Options, context: Context) -> float:
     if point not in sizes:
         sizes[point] = truncation.estimate(system, options, sample)
     return sizes[point]
-
-
-def _coarse(system, options: Options) -> tuple[float, float]:
-    """What the steps of `dt: auto` divide, and the longest of them."""
-    drift, noise = compile_system(system, options.forces).fastest(system.spins)
-    unit = options.step_unit
-    return unit, step.coarse(unit, max(drift / 2, noise))
 
 
 def _trajectories(system, options, tables: Tables, parts, sums, first, key, device):
@@ -326,7 +282,7 @@ def _trajectories(system, options, tables: Tables, parts, sums, first, key, devi
         state = advance.Spins(spins, spinors, tables, moving, *how)
     begin = 0
     totals = [np.empty(x.shape[1:]) for x in sums]
-    for gap, slot in zip(*_schedule(options)):
+    for gap, slot in zip(*schedule(options)):
         state.advance(begin, gap)
         begin += gap
         spins = state.spins()
@@ -363,11 +319,6 @@ def _measured(system: System, options: Options) -> Measured:
     return system.of_structure(("phase_space", "measured", repr(setting)), lambda: measured(system, *setting))
 
 
-def _lanes(system: System, trajectories: int) -> int:
-    """Trajectories advanced together: long loops in the fastest cache, fewer of the largest lattices to save memory."""
-    return min(trajectories, int(np.clip(2**26 // system.sites, 64, 128)))
-
-
 def _integrator(options: Options, tables: Tables) -> int:
     name = options.integrator
     if name == "auto":
@@ -381,16 +332,3 @@ def _distribution(options: Options) -> int:
     if options.scheme == "spin_conserving":
         return initial.SHARP
     return initial.COHERENT if options.sampling == "coherent" else initial.FOCK
-
-
-def _schedule(options: Options):
-    """Steps before each sample, and the slot that the sample is added to."""
-    if options.task == "evolve":
-        steps = np.rint(np.array(options.times) / options.dt).astype(int)
-        return np.diff(steps, prepend=0), np.arange(len(steps))
-    samples = number_of_samples(options.duration / (options.dt * options.sample_every) + 0.5)
-    gaps = np.full(samples, options.sample_every)
-    if options.burn_in == "auto":
-        return gaps, np.arange(samples) * WINDOWS // samples
-    gaps[0] += round(options.burn_in / options.dt)
-    return gaps, np.zeros(samples, int)

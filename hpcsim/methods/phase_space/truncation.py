@@ -32,8 +32,7 @@ def estimate(system: System, options: Options, sample) -> float:
     start = _initial(system, options)
     update = {"observables": (), "initial": start, "target_error": {}}
     if options.task == "evolve":
-        chosen = np.unique(np.linspace(0, len(options.times) - 1, min(TIMES, len(options.times))).round().astype(int))
-        update["times"] = tuple(options.times[k] for k in chosen)
+        update["times"] = _compared(options.times)
     options = options.model_copy(update=update)
     found, wanted = sample(small, options, TRAJECTORIES[options.task]), _exact(small, options)
     largest = 0.0
@@ -44,6 +43,23 @@ def estimate(system: System, options: Options, sample) -> float:
         error = np.sqrt(np.maximum(difference**2 - noise, 0)) / (small.spins * scale)[:, None]
         largest = max(largest, float(error.max()))
     return largest
+
+
+def _compared(times: tuple[float, ...]) -> tuple[float, ...]:
+    """Those of the times of an evolution that are compared."""
+    chosen = np.unique(np.linspace(0, len(times) - 1, min(TIMES, len(times))).round().astype(int))
+    return tuple(times[k] for k in chosen)
+
+
+def _interval(begin: float, end: float) -> str:
+    """The same for equal intervals, which differ in the last bits."""
+    return f"{end - begin:.9e}"
+
+
+def seconds(small: System, options: Options) -> float:
+    """Estimated time of the exact numbers of the sites that `representative` gives."""
+    times = _compared(options.times) if options.times else (1.0,)
+    return 3e-3 + len({_interval(*pair) for pair in zip((0.0, *times), times)}) * (1e-3 + 2e-9 * small.dimension**6)
 
 
 def representative(system: System) -> tuple[System, np.ndarray]:
@@ -117,8 +133,15 @@ def _liouvillian(system: System) -> np.ndarray:
 
 def _steady(system: System):
     """(ρ, begin, end) -> ρ at `end`."""
-    liouvillian = _liouvillian(system)
-    return lambda state, begin, end: scipy.linalg.expm(liouvillian * (end - begin)) @ state
+    liouvillian, known = _liouvillian(system), {}
+
+    def evolve(state, begin, end):
+        interval = _interval(begin, end)
+        if interval not in known:
+            known[interval] = scipy.linalg.expm(liouvillian * (end - begin))
+        return known[interval] @ state
+
+    return evolve
 
 
 def _in_time(system: System):
