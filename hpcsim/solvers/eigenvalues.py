@@ -62,6 +62,10 @@ def search(comm, sector, count: int, options: dict):
     PETSc, SLEPc = libraries(comm)
     matrix = matrix_of(PETSc, comm, sector)
     norm = matrix.norm(PETSc.NormType.NORM_INFINITY)
+    if not norm:
+        matrix.destroy()
+        yield lambda wanted: _of_nothing(comm, sector.size, wanted)
+        return
     shift, room = _search(matrix, norm, sector.spin)
     few = comm.size == 1 and _is_for_superlu(matrix) and not any(option.startswith("st_") for option in options)
     ordering = {"st_mat_mumps_icntl_7": 0} if sector.size < SMALL else {}
@@ -102,6 +106,11 @@ def search(comm, sector, count: int, options: dict):
         yield find
     finally:
         destroy(solver, matrix)
+
+
+def _of_nothing(comm, size: int, wanted: int) -> Leading:
+    """Eigenvalues of the matrix 0."""
+    return Leading(np.zeros(wanted, complex), np.zeros(wanted), None if comm.rank else np.eye(size, wanted), False)
 
 
 def _is_for_superlu(matrix) -> bool:
