@@ -359,7 +359,7 @@ def test_the_mixed_state_decays_as_it_must():
         (
             {"dicke": 0},
             {"name": "mean_field"},
-            "this method starts from the kinds direction, random, fock, mixed alone",
+            "this method starts from the kinds direction, random, fock, mixed, steady_state alone",
         ),
     ],
 )
