@@ -94,7 +94,10 @@ def test_by_command_relative_to_the_config_and_kept(saved, tmp_path, capsys):
         ({"file": "nothing.h5"}, "nothing.h5"),
         ({"file": "steady.yaml"}, "steady.yaml"),
         ({"model": RING | {"sites": 4}}, "has 8 states, and this system has 16"),
-        ({"name": "mean_field"}, "this method starts from the kinds direction, random, fock, mixed, steady_state alone"),
+        (
+            {"name": "mean_field"},
+            "this method starts from the kinds direction, random, fock, mixed, steady_state alone",
+        ),
         ({"name": "trajectories", "model": RING | {"sites": 4}}, "has 8 states, and this system has 16"),
     ],
 )
