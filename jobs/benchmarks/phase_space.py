@@ -8,11 +8,12 @@
    arithmetic costs besides is measured on two sites in the fastest cache. A block of
    random numbers serves four sites of a half of the chain: one site alone takes four times as many. Compilation is
    cached on disk; its time is printed.
-   Seen on an AMD processor with AVX2 (Zen 3), other work beside it: 3.3 times the random numbers at 100 sites (5.32
-   beside 1.63 ns). The field and the rotation alone, in the fastest cache, took 2.55 ns at best in 128 trajectories:
-   about 45 products and a division for four of them, at two a cycle. So the arithmetic is most of it, and more than 3
-   times is left to a wider vector or single precision. Loops of one site over fewer trajectories than 128 pay for
-   their beginning, about 80 ns a site; over more, the rows of random numbers leave the fastest cache.
+   Seen on an AMD processor with AVX2 (Zen 3), alone: 4.0 times the random numbers at 100 sites (6.5 beside 1.6 ns in
+   batches of 256, 4.6 beside 1.2 of 512), 5.7 times at 10,000 (7.8 beside 1.4 ns). The field and the rotation alone,
+   in the fastest cache, took 3.3 ns in 128 trajectories, 2.1 times the random numbers: about 45 products and a division
+   for four of them, at two a cycle. So the arithmetic is most of it, and more than 3 times is left to a wider vector or
+   single precision. Loops of one site over fewer trajectories than 128 pay for their beginning, about 80 ns a site;
+   over more, the rows of random numbers leave the fastest cache.
 2. The same chain of 100 sites at J_y = -1.6 Γ in XMDS2 3.1, which compiles itself with -O3 -ffast-math, with
    its fastest random numbers (solirte) and its default ones, semi-implicit with 3 iterations. The excitations n
    per site are compared with their closed form, measured in two ways: as ⟨|α|²⟩ - ½, and from the magnetisation as
