@@ -6,11 +6,11 @@ the inverse of their difference (Minganti, Miranowicz, Chhajlany and Nori, Phys.
 """
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.liouvillian.saved import APART, eigenvectors, together
-from hpcsim.methods.liouvillian.sectors import Sector
+from hpcsim.methods.liouvillian.sectors import Scaled, Sector
 
 LARGEST = 30000  # unknowns of a sector: one factorisation of it and one of its transpose for each eigenvalue
 
@@ -44,8 +44,7 @@ def condition_numbers(comm, sector: Sector, values: np.ndarray) -> np.ndarray:
     """
     found = np.full(len(values), np.nan)
     if comm.rank == 0 and len(known := np.flatnonzero(~np.isnan(values))):
-        scale = np.sqrt(sector.weight)
-        matrix = (sparse.diags(scale) @ sector.rows(0, sector.size) @ sparse.diags(1 / scale)).tocsc()
+        matrix = Scaled(sector).rows(0, sector.size).tocsc()
         closest = APART * abs(matrix).sum(1).max()
         for group in together(matrix, values[known]):
             right, left = (

@@ -9,13 +9,12 @@ sectors, each of whose ends are found in two ways (see `solvers.both_ends`).
 """
 
 import numpy as np
-from scipy import sparse
 
 from hpcsim import solvers
 from hpcsim.methods import Dim, Output
 from hpcsim.methods.liouvillian import antigap, uniqueness
 from hpcsim.methods.liouvillian.operators import kept_operators
-from hpcsim.methods.liouvillian.sectors import Sector
+from hpcsim.methods.liouvillian.sectors import Scaled, Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, symmetries
 from hpcsim.system import System
 
@@ -118,21 +117,6 @@ def _copies(sector: Sector) -> int:
     symmetries, name = sector.operators.symmetries, sector.name
     copies = dict(symmetries.labels(len(sector.operators.first) - 1))[name.k, name.momentum]
     return copies // 2 if sector.doubled else copies
-
-
-class Scaled:
-    """The Liouvillian of a sector in a basis of unit norm, for which |Lx| is that of matrices."""
-
-    def __init__(self, sector: Sector):
-        self.sector, self.size, self.spin, self.scale = sector, sector.size, sector.spin, np.sqrt(sector.weight)
-
-    def rows(self, start: int, stop: int) -> sparse.csr_matrix:
-        rows = self.sector.rows(start, stop)
-        rows.data *= np.repeat(self.scale[start:stop], np.diff(rows.indptr)) / self.scale[rows.indices]
-        return rows
-
-    def __str__(self):
-        return str(self.sector)
 
 
 def _without_a_matrix(system: System, options, name: Name, comm) -> dict:

@@ -22,7 +22,7 @@ from scipy import linalg
 from hpcsim import solvers
 from hpcsim.compiled import njit
 from hpcsim.methods.liouvillian.operators import Operators
-from hpcsim.methods.liouvillian.sectors import Sector
+from hpcsim.methods.liouvillian.sectors import Scaled, Sector
 from hpcsim.methods.liouvillian.symmetry import HOME, Name, Symmetries
 from hpcsim.system import gauge_symmetries, transposition
 
@@ -96,11 +96,10 @@ class Contraction:
     """
 
     def __init__(self, weights: Weights, sector: Sector):
-        self.size, self.weights, self.layout = sector.size, weights, sector.layout
-        self.scale = np.sqrt(sector.weight)
+        scaled = Scaled(sector)
+        self.size, self.scale, self.weights, self.layout = sector.size, scaled.scale, weights, sector.layout
         self._lay_out(sector)
-        self.matrix = sector.rows(0, sector.size)
-        self.matrix.data *= np.repeat(self.scale, np.diff(self.matrix.indptr)) / self.scale[self.matrix.indices]
+        self.matrix = scaled.rows(0, self.size)
         self.transposed = self.matrix.T.tocsr()
         self.norm = abs(self.matrix).sum(1).max()
 

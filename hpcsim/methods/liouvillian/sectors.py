@@ -168,6 +168,21 @@ class Sector:
         return x.real.astype(complex) if self.doubled else x
 
 
+class Scaled:
+    """The Liouvillian of a sector in a basis of unit norm, for which |Lx| is that of matrices."""
+
+    def __init__(self, sector: Sector):
+        self.sector, self.size, self.spin, self.scale = sector, sector.size, sector.spin, np.sqrt(sector.weight)
+
+    def rows(self, start: int, stop: int) -> sparse.csr_matrix:
+        rows = self.sector.rows(start, stop)
+        rows.data *= np.repeat(self.scale[start:stop], np.diff(rows.indptr)) / self.scale[rows.indices]
+        return rows
+
+    def __str__(self):
+        return str(self.sector)
+
+
 @njit
 def _pair(layout, m, n):
     """The number of |m><n| in its sector."""
