@@ -41,13 +41,7 @@ def advance_halves(s, z, p, begin, steps, integrator, ordering, tables, moving, 
     for n in range(rounds + 1):
         step, time = begin + np.uint64(n), (begin + n) * dt
         if z is not None:
-            at_end = n == 0 or n == rounds
-            duration, purpose = dt / 2 if at_end else dt, SPINOR
-            if n == rounds:
-                step, purpose = step - np.uint64(1), SPINOR_END
-            if moving is not None:
-                set_interval(moving, time - (dt / 2 if n else 0.0), duration, True)
-            diffuse(s, z, ordering, tables, normals, words, duration, step, first, purpose, key)
+            _between(s, z, ordering, tables, moving, normals, words, n, rounds, step, time, dt, first, key)
         if n == rounds:
             break
         last = 2 * together
@@ -70,13 +64,7 @@ def advance_together(s, z, p, begin, steps, integrator, ordering, tables, moving
     for n in range(steps + 1):
         step, time = begin + np.uint64(n), (begin + n) * dt
         if z is not None:
-            at_end = n == 0 or n == steps
-            duration, purpose = dt / 2 if at_end else dt, SPINOR
-            if n == steps:
-                step, purpose = step - np.uint64(1), SPINOR_END
-            if moving is not None:
-                set_interval(moving, time - (dt / 2 if n else 0.0), duration, True)
-            diffuse(s, z, ordering, tables, normals, words, duration, step, first, purpose, key)
+            _between(s, z, ordering, tables, moving, normals, words, n, steps, step, time, dt, first, key)
         if n == steps:
             break
         if moving is not None:
@@ -109,6 +97,17 @@ def advance_explicit(s, z, p, begin, steps, integrator, ordering, tables, moving
                 for component in range(3):
                     for t in range(s.shape[2]):  # s[:] = p would take numba seconds to compile
                         s[i, component, t] = p[i, component, t]
+
+
+@njit(**INLINE)
+def _between(s, z, ordering, tables, moving, normals, words, n, steps, step, time, dt, first, key):
+    """The spinors' noise between steps n - 1 and n of `steps`: the halves of both, or the one there is at the ends."""
+    duration, purpose = dt / 2 if n == 0 or n == steps else dt, SPINOR
+    if n == steps:
+        step, purpose = step - np.uint64(1), SPINOR_END
+    if moving is not None:
+        set_interval(moving, time - (dt / 2 if n else 0.0), duration, True)
+    diffuse(s, z, ordering, tables, normals, words, duration, step, first, purpose, key)
 
 
 @njit(**INLINE)
